@@ -1,0 +1,2 @@
+//! The antiphon program.
+fn main() {}

@@ -1,0 +1,172 @@
+//! Everything that can be tuned, with its default. Read-only after construction.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use antiphon_wire::ids::DaemonId;
+use antiphon_wire::names::DaemonName;
+
+pub use crate::sessions::access::{AccessRule, AuthMethod, Authentication};
+
+/// One configured daemon, as the core sees it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Daemon {
+    /// Its name, which ends the private group names of its clients.
+    pub name: DaemonName,
+    /// Its address as the number that existing clients see in group ids.
+    pub address: Ipv4Addr,
+}
+
+/// How one daemon behaves. Daemons of a cluster may differ in everything but `daemons` and
+/// `cluster`; safety depends on none of the times.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// All configured daemons; a [`DaemonId`] is a position in this list.
+    pub daemons: Vec<Daemon>,
+    /// Which of them I am.
+    pub me: DaemonId,
+    /// Hash of the configuration; datagrams with another one are ignored.
+    pub cluster: u32,
+    /// Limits and times of the ordering protocol.
+    pub ring: RingConfig,
+    /// Times of the membership protocol.
+    pub membership: MembershipConfig,
+    /// Limits and rules for clients.
+    pub sessions: SessionConfig,
+}
+
+/// Limits and times of the ordering protocol.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RingConfig {
+    /// Largest datagram in bytes, UDP payload. 1472 fills an Ethernet frame.
+    pub datagram_bytes: usize,
+    /// New packets of all daemons together in one token round (`Window`).
+    pub window_packets: u32,
+    /// New packets of one daemon in one token visit (`PersonalWindow`).
+    pub personal_window_packets: u32,
+    /// How many of these may follow the token instead of preceding it (`AcceleratedWindow`).
+    pub accelerated_window_packets: u32,
+    /// Packets that may be on the ring without being held by everyone.
+    pub outstanding_packets: u64,
+    /// Messages waiting for the token above which clients are not read.
+    pub send_queue_messages: usize,
+    /// Bytes waiting for the token above which clients are not read.
+    pub send_queue_bytes: usize,
+    /// Bytes of one session that are sent before the next session's turn.
+    pub session_quantum_bytes: usize,
+    /// Without a sign that the token arrived, send it again after this long.
+    pub token_retransmit: Duration,
+    /// Without any token for this long, the ring is broken (`TokenTimeout`).
+    pub token_loss: Duration,
+    /// How long the idle token rests at the leader.
+    pub token_hold: Duration,
+    /// How often a daemon with messages asks for the resting token.
+    pub wake: Duration,
+    /// A member whose acknowledged prefix stands still for this long while it asks for packets is
+    /// deaf to someone, and the ring re-forms.
+    pub deaf: Duration,
+}
+
+impl Default for RingConfig {
+    fn default() -> Self {
+        Self {
+            datagram_bytes: 1472,
+            window_packets: 160,
+            personal_window_packets: 20,
+            accelerated_window_packets: 15,
+            outstanding_packets: 4096,
+            send_queue_messages: 8192,
+            send_queue_bytes: 4 << 20,
+            session_quantum_bytes: 16 << 10,
+            token_retransmit: Duration::from_millis(8),
+            token_loss: Duration::from_millis(400),
+            token_hold: Duration::from_millis(50),
+            wake: Duration::from_millis(2),
+            deaf: Duration::from_millis(1000),
+        }
+    }
+}
+
+/// Times of the membership protocol.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MembershipConfig {
+    /// How often a daemon that looks for others says whom it hears.
+    pub join: Duration,
+    /// How long it waits for others at most before it proposes a ring.
+    pub gather: Duration,
+    /// How long word of a neighbour counts.
+    pub fresh: Duration,
+    /// How often a step of a membership attempt is repeated.
+    pub attempt_retransmit: Duration,
+    /// An attempt without progress for this long has failed.
+    pub attempt_deadline: Duration,
+    /// How often a ring announces itself while configured daemons are missing (`LookupTimeout`).
+    pub hello: Duration,
+}
+
+impl Default for MembershipConfig {
+    fn default() -> Self {
+        Self {
+            join: Duration::from_millis(20),
+            gather: Duration::from_millis(80),
+            fresh: Duration::from_millis(100),
+            attempt_retransmit: Duration::from_millis(15),
+            attempt_deadline: Duration::from_millis(300),
+            hello: Duration::from_millis(150),
+        }
+    }
+}
+
+/// Limits and rules for clients.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SessionConfig {
+    /// Version that is reported to clients: major, minor, patch.
+    pub version: [u8; 3],
+    /// Connections at one time; one more is refused with `REJECT_QUOTA`.
+    pub max_sessions: usize,
+    /// Messages that a client may be behind before it is cut off (`MaxSessionMessages`).
+    pub max_outbox_messages: usize,
+    /// Bytes that a client may be behind before it is cut off.
+    pub max_outbox_bytes: usize,
+    /// How long a client may take for its hello.
+    pub hello_timeout: Duration,
+    /// How long it may take for the rest of the handshake.
+    pub authentication_timeout: Duration,
+    /// Who may connect.
+    pub authentication: Authentication,
+}
+
+impl Default for SessionConfig {
+    fn default() -> Self {
+        Self {
+            version: [4, 4, 0],
+            max_sessions: 20_000,
+            max_outbox_messages: 1_000_000,
+            max_outbox_bytes: 64 << 20,
+            hello_timeout: Duration::from_secs(5),
+            authentication_timeout: Duration::from_secs(20),
+            authentication: Authentication::default(),
+        }
+    }
+}
+
+impl Config {
+    /// A configuration with default limits and times.
+    #[must_use]
+    pub fn new(daemons: Vec<Daemon>, me: DaemonId, cluster: u32) -> Self {
+        Self {
+            daemons,
+            me,
+            cluster,
+            ring: RingConfig::default(),
+            membership: MembershipConfig::default(),
+            sessions: SessionConfig::default(),
+        }
+    }
+
+    /// The configured daemon of that number.
+    #[must_use]
+    pub fn daemon(&self, id: DaemonId) -> Option<&Daemon> {
+        self.daemons.get(id.index())
+    }
+}

@@ -1,0 +1,24 @@
+//! The deterministic core of Antiphon: everything above the sockets of one daemon.
+//!
+//! # The contract
+//!
+//! A [`Node`] is one daemon. It has no clock, socket, thread, file or random source. **Call
+//! [`Node::handle`] with `now` that never decreases; when it returns, [`Outputs`] is complete; act
+//! on it in order before blocking; call again with [`Input::Timeout`] when the deadline of
+//! [`Node::next_timeout`] has come.** The same inputs at the same times give the same outputs, byte
+//! for byte.
+pub mod config;
+mod cx;
+pub mod delivery;
+mod groups;
+pub mod io;
+mod node;
+mod send_queue;
+mod sessions;
+mod stats;
+pub mod time;
+
+pub use io::{Channel, CloseReason, Event, Input, Origin, Outputs, Target, Trace, Transmit};
+pub use node::Node;
+pub use sessions::Outbox;
+pub use stats::Stats;

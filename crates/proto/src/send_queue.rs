@@ -1,0 +1,315 @@
+//! Messages waiting for the token.
+//!
+//! Two lanes. The control lane carries the groups exchange and always may send. The client lane
+//! has one queue for each session, opens when the exchange of the current ring is settled, and is
+//! served round robin by bytes, so that neither a flood nor a large message of one session holds
+//! up another. Within a session the order is kept, joins and leaves included.
+//!
+//! A message leaves the queue when its last chunk is numbered. If the ring ends before that, it is
+//! sent again from its beginning in the next one ([`SendQueue::rewind`]).
+
+use std::collections::{HashMap, VecDeque};
+
+use antiphon_wire::ids::SessionId;
+use antiphon_wire::ring::chunk::{Fragment, MessageHead};
+use antiphon_wire::service::ServiceLevel;
+use bytes::Bytes;
+
+use crate::config::RingConfig;
+use crate::delivery::Kind;
+
+/// How many messages of one daemon may be under way in fragments at once; bounds what receivers
+/// must reassemble.
+pub(crate) const MAX_OPEN_MESSAGES: usize = 8;
+
+/// A message to send.
+#[derive(Clone, Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) kind: Kind,
+    pub(crate) service: ServiceLevel,
+    pub(crate) frame: Bytes,
+}
+
+/// A piece of a message, ready to be written into a packet.
+#[derive(Clone, Debug)]
+pub(crate) struct Piece {
+    pub(crate) head: MessageHead,
+    pub(crate) bytes: Bytes,
+    /// The whole message, when this piece is its end.
+    pub(crate) ends: Option<Outgoing>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    message: Outgoing,
+    /// Set once a first fragment was taken.
+    open: Option<Open>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    number: u32,
+    sent_bytes: usize,
+}
+
+/// See the module documentation.
+#[derive(Debug, Default)]
+pub(crate) struct SendQueue {
+    control: VecDeque<Waiting>,
+    sessions: HashMap<SessionId, VecDeque<Waiting>, foldhash::fast::FixedState>,
+    /// Sessions with waiting messages, the next to be served first.
+    turns: VecDeque<SessionId>,
+    /// Bytes that the first session in `turns` may still send.
+    quantum_left: usize,
+    clients_open: bool,
+    open_messages: usize,
+    next_number: u32,
+    messages: usize,
+    bytes: usize,
+}
+
+impl SendQueue {
+    /// Queues a message of a session, behind everything the session queued before.
+    pub(crate) fn push(&mut self, session: SessionId, message: Outgoing) {
+        self.messages += 1;
+        self.bytes += message.frame.len();
+        let queue = self.sessions.entry(session).or_default();
+        if queue.is_empty() {
+            self.turns.push_back(session);
+        }
+        queue.push_back(Waiting { message, open: None });
+    }
+
+    /// Queues a message of the daemon itself, ahead of all sessions.
+    pub(crate) fn push_control(&mut self, message: Outgoing) {
+        self.messages += 1;
+        self.bytes += message.frame.len();
+        self.control.push_back(Waiting { message, open: None });
+    }
+
+    /// Lets the client lane send, or stops it.
+    pub(crate) fn set_clients_open(&mut self, open: bool) {
+        self.clients_open = open;
+    }
+
+    /// Whether clients may hand in more messages.
+    pub(crate) fn accepts(&self, config: &RingConfig) -> bool {
+        self.messages < config.send_queue_messages && self.bytes < config.send_queue_bytes
+    }
+
+    /// Whether something may be sent now.
+    pub(crate) fn has_sendable(&self) -> bool {
+        !self.control.is_empty() || (self.clients_open && !self.turns.is_empty())
+    }
+
+    /// Messages waiting.
+    pub(crate) fn messages(&self) -> usize {
+        self.messages
+    }
+
+    /// Bytes of frames waiting.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Takes the next piece that fits into `space` bytes of a packet whose payload has `payload`
+    /// bytes in all. `None` when nothing fits or nothing may be sent.
+    pub(crate) fn take(&mut self, space: usize, payload: usize, quantum: usize) -> Option<Piece> {
+        if !self.control.is_empty() {
+            return self.take_control(space, payload);
+        }
+        if !self.clients_open {
+            return None;
+        }
+        for _ in 0..self.turns.len() {
+            if self.quantum_left == 0 {
+                self.quantum_left = quantum.max(1);
+                self.turns.rotate_left(1);
+            }
+            if let Some(piece) = self.take_turn(space, payload) {
+                return Some(piece);
+            }
+            if !self.may_skip() {
+                return None;
+            }
+            self.quantum_left = 0;
+        }
+        None
+    }
+
+    /// Whether the session in turn is stopped only because too many messages are open already, so
+    /// that the next one may go instead.
+    fn may_skip(&self) -> bool {
+        let first = self.turns.front().and_then(|id| self.sessions.get(id)).and_then(VecDeque::front);
+        self.open_messages >= MAX_OPEN_MESSAGES && first.is_some_and(|waiting| waiting.open.is_none())
+    }
+
+    fn take_control(&mut self, space: usize, payload: usize) -> Option<Piece> {
+        let waiting = self.control.front_mut()?;
+        let piece = cut(waiting, space, payload, &mut self.next_number, &mut self.open_messages)?;
+        if piece.ends.is_some() {
+            self.control.pop_front();
+            self.forget(&piece);
+        }
+        Some(piece)
+    }
+
+    fn take_turn(&mut self, space: usize, payload: usize) -> Option<Piece> {
+        let session = *self.turns.front()?;
+        let queue = self.sessions.get_mut(&session)?;
+        let waiting = queue.front_mut()?;
+        let piece = cut(waiting, space, payload, &mut self.next_number, &mut self.open_messages)?;
+        self.quantum_left = self.quantum_left.saturating_sub(piece.bytes.len().max(1));
+        if piece.ends.is_some() {
+            queue.pop_front();
+            if queue.is_empty() {
+                self.sessions.remove(&session);
+                self.turns.pop_front();
+                self.quantum_left = self.quantum_left.max(1);
+            }
+            self.forget(&piece);
+        }
+        Some(piece)
+    }
+
+    fn forget(&mut self, piece: &Piece) {
+        self.messages -= 1;
+        self.bytes -= piece.ends.as_ref().map_or(0, |message| message.frame.len());
+    }
+
+    /// A ring ended: every message whose end was not numbered starts again.
+    pub(crate) fn rewind(&mut self) {
+        let queues = self.turns.iter();
+        for session in queues {
+            if let Some(first) = self.sessions.get_mut(session).and_then(VecDeque::front_mut) {
+                first.open = None;
+            }
+        }
+        if let Some(first) = self.control.front_mut() {
+            first.open = None;
+        }
+        self.open_messages = 0;
+    }
+
+    /// Drops the waiting messages of the daemon itself: the exchange that they belong to is void.
+    pub(crate) fn clear_control(&mut self) {
+        for waiting in self.control.drain(..) {
+            self.messages -= 1;
+            self.bytes -= waiting.message.frame.len();
+        }
+    }
+}
+
+/// Cuts the next piece of a message to fit `space`; `None` when it must wait for the next packet.
+fn cut(
+    waiting: &mut Waiting,
+    space: usize,
+    payload: usize,
+    next_number: &mut u32,
+    open_messages: &mut usize,
+) -> Option<Piece> {
+    let message = &waiting.message;
+    let total = message.frame.len();
+    let whole = MessageHead { kind: message.kind as u8, service: message.service, fragment: None };
+    if waiting.open.is_none() {
+        if whole.encoded_bytes() + total <= space {
+            return Some(Piece { head: whole, bytes: message.frame.clone(), ends: Some(message.clone()) });
+        }
+        // A message without order is delivered on arrival, so it must not straddle two packets.
+        let fits_alone = whole.encoded_bytes() + total <= payload;
+        if (!message.service.is_ordered() && fits_alone) || *open_messages >= MAX_OPEN_MESSAGES {
+            return None;
+        }
+    }
+    let offset = waiting.open.map_or(0, |open| open.sent_bytes);
+    let number = waiting.open.map_or(*next_number, |open| open.number);
+    let mut head = whole;
+    head.fragment = Some(Fragment { number, offset: offset as u32, total: total as u32, last: false });
+    let room = space.checked_sub(head.encoded_bytes()).filter(|room| *room > 0)?;
+    let length = room.min(total - offset);
+    let last = offset + length == total;
+    if let Some(fragment) = &mut head.fragment {
+        fragment.last = last;
+    }
+    if waiting.open.is_none() {
+        *next_number = next_number.wrapping_add(1);
+        *open_messages += 1;
+    }
+    waiting.open = Some(Open { number, sent_bytes: offset + length });
+    if last {
+        *open_messages -= 1;
+    }
+    let bytes = message.frame.slice(offset..offset + length);
+    Some(Piece { head, bytes, ends: last.then(|| message.clone()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(bytes: usize, service: ServiceLevel) -> Outgoing {
+        Outgoing { kind: Kind::Client, service, frame: Bytes::from(vec![7; bytes]) }
+    }
+
+    fn open_queue() -> SendQueue {
+        let mut queue = SendQueue::default();
+        queue.set_clients_open(true);
+        queue
+    }
+
+    #[test]
+    fn a_large_message_is_cut_into_pieces_that_add_up() {
+        let mut queue = open_queue();
+        queue.push(SessionId(1), message(250, ServiceLevel::Agreed));
+        let mut bytes = 0;
+        let mut ended = false;
+        while let Some(piece) = queue.take(100, 100, 1000) {
+            assert!(piece.head.encoded_bytes() + piece.bytes.len() <= 100);
+            bytes += piece.bytes.len();
+            ended = piece.ends.is_some();
+        }
+        assert_eq!((bytes, ended), (250, true));
+        assert_eq!((queue.messages(), queue.bytes()), (0, 0));
+    }
+
+    #[test]
+    fn an_unfinished_message_starts_again_after_rewind() {
+        let mut queue = open_queue();
+        queue.push(SessionId(1), message(250, ServiceLevel::Agreed));
+        assert!(queue.take(100, 100, 1000).is_some());
+        queue.rewind();
+        let piece = queue.take(100, 100, 1000).expect("waits still");
+        assert_eq!(piece.head.fragment.expect("cut").offset, 0);
+    }
+
+    #[test]
+    fn sessions_take_turns_by_bytes() {
+        let mut queue = open_queue();
+        for _ in 0..3 {
+            queue.push(SessionId(1), message(40, ServiceLevel::Agreed));
+        }
+        queue.push(SessionId(2), message(1, ServiceLevel::Agreed));
+        let sizes: Vec<usize> =
+            std::iter::from_fn(|| queue.take(1000, 1000, 50)).map(|piece| piece.bytes.len()).collect();
+        assert_eq!(sizes.iter().filter(|size| **size == 40).count(), 3);
+        assert!(sizes.iter().position(|size| *size == 1).expect("sent") < 3, "{sizes:?}");
+    }
+
+    #[test]
+    fn a_message_without_order_waits_for_a_packet_of_its_own_rather_than_straddle() {
+        let mut queue = open_queue();
+        queue.push(SessionId(1), message(80, ServiceLevel::Reliable));
+        assert!(queue.take(50, 100, 1000).is_none());
+        assert!(queue.take(100, 100, 1000).expect("fits").head.fragment.is_none());
+    }
+
+    #[test]
+    fn clients_wait_while_their_lane_is_closed_and_control_goes() {
+        let mut queue = SendQueue::default();
+        queue.push(SessionId(1), message(10, ServiceLevel::Agreed));
+        assert!(!queue.has_sendable());
+        queue.push_control(message(20, ServiceLevel::Agreed));
+        assert_eq!(queue.take(100, 100, 1000).expect("control").bytes.len(), 20);
+        assert!(queue.take(100, 100, 1000).is_none());
+    }
+}

@@ -1,0 +1,42 @@
+//! Counters of what happened. Nothing in the protocol reads them.
+
+/// Counters since the daemon started. All of them only grow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Stats {
+    /// Datagrams that are not ours at all: malformed, another version, another cluster.
+    pub datagrams_rejected: u64,
+    /// Datagrams of a ring, an attempt or a process that is not current.
+    pub datagrams_stale: u64,
+    /// Packets received for the first time.
+    pub packets_received: u64,
+    /// Packets received again.
+    pub packets_duplicate: u64,
+    /// New packets sent.
+    pub packets_sent: u64,
+    /// Packets sent again because someone asked.
+    pub packets_retransmitted: u64,
+    /// Token visits.
+    pub token_visits: u64,
+    /// Tokens sent again.
+    pub tokens_retransmitted: u64,
+    /// Messages put on the ring.
+    pub messages_sent: u64,
+    /// Messages delivered to the groups layer.
+    pub messages_delivered: u64,
+    /// Fragments of no use: their message was cut by a configuration change or is over a limit.
+    pub fragments_dropped: u64,
+    /// Rings installed.
+    pub rings_installed: u64,
+    /// Membership attempts that failed.
+    pub attempts_failed: u64,
+    /// Sessions accepted.
+    pub sessions_accepted: u64,
+    /// Sessions refused in the handshake.
+    pub sessions_refused: u64,
+    /// Sessions closed for an error in their requests.
+    pub sessions_errored: u64,
+    /// Sessions cut off because they read too slowly.
+    pub sessions_slow: u64,
+    /// Groups messages of daemons that could not be decoded.
+    pub groups_messages_rejected: u64,
+}

@@ -1,0 +1,145 @@
+//! Virtual time and the table of timers.
+//!
+//! The core never reads a clock: the caller passes `now` to every call, and asks for the next
+//! deadline. In the daemon an [`Instant`] is the monotonic time since start, in the simulator it
+//! is whatever the world says.
+
+use std::fmt;
+use std::ops::{Add, Sub};
+use std::time::Duration;
+
+/// Nanoseconds since the host started its clock.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Instant(pub u64);
+
+impl Instant {
+    /// How long ago `earlier` was; zero when it was not.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for Instant {
+    type Output = Self;
+    fn add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)))
+    }
+}
+
+impl Sub<Duration> for Instant {
+    type Output = Self;
+    fn sub(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)))
+    }
+}
+
+impl fmt::Display for Instant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:06}", self.0 / 1_000_000_000, self.0 / 1_000 % 1_000_000)
+    }
+}
+
+/// What a deadline is for. When several are due at once they fire in this order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Timer {
+    /// The token that I passed may be lost: send it again.
+    TokenRetransmit,
+    /// No token for too long: the ring is broken.
+    TokenLoss,
+    /// The idle token has been held long enough.
+    TokenHold,
+    /// Messages wait while the token is held elsewhere: ask for it again.
+    Wake,
+    /// Gossip who I hear.
+    Join,
+    /// The gather window is over.
+    Gather,
+    /// Send the current step of a membership attempt again.
+    AttemptRetransmit,
+    /// A membership attempt has made no progress for too long.
+    AttemptDeadline,
+    /// Announce my ring to daemons outside of it.
+    Hello,
+    /// Say goodbye again.
+    Leave,
+    /// A client has not finished its handshake in time.
+    Handshake,
+}
+
+impl Timer {
+    /// Every timer, in firing order.
+    pub const ALL: [Self; 11] = [
+        Self::TokenRetransmit,
+        Self::TokenLoss,
+        Self::TokenHold,
+        Self::Wake,
+        Self::Join,
+        Self::Gather,
+        Self::AttemptRetransmit,
+        Self::AttemptDeadline,
+        Self::Hello,
+        Self::Leave,
+        Self::Handshake,
+    ];
+}
+
+/// One deadline for each [`Timer`].
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Timers {
+    deadlines: [Option<Instant>; Timer::ALL.len()],
+}
+
+impl Timers {
+    /// Sets a timer, replacing its earlier deadline.
+    pub(crate) fn set(&mut self, timer: Timer, at: Instant) {
+        self.deadlines[timer as usize] = Some(at);
+    }
+
+    /// Moves a timer to `at` if it is stopped or set to later.
+    pub(crate) fn set_no_later(&mut self, timer: Timer, at: Instant) {
+        let deadline = &mut self.deadlines[timer as usize];
+        *deadline = Some(deadline.map_or(at, |set| set.min(at)));
+    }
+
+    /// Stops a timer.
+    pub(crate) fn stop(&mut self, timer: Timer) {
+        self.deadlines[timer as usize] = None;
+    }
+
+    /// Whether the timer is running.
+    pub(crate) fn is_set(&self, timer: Timer) -> bool {
+        self.deadlines[timer as usize].is_some()
+    }
+
+    /// The earliest deadline and what it is for.
+    pub(crate) fn next(&self) -> Option<(Instant, Timer)> {
+        Timer::ALL.into_iter().filter_map(|timer| Some((self.deadlines[timer as usize]?, timer))).min()
+    }
+
+    /// Stops and returns the first timer that is due at `now`.
+    pub(crate) fn expire(&mut self, now: Instant) -> Option<Timer> {
+        let due = |timer: &Timer| self.deadlines[*timer as usize].is_some_and(|at| at <= now);
+        let timer = Timer::ALL.into_iter().find(due)?;
+        self.stop(timer);
+        Some(timer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_earliest_deadline_is_next_and_due_timers_fire_in_order() {
+        let mut timers = Timers::default();
+        timers.set(Timer::Hello, Instant(5));
+        timers.set(Timer::TokenLoss, Instant(7));
+        timers.set_no_later(Timer::TokenLoss, Instant(9));
+        assert_eq!(timers.next(), Some((Instant(5), Timer::Hello)));
+        assert_eq!(timers.expire(Instant(4)), None);
+        assert_eq!(timers.expire(Instant(8)), Some(Timer::TokenLoss));
+        assert_eq!(timers.expire(Instant(8)), Some(Timer::Hello));
+        assert_eq!(timers.next(), None);
+    }
+}

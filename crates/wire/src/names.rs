@@ -1,0 +1,260 @@
+//! Private, daemon, group and member names, checked when they are made.
+//!
+//! Every name travels in a field of [`NAME_FIELD_BYTES`] bytes, padded with NUL. The types here
+//! *are* that field, so a name is copied and compared as 32 bytes and never allocates. Names
+//! compare by byte order, which is the order of the member lists that clients see.
+
+use std::fmt;
+
+use thiserror::Error;
+
+/// Size of a name on the wire, with at least one terminating NUL (client protocol §3.4).
+pub const NAME_FIELD_BYTES: usize = 32;
+/// Longest private name, in bytes.
+pub const PRIVATE_NAME_MAX_BYTES: usize = 10;
+/// Longest daemon name, in bytes.
+pub const DAEMON_NAME_MAX_BYTES: usize = 19;
+/// Longest group name, in bytes.
+pub const GROUP_NAME_MAX_BYTES: usize = NAME_FIELD_BYTES - 1;
+
+/// Why a name was refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+pub enum NameError {
+    /// The name has no bytes.
+    #[error("a {kind} must not be empty")]
+    Empty {
+        /// Which sort of name.
+        kind: &'static str,
+    },
+    /// The name does not fit.
+    #[error("a {kind} has at most {limit} bytes, this one has {length}")]
+    TooLong {
+        /// Which sort of name.
+        kind: &'static str,
+        /// The longest that is allowed.
+        limit: usize,
+        /// What was given.
+        length: usize,
+    },
+    /// A byte that the name must not contain.
+    #[error("a {kind} consists of printable characters from '$' to '~', found byte 0x{byte:02x}")]
+    IllegalByte {
+        /// Which sort of name.
+        kind: &'static str,
+        /// The first offending byte.
+        byte: u8,
+    },
+    /// Not of the form `#private#daemon`.
+    #[error("a member name has the form #private#daemon")]
+    NotAMember,
+}
+
+fn padded(bytes: &[u8]) -> [u8; NAME_FIELD_BYTES] {
+    let mut field = [0; NAME_FIELD_BYTES];
+    for (to, from) in field.iter_mut().zip(bytes) {
+        *to = *from;
+    }
+    field
+}
+
+fn text(field: &[u8; NAME_FIELD_BYTES]) -> &[u8] {
+    let end = field.iter().position(|byte| *byte == 0).unwrap_or(NAME_FIELD_BYTES);
+    field.get(..end).unwrap_or(field)
+}
+
+fn check(kind: &'static str, bytes: &[u8], limit: usize) -> Result<[u8; NAME_FIELD_BYTES], NameError> {
+    if bytes.is_empty() {
+        return Err(NameError::Empty { kind });
+    }
+    if bytes.len() > limit {
+        return Err(NameError::TooLong { kind, limit, length: bytes.len() });
+    }
+    match bytes.iter().find(|byte| !(b'$'..=b'~').contains(*byte)) {
+        Some(byte) => Err(NameError::IllegalByte { kind, byte: *byte }),
+        None => Ok(padded(bytes)),
+    }
+}
+
+macro_rules! name_type {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name([u8; NAME_FIELD_BYTES]);
+
+        impl $name {
+            /// The name without its padding.
+            #[must_use]
+            pub fn as_bytes(&self) -> &[u8] {
+                text(&self.0)
+            }
+
+            /// The name as it stands on the wire, padded with NUL.
+            #[must_use]
+            pub fn as_field(&self) -> &[u8; NAME_FIELD_BYTES] {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&String::from_utf8_lossy(self.as_bytes()))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:?}", String::from_utf8_lossy(self.as_bytes()))
+            }
+        }
+    };
+}
+
+name_type! {
+    /// What a client calls itself: 1 to 10 bytes from `$` to `~`.
+    PrivateName
+}
+name_type! {
+    /// What the configuration calls a daemon: 1 to 19 bytes from `$` to `~`.
+    DaemonName
+}
+name_type! {
+    /// Name of a group: up to 31 bytes, everything from the first NUL on ignored.
+    ///
+    /// Daemons do not check the bytes of a group name (client protocol §3.4), client libraries do:
+    /// [`GroupName::new`] is their rule, [`GroupName::from_field`] the daemon's.
+    GroupName
+}
+name_type! {
+    /// Full name of a session, `#private#daemon`, which is also the name of its private group.
+    MemberName
+}
+
+impl PrivateName {
+    /// Checks a private name.
+    ///
+    /// # Errors
+    /// When it is empty, longer than [`PRIVATE_NAME_MAX_BYTES`], or has a byte outside `$`..`~`.
+    pub fn new(bytes: &[u8]) -> Result<Self, NameError> {
+        check("private name", bytes, PRIVATE_NAME_MAX_BYTES).map(Self)
+    }
+}
+
+impl DaemonName {
+    /// Checks a daemon name.
+    ///
+    /// # Errors
+    /// When it is empty, longer than [`DAEMON_NAME_MAX_BYTES`], or has a byte outside `$`..`~`.
+    pub fn new(bytes: &[u8]) -> Result<Self, NameError> {
+        check("daemon name", bytes, DAEMON_NAME_MAX_BYTES).map(Self)
+    }
+}
+
+impl GroupName {
+    /// Checks a group name by the rule of the client libraries.
+    ///
+    /// # Errors
+    /// When it is empty, longer than [`GROUP_NAME_MAX_BYTES`], or has a byte outside `$`..`~`.
+    pub fn new(bytes: &[u8]) -> Result<Self, NameError> {
+        check("group name", bytes, GROUP_NAME_MAX_BYTES).map(Self)
+    }
+
+    /// Takes the name out of a wire field: what stands before the first NUL, at most 31 bytes.
+    #[must_use]
+    pub fn from_field(field: &[u8; NAME_FIELD_BYTES]) -> Self {
+        Self(padded(text(field).get(..GROUP_NAME_MAX_BYTES).unwrap_or_else(|| text(field))))
+    }
+
+    /// Whether the name denotes a session's private group, that is, begins with `#`.
+    #[must_use]
+    pub fn is_private(&self) -> bool {
+        self.0.first() == Some(&b'#')
+    }
+}
+
+impl MemberName {
+    /// Joins a private name and the name of its daemon.
+    #[must_use]
+    pub fn new(private: &PrivateName, daemon: &DaemonName) -> Self {
+        let mut field = [0; NAME_FIELD_BYTES];
+        let parts = [b"#".as_slice(), private.as_bytes(), b"#", daemon.as_bytes()];
+        for (to, from) in field.iter_mut().zip(parts.into_iter().flatten()) {
+            *to = *from;
+        }
+        Self(field)
+    }
+
+    /// Splits `#private#daemon`.
+    ///
+    /// # Errors
+    /// When the text does not have that form with two legal names.
+    pub fn parse(bytes: &[u8]) -> Result<Self, NameError> {
+        let rest = bytes.strip_prefix(b"#").ok_or(NameError::NotAMember)?;
+        let hash = rest.iter().position(|byte| *byte == b'#').ok_or(NameError::NotAMember)?;
+        let (private, daemon) = rest.split_at(hash);
+        let private = PrivateName::new(private)?;
+        let daemon = DaemonName::new(daemon.get(1..).unwrap_or_default())?;
+        Ok(Self::new(&private, &daemon))
+    }
+
+    /// Takes the name out of a wire field.
+    ///
+    /// # Errors
+    /// As [`MemberName::parse`].
+    pub fn from_field(field: &[u8; NAME_FIELD_BYTES]) -> Result<Self, NameError> {
+        Self::parse(text(field))
+    }
+
+    /// The private part, without the two `#`.
+    #[must_use]
+    pub fn private(&self) -> &[u8] {
+        self.as_bytes().split(|byte| *byte == b'#').nth(1).unwrap_or_default()
+    }
+
+    /// The daemon part.
+    #[must_use]
+    pub fn daemon(&self) -> &[u8] {
+        self.as_bytes().split(|byte| *byte == b'#').nth(2).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn private_names_have_one_to_ten_legal_bytes() {
+        assert!(PrivateName::new(b"$").is_ok());
+        assert!(PrivateName::new(b"abcdefghij").is_ok());
+        assert!(matches!(PrivateName::new(b""), Err(NameError::Empty { .. })));
+        assert!(matches!(PrivateName::new(b"abcdefghijk"), Err(NameError::TooLong { length: 11, .. })));
+        assert!(matches!(PrivateName::new(b"a#b"), Err(NameError::IllegalByte { byte: b'#', .. })));
+        assert!(matches!(PrivateName::new(b"a b"), Err(NameError::IllegalByte { byte: b' ', .. })));
+    }
+
+    #[test]
+    fn a_member_name_splits_into_its_parts() {
+        let name = MemberName::parse(b"#alice#localhost").expect("well formed");
+        assert_eq!(name.private(), b"alice");
+        assert_eq!(name.daemon(), b"localhost");
+        assert_eq!(name.to_string(), "#alice#localhost");
+        for bad in [b"alice".as_slice(), b"#alice", b"##d", b"#a#", b"#a#b#c"] {
+            assert!(MemberName::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_group_field_ends_at_its_nul_and_never_exceeds_31_bytes() {
+        let mut field = [b'x'; 32];
+        assert_eq!(GroupName::from_field(&field).as_bytes().len(), 31);
+        field[3] = 0;
+        assert_eq!(GroupName::from_field(&field).as_bytes(), b"xxx");
+    }
+
+    #[test]
+    fn names_sort_by_their_bytes() {
+        let mut names =
+            ["zed", "Bob", "amy", "$1"].map(|name| PrivateName::new(name.as_bytes()).expect("legal"));
+        names.sort();
+        assert_eq!(names.map(|name| name.to_string()), ["$1", "Bob", "amy", "zed"]);
+    }
+}

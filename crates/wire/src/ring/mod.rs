@@ -1,0 +1,3 @@
+//! The datagrams between daemons.
+
+pub mod chunk;
