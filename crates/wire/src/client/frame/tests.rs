@@ -1,0 +1,118 @@
+use super::super::flags::{JOIN, SELF_DISCARD};
+use super::super::golden::{BIG_ENDIAN_DATA, BIG_ENDIAN_DELIVERED, JOIN_REQUEST, JOIN_VIEW, bytes};
+use super::*;
+use crate::names::{GroupName, MemberName};
+
+fn reader_with(stream: &[u8]) -> FrameReader {
+    let mut reader = FrameReader::new(FrameLimits::FROM_CLIENT);
+    reader.push(Bytes::copy_from_slice(stream));
+    reader
+}
+
+fn header(flags: u32, group_count: u32, body_bytes: u32) -> [u8; HEADER_BYTES] {
+    Header { flags, name: [0; 32], group_count, hint: Hint::ZERO, body_bytes, little_endian: true }.encode()
+}
+
+#[test]
+fn a_stream_reads_the_same_however_it_is_cut() {
+    let stream = [bytes(JOIN_REQUEST), bytes(BIG_ENDIAN_DATA), bytes(JOIN_VIEW)].concat();
+    for piece in 1..stream.len() {
+        let mut reader = FrameReader::new(FrameLimits::FROM_CLIENT);
+        let mut whole = Vec::new();
+        for cut in stream.chunks(piece) {
+            reader.push(Bytes::copy_from_slice(cut));
+            while let Some(frame) = reader.next_frame().expect("well formed") {
+                whole.push(frame.whole);
+            }
+        }
+        assert_eq!(whole, [bytes(JOIN_REQUEST), bytes(BIG_ENDIAN_DATA), bytes(JOIN_VIEW)], "by {piece}");
+        assert_eq!(reader.buffered_bytes(), 0);
+    }
+}
+
+#[test]
+fn pieces_may_be_pushed_ahead_of_reading() {
+    let stream = [bytes(JOIN_REQUEST), bytes(BIG_ENDIAN_DATA)].concat();
+    let mut reader = FrameReader::new(FrameLimits::FROM_CLIENT);
+    stream.chunks(7).for_each(|piece| reader.push(Bytes::copy_from_slice(piece)));
+    assert_eq!(reader.buffered_bytes(), stream.len());
+    assert_eq!(reader.next_frame().expect("well formed").expect("whole").header.flags, JOIN);
+    let frame = reader.next_frame().expect("well formed").expect("whole");
+    assert_eq!((frame.header.little_endian, frame.body.as_ref()), (false, b"from BE".as_slice()));
+    assert_eq!(reader.next_frame(), Ok(None));
+}
+
+#[test]
+fn a_frame_inside_one_piece_is_not_copied() {
+    let stream = Bytes::from([bytes(JOIN_REQUEST), bytes(BIG_ENDIAN_DATA)].concat());
+    let mut reader = FrameReader::new(FrameLimits::FROM_CLIENT);
+    reader.push(stream.clone());
+    for at in [0, bytes(JOIN_REQUEST).len()] {
+        let frame = reader.next_frame().expect("well formed").expect("whole");
+        assert_eq!(frame.whole.as_ptr(), stream[at..].as_ptr());
+        assert_eq!(frame.groups.as_ptr(), stream[at + HEADER_BYTES..].as_ptr());
+    }
+}
+
+#[test]
+fn what_a_header_announces_is_checked_before_it_comes() {
+    let cases = [
+        (header(0x10, 101, 0), FrameError::TooManyGroups { count: 101, limit: 100 }),
+        (header(0x10, u32::MAX, 0), FrameError::TooManyGroups { count: u32::MAX, limit: 100 }),
+        (header(0x10, 0, 143_953), FrameError::TooLong { bytes: 143_953, limit: 143_952 }),
+        (header(0x10, 1, 143_921), FrameError::TooLong { bytes: 143_953, limit: 143_952 }),
+        (header(0x10, 0, u32::MAX), FrameError::TooLong { bytes: 0xffff_ffff, limit: 143_952 }),
+    ];
+    for (bytes, error) in cases {
+        let mut reader = reader_with(&bytes[..HEADER_BYTES - 1]);
+        assert_eq!(reader.next_frame(), Ok(None));
+        reader.push(Bytes::copy_from_slice(&bytes[HEADER_BYTES - 1..]));
+        assert_eq!(reader.next_frame(), Err(error));
+        reader.push(Bytes::from(self::bytes(JOIN_REQUEST)));
+        assert_eq!(reader.next_frame(), Err(error), "an unreadable stream stays unreadable");
+        assert_eq!(reader.buffered_bytes(), 0);
+    }
+    for (groups, body) in [(100, 143_952 - 3200), (0, 143_952)] {
+        assert_eq!(reader_with(&header(0x10, groups, body)).next_frame(), Ok(None));
+    }
+}
+
+#[test]
+fn only_daemons_send_the_word_of_a_reject() {
+    let mut stream = header(REJECT, 1, 0).to_vec();
+    stream.extend_from_slice(&JOIN.to_le_bytes());
+    stream.extend_from_slice(&[b'g'; 32]);
+    let mut reader = FrameReader::new(FrameLimits::FROM_DAEMON);
+    reader.push(Bytes::from(stream.clone()));
+    let frame = reader.next_frame().expect("well formed").expect("whole");
+    assert_eq!((frame.rejected, frame.groups.as_ref()), (Some(JOIN), [b'g'; 32].as_slice()));
+    let frame = reader_with(&stream).next_frame().expect("well formed").expect("whole");
+    assert_eq!((frame.rejected, frame.groups.first()), (None, Some(&0)));
+}
+
+#[test]
+fn passing_on_makes_the_header_little_endian_and_leaves_the_rest() {
+    let frame = reader_with(&bytes(BIG_ENDIAN_DATA)).next_frame().expect("well formed").expect("whole");
+    assert_eq!(frame.to_little_endian(), bytes(BIG_ENDIAN_DELIVERED));
+    let mut unended = bytes(BIG_ENDIAN_DELIVERED);
+    unended[35] = b'x';
+    let frame = reader_with(&unended).next_frame().expect("well formed").expect("whole");
+    assert_eq!(frame.to_little_endian(), bytes(BIG_ENDIAN_DELIVERED));
+    let frame = reader_with(&bytes(JOIN_REQUEST)).next_frame().expect("well formed").expect("whole");
+    assert_eq!(frame.to_little_endian().as_ptr(), frame.whole.as_ptr());
+}
+
+#[test]
+fn written_frames_read_back() {
+    let sender = MemberName::parse(b"#alice#localhost").expect("legal");
+    let groups = [b"one".as_slice(), b"two"].map(|name| GroupName::new(name).expect("legal"));
+    let mut out = BytesMut::new();
+    let fields = groups.iter().map(GroupName::as_field);
+    put_frame(&mut out, 0x20 | SELF_DISCARD, sender.as_field(), Hint::new(-7), fields, b"body");
+    let frame = reader_with(&out).next_frame().expect("well formed").expect("whole");
+    assert_eq!(frame.header.flags, 0x20 | SELF_DISCARD);
+    assert_eq!(MemberName::from_field(&frame.header.name), Ok(sender));
+    assert_eq!(frame.header.hint.message_type(), -7);
+    assert!(frame.group_fields().eq(groups.iter().map(GroupName::as_field)));
+    assert_eq!((frame.body.as_ref(), frame.whole.len()), (b"body".as_slice(), 48 + 64 + 4));
+}
