@@ -1,1 +1,51 @@
-//! Placeholder.
+//! Client library for Antiphon and for every daemon that speaks the same client protocol.
+//!
+//! A client connects to one daemon, joins groups by name and multicasts messages to groups. All
+//! members of a group receive the messages of one [`ServiceLevel`] or stronger in the promised order,
+//! and learn from [`View`]s who the members are.
+//!
+//! ```no_run
+//! use antiphon::{Connector, Event, ServiceLevel};
+//!
+//! # fn main() -> Result<(), antiphon::Error> {
+//! let mut connection = Connector::new("4803@localhost").name("alice").connect()?;
+//! connection.join("chat")?;
+//! connection.multicast(ServiceLevel::Agreed, "chat", "hello")?;
+//! loop {
+//!     match connection.receive()? {
+//!         Event::Message(message) => println!("{}: {:?}", message.sender, message.body),
+//!         Event::View(view) => println!("{} has {} members", view.group, view.members.len()),
+//!         Event::Transition(_) | Event::SelfLeave(_) | Event::Rejected(_) => {}
+//!     }
+//! }
+//! # }
+//! ```
+//!
+//! | module | what |
+//! |---|---|
+//! | [`address`] | which daemon: `4803`, `4803@host` |
+//! | [`blocking`] | [`Connector`] and [`Connection`] over TCP and Unix sockets |
+//! | [`envelope`] | what goes with a body: service level, groups, message type |
+//! | [`message`] | what is received: messages, views, transitions |
+//! | [`session`] | the protocol without sockets, to drive from another event loop |
+//! | [`error`] | what can go wrong |
+
+pub mod address;
+pub mod blocking;
+pub mod envelope;
+pub mod error;
+pub mod message;
+pub mod session;
+
+pub use antiphon_wire::client::flags::ReplyCode;
+pub use antiphon_wire::client::handshake::Version;
+pub use antiphon_wire::client::membership::{Cause, GroupId};
+pub use antiphon_wire::names::{DaemonName, GroupName, MemberName, NameError, PrivateName};
+pub use antiphon_wire::service::ServiceLevel;
+
+pub use self::address::Address;
+pub use self::blocking::{Connection, Connector, Receiver, Sender};
+pub use self::envelope::{Destination, Envelope};
+pub use self::error::Error;
+pub use self::message::{Event, Message, Rejected, Transition, View};
+pub use self::session::AuthMethod;

@@ -1,0 +1,148 @@
+//! Connections over TCP and Unix sockets, for threads that may wait.
+//!
+//! A [`Connection`] does everything from one thread. [`Connection::split`] makes two halves of it, so
+//! that one thread can wait for events while another sends.
+
+mod connector;
+mod receiver;
+mod sender;
+mod stream;
+
+use std::time::Duration;
+
+use antiphon_wire::client::handshake::Version;
+use antiphon_wire::names::MemberName;
+use antiphon_wire::service::ServiceLevel;
+
+pub use self::connector::Connector;
+pub use self::receiver::Receiver;
+pub use self::sender::Sender;
+use crate::envelope::{Destination, Envelope};
+use crate::error::Error;
+use crate::message::Event;
+
+/// How long a daemon may take to close after a goodbye.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// An open session with a daemon.
+///
+/// Dropping it closes the socket, which members of its groups see as a disconnect;
+/// [`Connection::disconnect`] says goodbye first.
+#[derive(Debug)]
+pub struct Connection {
+    daemon: Version,
+    sender: Sender,
+    receiver: Receiver,
+}
+
+impl Connection {
+    /// Connects under a private name, with the defaults of a [`Connector`].
+    ///
+    /// # Errors
+    /// As [`Connector::connect`].
+    pub fn connect(address: &str, name: &str) -> Result<Self, Error> {
+        Connector::new(address).name(name).connect()
+    }
+
+    /// The session's name, `#private#daemon`: what others send to for this client alone.
+    #[must_use]
+    pub fn member(&self) -> MemberName {
+        self.receiver.member()
+    }
+
+    /// The version that the daemon reports.
+    #[must_use]
+    pub fn daemon_version(&self) -> Version {
+        self.daemon
+    }
+
+    /// Requests to join a group. When that has happened, a view of the group says so.
+    ///
+    /// # Errors
+    /// When the name is not legal, or the connection is broken.
+    pub fn join(&mut self, group: impl Destination) -> Result<(), Error> {
+        self.sender.join(group)
+    }
+
+    /// Requests to leave a group. When that has happened, [`Event::SelfLeave`] says so.
+    ///
+    /// # Errors
+    /// When the name is not legal, or the connection is broken.
+    pub fn leave(&mut self, group: impl Destination) -> Result<(), Error> {
+        self.sender.leave(group)
+    }
+
+    /// Sends a message of type 0 to one group or one member.
+    ///
+    /// # Errors
+    /// When the name is not legal, the message too long, or the connection broken.
+    pub fn multicast(
+        &mut self,
+        service: ServiceLevel,
+        destination: impl Destination,
+        body: impl AsRef<[u8]>,
+    ) -> Result<(), Error> {
+        self.sender.multicast(service, destination, body)
+    }
+
+    /// Sends a message with everything that an [`Envelope`] can say.
+    ///
+    /// # Errors
+    /// When the envelope has no group or too many, the message is too long, or the connection broken.
+    pub fn send(&mut self, envelope: &Envelope, body: impl AsRef<[u8]>) -> Result<(), Error> {
+        self.sender.send(envelope, body)
+    }
+
+    /// Whether requests are gathered until [`Connection::flush`]; see [`Sender::set_buffered`].
+    pub fn set_buffered(&mut self, buffered: bool) {
+        self.sender.set_buffered(buffered);
+    }
+
+    /// Writes what was gathered.
+    ///
+    /// # Errors
+    /// When the connection is broken.
+    pub fn flush(&mut self) -> Result<(), Error> {
+        self.sender.flush()
+    }
+
+    /// Waits for the next event, after writing what was gathered.
+    ///
+    /// # Errors
+    /// When the daemon closed the connection or broke the protocol, or the connection is broken.
+    pub fn receive(&mut self) -> Result<Event, Error> {
+        self.sender.flush()?;
+        self.receiver.receive()
+    }
+
+    /// Waits for the next event, but no longer than `timeout`; `None` when none came. What was
+    /// gathered is written first.
+    ///
+    /// # Errors
+    /// As [`Connection::receive`].
+    pub fn receive_timeout(&mut self, timeout: Duration) -> Result<Option<Event>, Error> {
+        self.sender.flush()?;
+        self.receiver.receive_timeout(timeout)
+    }
+
+    /// Makes two halves that can be used by two threads.
+    #[must_use]
+    pub fn split(self) -> (Sender, Receiver) {
+        (self.sender, self.receiver)
+    }
+
+    /// Ends the session in order: everything sent before it is delivered, and the groups learn of the
+    /// disconnect at once. Waits a moment for the daemon to close; events that were not received are
+    /// lost.
+    ///
+    /// # Errors
+    /// When the connection is broken; it is closed all the same.
+    pub fn disconnect(mut self) -> Result<(), Error> {
+        self.sender.disconnect()?;
+        self.receiver.drain(GOODBYE_TIMEOUT);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,118 @@
+//! The receiving half of a connection.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use antiphon_wire::names::MemberName;
+use bytes::Bytes;
+
+use super::stream::{Stream, is_timeout};
+use crate::error::Error;
+use crate::message::Event;
+use crate::session::Inbox;
+
+/// Bytes read at once. They are copied into one allocation, so a message that is kept keeps only
+/// what was read together with it.
+const READ_BYTES: usize = 64 * 1024;
+
+/// The receiving half of a [`Connection`](crate::Connection).
+#[derive(Debug)]
+pub struct Receiver {
+    stream: Stream,
+    inbox: Inbox,
+    buffer: Box<[u8]>,
+    /// The time limit that the socket has now; setting it is a system call.
+    limit: Option<Duration>,
+}
+
+impl Receiver {
+    pub(super) fn new(stream: Stream, inbox: Inbox) -> Self {
+        Self { stream, inbox, buffer: vec![0; READ_BYTES].into(), limit: None }
+    }
+
+    /// The session's name.
+    #[must_use]
+    pub fn member(&self) -> MemberName {
+        self.inbox.member()
+    }
+
+    /// Waits for the next event.
+    ///
+    /// # Errors
+    /// When the daemon closed the connection or broke the protocol, or the connection is broken.
+    pub fn receive(&mut self) -> Result<Event, Error> {
+        loop {
+            if let Some(event) = self.inbox.next_event()? {
+                return Ok(event);
+            }
+            self.read(None)?;
+        }
+    }
+
+    /// Waits for the next event, but no longer than `timeout`; `None` when none came. A timeout of 0
+    /// takes what is there; the system may round it up to some milliseconds.
+    ///
+    /// # Errors
+    /// As [`Receiver::receive`].
+    pub fn receive_timeout(&mut self, timeout: Duration) -> Result<Option<Event>, Error> {
+        let Some(deadline) = Instant::now().checked_add(timeout) else {
+            return self.receive().map(Some);
+        };
+        loop {
+            if let Some(event) = self.inbox.next_event()? {
+                return Ok(Some(event));
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            // Sockets take a limit of zero for none at all.
+            let read = self.read(Some(left.max(Duration::from_micros(1))));
+            match read {
+                Ok(()) => {}
+                Err(Error::Io(error)) if is_timeout(&error) => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The events that come, until the connection ends. A connection that the daemon closes ends with
+    /// [`Error::Closed`] as the last item.
+    pub fn events(&mut self) -> impl Iterator<Item = Result<Event, Error>> {
+        let mut ended = false;
+        std::iter::from_fn(move || {
+            if ended {
+                return None;
+            }
+            let event = self.receive();
+            ended = event.is_err();
+            Some(event)
+        })
+    }
+
+    /// Reads and forgets until the daemon closes, but no longer than `timeout`. A socket closed with
+    /// bytes unread resets the connection, and takes with it what the daemon has not read yet.
+    pub(super) fn drain(&mut self, timeout: Duration) {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let limited = !left.is_zero() && self.stream.set_read_timeout(Some(left)).is_ok();
+            if !limited || !matches!(self.stream.read(&mut self.buffer), Ok(1..)) {
+                return;
+            }
+        }
+    }
+
+    fn read(&mut self, limit: Option<Duration>) -> Result<(), Error> {
+        if limit != self.limit {
+            self.stream.set_read_timeout(limit).map_err(Error::from_io)?;
+            self.limit = limit;
+        }
+        match self.stream.read(&mut self.buffer) {
+            Ok(0) => Err(Error::Closed),
+            Ok(count) => {
+                self.inbox.push(Bytes::copy_from_slice(self.buffer.get(..count).unwrap_or_default()));
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::TimedOut && limit.is_none() => Err(Error::Closed),
+            Err(error) => Err(Error::from_io(error)),
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Against a stand-in for a daemon that plays recorded bytes.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixListener;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::message::{Message, Transition};
+use crate::{AuthMethod, Cause, GroupId, ReplyCode};
+
+const HELLO: &str = "0404000105616c696365";
+const LIST: &str = "054e554c4c20";
+const ACCEPT: &str = "010404001023616c696365236c6f63616c686f7374";
+const JOIN: &str = "8000018023616c696365236c6f63616c686f73740000000000000000000000000000000001000000800000800000000067727000000000000000000000000000\
+    00000000000000000000000000000000";
+const JOIN_VIEW: &str = "8011008067727000000000000000000000000000000000000000000000000000000000000100000080000080380000002361\
+    6c696365236c6f63616c686f7374000000000000000000000000000000000100007f209e046b01000000010000000000\
+    00000100000023616c696365236c6f63616c686f737400000000000000000000000000000000";
+const BIG_ENDIAN_DATA: &str = "9000008023626967656e64236c6f63616c686f73740000000000000000000000000000000100000000123400070000006772\
+    70000000000000000000000000000000000000000000000000000000000066726f6d204245";
+const TRANSITION: &str = "80200080677270000000000000000000000000000000000000000000000000000000000000000000800000800c0000000300\
+    007fd098046b04000000";
+const SELF_LEAVE: &str = "8002008067727000000000000000000000000000000000000000000000000000000000000000000080000080\
+    00000000";
+
+fn bytes(hex: &str) -> Vec<u8> {
+    let digits: Vec<u8> = hex.bytes().filter(u8::is_ascii_hexdigit).collect();
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).expect("text"), 16).expect("hex");
+    digits.chunks(2).map(byte).collect()
+}
+
+/// Listens once and lets `play` be the daemon.
+fn daemon<T: Send + 'static>(play: impl FnOnce(TcpStream) -> T + Send + 'static) -> (String, JoinHandle<T>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
+    let playing = thread::spawn(move || play(listener.accept().expect("a client").0));
+    (format!("{port}@127.0.0.1"), playing)
+}
+
+fn expect(stream: &mut impl Read, expected: &[u8]) {
+    let mut read = vec![0; expected.len()];
+    stream.read_exact(&mut read).expect("so many bytes");
+    assert_eq!(read, expected);
+}
+
+fn say(stream: &mut impl Write, hex: &str) {
+    stream.write_all(&bytes(hex)).expect("written");
+}
+
+fn accept_alice(stream: &mut (impl Read + Write)) {
+    expect(stream, &bytes(HELLO));
+    say(stream, LIST);
+    let mut choice = [0; 90];
+    choice[..4].copy_from_slice(b"NULL");
+    expect(stream, &choice);
+    say(stream, ACCEPT);
+}
+
+fn refused_with(hex: &'static str) -> Error {
+    let (address, playing) = daemon(move |mut stream| {
+        expect(&mut stream, &bytes(HELLO));
+        say(&mut stream, hex);
+    });
+    let error = Connection::connect(&address, "alice").expect_err("refused");
+    playing.join().expect("played");
+    error
+}
+
+#[test]
+fn a_session_is_opened_used_and_ended() {
+    let (address, playing) = daemon(|mut stream| {
+        accept_alice(&mut stream);
+        expect(&mut stream, &bytes(JOIN));
+        for recorded in [JOIN_VIEW, BIG_ENDIAN_DATA, TRANSITION, SELF_LEAVE] {
+            // Byte by byte, as a network may cut it.
+            bytes(recorded).iter().for_each(|byte| stream.write_all(&[*byte]).expect("written"));
+        }
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).expect("closed in order");
+        rest
+    });
+    let mut connection = Connection::connect(&address, "alice").expect("accepted");
+    assert_eq!(connection.member().to_string(), "#alice#localhost");
+    assert_eq!(connection.daemon_version().number(), 40_400);
+    connection.join("grp").expect("sent");
+    let Event::View(view) = connection.receive().expect("an event") else { panic!("not a view") };
+    assert_eq!((view.cause, view.my_index, view.my_vs_set), (Cause::Join, Some(0), 0));
+    assert_eq!(view.changed_member(), Some(&connection.member()));
+    let Event::Message(message) = connection.receive().expect("an event") else { panic!("not a message") };
+    let Message { sender, service, message_type, endian_mismatch, body, .. } = message;
+    assert_eq!((sender.to_string().as_str(), service), ("#bigend#localhost", ServiceLevel::Agreed));
+    assert_eq!((message_type, endian_mismatch, body.as_ref()), (0x1234, true, b"from BE".as_slice()));
+    let id = GroupId { leader: 0x7f00_0003, time: 0x6b04_98d0, counter: 4 };
+    assert_eq!(
+        connection.receive().expect("an event"),
+        Event::Transition(Transition { group: view.group, id })
+    );
+    assert_eq!(connection.receive().expect("an event"), Event::SelfLeave(view.group));
+    connection.disconnect().expect("said goodbye");
+    let rest = playing.join().expect("played");
+    assert_eq!((rest.len(), rest[2]), (80, 0x04));
+    assert!(rest[48..].starts_with(b"#alice#localhost\0"));
+}
+
+#[test]
+fn events_in_the_flight_of_the_accept_are_not_lost() {
+    let (address, playing) = daemon(|mut stream| {
+        expect(&mut stream, &bytes(HELLO));
+        say(&mut stream, LIST);
+        expect(&mut stream, &[b"NULL".as_slice(), &[0; 86]].concat());
+        stream.write_all(&[bytes(ACCEPT), bytes(SELF_LEAVE)].concat()).expect("written");
+    });
+    let mut connection = Connection::connect(&address, "alice").expect("accepted");
+    assert!(matches!(connection.receive(), Ok(Event::SelfLeave(_))));
+    assert!(matches!(connection.receive(), Err(Error::Closed)));
+    playing.join().expect("played");
+}
+
+#[test]
+fn a_unix_socket_is_found_by_its_port() {
+    let directory = std::env::temp_dir().join(format!("antiphon-client-test-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).expect("a directory");
+    let listener = UnixListener::bind(directory.join("4901")).expect("a socket");
+    let playing = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a client");
+        accept_alice(&mut stream);
+    });
+    let connector = Connector::new("4901").name("alice").unix_directory(&directory);
+    assert!(connector.connect().is_ok());
+    playing.join().expect("played");
+    let missing = Connector::new("4902").unix_directory(&directory).connect();
+    assert!(matches!(missing, Err(Error::Connect { .. })));
+    std::fs::remove_dir_all(&directory).expect("removed");
+}
+
+#[test]
+fn refusals_say_why() {
+    assert!(matches!(refused_with("fa"), Error::Refused(ReplyCode::NotUnique)));
+    assert!(matches!(refused_with("fd"), Error::Refused(ReplyCode::Quota)));
+    assert!(matches!(refused_with("88"), Error::Protocol(_)));
+    assert!(matches!(refused_with(""), Error::Closed));
+    let Error::AuthNotOffered { offered, .. } = refused_with("03495020") else { panic!("not about auth") };
+    assert_eq!(offered, "IP");
+}
+
+#[test]
+fn a_quota_refusal_is_understood_although_it_comes_unasked() {
+    let (address, playing) = daemon(|mut stream| say(&mut stream, "fd"));
+    let error = Connection::connect(&address, "alice").expect_err("refused");
+    assert!(matches!(error, Error::Refused(ReplyCode::Quota) | Error::Closed), "{error}");
+    playing.join().expect("played");
+}
+
+#[test]
+fn connecting_ends_at_its_time_limit() {
+    let (address, playing) = daemon(|mut stream| {
+        let mut all = Vec::new();
+        let _ = stream.read_to_end(&mut all);
+    });
+    let begun = Instant::now();
+    let connected = Connector::new(address).timeout(Duration::from_millis(50)).connect();
+    assert!(matches!(connected, Err(Error::Timeout)));
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    playing.join().expect("played");
+}
+
+#[test]
+fn bad_names_are_refused_before_connecting() {
+    assert!(matches!(Connector::new("4803@nowhere.invalid").name("a b").connect(), Err(Error::Name(_))));
+    assert!(matches!(Connector::new("nowhere").connect(), Err(Error::Address(_))));
+    let methods = [AuthMethod::Null, AuthMethod::Ip].map(AuthMethod::name);
+    assert_eq!(methods, ["NULL", "IP"]);
+}
+
+#[test]
+fn waiting_for_an_event_ends_at_its_time_limit_and_loses_nothing() {
+    let (address, playing) = daemon(|mut stream| {
+        accept_alice(&mut stream);
+        let (first, second) = (bytes(JOIN_VIEW), bytes(SELF_LEAVE));
+        stream.write_all(&first[..50]).expect("written");
+        expect(&mut stream, &bytes(JOIN));
+        stream.write_all(&[&first[50..], &second].concat()).expect("written");
+        let _ = stream.read(&mut [0]);
+    });
+    let mut connection = Connection::connect(&address, "alice").expect("accepted");
+    assert_eq!(connection.receive_timeout(Duration::ZERO).expect("nothing wrong"), None);
+    assert_eq!(connection.receive_timeout(Duration::from_millis(20)).expect("nothing wrong"), None);
+    connection.join("grp").expect("sent");
+    assert!(matches!(connection.receive_timeout(Duration::MAX), Ok(Some(Event::View(_)))));
+    assert!(matches!(connection.receive_timeout(Duration::from_secs(10)), Ok(Some(Event::SelfLeave(_)))));
+    drop(connection);
+    playing.join().expect("played");
+}
+
+#[test]
+fn gathered_requests_leave_together_when_flushed() {
+    let (address, playing) = daemon(|mut stream| {
+        accept_alice(&mut stream);
+        stream.set_read_timeout(Some(Duration::from_millis(50))).expect("set");
+        assert!(stream.read(&mut [0]).is_err(), "nothing may be written before the flush");
+        stream.set_read_timeout(None).expect("set");
+        say(&mut stream, SELF_LEAVE);
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).expect("closed in order");
+        all.len()
+    });
+    let connection = Connection::connect(&address, "alice").expect("accepted");
+    let (mut sender, mut receiver) = connection.split();
+    sender.set_buffered(true);
+    for _ in 0..10 {
+        sender.multicast(ServiceLevel::Fifo, "grp", "x").expect("gathered");
+    }
+    let receiving = thread::spawn(move || receiver.events().map(|event| event.is_ok()).collect::<Vec<_>>());
+    thread::sleep(Duration::from_millis(100));
+    sender.flush().expect("written");
+    sender.disconnect().expect("said goodbye");
+    assert_eq!(playing.join().expect("played"), 10 * (48 + 32 + 1) + 80);
+    assert_eq!(receiving.join().expect("received"), [true, false]);
+}
+
+#[test]
+fn a_hostile_daemon_gets_an_error_and_no_memory() {
+    let huge =
+        "9000008023626967656e64236c6f63616c686f7374000000000000000000000000000000ffffff7f80000080ffffff7f";
+    let no_kind = huge.replacen("90000080", "80000080", 1).replace("ffffff7f", "00000000");
+    for hex in [huge.to_owned(), no_kind] {
+        let (address, playing) = daemon(move |mut stream| {
+            accept_alice(&mut stream);
+            say(&mut stream, &hex);
+        });
+        let mut connection = Connection::connect(&address, "alice").expect("accepted");
+        assert!(matches!(connection.receive(), Err(Error::Protocol(_))));
+        playing.join().expect("played");
+    }
+}

@@ -1,0 +1,113 @@
+//! What can go wrong.
+
+use std::io;
+
+use antiphon_wire::client::flags::{MAX_BODY_AND_GROUPS_BYTES, MAX_GROUPS, ReplyCode};
+use antiphon_wire::client::frame::FrameError;
+use antiphon_wire::client::handshake::ReplyError;
+use antiphon_wire::names::NameError;
+use antiphon_wire::reader::DecodeError;
+use thiserror::Error;
+
+use crate::address::{Address, AddressError};
+
+/// Why a call failed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The text does not name a daemon.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// Nobody answers at the daemon's address.
+    #[error("could not connect to a daemon at {address}: {source}")]
+    Connect {
+        /// Where it was tried.
+        address: Address,
+        /// What the operating system says about the last attempt.
+        source: io::Error,
+    },
+    /// The daemon was reached and refused the session. The code says why, and
+    /// [`ReplyCode::meaning`] says it in words.
+    #[error("the daemon refused the session: {0}")]
+    Refused(ReplyCode),
+    /// None of the chosen authentication methods may be missing from the daemon's list.
+    #[error("the daemon does not offer the authentication method {wanted}, it offers: {offered}")]
+    AuthNotOffered {
+        /// The method that is missing.
+        wanted: &'static str,
+        /// The daemon's list.
+        offered: String,
+    },
+    /// The session was not open in time.
+    #[error("the daemon did not open the session in time")]
+    Timeout,
+    /// The daemon closed the connection: it stopped, or dropped this client for a request that it did
+    /// not understand or for reading too slowly.
+    #[error("the daemon closed the connection")]
+    Closed,
+    /// The connection broke.
+    #[error("the connection to the daemon broke: {0}")]
+    Io(#[source] io::Error),
+    /// The daemon sent what the protocol does not know.
+    #[error("the daemon broke the protocol: {0}")]
+    Protocol(#[from] ProtocolError),
+    /// A name is not legal.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// A message needs a group to go to, and must not have too many.
+    #[error("a message goes to 1 to {MAX_GROUPS} groups, {0} were given")]
+    GroupCount(usize),
+    /// The message does not fit.
+    #[error(
+        "a message has at most {MAX_BODY_AND_GROUPS_BYTES} bytes including 32 for each group, this one has {0}"
+    )]
+    MessageTooLong(usize),
+}
+
+impl Error {
+    /// From an operation on an open connection; what a vanished peer causes becomes [`Error::Closed`].
+    pub(crate) fn from_io(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::NotConnected => Self::Closed,
+            _ => Self::Io(error),
+        }
+    }
+}
+
+/// How a daemon broke the protocol.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+pub enum ProtocolError {
+    /// In the handshake.
+    #[error(transparent)]
+    Handshake(ReplyError),
+    /// In the header of a frame.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// In a membership message.
+    #[error(transparent)]
+    Membership(#[from] DecodeError),
+    /// The name of a sender.
+    #[error("the sender of a message has an unusable name: {0}")]
+    Sender(NameError),
+    /// The frame is neither a message nor about membership.
+    #[error("a frame has flags {0:#x}, which name no service level and no membership change")]
+    Flags(u32),
+}
+
+impl From<ReplyError> for Error {
+    fn from(error: ReplyError) -> Self {
+        match error {
+            ReplyError::Refused(code) => Self::Refused(code),
+            other => Self::Protocol(ProtocolError::Handshake(other)),
+        }
+    }
+}
+
+impl From<FrameError> for Error {
+    fn from(error: FrameError) -> Self {
+        Self::Protocol(error.into())
+    }
+}

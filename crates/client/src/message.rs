@@ -1,0 +1,154 @@
+//! What is received: messages, views, transitions.
+
+use antiphon_wire::client::flags::REJECT;
+use antiphon_wire::client::frame::Frame;
+use antiphon_wire::client::header::Hint;
+use antiphon_wire::client::membership::{self, Cause, GroupId, Membership};
+use antiphon_wire::names::{GroupName, MemberName};
+use antiphon_wire::service::ServiceLevel;
+use bytes::Bytes;
+
+use crate::error::ProtocolError;
+
+/// Something that the daemon delivers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// A message.
+    Message(Message),
+    /// Who is in a group now. Only for connections that asked for membership.
+    View(View),
+    /// A group is about to lose members because daemons became unreachable.
+    Transition(Transition),
+    /// This client is out of the group, as it requested.
+    SelfLeave(GroupName),
+    /// The daemon refused a request of this client. Known daemons never do.
+    Rejected(Rejected),
+}
+
+/// A message that a client sent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Message {
+    /// Who sent it; also the name of the private group for an answer.
+    pub sender: MemberName,
+    /// How it was sent.
+    pub service: ServiceLevel,
+    /// Every group that it was sent to, in the order of the sender.
+    pub groups: Vec<GroupName>,
+    /// The application's message type.
+    pub message_type: i16,
+    /// Whether the sender's host has another byte order than this one. Bodies are never converted.
+    pub endian_mismatch: bool,
+    /// All bits of the flag word but the endian mark, for layers that put their own in
+    /// ([`Envelope::flags`](crate::Envelope::flags)).
+    pub flags: u32,
+    /// What was sent. Shares memory with what was read at the same time: copy what is kept for long.
+    pub body: Bytes,
+}
+
+/// Who is in a group. All members that are told of the same [`GroupId`] are told the same view.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct View {
+    /// The group.
+    pub group: GroupName,
+    /// Identity of the view.
+    pub id: GroupId,
+    /// What changed the group.
+    pub cause: Cause,
+    /// All members, in the same order at each of them.
+    pub members: Vec<MemberName>,
+    /// Where this client is in `members`.
+    pub my_index: Option<usize>,
+    /// The virtual synchrony sets. After a join, leave or disconnect, one set with the member that it
+    /// is about. After a network change, the members that came from one view into this one together,
+    /// and so have delivered the same messages before it.
+    pub vs_sets: Vec<Vec<MemberName>>,
+    /// Which of `vs_sets` this client came with; 0 unless the network changed.
+    pub my_vs_set: usize,
+}
+
+/// The ordinary promises of a view end: what follows until the next [`View`] of the group was
+/// possibly not delivered to members that became unreachable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Transition {
+    /// The group.
+    pub group: GroupName,
+    /// Identity of the view that is ending.
+    pub id: GroupId,
+}
+
+/// A request that came back.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rejected {
+    /// The flag word of the request; a refused join or leave shows as its cause bit.
+    pub flags: u32,
+    /// Groups of the request, and this client's private group after them.
+    pub groups: Vec<GroupName>,
+    /// The application's message type.
+    pub message_type: i16,
+    /// Body of the request.
+    pub body: Bytes,
+}
+
+impl View {
+    /// The member that joined, left or disconnected; `None` after a network change.
+    #[must_use]
+    pub fn changed_member(&self) -> Option<&MemberName> {
+        match self.cause {
+            Cause::Join | Cause::Leave | Cause::Disconnect => self.vs_sets.first()?.first(),
+            Cause::Network => None,
+        }
+    }
+
+    fn new(view: membership::View, me: &MemberName) -> Self {
+        Self {
+            group: view.group,
+            id: view.id,
+            cause: view.cause,
+            my_index: view.members.iter().position(|member| member == me),
+            members: view.members,
+            vs_sets: view.sets.into_iter().map(|set| set.members).collect(),
+            my_vs_set: view.own_set,
+        }
+    }
+}
+
+impl Event {
+    /// What a frame from the daemon means to the client called `me`.
+    pub(crate) fn from_frame(frame: &Frame, me: &MemberName) -> Result<Self, ProtocolError> {
+        let flags = frame.header.flags;
+        if flags & REJECT != 0 {
+            return Ok(Self::Rejected(Rejected {
+                flags: frame.rejected.unwrap_or(flags),
+                groups: groups(frame),
+                message_type: frame.header.hint.message_type(),
+                body: frame.body.clone(),
+            }));
+        }
+        if Membership::is_in(flags) {
+            return Ok(match Membership::decode(frame)? {
+                Membership::View(view) => Self::View(View::new(view, me)),
+                Membership::Transition { group, id } => Self::Transition(Transition { group, id }),
+                Membership::SelfLeave { group } => Self::SelfLeave(group),
+            });
+        }
+        let service = ServiceLevel::from_flags(flags).ok_or(ProtocolError::Flags(flags))?;
+        let sender = MemberName::from_field(&frame.header.name).map_err(ProtocolError::Sender)?;
+        Ok(Self::Message(Message {
+            sender,
+            service,
+            groups: groups(frame),
+            message_type: frame.header.hint.message_type(),
+            endian_mismatch: is_foreign(frame.header.hint),
+            flags,
+            body: frame.body.clone(),
+        }))
+    }
+}
+
+fn groups(frame: &Frame) -> Vec<GroupName> {
+    frame.group_fields().map(GroupName::from_field).collect()
+}
+
+fn is_foreign(hint: Hint) -> bool {
+    hint.is_little_endian() != cfg!(target_endian = "little")
+}
