@@ -1,1 +1,2 @@
-//! Placeholder.
+//! The Antiphon daemon: configuration, sockets, clock and the loop around the core.
+pub mod conf;

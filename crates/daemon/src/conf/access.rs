@@ -1,0 +1,84 @@
+//! The access list of the `IP` method (client protocol §7): `spread.access_ip`, read leniently.
+//!
+//! Empty and malformed lines are skipped with a remark, where the reference stops reading or dies.
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+
+use antiphon_proto::config::AccessRule;
+
+const SEARCH_PATH: [&str; 2] = ["spread.access_ip", "/etc/spread.access_ip"];
+
+/// Reads the first file there is; adds remarks to `notes`. Without a file nobody passes.
+pub(crate) fn load(mut notes: Vec<String>) -> (Vec<AccessRule>, Vec<String>) {
+    let Some(path) = SEARCH_PATH.iter().map(Path::new).find(|path| path.exists()) else {
+        notes.push(format!("there is no {}, so the IP method lets nobody in", SEARCH_PATH.join(" or ")));
+        return (Vec::new(), notes);
+    };
+    match std::fs::read(path) {
+        Ok(bytes) => {
+            let (rules, remarks) = parse(&String::from_utf8_lossy(&bytes));
+            notes.extend(remarks.into_iter().map(|remark| format!("{}:{remark}", path.display())));
+            (rules, notes)
+        }
+        Err(error) => {
+            notes.push(format!("cannot read {}, so the IP method lets nobody in: {error}", path.display()));
+            (Vec::new(), notes)
+        }
+    }
+}
+
+fn parse(text: &str) -> (Vec<AccessRule>, Vec<String>) {
+    let (mut rules, mut remarks) = (Vec::new(), Vec::new());
+    for (index, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        match rule(line) {
+            Some(rule) => rules.push(rule),
+            None => remarks.push(format!(
+                "{}: expected unix, local, an address or address/bits, found {line:?}; the line is skipped",
+                index + 1
+            )),
+        }
+    }
+    (rules, remarks)
+}
+
+fn rule(line: &str) -> Option<AccessRule> {
+    if line.starts_with("unix") {
+        return Some(AccessRule::Unix);
+    }
+    if line.starts_with("local") {
+        return Some(AccessRule::Local);
+    }
+    let word = line.split_whitespace().next()?;
+    let (address, bits) = word.split_once('/').unwrap_or((word, "32"));
+    let address: Ipv4Addr = address.parse().ok()?;
+    let prefix_bits = bits.parse().ok().filter(|bits| *bits <= 32)?;
+    Some(AccessRule::Network { address, prefix_bits })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_form_of_line_is_read_and_the_rest_is_remarked_on() {
+        let text =
+            "# who\r\nunix\r\n\r\nlocal\n10.1.2.3\n10.0.0.0/8 # ours\n0.0.0.0/0\n1.2.3\n1.2.3.4/33\nx\n";
+        let (rules, remarks) = parse(text);
+        let network = |a: [u8; 4], prefix_bits| AccessRule::Network { address: a.into(), prefix_bits };
+        let expected = [
+            AccessRule::Unix,
+            AccessRule::Local,
+            network([10, 1, 2, 3], 32),
+            network([10, 0, 0, 0], 8),
+            network([0, 0, 0, 0], 0),
+        ];
+        assert_eq!(rules, expected);
+        assert_eq!(remarks.len(), 3);
+        assert!(remarks[0].starts_with("8: expected"), "{}", remarks[0]);
+    }
+}

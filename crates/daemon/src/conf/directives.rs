@@ -1,0 +1,330 @@
+//! The directives of a configuration file (client protocol §9.4, §10): which there are, and what
+//! each does to the settings.
+
+use std::time::Duration;
+
+use antiphon_proto::config::AuthMethod;
+
+use super::diagnostic::{Diagnostic, Span};
+use super::log_settings;
+use super::syntax::{DirectiveTree, Spanned, ValueTree};
+use super::timeouts::Timeouts;
+use super::{IpPreference, PortReuse, Settings};
+
+/// How a directive is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Shape {
+    /// `KEY`
+    Alone,
+    /// `KEY = value`
+    Value,
+    /// `KEY` or `KEY = value`
+    OptionalValue,
+    /// `KEY = { [!] value … }`
+    Flags,
+    /// `KEY = { number … }`
+    Matrix,
+}
+
+const TABLE: [(&str, Shape); 37] = [
+    ("AcceleratedRing", Shape::Value),
+    ("AcceleratedWindow", Shape::Value),
+    ("AccessControlPolicy", Shape::Value),
+    ("ActiveIPVersion", Shape::Value),
+    ("AliveTimeout", Shape::Value),
+    ("AllowedAuthMethods", Shape::Value),
+    ("DaemonGroup", Shape::Value),
+    ("DaemonUser", Shape::Value),
+    ("DangerousMonitor", Shape::Value),
+    ("DatagramBytes", Shape::Value),
+    ("DebugFlags", Shape::Flags),
+    ("DebugInitialSequence", Shape::Alone),
+    ("EventLogFile", Shape::Value),
+    ("EventPreciseTimeStamp", Shape::Alone),
+    ("EventPriority", Shape::Value),
+    ("EventTimeStamp", Shape::OptionalValue),
+    ("ExcludeSegAddrsFromHash", Shape::Value),
+    ("FormTimeout", Shape::Value),
+    ("GatherTimeout", Shape::Value),
+    ("HurryTimeout", Shape::Value),
+    ("IgnoreMulticastJoinErrors", Shape::Value),
+    ("JoinTimeout", Shape::Value),
+    ("LinkProtocol", Shape::Value),
+    ("LookupTimeout", Shape::Value),
+    ("MaxSessionMessages", Shape::Value),
+    ("PersonalWindow", Shape::Value),
+    ("RepTimeout", Shape::Value),
+    ("RequiredAuthMethods", Shape::Value),
+    ("RouteMatrix", Shape::Matrix),
+    ("RuntimeDir", Shape::Value),
+    ("SegTimeout", Shape::Value),
+    ("SocketPortReuse", Shape::Value),
+    ("TokenTimeout", Shape::Value),
+    ("UnixSocketDirectory", Shape::Value),
+    ("VirtualID", Shape::Value),
+    ("WideAreaNetwork", Shape::Value),
+    ("Window", Shape::Value),
+];
+
+/// Looks a directive up by its exact name.
+pub(crate) fn find(word: &str) -> Option<(&'static str, Shape)> {
+    TABLE.into_iter().find(|(name, _)| *name == word)
+}
+
+/// The directive that was probably meant by a misspelt one.
+pub(crate) fn closest(word: &str) -> Option<&'static str> {
+    let names = TABLE.into_iter().map(|(name, _)| name).chain(["Spread_Segment"]);
+    let near = names.map(|name| (distance(&name.to_lowercase(), &word.to_lowercase()), name)).min()?;
+    (near.0 <= 2).then_some(near.1)
+}
+
+/// Levenshtein distance in characters.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        for (cell, y) in row.iter_mut().skip(1).zip(&b) {
+            let above = *cell;
+            *cell = (diagonal + usize::from(x != *y)).min(above + 1).min(left + 1);
+            (diagonal, left) = (above, *cell);
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+/// Puts directives into effect, one after the other, and collects remarks.
+#[derive(Default)]
+pub(crate) struct Directives {
+    pub(crate) remarks: Vec<Diagnostic>,
+    seen: Vec<&'static str>,
+    timeouts: Timeouts,
+    window: Option<Spanned<u32>>,
+    personal_window: Option<Spanned<u32>>,
+    accelerated_window: Option<Spanned<u32>>,
+    accelerated_ring: Option<bool>,
+    allowed: Option<Vec<AuthMethod>>,
+    required: Option<Vec<AuthMethod>>,
+    timestamp: bool,
+    precise: Option<Span>,
+}
+
+impl Directives {
+    /// Handles one directive.
+    pub(crate) fn apply(&mut self, directive: &DirectiveTree, settings: &mut Settings) {
+        let key = &directive.key;
+        if self.seen.contains(&key.value) {
+            let message = format!("{} is given more than once", key.value);
+            self.remarks.push(Diagnostic::warning(
+                key.span.clone(),
+                message,
+                "this one replaces the earlier",
+            ));
+        }
+        self.seen.push(key.value);
+        if let Err(error) = self.take(directive, settings) {
+            self.remarks.push(error);
+        }
+    }
+
+    fn take(&mut self, directive: &DirectiveTree, settings: &mut Settings) -> Result<(), Diagnostic> {
+        let none = Spanned::new(String::new(), directive.key.span.clone());
+        let value = directive.values.first().map_or(&none, |value| &value.text);
+        let key = directive.key.value;
+        let config = &mut settings.config;
+        match key {
+            "Window" => self.window = Some(number(value, 1..=WINDOW_MAX)?),
+            "PersonalWindow" => self.personal_window = Some(number(value, 1..=WINDOW_MAX)?),
+            "AcceleratedWindow" => self.accelerated_window = Some(number(value, 0..=WINDOW_MAX)?),
+            "AcceleratedRing" => self.accelerated_ring = Some(boolean(value)?),
+            "MaxSessionMessages" => {
+                config.sessions.max_outbox_messages = number(value, 0..=u32::MAX)?.value as usize;
+            }
+            "DatagramBytes" => config.ring.datagram_bytes = number(value, 508..=65_000)?.value as usize,
+            "EventPriority" => settings.log.level = log_settings::priority(value)?,
+            "EventLogFile" => settings.log.file = Some(log_settings::file(&value.value).into()),
+            "EventTimeStamp" => {
+                self.timestamp = true;
+                settings.log.timestamp = log_settings::timestamp(value);
+            }
+            "EventPreciseTimeStamp" => self.precise = Some(directive.key.span.clone()),
+            "DebugFlags" => self.debug_flags(&directive.values, settings),
+            "SocketPortReuse" => settings.port_reuse = port_reuse(value)?,
+            "ExcludeSegAddrsFromHash" => settings.hash_segments = !boolean(value)?,
+            "IgnoreMulticastJoinErrors" => settings.ignore_join_errors = boolean(value)?,
+            "ActiveIPVersion" => settings.ip_preference = ip_version(value)?,
+            "UnixSocketDirectory" => settings.unix_dirs.push((&value.value).into()),
+            "AllowedAuthMethods" => self.allowed = Some(self.methods(value)),
+            "RequiredAuthMethods" => self.required = Some(self.methods(value)),
+            "AccessControlPolicy" => policy(value)?,
+            "VirtualID" => return Err(misplaced_virtual_id(directive)),
+            _ if Timeouts::is_timeout(key) => {
+                let ms = number(value, 1..=u32::MAX)?.value;
+                self.timeouts.set(key, &directive.key.span, Duration::from_millis(ms.into()));
+            }
+            _ => self.without_effect(directive, value)?,
+        }
+        Ok(())
+    }
+
+    fn debug_flags(&mut self, flags: &[ValueTree], settings: &mut Settings) {
+        let (debug, remarks) = log_settings::debug_flags(flags);
+        settings.log.debug = Some(debug);
+        self.remarks.extend(remarks);
+    }
+
+    fn methods(&mut self, value: &Spanned<String>) -> Vec<AuthMethod> {
+        let mut methods = Vec::new();
+        for word in value.value.split_whitespace() {
+            match word {
+                "NULL" => methods.push(AuthMethod::Null),
+                "IP" => methods.push(AuthMethod::Ip),
+                other => self.remarks.push(Diagnostic::warning(
+                    value.span.clone(),
+                    format!("authentication method {other} is not available"),
+                    "it is left out; there are NULL and IP",
+                )),
+            }
+        }
+        methods.sort_unstable();
+        methods.dedup();
+        methods
+    }
+
+    /// Directives that are understood, checked, and answered with a warning.
+    fn without_effect(
+        &mut self,
+        directive: &DirectiveTree,
+        value: &Spanned<String>,
+    ) -> Result<(), Diagnostic> {
+        let key = directive.key.value;
+        let instead = match key {
+            "DangerousMonitor" if !boolean(value)? => return Ok(()),
+            "DangerousMonitor" => "the monitor protocol is not served",
+            "RuntimeDir" => "the daemon stays in the directory and the root that it was started in",
+            "DaemonUser" | "DaemonGroup" => "the daemon keeps the user and group that it was started with",
+            "DebugInitialSequence" => "sequence numbers have 64 bits and always start at 1",
+            "LinkProtocol" | "RouteMatrix" => "daemons always send to each other directly over UDP",
+            "WideAreaNetwork" if !boolean(value)? => return Ok(()),
+            "WideAreaNetwork" => "times do not change; set the nine timeouts if the network is slow",
+            _ => "it is ignored",
+        };
+        let message = format!("{key} has no effect");
+        self.remarks.push(Diagnostic::warning(directive.key.span.clone(), message, instead));
+        Ok(())
+    }
+
+    /// What depends on several directives at once; to be called after the last.
+    pub(crate) fn finish(&mut self, settings: &mut Settings) {
+        self.windows(settings);
+        let timeouts = std::mem::take(&mut self.timeouts);
+        self.remarks.extend(timeouts.apply(&mut settings.config));
+        self.authentication(settings);
+        match self.precise.take() {
+            Some(_) if self.timestamp => settings.log.precise = true,
+            Some(span) => self.remarks.push(Diagnostic::warning(
+                span,
+                "EventPreciseTimeStamp has no effect",
+                "it needs EventTimeStamp beside it",
+            )),
+            None => {}
+        }
+    }
+
+    fn windows(&mut self, settings: &mut Settings) {
+        let ring = &mut settings.config.ring;
+        if let Some(window) = &self.window {
+            ring.window_packets = window.value;
+            ring.outstanding_packets = ring.outstanding_packets.max(2 * u64::from(window.value));
+        }
+        let limit = ring.window_packets;
+        ring.personal_window_packets = ring.personal_window_packets.min(limit);
+        if let Some(personal) = &self.personal_window {
+            self.remarks.extend(over_limit(personal, limit, "PersonalWindow", "Window"));
+            ring.personal_window_packets = personal.value.min(limit);
+        }
+        let limit = ring.personal_window_packets;
+        ring.accelerated_window_packets = ring.accelerated_window_packets.min(limit);
+        if let Some(accelerated) = &self.accelerated_window {
+            if self.accelerated_ring != Some(false) {
+                self.remarks.extend(over_limit(accelerated, limit, "AcceleratedWindow", "PersonalWindow"));
+            }
+            ring.accelerated_window_packets = accelerated.value.min(limit);
+        }
+        if self.accelerated_ring == Some(false) {
+            ring.accelerated_window_packets = 0;
+        }
+    }
+
+    /// Naming any method switches the free entry off (client protocol §7).
+    fn authentication(&mut self, settings: &mut Settings) {
+        let authentication = &mut settings.config.sessions.authentication;
+        if self.allowed.is_some() || self.required.is_some() {
+            authentication.allowed = self.allowed.take().unwrap_or_default();
+            authentication.required = self.required.take().unwrap_or_default();
+        }
+    }
+}
+
+/// Largest window in packets; beyond it a round could hold more than any receive buffer.
+const WINDOW_MAX: u32 = 65_536;
+
+fn over_limit(value: &Spanned<u32>, limit: u32, name: &str, of: &str) -> Option<Diagnostic> {
+    (value.value > limit).then(|| {
+        let message = format!("{name} is greater than {of}");
+        Diagnostic::error(value.span.clone(), message, format!("expected at most {limit}"))
+    })
+}
+
+fn misplaced_virtual_id(directive: &DirectiveTree) -> Diagnostic {
+    let span = directive.key.span.clone();
+    Diagnostic::error(span, "VirtualID is out of place", "expected it after the address of a daemon")
+}
+
+fn wrong(value: &Spanned<String>, what: &str) -> Diagnostic {
+    Diagnostic::error(
+        value.span.clone(),
+        format!("wrong value `{}`", value.value),
+        format!("expected {what}"),
+    )
+}
+
+fn number(value: &Spanned<String>, range: std::ops::RangeInclusive<u32>) -> Result<Spanned<u32>, Diagnostic> {
+    match value.value.parse() {
+        Ok(number) if range.contains(&number) => Ok(Spanned::new(number, value.span.clone())),
+        _ => Err(wrong(value, &format!("a number from {} to {}", range.start(), range.end()))),
+    }
+}
+
+fn boolean(value: &Spanned<String>) -> Result<bool, Diagnostic> {
+    match value.value.to_ascii_lowercase().as_str() {
+        "true" | "yes" => Ok(true),
+        "false" | "no" => Ok(false),
+        _ => Err(wrong(value, "true, yes, false or no")),
+    }
+}
+
+fn port_reuse(value: &Spanned<String>) -> Result<PortReuse, Diagnostic> {
+    match value.value.to_ascii_lowercase().as_str() {
+        "on" => Ok(PortReuse::On),
+        "off" => Ok(PortReuse::Off),
+        "auto" => Ok(PortReuse::Auto),
+        _ => Err(wrong(value, "on, off or auto")),
+    }
+}
+
+fn ip_version(value: &Spanned<String>) -> Result<IpPreference, Diagnostic> {
+    match value.value.as_str() {
+        "IPv4" => Ok(IpPreference::V4),
+        "IPv6" => Ok(IpPreference::V6),
+        _ => Err(wrong(value, "IPv4 or IPv6")),
+    }
+}
+
+fn policy(value: &Spanned<String>) -> Result<(), Diagnostic> {
+    if value.value == "PERMIT" { Ok(()) } else { Err(wrong(value, "PERMIT, the only policy")) }
+}

@@ -1,0 +1,67 @@
+//! Which daemon this is, and whether two daemons have the same idea of the cluster.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, UdpSocket};
+
+use antiphon_wire::ids::DaemonId;
+
+use super::{LoadError, Settings};
+
+/// The daemon with that name, or else the first whose address this machine has.
+pub(crate) fn choose(settings: &Settings, name: Option<&str>) -> Result<DaemonId, LoadError> {
+    let known = || {
+        let names: Vec<String> = settings.places.iter().map(|place| place.name.to_string()).collect();
+        names.join(", ")
+    };
+    if let Some(name) = name {
+        let unknown = || LoadError::UnknownDaemon { name: name.to_owned(), known: known() };
+        return settings.daemon_named(name).ok_or_else(unknown);
+    }
+    let here = settings.places.iter().position(|place| is_local(place.address));
+    let id = here.and_then(|index| u16::try_from(index).ok());
+    id.map(DaemonId).ok_or_else(|| LoadError::NotHere { known: known() })
+}
+
+/// Whether this machine has the address: only then can a socket be bound to it.
+fn is_local(address: IpAddr) -> bool {
+    UdpSocket::bind((address, 0)).is_ok()
+}
+
+/// A number that is the same for daemons which agree on the segments and on the names, addresses
+/// and order of the daemons. Daemons with different numbers ignore each other.
+pub(crate) fn cluster_hash(settings: &Settings) -> u32 {
+    let mut text = String::new();
+    for (index, segment) in settings.segments.iter().enumerate() {
+        let addresses = if settings.hash_segments { segment.addresses.as_slice() } else { &[] };
+        // Writing to a string can not fail.
+        let _ = writeln!(text, "segment {addresses:?} {}", segment.port);
+        let places = settings.places.iter().zip(&settings.config.daemons);
+        for (place, daemon) in places.filter(|(place, _)| place.segment == index) {
+            let _ = writeln!(text, "daemon {} {} {}", place.name, place.address, daemon.address);
+        }
+    }
+    fnv1a(text.as_bytes())
+}
+
+/// The 32-bit FNV-1a hash.
+pub(crate) fn fnv1a(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_is_fnv1a() {
+        assert_eq!(fnv1a(b""), 0x811c_9dc5);
+        assert_eq!(fnv1a(b"a"), 0xe40c_292c);
+        assert_eq!(fnv1a(b"foobar"), 0xbf9c_f968);
+    }
+
+    #[test]
+    fn loopback_is_local_and_documentation_addresses_are_not() {
+        assert!(is_local(IpAddr::from([127, 0, 0, 1])));
+        assert!(!is_local(IpAddr::from([192, 0, 2, 1])));
+    }
+}

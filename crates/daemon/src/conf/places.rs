@@ -1,0 +1,200 @@
+//! Segments and daemons: names looked up, limits checked (client protocol §9.5, §9.6).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs};
+
+use antiphon_proto::config::Daemon;
+use antiphon_wire::names::{DAEMON_NAME_MAX_BYTES, DaemonName};
+
+use super::diagnostic::Diagnostic;
+use super::identity::fnv1a;
+use super::syntax::{Address, DaemonTree, InterfaceTree, SegmentTree, Spanned, Tree};
+use super::{DEFAULT_PORT, IpPreference, Place, Segment, Settings};
+
+const DAEMONS_MAX: usize = 128;
+const SEGMENTS_MAX: usize = 20;
+const INTERFACES_MAX: usize = 10;
+const SEGMENT_ADDRESSES_MAX: usize = 5;
+
+/// Fills in segments and daemons and says what is wrong with them. `end` is the length of the file,
+/// where something that is missing altogether is reported.
+pub(crate) fn settle(tree: &Tree, end: usize, settings: &mut Settings) -> Vec<Diagnostic> {
+    let mut remarks = Vec::new();
+    if let Some(segment) = tree.segments.get(SEGMENTS_MAX) {
+        remarks.push(over(&segment.span, "segments", SEGMENTS_MAX));
+    }
+    for (index, segment) in tree.segments.iter().enumerate() {
+        let port = port(segment, &mut remarks);
+        for daemon in &segment.daemons {
+            match place(daemon, index, port, settings, &mut remarks) {
+                Ok(()) => {}
+                Err(error) => remarks.push(error),
+            }
+        }
+        let addresses = segment.addresses.iter().map(|address| address.value.ip).collect();
+        settings.segments.push(Segment { addresses, port });
+    }
+    if tree.segments.iter().all(|segment| segment.daemons.is_empty()) {
+        let label = "expected Spread_Segment address { daemon … }";
+        remarks.push(Diagnostic::error(end..end, "no daemon is configured", label));
+    }
+    remarks
+}
+
+fn over(span: &super::Span, what: &str, limit: usize) -> Diagnostic {
+    Diagnostic::error(span.clone(), format!("too many {what}"), format!("expected at most {limit}"))
+}
+
+/// The port of a segment, which stands behind its first address.
+fn port(segment: &SegmentTree, remarks: &mut Vec<Diagnostic>) -> u16 {
+    if let Some(address) = segment.addresses.get(SEGMENT_ADDRESSES_MAX) {
+        remarks.push(over(&address.span, "segment addresses", SEGMENT_ADDRESSES_MAX));
+    }
+    for address in segment.addresses.iter().skip(1) {
+        let (message, label) = match address.value.port {
+            Some(_) => ("a port behind a further segment address is ignored", "the first address sets it"),
+            None => ("a further segment address is not used", "the first address carries what is for all"),
+        };
+        remarks.push(Diagnostic::warning(address.span.clone(), message, label));
+    }
+    let Some(first) = segment.addresses.first() else { return DEFAULT_PORT };
+    match first.value.port {
+        None => DEFAULT_PORT,
+        Some(port) if (1..u16::MAX).contains(&port) => port,
+        Some(_) => {
+            let label = "expected a port from 1 to 65534; the next one is used too";
+            remarks.push(Diagnostic::error(first.span.clone(), "impossible port", label));
+            DEFAULT_PORT
+        }
+    }
+}
+
+/// Adds one daemon.
+fn place(
+    tree: &DaemonTree,
+    segment: usize,
+    port: u16,
+    settings: &mut Settings,
+    remarks: &mut Vec<Diagnostic>,
+) -> Result<(), Diagnostic> {
+    let name = name(tree)?;
+    let address = match &tree.address {
+        Some(address) => address.value.ip,
+        None => look_up(&tree.name, settings.ip_preference)?,
+    };
+    if let Some(given) = tree.address.as_ref().filter(|given| given.value.port.is_some_and(|own| own != port))
+    {
+        let message = "the port of a daemon's address is ignored";
+        let label = format!("port {port} of its segment is used");
+        remarks.push(Diagnostic::warning(given.span.clone(), message, label));
+    }
+    interfaces(tree, remarks);
+    let span = tree.address.as_ref().map_or(&tree.name.span, |address| &address.span);
+    remarks.extend(conflict(settings, &tree.name.span, span, &name, address, port));
+    if settings.places.len() == DAEMONS_MAX {
+        return Err(over(&tree.name.span, "daemons", DAEMONS_MAX));
+    }
+    if settings.places.len() < DAEMONS_MAX {
+        settings.config.daemons.push(Daemon { name, address: shown_address(tree, &name, address) });
+        settings.places.push(Place { name, address, port, segment });
+    }
+    Ok(())
+}
+
+/// A name that is an address stands for a daemon without a name of its own and is cut to fit.
+fn name(tree: &DaemonTree) -> Result<DaemonName, Diagnostic> {
+    let bytes = tree.name.value.as_bytes();
+    let is_address = tree.address.as_ref().is_some_and(|address| address.span == tree.name.span);
+    let length = if is_address { bytes.len().min(DAEMON_NAME_MAX_BYTES) } else { bytes.len() };
+    DaemonName::new(bytes.get(..length).unwrap_or(bytes)).map_err(|error| {
+        let message = format!("`{}` is not a daemon name", tree.name.value);
+        Diagnostic::error(tree.name.span.clone(), message, error.to_string())
+    })
+}
+
+fn look_up(name: &Spanned<String>, preference: IpPreference) -> Result<IpAddr, Diagnostic> {
+    let wrong = |why: String| {
+        let message = format!("cannot find the address of `{}`", name.value);
+        Diagnostic::error(name.span.clone(), message, format!("expected an address after the name; {why}"))
+    };
+    let found = (name.value.as_str(), 0).to_socket_addrs().map_err(|error| wrong(error.to_string()))?;
+    let addresses: Vec<IpAddr> = found.map(|address| address.ip()).collect();
+    let preferred = addresses.iter().find(|ip| ip.is_ipv6() == (preference == IpPreference::V6));
+    preferred.or(addresses.first()).copied().ok_or_else(|| wrong("the name has none".to_owned()))
+}
+
+fn interfaces(tree: &DaemonTree, remarks: &mut Vec<Diagnostic>) {
+    let interfaces = tree.interfaces.as_deref().unwrap_or_default();
+    if let Some(extra) = interfaces.get(INTERFACES_MAX) {
+        remarks.push(over(&extra.address.span, "interfaces of one daemon", INTERFACES_MAX));
+    }
+    for InterfaceTree { address, .. } in interfaces.iter().filter(|each| each.address.value.port.is_some()) {
+        let message = "the port of an interface is ignored";
+        let label = "the port of the segment is used";
+        remarks.push(Diagnostic::warning(address.span.clone(), message, label));
+    }
+}
+
+/// What a daemon has in common with an earlier one, or with its kind of address, that it must not.
+fn conflict(
+    settings: &Settings,
+    name_span: &super::Span,
+    address_span: &super::Span,
+    name: &DaemonName,
+    address: IpAddr,
+    port: u16,
+) -> Option<Diagnostic> {
+    for other in &settings.places {
+        if other.name == *name {
+            let message = format!("two daemons are named {name}");
+            return Some(Diagnostic::error(name_span.clone(), message, "expected a name of its own"));
+        }
+        if other.address == address && other.port.abs_diff(port) < 2 {
+            let message = format!("{name} and {} share an address and a port", other.name);
+            let label = "expected another address, or segments whose ports differ by two";
+            return Some(Diagnostic::error(address_span.clone(), message, label));
+        }
+        if other.address.is_loopback() != address.is_loopback() {
+            let (inner, outer) =
+                if address.is_loopback() { (name, &other.name) } else { (&other.name, name) };
+            let message = format!("{inner} can be reached from its own machine only, unlike {outer}");
+            let label = "expected either loopback addresses alone or none at all";
+            return Some(Diagnostic::error(address_span.clone(), message, label));
+        }
+    }
+    None
+}
+
+/// The number that clients see in group ids: the IPv4 address, or what replaces it.
+fn shown_address(tree: &DaemonTree, name: &DaemonName, address: IpAddr) -> Ipv4Addr {
+    match (&tree.virtual_id, address) {
+        (Some(id), _) => Ipv4Addr::from(id.value),
+        (None, IpAddr::V4(address)) => address,
+        (None, IpAddr::V6(_)) => Ipv4Addr::from(fnv1a(name.as_bytes())),
+    }
+}
+
+/// Takes the stanza of this daemon for its client interfaces; without one, all interfaces.
+pub(crate) fn my_interfaces(tree: &Tree, settings: &mut Settings) -> Option<Diagnostic> {
+    let me = settings.config.me.index();
+    let mine = tree.segments.iter().flat_map(|segment| &segment.daemons).nth(me)?;
+    let address = settings.my_place()?.address;
+    let Some(stanza) = &mine.interfaces else {
+        let all: IpAddr = match address {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        settings.client_interfaces = vec![all];
+        return None;
+    };
+    for interface in stanza.iter().filter(|interface| interface.clients) {
+        if !settings.client_interfaces.contains(&interface.address.value.ip) {
+            settings.client_interfaces.push(interface.address.value.ip);
+        }
+    }
+    let serves = |Address { ip, .. }: Address| ip == address || ip.is_unspecified();
+    let elsewhere = stanza.iter().find(|each| each.daemons && !serves(each.address.value))?;
+    let message = "an interface for daemons other than the daemon's own address is not used";
+    let label = format!("daemons are heard on {address}");
+    let lettered = stanza.iter().any(|each| each.daemons && !each.clients);
+    lettered.then(|| Diagnostic::warning(elsewhere.address.span.clone(), message, label))
+}

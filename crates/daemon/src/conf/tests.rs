@@ -1,0 +1,242 @@
+//! Whole files, good, bad and damaged.
+
+use super::*;
+
+fn read(text: &str) -> Result<Loaded, LoadError> {
+    load_source(Source::new("spread.conf", text.as_bytes()), None)
+}
+
+fn good(text: &str) -> Loaded {
+    read(text).unwrap_or_else(|error| panic!("{text}\n{error}"))
+}
+
+fn report(text: &str) -> String {
+    match read(text) {
+        Err(error) => error.to_string(),
+        Ok(_) => panic!("accepted:\n{text}"),
+    }
+}
+
+const ONE: &str = "Spread_Segment 127.0.0.255:4803 {\n localhost 127.0.0.1\n}\n";
+
+fn with(directives: &str) -> String {
+    format!("{directives}\n{ONE}")
+}
+
+#[test]
+fn the_customary_file_is_read() {
+    let loaded = good(
+        "# Blank lines are permitted in this file.\r\n\
+         Spread_Segment  127.0.0.255:4804 {\r\n\tlocalhost\t127.0.0.1\r\n\tother 127.0.0.2 { D 127.0.0.2 C 127.0.0.5 }\r\n}\r\n\
+         DebugFlags = { PRINT EXIT }\r\nEventPriority =  INFO  \r\nWindow=80   \r\n\
+         #EventLogFile = testlog.out\r\nEventTimeStamp = \"[%a %d %b %Y %H:%M:%S]\"\r\n\
+         SocketPortReuse = AUTO\r\nMaxSessionMessages = 5000 \r\n",
+    );
+    let settings = loaded.settings;
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    assert_eq!(settings.config.me, DaemonId(0));
+    assert_eq!(settings.places.len(), 2);
+    assert_eq!(settings.places[1].port, 4804);
+    assert_eq!(settings.client_interfaces, [IpAddr::from([0, 0, 0, 0])]);
+    assert_eq!(settings.config.ring.window_packets, 80);
+    assert_eq!(settings.config.sessions.max_outbox_messages, 5000);
+    assert_eq!(settings.log.timestamp.as_deref(), Some("[%a %d %b %Y %H:%M:%S]"));
+}
+
+#[test]
+fn the_name_decides_who_i_am_and_which_interfaces_serve_clients() {
+    let text = "Spread_Segment 127.0.0.255 { a 127.0.0.1 b 127.0.0.2 { D 127.0.0.2 C 127.0.0.5 } }";
+    let source = || Source::new("spread.conf", text.as_bytes());
+    let loaded = load_source(source(), Some("b")).expect("b is configured");
+    assert_eq!(loaded.settings.config.me, DaemonId(1));
+    assert_eq!(loaded.settings.client_interfaces, [IpAddr::from([127, 0, 0, 5])]);
+    assert!(loaded.warnings.is_empty());
+    let unknown = load_source(source(), Some("c")).expect_err("c is not");
+    assert_eq!(unknown.to_string(), "the configuration has no daemon named c; it has a, b");
+}
+
+#[test]
+fn a_machine_without_a_configured_address_is_told_so() {
+    let error = read("Spread_Segment 192.0.2.255 { a 192.0.2.1 }").expect_err("not our address");
+    assert!(error.to_string().contains("say which one with -n"), "{error}");
+}
+
+#[test]
+fn the_cluster_hash_covers_names_addresses_order_and_ports_only() {
+    let base = good("Spread_Segment 127.0.0.255 { a 127.0.0.1 b 127.0.0.2 }").settings.config.cluster;
+    for other in [
+        "Spread_Segment 127.0.0.255 { b 127.0.0.2 a 127.0.0.1 }",
+        "Spread_Segment 127.0.0.255 { a 127.0.0.1 c 127.0.0.2 }",
+        "Spread_Segment 127.0.0.255 { a 127.0.0.1 b 127.0.0.3 }",
+        "Spread_Segment 127.0.0.255:5000 { a 127.0.0.1 b 127.0.0.2 }",
+        "Spread_Segment 127.0.0.254 { a 127.0.0.1 b 127.0.0.2 }",
+        "Spread_Segment 127.0.0.255 { a 127.0.0.1 }  Spread_Segment 127.0.0.255 { b 127.0.0.2 }",
+    ] {
+        assert_ne!(good(other).settings.config.cluster, base, "{other}");
+    }
+    let same = "Window = 50 Spread_Segment 127.0.0.255:4803 { 'a' 127.0.0.1 { 127.0.0.1 } ; b 127.0.0.2 }";
+    assert_eq!(good(same).settings.config.cluster, base);
+}
+
+#[test]
+fn directives_without_effect_are_named_with_what_happens_instead() {
+    for (directive, message, label) in [
+        ("RuntimeDir = /var/run/spread", "RuntimeDir has no effect", "stays in the directory"),
+        ("DaemonUser = spread", "DaemonUser has no effect", "keeps the user"),
+        ("DaemonGroup = spread", "DaemonGroup has no effect", "keeps the user and group"),
+        ("DangerousMonitor = true", "DangerousMonitor has no effect", "monitor protocol"),
+        ("LinkProtocol = Hop", "LinkProtocol has no effect", "directly over UDP"),
+        ("RouteMatrix = { 0 1 1 0 }", "RouteMatrix has no effect", "directly over UDP"),
+        ("DebugInitialSequence", "DebugInitialSequence has no effect", "64 bits"),
+        ("WideAreaNetwork = yes", "WideAreaNetwork has no effect", "nine timeouts"),
+        ("EventPreciseTimeStamp", "EventPreciseTimeStamp has no effect", "needs EventTimeStamp"),
+        ("DebugFlags = { XYZ }", "unknown debug flag `XYZ`", "left out"),
+        ("AllowedAuthMethods = \"NULL PWORD\"", "authentication method PWORD", "left out"),
+        ("Window = 5\nWindow = 6", "Window is given more than once", "replaces"),
+    ] {
+        let loaded = good(&with(directive));
+        let [warning] = loaded.warnings.as_slice() else { panic!("{directive}: {:?}", loaded.warnings) };
+        assert!(warning.message.starts_with(message), "{directive}: {warning:?}");
+        assert!(warning.label.contains(label), "{directive}: {warning:?}");
+    }
+}
+
+#[test]
+fn wrong_values_are_errors_at_their_place() {
+    for (directive, place, label) in [
+        ("Window = 0", ":1:10", "expected a number from 1 to 65536"),
+        ("Window = x", ":1:10", "expected a number from 1 to 65536"),
+        ("Window = 10\nPersonalWindow = 11", ":2:18", "expected at most 10"),
+        ("PersonalWindow = 5\nAcceleratedWindow = 6", ":2:21", "expected at most 5"),
+        ("AcceleratedRing = on", ":1:19", "expected true, yes, false or no"),
+        ("SocketPortReuse = true", ":1:19", "expected on, off or auto"),
+        ("EventPriority = LOUD", ":1:17", "expected pDEBUG, INFO"),
+        ("AccessControlPolicy = DENY", ":1:23", "expected PERMIT"),
+        ("ActiveIPVersion = 4", ":1:19", "expected IPv4 or IPv6"),
+        ("TokenTimeout = 100", ":1:1", "expected all nine or none; missing: HurryTimeout"),
+        ("VirtualID = 3", ":1:1", "after the address of a daemon"),
+        ("EventLogFile = \"open", ":1:16", "closing quote"),
+        ("Bananas = 3", ":1:1", "expected Spread_Segment or a directive"),
+    ] {
+        let report = report(&with(directive));
+        assert!(report.contains(&format!("spread.conf{place}")), "{directive}\n{report}");
+        assert!(report.contains(label), "{directive}\n{report}");
+    }
+}
+
+#[test]
+fn limits_and_conflicts_are_errors() {
+    let daemons = |count: usize| -> String {
+        (0..count).map(|i| format!("d{i} 127.0.{}.{} ", i / 200, i % 200 + 1)).collect()
+    };
+    let segments = |count: usize| -> String {
+        (0..count).map(|i| format!("Spread_Segment 127.0.{i}.255 {{ d{i} 127.0.{i}.1 }} ")).collect()
+    };
+    assert_eq!(
+        good(&format!("Spread_Segment 127.0.0.255 {{ {} }}", daemons(128))).settings.places.len(),
+        128
+    );
+    good(&segments(20));
+    for (text, expected) in [
+        (format!("Spread_Segment 127.0.0.255 {{ {} }}", daemons(129)), "expected at most 128"),
+        (segments(21), "expected at most 20"),
+        (
+            format!("Spread_Segment 127.0.0.255 {{ a 127.0.0.1 {{ {} }} }}", "127.0.0.1 ".repeat(11)),
+            "at most 10",
+        ),
+        ("Spread_Segment 127.0.0.255 { a 127.0.0.1 a 127.0.0.2 }".into(), "two daemons are named a"),
+        ("Spread_Segment 127.0.0.255 { a 127.0.0.1 b 127.0.0.1 }".into(), "b and a share an address"),
+        ("Spread_Segment 127.0.0.255 { a 127.0.0.1 b 192.0.2.1 }".into(), "from its own machine only"),
+        ("Spread_Segment 127.0.0.255 { a 127.0.0.1 { } }".into(), "the list of interfaces is empty"),
+        ("Spread_Segment 127.0.0.255:65535 { a 127.0.0.1 }".into(), "from 1 to 65534"),
+        ("Spread_Segment 127.0.0.255 { abcdefghijklmnopqrst 127.0.0.1 }".into(), "at most 19 bytes"),
+        ("Spread_Segment 127.0.0.255 { nowhere.invalid }".into(), "cannot find the address"),
+        ("Window = 5".into(), "no daemon is configured"),
+        (String::new(), "no daemon is configured"),
+    ] {
+        let report = report(&text);
+        assert!(report.contains(expected), "{text}\n{report}");
+    }
+    good("Spread_Segment 127.0.0.255:5000 { a 127.0.0.1 } Spread_Segment 127.0.0.255:5002 { b 127.0.0.1 }");
+}
+
+#[test]
+fn the_report_shows_the_line_and_marks_the_word() {
+    let report = report("Spread_Segment 127.0.0.255 {\n  localhost 127.0.0.1\n}\nWnidow = 5\n");
+    let expected = "error: unknown directive `Wnidow`
+ --> spread.conf:4:1
+  |
+4 | Wnidow = 5
+  | ^^^^^^ did you mean `Window`?";
+    assert_eq!(report, expected);
+}
+
+#[test]
+fn several_errors_are_reported_together() {
+    let report = report(&with("Window = 0\nSocketPortReuse = 7"));
+    assert_eq!(report.matches("error:").count(), 2, "{report}");
+}
+
+#[test]
+fn naming_a_method_switches_the_free_entry_off() {
+    let authentication = |text: &str| good(&with(text)).settings.config.sessions.authentication;
+    assert_eq!(authentication("").allowed, [AuthMethod::Null]);
+    assert_eq!(
+        authentication("AllowedAuthMethods = \"IP NULL\"").allowed,
+        [AuthMethod::Null, AuthMethod::Ip]
+    );
+    let required = authentication("RequiredAuthMethods = \"IP\"");
+    assert!(required.allowed.is_empty());
+    assert_eq!(required.required, [AuthMethod::Ip]);
+}
+
+#[test]
+fn ipv6_daemons_have_a_number_for_clients() {
+    let settings = good("Spread_Segment [ff02::5]:4803 { a ::1 VirtualID = 9 }").settings;
+    assert_eq!(settings.places[0].address, "::1".parse::<IpAddr>().expect("an address"));
+    assert_eq!(u32::from(settings.config.daemons[0].address), 9);
+}
+
+#[test]
+fn a_missing_file_is_an_error_only_when_it_was_named() {
+    let error = load(Some(Path::new("/nonexistent/spread.conf")), None).expect_err("no such file");
+    assert!(error.to_string().contains("/nonexistent/spread.conf"), "{error}");
+}
+
+#[test]
+fn the_built_in_configuration_serves_this_machine() {
+    let settings = Settings::embedded();
+    assert_eq!(settings.places[0].port, 4803);
+    assert_eq!(settings.client_interfaces, [IpAddr::from([127, 0, 0, 1])]);
+}
+
+#[test]
+fn damaged_files_never_panic() {
+    let seed = "Spread_Segment [ff02::5%e]:4803 127.0.0.255:99 {\n a 127.0.0.1 VirtualID = 3 { D 127.0.0.1 C ::1 }\n; 127.0.0.9 }\n\
+        DebugFlags = { PRINT !EXIT }\nEventTimeStamp = \"%H\"\nWindow = 5\nTokenTimeout = 9\nRouteMatrix = { 1 2 }\n# ä\n";
+    let alphabet = b"{}=!;:#\"'%[] \t\r\n09aDCM.\xc3\xa4\xff\0";
+    let mut random = fastrand::Rng::with_seed(7);
+    for _ in 0..4000 {
+        let mut bytes = seed.as_bytes().to_vec();
+        for _ in 0..random.usize(1..8) {
+            let at = random.usize(..bytes.len());
+            match random.u8(..3) {
+                0 => bytes[at] = alphabet[random.usize(..alphabet.len())],
+                1 => drop(bytes.remove(at)),
+                _ => bytes.insert(at, alphabet[random.usize(..alphabet.len())]),
+            }
+        }
+        bytes.truncate(random.usize(1..=bytes.len()));
+        let source = Source::new("spread.conf", &bytes);
+        // A damaged name would be looked up on the network, so only well-formed trees without one go on.
+        match parse::parse(&source.text) {
+            Ok(tree) if tree.segments.iter().flat_map(|s| &s.daemons).all(|d| d.address.is_some()) => {
+                if let Err(error) = load_source(source, None) {
+                    assert!(!error.to_string().is_empty());
+                }
+            }
+            Ok(_) => {}
+            Err(error) => assert!(!source.render(&error).is_empty()),
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! The nine membership timeouts of a configuration file (client protocol §9.4) and what they mean
+//! for a membership protocol that has other steps.
+//!
+//! | directive | sets |
+//! |---|---|
+//! | TokenTimeout | `ring.token_loss`; the shorter times of the ring shrink with it where they must |
+//! | GatherTimeout | `membership.gather`, if it is shorter than the default |
+//! | LookupTimeout | `membership.hello`, if it is shorter than the default |
+//! | the other six | nothing: there is no such step |
+//!
+//! The two bounds only ever shorten: the reference's defaults are seconds because its steps are
+//! slower, and taking them over literally would only delay what needs no delay.
+
+use std::time::Duration;
+
+use antiphon_proto::config::Config;
+
+use super::diagnostic::{Diagnostic, Span};
+
+const NAMES: [&str; 9] = [
+    "TokenTimeout",
+    "HurryTimeout",
+    "AliveTimeout",
+    "JoinTimeout",
+    "RepTimeout",
+    "SegTimeout",
+    "GatherTimeout",
+    "FormTimeout",
+    "LookupTimeout",
+];
+
+/// The timeouts that a file gave.
+#[derive(Default)]
+pub(crate) struct Timeouts {
+    given: Vec<(&'static str, Span, Duration)>,
+}
+
+impl Timeouts {
+    /// Whether a directive is one of the nine.
+    pub(crate) fn is_timeout(name: &str) -> bool {
+        NAMES.contains(&name)
+    }
+
+    /// Notes one; a later value replaces an earlier.
+    pub(crate) fn set(&mut self, name: &'static str, span: &Span, value: Duration) {
+        self.given.retain(|(given, ..)| *given != name);
+        self.given.push((name, span.clone(), value));
+    }
+
+    /// Puts all nine, or none, into effect.
+    pub(crate) fn apply(self, config: &mut Config) -> Vec<Diagnostic> {
+        let Some((_, first, _)) = self.given.first() else { return Vec::new() };
+        let missing: Vec<&str> = NAMES.into_iter().filter(|name| !self.has(name)).collect();
+        if !missing.is_empty() {
+            let label = format!("expected all nine or none; missing: {}", missing.join(", "));
+            return vec![Diagnostic::error(first.clone(), "not all membership timeouts are given", label)];
+        }
+        self.given.into_iter().filter_map(|(name, span, value)| take(name, span, value, config)).collect()
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.given.iter().any(|(given, ..)| *given == name)
+    }
+}
+
+fn take(name: &str, span: Span, value: Duration, config: &mut Config) -> Option<Diagnostic> {
+    match name {
+        "TokenTimeout" => token_loss(value, config),
+        "GatherTimeout" => config.membership.gather = config.membership.gather.min(value),
+        "LookupTimeout" => config.membership.hello = config.membership.hello.min(value),
+        _ => {
+            let message = format!("{name} has no effect");
+            return Some(Diagnostic::warning(span, message, "the step that it times has no counterpart"));
+        }
+    }
+    None
+}
+
+/// The token must be able to rest and to be sent again several times before it counts as lost.
+fn token_loss(value: Duration, config: &mut Config) {
+    let least = Duration::from_millis(1);
+    let ring = &mut config.ring;
+    ring.token_loss = value;
+    ring.token_hold = ring.token_hold.min(value / 4).max(least);
+    ring.token_retransmit = ring.token_retransmit.min(value / 8).max(least);
+    ring.wake = ring.wake.min(value / 8).max(least);
+}
+
+#[cfg(test)]
+mod tests {
+    use antiphon_wire::ids::DaemonId;
+
+    use super::*;
+
+    fn config() -> Config {
+        Config::new(Vec::new(), DaemonId(0), 0)
+    }
+
+    #[test]
+    fn all_nine_or_none() {
+        let mut timeouts = Timeouts::default();
+        timeouts.set("TokenTimeout", &(3..15), Duration::from_millis(100));
+        let remarks = timeouts.apply(&mut config());
+        assert_eq!(remarks.len(), 1);
+        assert!(remarks[0].label.contains("missing: HurryTimeout"), "{}", remarks[0].label);
+        assert!(Timeouts::default().apply(&mut config()).is_empty());
+    }
+
+    #[test]
+    fn counterparts_take_effect_and_the_rest_warns() {
+        let mut timeouts = Timeouts::default();
+        for name in NAMES {
+            timeouts.set(name, &(0..1), Duration::from_millis(40));
+        }
+        let mut config = config();
+        assert_eq!(timeouts.apply(&mut config).len(), 6);
+        assert_eq!(config.ring.token_loss, Duration::from_millis(40));
+        assert_eq!(config.ring.token_hold, Duration::from_millis(10));
+        assert_eq!(config.membership.gather, Duration::from_millis(40));
+        assert_eq!(config.membership.hello, Duration::from_millis(40));
+    }
+
+    #[test]
+    fn long_bounds_leave_the_defaults() {
+        let mut timeouts = Timeouts::default();
+        for name in NAMES {
+            timeouts.set(name, &(0..1), Duration::from_secs(30));
+        }
+        let mut config = config();
+        timeouts.apply(&mut config);
+        assert_eq!(config.membership, Config::new(Vec::new(), DaemonId(0), 0).membership);
+        assert_eq!(config.ring.token_loss, Duration::from_secs(30));
+    }
+}
