@@ -1,17 +1,44 @@
-//! One daemon.
+//! One daemon: owns every part, routes an input to one of them, then settles what follows.
 
-use std::sync::Arc;
-
-use antiphon_wire::ids::SessionId;
+use antiphon_wire::ids::{ProcessId, SessionId};
 
 use crate::config::Config;
-use crate::io::{Channel, Input, Outputs};
+use crate::cx::Cx;
+use crate::delivery::{Configuration, Delivery};
+use crate::groups::Groups;
+use crate::io::{Channel, Input, Outputs, Trace};
+use crate::membership::Membership;
+use crate::send_queue::SendQueue;
+use crate::sessions::{Outbox, Sessions};
 use crate::stats::Stats;
-use crate::time::{Instant, Timer};
+use crate::time::{Instant, Timer, Timers};
+
+/// Rounds of delivering and sending in one call. What is left goes on in the next, which is due at
+/// once, so that one call stays short.
+const MAX_ROUNDS: usize = 8;
+/// How long a daemon that is asked to stop tries to hand over what its clients had sent.
+const FLUSH_BEFORE_LEAVING: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// One daemon, without its sockets and clock. See the [crate documentation](crate) for the contract.
+#[derive(Debug)]
 pub struct Node {
-    config: Arc<Config>,
+    config: Config,
+    timers: Timers,
+    queue: SendQueue,
+    stats: Stats,
+    membership: Membership,
+    groups: Groups,
+    sessions: Sessions,
+    last_call: Instant,
+    /// When to leave at the latest, once asked to.
+    leave_by: Option<Instant>,
+}
+
+/// The parts beside the context that is made of the rest of the node.
+struct Parts<'a> {
+    membership: &'a mut Membership,
+    groups: &'a mut Groups,
+    sessions: &'a mut Sessions,
 }
 
 impl Node {
@@ -29,43 +56,124 @@ impl Node {
         now: Instant,
         out: &mut Outputs,
     ) -> Self {
-        let _ = (incarnation, epoch, seed, now, out);
-        Self { config: Arc::new(config) }
+        let me = ProcessId { daemon: config.me, incarnation };
+        let (mut timers, mut queue, mut stats) = (Timers::default(), SendQueue::default(), Stats::default());
+        let mut cx =
+            Cx { now, config: &config, timers: &mut timers, queue: &mut queue, stats: &mut stats, out };
+        let membership = Membership::boot(me, epoch, seed, &mut cx);
+        let ring = membership.ring().id();
+        let boot = Configuration::Regular { ring, members: vec![me], all_from_one_ring: true };
+        cx.out.record(|| Trace::Configured(boot));
+        let groups = Groups::new(me, &config, ring);
+        let sessions = Sessions::new(&config, seed);
+        Self { config, timers, queue, stats, membership, groups, sessions, last_call: now, leave_by: None }
     }
 
     /// Takes one input and does everything that follows from it.
     pub fn handle(&mut self, now: Instant, input: Input, out: &mut Outputs) {
-        let _ = (now, input, out);
+        let last_call = std::mem::replace(&mut self.last_call, now);
+        let stalled = now.since(last_call) > self.config.ring.token_loss;
+        if matches!(input, Input::Shutdown) && self.leave_by.is_none() {
+            self.leave_by = Some(now + FLUSH_BEFORE_LEAVING);
+            self.timers.set(Timer::Leave, now + FLUSH_BEFORE_LEAVING);
+        }
+        self.with_cx(now, out, |parts, cx| {
+            if stalled {
+                parts.membership.on_stall(last_call, cx);
+            }
+            match input {
+                Input::Datagram(bytes) => parts.membership.on_datagram(bytes, cx),
+                Input::SessionOpened(id, origin) => parts.sessions.on_opened(id, origin, cx),
+                Input::SessionBytes(id, bytes) => parts.sessions.on_bytes(id, bytes, cx),
+                Input::SessionClosed(id) => parts.sessions.on_closed(id, cx),
+                Input::Timeout => parts.fire(cx),
+                Input::Shutdown => parts.sessions.on_shutdown(cx),
+            }
+            parts.settle(cx);
+        });
+        if self.leave_by.is_some_and(|by| now >= by || self.queue.messages() == 0) {
+            self.leave_by = None;
+            self.with_cx(now, out, |parts, cx| parts.membership.say_goodbye(cx));
+        }
+    }
+
+    fn with_cx(&mut self, now: Instant, out: &mut Outputs, run: impl FnOnce(&mut Parts<'_>, &mut Cx<'_>)) {
+        let mut cx = Cx {
+            now,
+            config: &self.config,
+            timers: &mut self.timers,
+            queue: &mut self.queue,
+            stats: &mut self.stats,
+            out,
+        };
+        let mut parts = Parts {
+            membership: &mut self.membership,
+            groups: &mut self.groups,
+            sessions: &mut self.sessions,
+        };
+        run(&mut parts, &mut cx);
     }
 
     /// When to call [`Node::handle`] with [`Input::Timeout`] at the latest, and what for.
     #[must_use]
     pub fn next_timeout(&self) -> Option<(Instant, Timer)> {
-        None
+        self.timers.next()
     }
 
     /// Which socket to read first when both have something.
     #[must_use]
     pub fn receive_preference(&self) -> Channel {
-        Channel::Data
+        self.membership.ring().preference()
     }
 
     /// Whether clients should be read (and accepted); false while enough of their messages wait.
     #[must_use]
     pub fn accepts_submissions(&self) -> bool {
-        true
+        self.queue.accepts(&self.config.ring)
     }
 
     /// Bytes owed to a session; the host writes what the socket takes and advances the buffer.
-    pub fn outbox(&mut self, session: SessionId) -> Option<&mut crate::sessions::Outbox> {
-        let _ = session;
-        None
+    pub fn outbox(&mut self, session: SessionId) -> Option<&mut Outbox> {
+        self.sessions.outbox(session)
     }
 
     /// The counters.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let _ = &self.config;
-        Stats::default()
+        self.stats
+    }
+}
+
+impl Parts<'_> {
+    /// Fires every timer that is due. One that a handler sets to now again waits for the next call.
+    fn fire(&mut self, cx: &mut Cx<'_>) {
+        for _ in Timer::ALL {
+            match cx.timers.expire(cx.now) {
+                Some(Timer::Handshake) => self.sessions.on_handshake_timeout(cx),
+                Some(timer) => self.membership.on_timer(timer, cx),
+                None => return,
+            }
+        }
+    }
+
+    /// Passes deliveries up and what they cause down again, until nothing moves.
+    fn settle(&mut self, cx: &mut Cx<'_>) {
+        for _ in 0..MAX_ROUNDS {
+            if !self.membership.advance(cx) {
+                return;
+            }
+            let mut deliveries = self.membership.take_deliveries();
+            for delivery in deliveries.drain(..) {
+                match delivery {
+                    Delivery::Message(message) => self.groups.on_message(&message, self.sessions, cx),
+                    Delivery::Configuration(configuration) => {
+                        self.groups.on_configuration(&configuration, self.sessions, cx);
+                    }
+                }
+            }
+            self.membership.recycle(deliveries);
+            self.membership.set_early(self.groups.is_settled());
+        }
+        cx.timers.set_no_later(Timer::TokenHold, cx.now);
     }
 }

@@ -3,6 +3,8 @@
 //! Ring and membership produce one stream of [`Delivery`]; groups and sessions are functions of it.
 //! Extended virtual synchrony is a property of this stream and nothing else.
 
+pub(crate) mod stream;
+
 use antiphon_wire::ids::{ProcessId, RingId};
 use antiphon_wire::service::ServiceLevel;
 use bytes::Bytes;

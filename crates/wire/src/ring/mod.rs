@@ -1,3 +1,262 @@
 //! The datagrams between daemons.
+//!
+//! Every datagram starts with the same 10 bytes, all integers little-endian:
+//!
+//! ```text
+//! u8 version · u8 kind · u8 key id (0: not encrypted) · u8 flags · u32 cluster hash · u16 sending daemon
+//! ```
+//!
+//! Then follow, in data packets, the fields of [`packet`], and in all others the incarnation of the
+//! sender (u64) and the fields of their kind. A control datagram that does not fit one packet is sent
+//! as [`Fragment`]s.
 
+pub mod attempt;
 pub mod chunk;
+mod codec;
+pub mod fragment;
+pub mod gossip;
+pub mod packet;
+pub mod ranges;
+pub mod token;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::ids::{DaemonId, ProcessId};
+use crate::reader::{DecodeError, Reader};
+use attempt::{Accept, Commit, Done, Install, Propose, RecoveryRequest};
+use fragment::Fragment;
+use gossip::{Hello, Join, Leave, MergeRequest, Wake};
+use packet::Packet;
+use token::Token;
+
+/// Version of the daemon protocol; datagrams with another one are refused.
+pub const VERSION: u8 = 1;
+
+/// Bytes that all datagrams have in common.
+pub const HEADER_BYTES: usize = 10;
+
+/// A decoded datagram.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Datagram {
+    /// Ordered messages.
+    Packet(Packet),
+    /// The token.
+    Token(Token),
+    /// Who I hear, said while looking for a ring.
+    Join(Join),
+    /// Which ring I am in and which outsiders I hear.
+    Hello(Hello),
+    /// A clean goodbye.
+    Leave(Leave),
+    /// One ring's leader asks another to merge.
+    MergeRequest(MergeRequest),
+    /// A member has messages while the token rests.
+    Wake(Wake),
+    /// A leader proposes a ring.
+    Propose(Propose),
+    /// A member accepts and reports what it holds of its old ring.
+    Accept(Accept),
+    /// All members accepted; here is what each holds.
+    Commit(Commit),
+    /// A member lacks packets of the old ring.
+    RecoveryRequest(RecoveryRequest),
+    /// A member holds everything.
+    Done(Done),
+    /// All members hold everything: install.
+    Install(Install),
+    /// A piece of a larger datagram.
+    Fragment(Fragment),
+}
+
+/// What a datagram is, without its fields: for counters, filters and faults.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(u8)]
+#[expect(missing_docs, reason = "the variants are those of Datagram")]
+pub enum DatagramKind {
+    Packet = 1,
+    Token = 2,
+    Join = 3,
+    Hello = 4,
+    Leave = 5,
+    MergeRequest = 6,
+    Wake = 7,
+    Propose = 8,
+    Accept = 9,
+    Commit = 10,
+    RecoveryRequest = 11,
+    Done = 12,
+    Install = 13,
+    Fragment = 14,
+}
+
+impl DatagramKind {
+    const ALL: [Self; 14] = [
+        Self::Packet,
+        Self::Token,
+        Self::Join,
+        Self::Hello,
+        Self::Leave,
+        Self::MergeRequest,
+        Self::Wake,
+        Self::Propose,
+        Self::Accept,
+        Self::Commit,
+        Self::RecoveryRequest,
+        Self::Done,
+        Self::Install,
+        Self::Fragment,
+    ];
+
+    /// The kind of an encoded datagram, without decoding the rest.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Option<Self> {
+        let number = *bytes.get(1)?;
+        Self::ALL.into_iter().find(|kind| *kind as u8 == number)
+    }
+}
+
+/// Who sent a datagram, and in which cluster.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Envelope {
+    /// Hash of the sender's configuration.
+    pub cluster: u32,
+    /// The sending daemon.
+    pub daemon: DaemonId,
+}
+
+/// Writes the common header.
+pub(crate) fn put_header(kind: DatagramKind, flags: u8, envelope: Envelope, to: &mut impl BufMut) {
+    to.put_u8(VERSION);
+    to.put_u8(kind as u8);
+    to.put_u8(0);
+    to.put_u8(flags);
+    to.put_u32_le(envelope.cluster);
+    to.put_u16_le(envelope.daemon.0);
+}
+
+/// Reads the common header; returns the kind, the flags and the envelope.
+fn header(reader: &mut Reader) -> Result<(DatagramKind, u8, Envelope), DecodeError> {
+    let version = reader.u8()?;
+    if version != VERSION {
+        return Err(reader.bad_value("protocol version", u64::from(version)));
+    }
+    let number = reader.u8()?;
+    let kind = DatagramKind::ALL.into_iter().find(|kind| *kind as u8 == number);
+    let kind = kind.ok_or_else(|| reader.bad_value("datagram kind", u64::from(number)))?;
+    let key = reader.u8()?;
+    if key != 0 {
+        return Err(reader.bad_value("key id", u64::from(key)));
+    }
+    let flags = reader.u8()?;
+    let envelope = Envelope { cluster: reader.u32()?, daemon: DaemonId(reader.u16()?) };
+    Ok((kind, flags, envelope))
+}
+
+/// Decodes a datagram.
+///
+/// # Errors
+/// When it is not exactly one datagram of this protocol version.
+pub fn decode(bytes: Bytes) -> Result<(Envelope, Datagram), DecodeError> {
+    let mut reader = Reader::new(bytes.clone(), "datagram");
+    let (kind, flags, envelope) = header(&mut reader)?;
+    if kind == DatagramKind::Packet {
+        let packet = Packet::decode(bytes, flags, envelope.daemon, &mut reader)?;
+        return Ok((envelope, Datagram::Packet(packet)));
+    }
+    let from = ProcessId { daemon: envelope.daemon, incarnation: reader.u64()? };
+    let r = &mut reader;
+    let datagram = match kind {
+        DatagramKind::Packet => return Err(reader.bad_value("datagram kind", 0)),
+        DatagramKind::Token => Datagram::Token(Token::decode(from, r)?),
+        DatagramKind::Join => Datagram::Join(Join::decode(from, r)?),
+        DatagramKind::Hello => Datagram::Hello(Hello::decode(from, r)?),
+        DatagramKind::Leave => Datagram::Leave(Leave::decode(from, r)?),
+        DatagramKind::MergeRequest => Datagram::MergeRequest(MergeRequest::decode(from, r)?),
+        DatagramKind::Wake => Datagram::Wake(Wake::decode(from, r)?),
+        DatagramKind::Propose => Datagram::Propose(Propose::decode(from, r)?),
+        DatagramKind::Accept => Datagram::Accept(Accept::decode(from, r)?),
+        DatagramKind::Commit => Datagram::Commit(Commit::decode(from, r)?),
+        DatagramKind::RecoveryRequest => Datagram::RecoveryRequest(RecoveryRequest::decode(from, r)?),
+        DatagramKind::Done => Datagram::Done(Done::decode(from, r)?),
+        DatagramKind::Install => Datagram::Install(Install::decode(from, r)?),
+        DatagramKind::Fragment => Datagram::Fragment(Fragment::decode(from, r)?),
+    };
+    reader.finish()?;
+    Ok((envelope, datagram))
+}
+
+impl Datagram {
+    /// What the datagram is.
+    #[must_use]
+    pub fn kind(&self) -> DatagramKind {
+        match self {
+            Self::Packet(_) => DatagramKind::Packet,
+            Self::Token(_) => DatagramKind::Token,
+            Self::Join(_) => DatagramKind::Join,
+            Self::Hello(_) => DatagramKind::Hello,
+            Self::Leave(_) => DatagramKind::Leave,
+            Self::MergeRequest(_) => DatagramKind::MergeRequest,
+            Self::Wake(_) => DatagramKind::Wake,
+            Self::Propose(_) => DatagramKind::Propose,
+            Self::Accept(_) => DatagramKind::Accept,
+            Self::Commit(_) => DatagramKind::Commit,
+            Self::RecoveryRequest(_) => DatagramKind::RecoveryRequest,
+            Self::Done(_) => DatagramKind::Done,
+            Self::Install(_) => DatagramKind::Install,
+            Self::Fragment(_) => DatagramKind::Fragment,
+        }
+    }
+
+    /// The process that sent the datagram; `None` for a packet, whose sender is known by its ring.
+    #[must_use]
+    pub fn from(&self) -> Option<ProcessId> {
+        match self {
+            Self::Packet(_) => None,
+            Self::Token(x) => Some(x.from),
+            Self::Join(x) => Some(x.from),
+            Self::Hello(x) => Some(x.from),
+            Self::Leave(x) => Some(x.from),
+            Self::MergeRequest(x) => Some(x.from),
+            Self::Wake(x) => Some(x.from),
+            Self::Propose(x) => Some(x.from),
+            Self::Accept(x) => Some(x.from),
+            Self::Commit(x) => Some(x.from),
+            Self::RecoveryRequest(x) => Some(x.from),
+            Self::Done(x) => Some(x.from),
+            Self::Install(x) => Some(x.from),
+            Self::Fragment(x) => Some(x.from),
+        }
+    }
+
+    /// Encodes a datagram. A packet is encoded once, when it is made, and this returns those bytes.
+    #[must_use]
+    pub fn encode(&self, cluster: u32) -> Bytes {
+        if let Self::Packet(packet) = self {
+            return packet.bytes.clone();
+        }
+        let from = self.from().unwrap_or_default();
+        let mut to = BytesMut::with_capacity(256);
+        put_header(self.kind(), 0, Envelope { cluster, daemon: from.daemon }, &mut to);
+        to.put_u64_le(from.incarnation);
+        match self {
+            Self::Packet(_) => {}
+            Self::Token(x) => x.encode(&mut to),
+            Self::Join(x) => x.encode(&mut to),
+            Self::Hello(x) => x.encode(&mut to),
+            Self::Leave(x) => x.encode(&mut to),
+            Self::MergeRequest(x) => x.encode(&mut to),
+            Self::Wake(x) => x.encode(&mut to),
+            Self::Propose(x) => x.encode(&mut to),
+            Self::Accept(x) => x.encode(&mut to),
+            Self::Commit(x) => x.encode(&mut to),
+            Self::RecoveryRequest(x) => x.encode(&mut to),
+            Self::Done(x) => x.encode(&mut to),
+            Self::Install(x) => x.encode(&mut to),
+            Self::Fragment(x) => x.encode(&mut to),
+        }
+        to.freeze()
+    }
+}
+
+#[cfg(test)]
+mod tests;

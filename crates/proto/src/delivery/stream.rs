@@ -1,0 +1,217 @@
+//! From packets in order to messages in order.
+//!
+//! A [`Stream`] reads the packets of one ring with a cursor that stands between two chunks, so a
+//! safe message that is not stable yet stops it in the middle of a packet. It puts fragments
+//! together; what a message is for, it does not know.
+
+use std::collections::BTreeMap;
+
+use antiphon_wire::ids::{DaemonId, Seq};
+use antiphon_wire::reader::Reader;
+use antiphon_wire::ring::chunk::{self, Chunk, Fragment};
+use antiphon_wire::ring::packet::Packet;
+use antiphon_wire::service::ServiceLevel;
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::Kind;
+use crate::ring::window::{Stored, Window};
+
+/// Largest message that is put together; what claims to be larger is dropped.
+const MAX_MESSAGE_BYTES: u32 = 1 << 20;
+/// Messages of one sender that may be unfinished at once. Senders keep to
+/// [`crate::send_queue::MAX_OPEN_MESSAGES`] client messages and one of their own.
+const MAX_PARTIAL_MESSAGES: usize = crate::send_queue::MAX_OPEN_MESSAGES + 1;
+
+/// Where the ring stops the cursor.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limit {
+    /// The last packet that may be read.
+    pub(crate) last: Seq,
+    /// The last packet whose safe messages may be delivered.
+    pub(crate) safe: Seq,
+}
+
+/// Which messages of a packet are wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Wanted {
+    /// All of them.
+    All,
+    /// Only whole messages that need no order: the packet stands behind a hole and its sender is
+    /// not known to have all its predecessors delivered.
+    Unordered,
+}
+
+/// A complete message of the stream.
+#[derive(Clone, Debug)]
+pub(crate) struct Complete {
+    pub(crate) sender: DaemonId,
+    pub(crate) seq: Seq,
+    /// Which of the messages that end in the packet, from 0.
+    pub(crate) index: u16,
+    pub(crate) kind: Kind,
+    pub(crate) service: ServiceLevel,
+    pub(crate) frame: Bytes,
+}
+
+/// See the module documentation.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stream {
+    /// Everything up to here is read.
+    done: Seq,
+    /// The packet being read, `done + 1`.
+    open: Option<Open>,
+    partial: BTreeMap<(DaemonId, u32), BytesMut>,
+    /// Fragments of no use so far.
+    dropped: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Open {
+    sender: DaemonId,
+    early: bool,
+    chunks: Reader,
+    index: u16,
+    /// A chunk that was read but may not be delivered yet.
+    waiting: Option<Chunk>,
+}
+
+impl Open {
+    fn new(stored: &Stored) -> Self {
+        Self {
+            sender: stored.packet.header.sender,
+            early: stored.early,
+            chunks: stored.packet.chunks(),
+            index: 0,
+            waiting: None,
+        }
+    }
+
+    /// The next chunk. What follows a malformed one can not be found, so the packet ends there; its
+    /// sender packed it once for everyone, so everyone drops the same.
+    fn next(&mut self) -> Option<Chunk> {
+        self.waiting.take().or_else(|| chunk::next(&mut self.chunks).ok().flatten())
+    }
+}
+
+impl Stream {
+    /// Everything up to here is read.
+    pub(crate) fn done(&self) -> Seq {
+        self.done
+    }
+
+    /// Fragments that were of no use.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// The next message in order, as far as `limit` allows and packets are there.
+    pub(crate) fn next(&mut self, window: &Window, limit: Limit) -> Option<Complete> {
+        loop {
+            let seq = self.done.next();
+            if seq > limit.last {
+                return None;
+            }
+            let mut open = match self.open.take() {
+                Some(open) => open,
+                None => Open::new(window.get(seq)?),
+            };
+            while let Some(chunk) = open.next() {
+                if chunk.head.service == ServiceLevel::Safe && seq > limit.safe && ends_message(&chunk) {
+                    open.waiting = Some(chunk);
+                    self.open = Some(open);
+                    return None;
+                }
+                if let Some(message) = self.complete(&mut open, seq, chunk, Wanted::All) {
+                    self.open = Some(open);
+                    return Some(message);
+                }
+            }
+            self.done = seq;
+        }
+    }
+
+    /// Reads a packet out of order: behind a hole, when a ring closes. The cursor moves past it.
+    pub(crate) fn read_behind_hole(&mut self, stored: &Stored, wanted: Wanted, messages: &mut Vec<Complete>) {
+        let seq = stored.packet.header.seq;
+        let mut open = if self.done.next() == seq { self.open.take() } else { None }
+            .unwrap_or_else(|| Open::new(stored));
+        while let Some(chunk) = open.next() {
+            messages.extend(self.complete(&mut open, seq, chunk, wanted));
+        }
+        self.open = None;
+        self.done = seq;
+    }
+
+    /// Drops the unfinished messages of senders that do not pass `keep`: a hole may have swallowed
+    /// parts of them.
+    pub(crate) fn drop_partial(&mut self, keep: impl Fn(DaemonId) -> bool) {
+        self.dropped += self.partial.len() as u64;
+        self.partial.retain(|(sender, _), _| keep(*sender));
+        self.dropped -= self.partial.len() as u64;
+        self.open = self.open.take().filter(|open| keep(open.sender));
+    }
+
+    /// Turns a chunk into the message that it ends, if it ends one that is wanted.
+    fn complete(&mut self, open: &mut Open, seq: Seq, chunk: Chunk, wanted: Wanted) -> Option<Complete> {
+        let ends = ends_message(&chunk);
+        let index = open.index;
+        open.index += u16::from(ends);
+        let unordered = is_unordered(&chunk);
+        if (unordered && open.early) || (wanted == Wanted::Unordered && !unordered) {
+            return None;
+        }
+        let Chunk { head, bytes } = chunk;
+        let frame = match head.fragment {
+            None => bytes,
+            Some(fragment) => self.assemble(open.sender, fragment, &bytes)?,
+        };
+        let kind = Kind::from_number(head.kind)?;
+        Some(Complete { sender: open.sender, seq, index, kind, service: head.service, frame })
+    }
+
+    fn assemble(&mut self, sender: DaemonId, fragment: Fragment, bytes: &Bytes) -> Option<Bytes> {
+        let key = (sender, fragment.number);
+        if fragment.offset == 0 {
+            let unfinished = self.partial.range((sender, 0)..=(sender, u32::MAX)).count();
+            if fragment.total > MAX_MESSAGE_BYTES || unfinished >= MAX_PARTIAL_MESSAGES {
+                self.dropped += 1;
+                return None;
+            }
+            self.partial.insert(key, BytesMut::with_capacity(fragment.total as usize));
+        }
+        let partial = self.partial.get_mut(&key).filter(|partial| partial.len() == fragment.offset as usize);
+        let Some(partial) = partial else {
+            self.partial.remove(&key);
+            self.dropped += 1;
+            return None;
+        };
+        partial.put_slice(bytes);
+        if fragment.last { self.partial.remove(&key).map(BytesMut::freeze) } else { None }
+    }
+}
+
+/// The whole messages of a packet that need no order.
+pub(crate) fn unordered(packet: &Packet) -> Vec<Complete> {
+    let mut chunks = packet.chunks();
+    let mut index = 0;
+    let mut messages = Vec::new();
+    while let Ok(Some(chunk)) = chunk::next(&mut chunks) {
+        if is_unordered(&chunk)
+            && let Some(kind) = Kind::from_number(chunk.head.kind)
+        {
+            let (sender, seq) = (packet.header.sender, packet.header.seq);
+            let service = chunk.head.service;
+            messages.push(Complete { sender, seq, index, kind, service, frame: chunk.bytes.clone() });
+        }
+        index += u16::from(ends_message(&chunk));
+    }
+    messages
+}
+
+fn ends_message(chunk: &Chunk) -> bool {
+    chunk.head.fragment.is_none_or(|fragment| fragment.last)
+}
+
+fn is_unordered(chunk: &Chunk) -> bool {
+    chunk.head.fragment.is_none() && !chunk.head.service.is_ordered()
+}

@@ -1,0 +1,180 @@
+//! Proposing and accepting a ring.
+
+use std::collections::BTreeMap;
+
+use antiphon_wire::ids::{DaemonId, ProcessId, RingId};
+use antiphon_wire::ring::Datagram;
+use antiphon_wire::ring::attempt::{Accept, Commit, Holdings, Propose};
+use antiphon_wire::ring::gossip::Join;
+
+use super::recovery::Recover;
+use super::{EPOCH_STEP, MAX_EPOCH, Membership, State};
+use crate::cx::Cx;
+use crate::time::Timer;
+
+/// A proposal that I accepted, or made. From here on nothing of the old ring is taken in: what I
+/// reported is what I will be held to.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    ring: RingId,
+    members: Vec<ProcessId>,
+    /// What I reported.
+    holdings: Holdings,
+    /// The reports that I have, if the proposal is mine.
+    reports: Option<BTreeMap<ProcessId, Holdings>>,
+}
+
+impl Accepted {
+    /// Whether a process of that daemon is to be a member.
+    pub(super) fn counts_on(&self, daemon: DaemonId) -> bool {
+        self.members.iter().any(|member| member.daemon == daemon)
+    }
+
+    /// Whether the join shows that the proposing leader has started over.
+    pub(super) fn was_given_up(&self, join: &Join) -> bool {
+        join.from == self.ring.leader && join.epoch >= self.ring.epoch
+    }
+}
+
+impl Membership {
+    /// Leads an attempt to form a ring of these members.
+    pub(super) fn propose(&mut self, members: Vec<ProcessId>, cx: &mut Cx<'_>) {
+        let epoch = (self.gossip.highest_epoch() + EPOCH_STEP) / EPOCH_STEP * EPOCH_STEP;
+        let ring = RingId { epoch, leader: self.me };
+        self.gossip.epoch = epoch;
+        let holdings = self.holdings();
+        let reports = BTreeMap::from([(self.me, holdings.clone())]);
+        self.begin_attempt(Accepted { ring, members, holdings, reports: Some(reports) }, cx);
+        self.repeat_proposal(cx);
+        self.commit_if_all_accepted(cx);
+    }
+
+    fn begin_attempt(&mut self, accepted: Accepted, cx: &mut Cx<'_>) {
+        self.stop_ring_timers(cx);
+        let reason = format!("{} proposes {} members", accepted.ring.leader, accepted.members.len());
+        cx.timers.set(Timer::AttemptRetransmit, cx.now + cx.config.membership.attempt_retransmit);
+        let deadline = self.jittered(cx.config.membership.attempt_deadline);
+        cx.timers.set(Timer::AttemptDeadline, cx.now + deadline);
+        self.enter(State::Accepted(accepted), reason, cx);
+    }
+
+    /// Tells those who have not accepted yet what I propose.
+    fn repeat_proposal(&mut self, cx: &mut Cx<'_>) {
+        let State::Accepted(Accepted { ring, members, reports: Some(reports), .. }) = &self.state else {
+            return;
+        };
+        let silent: Vec<ProcessId> =
+            members.iter().copied().filter(|member| !reports.contains_key(member)).collect();
+        let propose = Propose { from: self.me, ring: *ring, members: members.clone() };
+        self.tell_each(&silent, &Datagram::Propose(propose), cx);
+    }
+
+    /// A proposal of another daemon (protocol design MR5). Only a process without a working ring
+    /// accepts, and never an epoch that it has accepted before; the same proposal again is answered
+    /// with the same report.
+    pub(super) fn on_propose(&mut self, propose: Propose, cx: &mut Cx<'_>) {
+        let Propose { from, ring, members } = propose;
+        let one_each = members.windows(2).all(|pair| pair[0].daemon < pair[1].daemon);
+        let configured = members.iter().all(|member| cx.config.daemon(member.daemon).is_some());
+        let sound = ring.leader == from && members.contains(&from) && one_each && configured;
+        if !sound || !members.contains(&self.me) || ring.epoch > MAX_EPOCH || ring.epoch % EPOCH_STEP != 0 {
+            cx.stats.datagrams_stale += 1;
+            return;
+        }
+        match &self.state {
+            State::Accepted(accepted) if accepted.ring == ring => self.report(cx),
+            State::Accepted(_) | State::Gather(_) if ring.epoch > self.gossip.epoch => {
+                self.gossip.epoch = ring.epoch;
+                let holdings = self.holdings();
+                self.begin_attempt(Accepted { ring, members, holdings, reports: None }, cx);
+                self.report(cx);
+            }
+            _ => cx.stats.datagrams_stale += 1,
+        }
+    }
+
+    /// Reports what I hold of my old ring to the proposing leader.
+    fn report(&mut self, cx: &mut Cx<'_>) {
+        let State::Accepted(accepted) = &self.state else {
+            return;
+        };
+        let leader = accepted.ring.leader.daemon;
+        let accept = Accept { from: self.me, ring: accepted.ring, holdings: accepted.holdings.clone() };
+        self.tell(leader, &Datagram::Accept(accept), cx);
+    }
+
+    pub(super) fn on_accept(&mut self, accept: Accept, cx: &mut Cx<'_>) {
+        let Accept { from, ring, holdings } = accept;
+        match &mut self.state {
+            State::Accepted(Accepted { ring: mine, members, reports: Some(reports), .. })
+                if *mine == ring && members.contains(&from) =>
+            {
+                reports.entry(from).or_insert(holdings);
+                self.commit_if_all_accepted(cx);
+            }
+            _ => cx.stats.datagrams_stale += 1,
+        }
+    }
+
+    fn commit_if_all_accepted(&mut self, cx: &mut Cx<'_>) {
+        let State::Accepted(Accepted { ring, members, reports: Some(reports), .. }) = &self.state else {
+            return;
+        };
+        if reports.len() < members.len() {
+            return;
+        }
+        let holdings = members.iter().filter_map(|member| reports.get(member).cloned()).collect();
+        let commit = Commit { from: self.me, ring: *ring, members: members.clone(), holdings };
+        let datagram = Datagram::Commit(commit.clone());
+        self.tell_each(&commit.members, &datagram, cx);
+        self.begin_recovery(commit, cx);
+    }
+
+    /// Everyone accepted: from here on it is known what the survivors of each old ring hold together.
+    pub(super) fn on_commit(&mut self, commit: Commit, cx: &mut Cx<'_>) {
+        match &self.state {
+            State::Accepted(accepted)
+                if accepted.ring == commit.ring && accepted.members == commit.members =>
+            {
+                self.begin_recovery(commit, cx);
+            }
+            _ => cx.stats.datagrams_stale += 1,
+        }
+    }
+
+    fn begin_recovery(&mut self, commit: Commit, cx: &mut Cx<'_>) {
+        let recover = Recover::new(commit, &self.ring, self.me);
+        self.enter(State::Recover(recover), "all members accepted", cx);
+        self.recover_step(cx);
+    }
+
+    pub(super) fn on_attempt_retransmit(&mut self, cx: &mut Cx<'_>) {
+        match &self.state {
+            State::Accepted(_) => self.repeat_proposal(cx),
+            State::Recover(_) => self.repeat_recovery(cx),
+            State::Operational { .. } | State::Gather(_) | State::Leaving(_) => return,
+        }
+        let still_trying = matches!(self.state, State::Accepted(_) | State::Recover(_));
+        if still_trying {
+            cx.timers.set(Timer::AttemptRetransmit, cx.now + cx.config.membership.attempt_retransmit);
+        }
+    }
+
+    pub(super) fn on_attempt_deadline(&mut self, cx: &mut Cx<'_>) {
+        let waiting_for = match &self.state {
+            State::Accepted(Accepted { members, reports: Some(reports), .. }) => {
+                let silent = members.iter().filter(|member| !reports.contains_key(member));
+                silent.map(ToString::to_string).collect::<Vec<_>>().join(", ")
+            }
+            State::Accepted(accepted) => accepted.ring.leader.to_string(),
+            State::Recover(recover) => recover.waiting_for(),
+            State::Operational { .. } | State::Gather(_) | State::Leaving(_) => return,
+        };
+        self.search(&format!("no answer from {waiting_for}"), cx);
+    }
+
+    /// The attempt got on: it may take longer.
+    pub(super) fn extend_attempt(&mut self, times: u32, cx: &mut Cx<'_>) {
+        cx.timers.set(Timer::AttemptDeadline, cx.now + cx.config.membership.attempt_deadline * times);
+    }
+}

@@ -1,0 +1,153 @@
+//! Looking for a ring: gossip whom I hear until a clique is found, then the lowest of it proposes.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use antiphon_wire::ids::{DaemonId, ProcessId};
+use antiphon_wire::ring::Datagram;
+use antiphon_wire::ring::gossip::Join;
+
+use super::{Membership, State, clique};
+use crate::cx::Cx;
+use crate::time::{Instant, Timer};
+
+/// Two joins of one daemon are at least this share of the join interval apart.
+const JOIN_GAP_SHARE: u32 = 10;
+
+/// What a search needs to remember.
+#[derive(Debug)]
+pub(crate) struct Gather {
+    /// Daemons that will probably come: when all of them are in my clique, there is nobody to wait for.
+    expected: BTreeSet<DaemonId>,
+    /// The processes of an agreed merge.
+    wanted: Vec<ProcessId>,
+    /// Whether the time to wait for more is over.
+    window_over: bool,
+}
+
+impl Gather {
+    /// A daemon will not come.
+    pub(super) fn expect_no_more(&mut self, daemon: DaemonId) {
+        self.expected.remove(&daemon);
+    }
+}
+
+impl Membership {
+    /// Looks for whoever is left of the ring.
+    pub(super) fn search(&mut self, reason: &str, cx: &mut Cx<'_>) {
+        let left = self.ring.members().iter().filter(|member| !self.gossip.is_gone(**member));
+        let expected = left.map(|member| member.daemon).collect();
+        self.search_for(expected, Vec::new(), reason, cx);
+    }
+
+    /// Leaves the current state, whatever it is, and looks for others.
+    pub(super) fn search_for(
+        &mut self,
+        expected: BTreeSet<DaemonId>,
+        wanted: Vec<ProcessId>,
+        reason: &str,
+        cx: &mut Cx<'_>,
+    ) {
+        let failed = matches!(self.state, State::Accepted(_) | State::Recover(_));
+        cx.stats.attempts_failed += u64::from(failed);
+        self.stop_ring_timers(cx);
+        self.gossip.begin_search(cx.now, cx.config);
+        self.early = false;
+        self.enter(State::Gather(Gather { expected, wanted, window_over: false }), reason, cx);
+        cx.timers.set(Timer::Join, cx.now);
+        // After a failure the others' windows should not end together again.
+        let window = cx.config.membership.gather;
+        let window = if failed { self.jittered(window) } else { window };
+        cx.timers.set(Timer::Gather, cx.now + window);
+    }
+
+    pub(super) fn on_join(&mut self, join: &Join, cx: &mut Cx<'_>) {
+        let Some(new_neighbour) = self.gossip.on_join(join, cx.now) else {
+            cx.stats.datagrams_stale += 1;
+            return;
+        };
+        match &self.state {
+            State::Operational { .. } => self.join_while_operational(join, cx),
+            State::Gather(_) => {
+                if new_neighbour {
+                    let gap = cx.config.membership.join / JOIN_GAP_SHARE;
+                    cx.timers.set_no_later(Timer::Join, (self.last_join + gap).max(cx.now));
+                }
+                self.consider_proposal(cx);
+            }
+            State::Accepted(accepted) => {
+                if accepted.was_given_up(join) {
+                    self.search(&format!("{} gave up its proposal", join.from), cx);
+                }
+            }
+            State::Recover(recover) => {
+                if recover.was_given_up(join) {
+                    self.search(&format!("{} gave up its proposal", join.from), cx);
+                }
+            }
+            State::Leaving(_) => {}
+        }
+    }
+
+    pub(super) fn on_join_timer(&mut self, cx: &mut Cx<'_>) {
+        let State::Gather(gather) = &self.state else {
+            return;
+        };
+        let wanted = gather.wanted.clone();
+        let join = self.gossip.join(wanted, cx.now, cx.config);
+        self.last_join = cx.now;
+        self.gossip_to_everyone(&Datagram::Join(join), cx);
+        let interval = cx.config.membership.join;
+        cx.timers.set(Timer::Join, cx.now + self.jittered(interval));
+        self.consider_proposal(cx);
+    }
+
+    /// Proposes my clique if there is nobody to wait for any more and I am the one to lead it.
+    fn consider_proposal(&mut self, cx: &mut Cx<'_>) {
+        let State::Gather(gather) = &self.state else {
+            return;
+        };
+        let clique = self.clique(cx);
+        let here: BTreeSet<DaemonId> = clique.iter().map(|member| member.daemon).collect();
+        let ready = gather.window_over || gather.expected.is_subset(&here);
+        if ready && self.leader_of(&clique, cx.now) == self.me {
+            self.propose(clique, cx);
+        }
+    }
+
+    fn clique(&self, cx: &Cx<'_>) -> Vec<ProcessId> {
+        let mine = self.gossip.hears(cx.now, cx.config);
+        let rows = self.gossip.fresh_rows(cx.now, cx.config);
+        clique::containing(self.me, &mine, &rows)
+    }
+
+    /// The lowest member that has not failed as leader lately.
+    fn leader_of(&self, clique: &[ProcessId], now: Instant) -> ProcessId {
+        let able = |member: &&ProcessId| **member == self.me || !self.gossip.is_avoided(**member, now);
+        clique.iter().find(able).copied().unwrap_or(self.me)
+    }
+
+    pub(super) fn on_gather_timer(&mut self, cx: &mut Cx<'_>) {
+        let State::Gather(gather) = &mut self.state else {
+            return;
+        };
+        let again = gather.window_over;
+        gather.window_over = true;
+        cx.timers.set(Timer::Gather, cx.now + cx.config.membership.gather);
+        if !again {
+            self.consider_proposal(cx);
+            return;
+        }
+        let clique = self.clique(cx);
+        let leader = self.leader_of(&clique, cx.now);
+        if leader != self.me {
+            self.gossip.avoid(leader, cx.now + cx.config.membership.gather * 3);
+        }
+        self.consider_proposal(cx);
+    }
+
+    /// A time up to a fifth shorter or longer, so that daemons do not act in lock-step.
+    pub(super) fn jittered(&mut self, time: Duration) -> Duration {
+        time * self.random.u32(80..=120) / 100
+    }
+}

@@ -1,0 +1,279 @@
+//! What I know of other daemons: who is alive in which incarnation, whom I hear, whom they hear.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use antiphon_wire::ids::{DaemonId, ProcessId, RingId};
+use antiphon_wire::ring::gossip::{Hello, Join};
+
+use crate::config::Config;
+use crate::time::Instant;
+
+/// A process whose greater incarnation was not heard for this long may have been started with a
+/// clock that was set back; its lower one is believed then.
+const FORGET_INCARNATION: Duration = Duration::from_secs(3);
+/// Times the hello interval that a hello counts.
+const HELLOS_FRESH: u32 = 3;
+
+/// See the module documentation.
+#[derive(Clone, Debug)]
+pub(crate) struct Gossip {
+    me: ProcessId,
+    /// The highest epoch that I accepted or installed.
+    pub(crate) epoch: u64,
+    /// Version of my last join.
+    version: u64,
+    incarnations: BTreeMap<DaemonId, (u64, Instant)>,
+    heard: BTreeMap<ProcessId, Heard>,
+    rows: BTreeMap<ProcessId, Row>,
+    hellos: BTreeMap<ProcessId, SeenHello>,
+    /// Processes that failed as leaders, and until when they are passed over.
+    avoided: BTreeMap<ProcessId, Instant>,
+    /// Processes that said goodbye.
+    departed: BTreeSet<ProcessId>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    at: Instant,
+    epoch: u64,
+    version: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Row {
+    at: Instant,
+    version: u64,
+    hears: BTreeSet<ProcessId>,
+}
+
+#[derive(Clone, Debug)]
+struct SeenHello {
+    at: Instant,
+    ring: RingId,
+    members: Vec<ProcessId>,
+    hears: BTreeSet<ProcessId>,
+}
+
+/// How a sender's incarnation relates to what I knew.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Sighting {
+    /// As known.
+    Known,
+    /// A later run than I knew: the earlier one is dead.
+    Newer,
+    /// An earlier run, a process that left, or not a daemon of ours: nothing of it counts.
+    Dead,
+}
+
+impl Gossip {
+    pub(crate) fn new(me: ProcessId, epoch: u64) -> Self {
+        Self {
+            me,
+            epoch,
+            version: 0,
+            incarnations: BTreeMap::new(),
+            heard: BTreeMap::new(),
+            rows: BTreeMap::new(),
+            hellos: BTreeMap::new(),
+            avoided: BTreeMap::new(),
+            departed: BTreeSet::new(),
+        }
+    }
+
+    /// Notes that a datagram of `from` arrived. `in_ring` says whether that very process is a
+    /// member of my ring.
+    pub(crate) fn sight(&mut self, from: ProcessId, in_ring: bool, now: Instant) -> Sighting {
+        if self.departed.contains(&from) {
+            return Sighting::Dead;
+        }
+        let known = self.incarnations.get(&from.daemon).copied();
+        match known {
+            Some((incarnation, at)) if from.incarnation < incarnation => {
+                if in_ring || now.since(at) < FORGET_INCARNATION {
+                    return Sighting::Dead;
+                }
+            }
+            Some((incarnation, _)) if from.incarnation == incarnation => {
+                self.incarnations.insert(from.daemon, (incarnation, now));
+                return Sighting::Known;
+            }
+            Some(_) => {}
+            None => {
+                self.incarnations.insert(from.daemon, (from.incarnation, now));
+                return Sighting::Known;
+            }
+        }
+        self.incarnations.insert(from.daemon, (from.incarnation, now));
+        self.forget_others_of(from);
+        Sighting::Newer
+    }
+
+    fn forget_others_of(&mut self, from: ProcessId) {
+        let keep = |process: &ProcessId| process.daemon != from.daemon || *process == from;
+        self.heard.retain(|process, _| keep(process));
+        self.rows.retain(|process, _| keep(process));
+        self.hellos.retain(|process, _| keep(process));
+        self.avoided.retain(|process, _| keep(process));
+        self.departed.retain(keep);
+    }
+
+    /// A process said goodbye.
+    pub(crate) fn depart(&mut self, process: ProcessId) {
+        self.departed.insert(process);
+        self.heard.remove(&process);
+        self.rows.remove(&process);
+        self.hellos.remove(&process);
+    }
+
+    /// Whether the process can not be in a ring any more.
+    pub(crate) fn is_gone(&self, process: ProcessId) -> bool {
+        let newer =
+            self.incarnations.get(&process.daemon).is_some_and(|(newest, _)| *newest != process.incarnation);
+        newer || self.departed.contains(&process)
+    }
+
+    /// Takes a join in; returns whether it told anything new, and `None` when it is an old one.
+    pub(crate) fn on_join(&mut self, join: &Join, now: Instant) -> Option<bool> {
+        let before = self.heard.get(&join.from).copied();
+        if before.is_some_and(|heard| heard.version >= join.version) {
+            return None;
+        }
+        let heard = Heard { at: now, epoch: join.epoch, version: join.version };
+        self.heard.insert(join.from, heard);
+        for row in join.rows.iter().filter(|row| row.of != self.me) {
+            let known = self.rows.get(&row.of);
+            if known.is_none_or(|known| known.version < row.version) {
+                let new = Row { at: now, version: row.version, hears: row.hears.clone() };
+                self.rows.insert(row.of, new);
+            }
+        }
+        Some(before.is_none())
+    }
+
+    /// Takes a hello in; returns whether its sender hears me.
+    pub(crate) fn on_hello(&mut self, hello: &Hello, now: Instant) -> bool {
+        let seen = SeenHello {
+            at: now,
+            ring: hello.ring,
+            members: hello.members.clone(),
+            hears: hello.hears.clone(),
+        };
+        self.hellos.insert(hello.from, seen);
+        hello.hears.contains(&self.me)
+    }
+
+    /// Processes whose joins I heard lately.
+    pub(crate) fn hears(&self, now: Instant, config: &Config) -> BTreeSet<ProcessId> {
+        let fresh = config.membership.fresh;
+        let is_fresh = |heard: &Heard| now.since(heard.at) < fresh;
+        self.heard.iter().filter(|(_, heard)| is_fresh(heard)).map(|(process, _)| *process).collect()
+    }
+
+    /// Rows of others that are fresh enough to build on. They may be a little older than what I
+    /// hear myself, since they travelled through others.
+    pub(crate) fn fresh_rows(
+        &self,
+        now: Instant,
+        config: &Config,
+    ) -> BTreeMap<ProcessId, &BTreeSet<ProcessId>> {
+        let fresh = config.membership.fresh + config.membership.fresh / 2;
+        let usable = |process: &ProcessId, row: &Row| now.since(row.at) < fresh && !self.is_gone(*process);
+        self.rows
+            .iter()
+            .filter(|(process, row)| usable(process, row))
+            .map(|(process, row)| (*process, &row.hears))
+            .collect()
+    }
+
+    /// My next join.
+    pub(crate) fn join(&mut self, wanted: Vec<ProcessId>, now: Instant, config: &Config) -> Join {
+        use antiphon_wire::ring::gossip::HearsRow;
+        self.version += 1;
+        let mine = HearsRow { of: self.me, version: self.version, hears: self.hears(now, config) };
+        let versions = |process: &ProcessId| self.rows.get(process).map_or(0, |row| row.version);
+        let others = self.fresh_rows(now, config);
+        let others = others.into_iter().map(|(of, hears)| HearsRow {
+            of,
+            version: versions(&of),
+            hears: hears.clone(),
+        });
+        let rows = std::iter::once(mine).chain(others).collect();
+        Join { from: self.me, epoch: self.epoch, version: self.version, wanted, rows }
+    }
+
+    /// The highest epoch that I know of.
+    pub(crate) fn highest_epoch(&self) -> u64 {
+        self.heard.values().map(|heard| heard.epoch).max().unwrap_or_default().max(self.epoch)
+    }
+
+    /// Keeps only what is fresh, at the start of a new search.
+    pub(crate) fn begin_search(&mut self, now: Instant, config: &Config) {
+        let fresh = config.membership.fresh;
+        self.heard.retain(|_, heard| now.since(heard.at) < fresh);
+        self.avoided.retain(|_, until| *until > now);
+    }
+
+    /// A ring is installed: what was heard before it says nothing about it.
+    pub(crate) fn end_search(&mut self) {
+        self.heard.clear();
+        self.rows.clear();
+        self.avoided.clear();
+    }
+
+    /// Passes a process over as leader for a while.
+    pub(crate) fn avoid(&mut self, leader: ProcessId, until: Instant) {
+        self.avoided.insert(leader, until);
+    }
+
+    /// Whether the process should not lead now.
+    pub(crate) fn is_avoided(&self, process: ProcessId, now: Instant) -> bool {
+        self.avoided.get(&process).is_some_and(|until| *until > now)
+    }
+
+    fn fresh_hello(&self, of: ProcessId, now: Instant, config: &Config) -> Option<&SeenHello> {
+        let fresh = config.membership.hello * HELLOS_FRESH;
+        self.hellos.get(&of).filter(|hello| now.since(hello.at) < fresh)
+    }
+
+    /// Processes whose hellos I heard lately.
+    pub(crate) fn hears_hellos(&self, now: Instant, config: &Config) -> BTreeSet<ProcessId> {
+        self.hellos.keys().copied().filter(|of| self.fresh_hello(*of, now, config).is_some()).collect()
+    }
+
+    /// Whether some process outside of `ring` was heard lately.
+    pub(crate) fn hears_strangers(&self, ring: RingId, now: Instant, config: &Config) -> bool {
+        let strange =
+            |of: &ProcessId| self.fresh_hello(*of, now, config).is_some_and(|hello| hello.ring != ring);
+        self.hellos.keys().any(strange)
+    }
+
+    /// The members of the ring that `other` says it is in.
+    pub(crate) fn ring_of(&self, other: ProcessId) -> Option<&[ProcessId]> {
+        self.hellos.get(&other).map(|hello| hello.members.as_slice())
+    }
+
+    /// Members of my ring and of the other's, if every two of them hear each other's hellos: only
+    /// whole rings merge, so the number of rings can only fall (protocol design §9).
+    pub(crate) fn mergeable(
+        &self,
+        mine: &[ProcessId],
+        other: ProcessId,
+        now: Instant,
+        config: &Config,
+    ) -> Option<Vec<ProcessId>> {
+        let theirs = &self.fresh_hello(other, now, config)?.members;
+        let union: BTreeSet<ProcessId> = mine.iter().chain(theirs).copied().collect();
+        let hears = |a: ProcessId, b: ProcessId| {
+            if a == self.me {
+                self.fresh_hello(b, now, config).is_some()
+            } else {
+                self.fresh_hello(a, now, config).is_some_and(|hello| hello.hears.contains(&b))
+            }
+        };
+        let connected = union.iter().all(|a| union.iter().all(|b| a == b || hears(*a, *b)));
+        let one_each =
+            union.iter().map(|process| process.daemon).collect::<BTreeSet<_>>().len() == union.len();
+        (connected && one_each).then(|| union.into_iter().collect())
+    }
+}

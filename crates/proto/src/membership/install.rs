@@ -1,0 +1,121 @@
+//! Installing a ring: what is delivered when one ring ends and the next begins (protocol design §8.4).
+//!
+//! What goes where is decided by the reports in the COMMIT, which all who move together share, and
+//! never by what happens to be in the own window:
+//!
+//! 1. in the old regular configuration: up to the first packet that none of us holds, and up to the
+//!    first safe message that nobody knew to be stable;
+//! 2. the transitional configuration: who moves together;
+//! 3. in it: the rest; behind a hole only the messages of those whom we have all messages of, and
+//!    messages that need no order;
+//! 4. the new regular configuration.
+
+use antiphon_wire::ids::{RingId, Seq};
+
+use super::{Membership, State};
+use crate::cx::Cx;
+use crate::delivery::Configuration;
+use crate::delivery::stream::{Limit, Stream, Wanted};
+use crate::io::Event;
+use crate::ring::Ring;
+use crate::time::Timer;
+
+use super::recovery::Recover;
+
+impl Membership {
+    /// Installs the ring that I am recovering for if this shows that others have: then all are done.
+    pub(super) fn install_on_evidence(&mut self, ring: RingId, cx: &mut Cx<'_>) {
+        if let State::Recover(recover) = &self.state
+            && recover.ring() == ring
+            && recover.may_install()
+        {
+            self.install(cx);
+        }
+    }
+
+    /// Closes the old ring and installs the new one.
+    pub(super) fn install(&mut self, cx: &mut Cx<'_>) {
+        let state = std::mem::replace(&mut self.state, State::Operational { since: cx.now });
+        let State::Recover(recover) = state else {
+            self.state = state;
+            return;
+        };
+        self.close_old_ring(&recover, cx);
+        let ring = recover.ring();
+        let members = recover.members().to_vec();
+        let all_from_one_ring = recover.all_from_one_ring();
+        self.ring = Ring::new(ring, members.clone(), self.me, cx.now);
+        self.stream = Stream::default();
+        self.obligations = [self.me].into();
+        self.gossip.end_search();
+        // The groups layer opens the lane again, at once or after its exchange.
+        cx.queue.rewind();
+        cx.queue.clear_control();
+        cx.queue.set_clients_open(false);
+        cx.stats.rings_installed += 1;
+        self.stop_ring_timers(cx);
+        if !self.ring.is_alone() {
+            cx.timers.set(Timer::TokenLoss, cx.now + cx.config.ring.token_loss);
+        }
+        self.must_start = ring.leader == self.me;
+        let reason =
+            if recover.together().len() == 1 { "installed, alone of its old ring" } else { "installed" };
+        let event = Event::MembershipState { from: "recover", to: "operational", reason: reason.to_owned() };
+        cx.out.events.push(event);
+        cx.out.events.push(Event::Installed { ring, members: members.clone() });
+        self.configure(Configuration::Regular { ring, members, all_from_one_ring }, cx);
+        self.hello_after_install(cx);
+    }
+
+    fn hello_after_install(&mut self, cx: &mut Cx<'_>) {
+        if !self.everyone.is_empty() {
+            cx.timers.set_no_later(Timer::Hello, cx.now + cx.config.membership.hello / 8);
+        }
+    }
+
+    fn close_old_ring(&mut self, recover: &Recover, cx: &mut Cx<'_>) {
+        let mut last = self.ring.window().contiguous().min(recover.highest());
+        while recover.is_held(last.next()) {
+            last = last.next();
+        }
+        self.deliver_until(Limit { last, safe: recover.stable() }, cx);
+        let (old, new) = (self.ring.id(), recover.ring());
+        let members = recover.together().to_vec();
+        self.configure(Configuration::Transitional { old, new, members }, cx);
+        self.deliver_until(Limit { last, safe: Seq(u64::MAX) }, cx);
+        self.deliver_behind_holes(last, recover, cx);
+        cx.stats.fragments_dropped += self.stream.dropped();
+    }
+
+    fn deliver_until(&mut self, limit: Limit, cx: &mut Cx<'_>) {
+        while let Some(message) = self.stream.next(self.ring.window(), limit) {
+            self.hand_up(message, false, cx);
+        }
+    }
+
+    fn deliver_behind_holes(&mut self, last: Seq, recover: &Recover, cx: &mut Cx<'_>) {
+        let obligations = recover.obligations();
+        let mut messages = Vec::new();
+        let mut seq = last.next();
+        while seq <= recover.highest() {
+            let sender_of = |daemon| self.ring.member_of(daemon);
+            if !recover.is_held(seq) {
+                // Only senders that did not come along can have sent what is lost.
+                let came =
+                    |daemon| sender_of(daemon).is_some_and(|sender| recover.together().contains(&sender));
+                self.stream.drop_partial(came);
+            } else if let Some(stored) = self.ring.window().get(seq) {
+                let sender = sender_of(stored.packet.header.sender);
+                let wanted = match sender.is_some_and(|sender| obligations.contains(&sender)) {
+                    true => Wanted::All,
+                    false => Wanted::Unordered,
+                };
+                self.stream.read_behind_hole(stored, wanted, &mut messages);
+            }
+            for message in messages.drain(..) {
+                self.hand_up(message, false, cx);
+            }
+            seq = seq.next();
+        }
+    }
+}

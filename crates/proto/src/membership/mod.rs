@@ -1,0 +1,371 @@
+//! This process as a member of rings: which ring is installed, and how the next one comes to be.
+//!
+//! ```text
+//!                token lost · ring-mate gathers · goodbye · restart of a member · agreed merge
+//!       ┌────────────────────────────────────────────────────────────────────────────────┐
+//!       │                                                                                ▼
+//!  Operational ◀── INSTALL, or the first token or packet of the new ring ── Recover    Gather ◀─ boot
+//!                                                                              ▲         │
+//!                                                       COMMIT (all accepted)  │         │ PROPOSE sent or received
+//!                                                                            Accepted ◀──┘
+//!       (no progress in Accepted or Recover: back to Gather, the old ring untouched)
+//! ```
+//!
+//! A daemon that looks for a ring gossips whom it hears ([`gossip`]); everyone computes the same
+//! cliques from that ([`clique`]); the lowest member of a clique leads an attempt ([`attempt`]);
+//! the members exchange what they lack of their old rings ([`recovery`]) and install ([`install`]).
+//! The installed ring is one field, replaced by one assignment; an attempt never touches it but to
+//! fill its holes. Source: protocol design §7 to §9, after Totem (TOCS '95) and Spread's EVS.
+
+mod attempt;
+mod clique;
+mod gather;
+mod gossip;
+mod install;
+mod operational;
+mod recovery;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use antiphon_wire::ids::{DaemonId, ProcessId, RingId};
+use antiphon_wire::ring::attempt::Holdings;
+use antiphon_wire::ring::fragment::{self, Assembler};
+use antiphon_wire::ring::gossip::Leave;
+use antiphon_wire::ring::packet::Packet;
+use antiphon_wire::ring::{self, Datagram};
+use bytes::Bytes;
+
+use crate::config::Config;
+use crate::cx::Cx;
+use crate::delivery::stream::Stream;
+use crate::delivery::{Configuration, Delivery};
+use crate::io::{Channel, Event, Target, Transmit};
+use crate::ring::Ring;
+use crate::time::{Instant, Timer};
+use attempt::Accepted;
+use gather::Gather;
+use gossip::{Gossip, Sighting};
+use recovery::Recover;
+
+/// Epochs of regular configurations are even. The odd number before one stands for the
+/// transitional configurations that lead to it, in the group ids that clients see.
+pub(crate) const EPOCH_STEP: u64 = 2;
+/// Epochs beyond this are refused, so that a faulty peer can not use them up.
+const MAX_EPOCH: u64 = 1 << 62;
+/// How often the goodbye is said.
+const GOODBYES: u8 = 3;
+
+/// What the process is doing about its ring.
+#[derive(Debug)]
+enum State {
+    /// The ring works.
+    Operational {
+        /// Since when.
+        since: Instant,
+    },
+    /// Looking for others.
+    Gather(Gather),
+    /// Accepted a proposal; the old ring is frozen.
+    Accepted(Accepted),
+    /// Everyone accepted; making good what is missing of the old ring.
+    Recover(Recover),
+    /// Said goodbye so many times.
+    Leaving(u8),
+}
+
+impl State {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Operational { .. } => "operational",
+            Self::Gather(_) => "gather",
+            Self::Accepted(_) => "accepted",
+            Self::Recover(_) => "recover",
+            Self::Leaving(_) => "leaving",
+        }
+    }
+}
+
+/// See the module documentation.
+#[derive(Debug)]
+pub(crate) struct Membership {
+    me: ProcessId,
+    ring: Ring,
+    stream: Stream,
+    /// Processes whose old-ring messages I must deliver even behind holes, because I promised so in
+    /// an attempt that others may have installed (Totem's obligation set).
+    obligations: BTreeSet<ProcessId>,
+    gossip: Gossip,
+    state: State,
+    assembler: Assembler,
+    random: fastrand::Rng,
+    /// All configured daemons but me.
+    everyone: Arc<[DaemonId]>,
+    /// Whether messages without order go up on arrival.
+    early: bool,
+    /// Whether I made a ring whose first token is still to be sent.
+    must_start: bool,
+    next_fragment: u32,
+    last_hello: Instant,
+    last_join: Instant,
+    strange_clusters: BTreeSet<u32>,
+    deliveries: Vec<Delivery>,
+}
+
+/// Other clusters that are reported once each.
+const MAX_STRANGE_CLUSTERS: usize = 16;
+
+impl Membership {
+    /// Boots as the only member of a ring of its own, looking for others.
+    pub(crate) fn boot(me: ProcessId, epoch: u64, seed: u64, cx: &mut Cx<'_>) -> Self {
+        let epoch = epoch / EPOCH_STEP * EPOCH_STEP;
+        let ring = Ring::new(RingId { epoch, leader: me }, vec![me], me, cx.now);
+        let everyone: Vec<DaemonId> = daemons(cx.config).filter(|daemon| *daemon != me.daemon).collect();
+        let mut membership = Self {
+            me,
+            ring,
+            stream: Stream::default(),
+            obligations: BTreeSet::from([me]),
+            gossip: Gossip::new(me, epoch),
+            state: State::Operational { since: cx.now },
+            assembler: Assembler::default(),
+            random: fastrand::Rng::with_seed(seed),
+            everyone: everyone.into(),
+            early: false,
+            must_start: false,
+            next_fragment: 0,
+            last_hello: Instant::default(),
+            last_join: Instant::default(),
+            strange_clusters: BTreeSet::new(),
+            deliveries: Vec::new(),
+        };
+        cx.timers.set(Timer::Hello, cx.now);
+        membership.search_for(daemons(cx.config).collect(), Vec::new(), "start", cx);
+        membership
+    }
+
+    /// The ring that is installed.
+    pub(crate) fn ring(&self) -> &Ring {
+        &self.ring
+    }
+
+    /// What was delivered since the last call, in order.
+    pub(crate) fn take_deliveries(&mut self) -> Vec<Delivery> {
+        std::mem::take(&mut self.deliveries)
+    }
+
+    /// Gives the emptied vector back, so that its memory is used again.
+    pub(crate) fn recycle(&mut self, mut deliveries: Vec<Delivery>) {
+        if self.deliveries.is_empty() {
+            deliveries.clear();
+            self.deliveries = deliveries;
+        }
+    }
+
+    /// Lets messages without order go up on arrival, or stops that.
+    pub(crate) fn set_early(&mut self, early: bool) {
+        self.early = early;
+    }
+
+    /// One datagram from another daemon.
+    pub(crate) fn on_datagram(&mut self, bytes: Bytes, cx: &mut Cx<'_>) {
+        let Ok((envelope, datagram)) = ring::decode(bytes) else {
+            cx.stats.datagrams_rejected += 1;
+            return;
+        };
+        if envelope.cluster != cx.config.cluster || cx.config.daemon(envelope.daemon).is_none() {
+            cx.stats.datagrams_rejected += 1;
+            self.report_cluster(envelope.cluster, cx);
+            return;
+        }
+        if matches!(self.state, State::Leaving(_)) {
+            return;
+        }
+        match datagram {
+            Datagram::Packet(packet) if envelope.daemon != self.me.daemon => self.on_packet(packet, cx),
+            Datagram::Packet(_) => {}
+            Datagram::Fragment(piece) if piece.from.daemon != self.me.daemon => {
+                if let Some(whole) = self.assembler.add(piece)
+                    && let Ok((_, datagram)) = ring::decode(whole)
+                {
+                    self.on_control(datagram, cx);
+                }
+            }
+            other => self.on_control(other, cx),
+        }
+    }
+
+    fn report_cluster(&mut self, cluster: u32, cx: &mut Cx<'_>) {
+        let strange = cluster != cx.config.cluster && self.strange_clusters.len() < MAX_STRANGE_CLUSTERS;
+        if strange && self.strange_clusters.insert(cluster) {
+            cx.out.events.push(Event::ForeignCluster { cluster });
+        }
+    }
+
+    /// Everything but packets: checks who says it, then what it says.
+    fn on_control(&mut self, datagram: Datagram, cx: &mut Cx<'_>) {
+        let Some(from) = datagram.from() else {
+            cx.stats.datagrams_rejected += 1;
+            return;
+        };
+        if from.daemon == self.me.daemon {
+            if from.incarnation > self.me.incarnation {
+                cx.out.events.push(Event::DuplicateDaemon(from));
+            }
+            return;
+        }
+        match self.gossip.sight(from, self.ring.contains(from), cx.now) {
+            Sighting::Dead => cx.stats.datagrams_stale += 1,
+            Sighting::Known => self.dispatch(datagram, cx),
+            Sighting::Newer => {
+                self.on_restart_of(from, cx);
+                self.dispatch(datagram, cx);
+            }
+        }
+    }
+
+    fn dispatch(&mut self, datagram: Datagram, cx: &mut Cx<'_>) {
+        match datagram {
+            Datagram::Token(token) => self.on_token(token, cx),
+            Datagram::Wake(wake) => self.on_wake(&wake, cx),
+            Datagram::Join(join) => self.on_join(&join, cx),
+            Datagram::Hello(hello) => self.on_hello(&hello, cx),
+            Datagram::MergeRequest(request) => self.on_merge_request(request.from, cx),
+            Datagram::Leave(leave) => self.on_leave(leave.from, cx),
+            Datagram::Propose(propose) => self.on_propose(propose, cx),
+            Datagram::Accept(accept) => self.on_accept(accept, cx),
+            Datagram::Commit(commit) => self.on_commit(commit, cx),
+            Datagram::RecoveryRequest(request) => self.on_recovery_request(&request, cx),
+            Datagram::Done(done) => self.on_done(done.from, done.ring, cx),
+            Datagram::Install(install) => self.on_install(install.ring, cx),
+            // A fragment inside a fragment, or a packet: nothing that a daemon of ours sends.
+            Datagram::Fragment(_) | Datagram::Packet(_) => cx.stats.datagrams_rejected += 1,
+        }
+    }
+
+    fn on_packet(&mut self, packet: Packet, cx: &mut Cx<'_>) {
+        self.install_on_evidence(packet.header.ring, cx);
+        let of_my_ring = packet.header.ring == self.ring.id();
+        match &mut self.state {
+            State::Operational { .. } if of_my_ring => self.receive(packet, cx),
+            // What still arrives of the old ring will be in the next report.
+            State::Gather(_) if of_my_ring => count_packet(self.ring.store(packet), cx),
+            State::Recover(recover) if of_my_ring => {
+                let filled = recover.fill(packet, &mut self.ring);
+                self.after_fill(filled, cx);
+            }
+            _ => cx.stats.datagrams_stale += 1,
+        }
+    }
+
+    /// A timer of the lower half fired.
+    pub(crate) fn on_timer(&mut self, timer: Timer, cx: &mut Cx<'_>) {
+        match timer {
+            Timer::TokenRetransmit => self.ring.retransmit_token(cx),
+            Timer::TokenLoss => self.on_token_loss(cx),
+            Timer::TokenHold => self.on_hold_over(cx),
+            Timer::Wake => self.wake(cx),
+            Timer::Join => self.on_join_timer(cx),
+            Timer::Gather => self.on_gather_timer(cx),
+            Timer::AttemptRetransmit => self.on_attempt_retransmit(cx),
+            Timer::AttemptDeadline => self.on_attempt_deadline(cx),
+            Timer::Hello => self.on_hello_timer(cx),
+            Timer::Leave if matches!(self.state, State::Leaving(_)) => self.say_goodbye(cx),
+            Timer::Leave => {}
+            Timer::Handshake => {}
+        }
+    }
+
+    /// Leaves the ring: says goodbye a few times, then is done.
+    pub(crate) fn say_goodbye(&mut self, cx: &mut Cx<'_>) {
+        let said = if let State::Leaving(said) = self.state { said } else { 0 };
+        if said == GOODBYES || self.everyone.is_empty() {
+            cx.timers.stop(Timer::Leave);
+            cx.out.events.push(Event::Stopped);
+            return;
+        }
+        if said == 0 {
+            self.stop_ring_timers(cx);
+            cx.timers.stop(Timer::Hello);
+        }
+        let leave = Datagram::Leave(Leave { from: self.me });
+        self.gossip_to_everyone(&leave, cx);
+        self.enter(State::Leaving(said + 1), "asked to stop", cx);
+        cx.timers.set(Timer::Leave, cx.now + cx.config.ring.wake * 2);
+    }
+
+    fn enter(&mut self, state: State, reason: impl Into<String>, cx: &mut Cx<'_>) {
+        let (from, to) = (self.state.name(), state.name());
+        self.state = state;
+        if from != to {
+            cx.out.events.push(Event::MembershipState { from, to, reason: reason.into() });
+        }
+    }
+
+    fn stop_ring_timers(&mut self, cx: &mut Cx<'_>) {
+        for timer in [
+            Timer::TokenRetransmit,
+            Timer::TokenLoss,
+            Timer::TokenHold,
+            Timer::Wake,
+            Timer::Join,
+            Timer::Gather,
+            Timer::AttemptRetransmit,
+            Timer::AttemptDeadline,
+        ] {
+            cx.timers.stop(timer);
+        }
+    }
+
+    /// Sends to one daemon, in pieces if need be.
+    fn tell(&mut self, to: DaemonId, datagram: &Datagram, cx: &mut Cx<'_>) {
+        self.transmit(Target::One(to), Channel::Control, datagram, cx);
+    }
+
+    /// Sends to every other member of a list.
+    fn tell_each(&mut self, members: &[ProcessId], datagram: &Datagram, cx: &mut Cx<'_>) {
+        let me = self.me;
+        for member in members.iter().filter(|member| **member != me) {
+            self.tell(member.daemon, datagram, cx);
+        }
+    }
+
+    /// Sends to all configured daemons the way packets go, so that who hears it hears packets too.
+    fn gossip_to_everyone(&mut self, datagram: &Datagram, cx: &mut Cx<'_>) {
+        if !self.everyone.is_empty() {
+            self.transmit(Target::Each(self.everyone.clone()), Channel::Data, datagram, cx);
+        }
+    }
+
+    fn transmit(&mut self, to: Target, channel: Channel, datagram: &Datagram, cx: &mut Cx<'_>) {
+        let whole = datagram.encode(cx.config.cluster);
+        let size = cx.config.ring.datagram_bytes;
+        let pieces = fragment::split(&whole, self.me, self.next_fragment, size, cx.config.cluster);
+        self.next_fragment = self.next_fragment.wrapping_add(1);
+        for burst in pieces {
+            let segment_bytes = burst.len();
+            cx.out.transmits.push(Transmit { to: to.clone(), channel, burst, segment_bytes });
+        }
+    }
+
+    fn holdings(&self) -> Holdings {
+        self.ring.holdings(self.obligations.clone())
+    }
+
+    fn configure(&mut self, configuration: Configuration, cx: &mut Cx<'_>) {
+        cx.out.record(|| crate::io::Trace::Configured(configuration.clone()));
+        self.deliveries.push(Delivery::Configuration(configuration));
+    }
+}
+
+fn daemons(config: &Config) -> impl Iterator<Item = DaemonId> + '_ {
+    (0..config.daemons.len()).filter_map(|index| u16::try_from(index).ok()).map(DaemonId)
+}
+
+fn count_packet(new: bool, cx: &mut Cx<'_>) {
+    if new {
+        cx.stats.packets_received += 1;
+    } else {
+        cx.stats.packets_duplicate += 1;
+    }
+}

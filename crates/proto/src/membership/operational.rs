@@ -1,0 +1,265 @@
+//! A ring is installed: its packets and its token, and the signs that it is not the right one any more.
+
+use antiphon_wire::ids::{ProcessId, Seq};
+use antiphon_wire::ring::Datagram;
+use antiphon_wire::ring::gossip::{Hello, Join, MergeRequest, Wake};
+use antiphon_wire::ring::packet::Packet;
+use antiphon_wire::ring::token::Token;
+
+use super::{Membership, State, count_packet};
+use crate::cx::Cx;
+use crate::delivery::stream::{self, Complete, Limit};
+use crate::delivery::{Delivery, Message};
+use crate::io::Trace;
+use crate::ring::Visited;
+use crate::time::{Instant, Timer};
+
+/// After an event that makes a hello useful, it goes out after this share of the interval.
+const HELLO_SOON_SHARE: u32 = 16;
+
+impl Membership {
+    /// A packet of the working ring.
+    pub(super) fn receive(&mut self, packet: Packet, cx: &mut Cx<'_>) {
+        let (seq, has_unordered) = (packet.header.seq, packet.header.has_unordered);
+        let new = self.ring.on_packet(packet);
+        count_packet(new, cx);
+        if new && has_unordered {
+            self.deliver_early(seq, cx);
+        }
+    }
+
+    pub(super) fn on_token(&mut self, token: Token, cx: &mut Cx<'_>) {
+        self.install_on_evidence(token.ring, cx);
+        if matches!(self.state, State::Operational { .. }) && token.ring == self.ring.id() {
+            let visited = self.ring.on_token(token, cx);
+            self.after_visit(visited, cx);
+        } else {
+            cx.stats.datagrams_stale += 1;
+        }
+    }
+
+    fn after_visit(&mut self, visited: Visited, cx: &mut Cx<'_>) {
+        match visited {
+            Visited::Ignored => {}
+            Visited::Done => {
+                for seq in self.ring.take_numbered() {
+                    self.deliver_early(seq, cx);
+                }
+            }
+            Visited::Deaf => self.search("packets that others hold do not reach this daemon", cx),
+        }
+    }
+
+    pub(super) fn on_token_loss(&mut self, cx: &mut Cx<'_>) {
+        if matches!(self.state, State::Operational { .. }) {
+            let patience = cx.config.ring.token_loss.as_millis();
+            self.search(&format!("no token for {patience} ms"), cx);
+        }
+    }
+
+    pub(super) fn on_hold_over(&mut self, cx: &mut Cx<'_>) {
+        if matches!(self.state, State::Operational { .. }) {
+            let visited = self.ring.resume(cx);
+            self.after_visit(visited, cx);
+        }
+    }
+
+    pub(super) fn on_wake(&mut self, wake: &Wake, cx: &mut Cx<'_>) {
+        if wake.ring == self.ring.id() && wake.hop <= self.ring.hop() {
+            self.on_hold_over(cx);
+        }
+    }
+
+    /// Asks the leader for the resting token, again and again until it comes.
+    pub(super) fn wake(&mut self, cx: &mut Cx<'_>) {
+        if !matches!(self.state, State::Operational { .. }) {
+            return;
+        }
+        if let Some(leader) = self.ring.members().first().map(|leader| leader.daemon) {
+            let wake = Wake { from: self.me, ring: self.ring.id(), hop: self.ring.hop() };
+            self.tell(leader, &Datagram::Wake(wake), cx);
+        }
+        cx.timers.set(Timer::Wake, cx.now + cx.config.ring.wake);
+    }
+
+    /// Goes on where something is waiting: sends what was queued, and delivers what is ready.
+    /// Returns whether something was delivered.
+    pub(crate) fn advance(&mut self, cx: &mut Cx<'_>) -> bool {
+        if !matches!(self.state, State::Operational { .. }) {
+            return !self.deliveries.is_empty();
+        }
+        if std::mem::take(&mut self.must_start) {
+            self.ring.start(cx);
+            self.after_visit(Visited::Done, cx);
+        }
+        if cx.queue.has_sendable() {
+            if self.ring.has_resting_token() {
+                let visited = self.ring.resume(cx);
+                self.after_visit(visited, cx);
+            } else if self.ring.may_rest_elsewhere() && !cx.timers.is_set(Timer::Wake) {
+                self.wake(cx);
+            }
+        }
+        self.deliver(cx);
+        !self.deliveries.is_empty()
+    }
+
+    /// Hands up what is next in the order, and drops what everyone holds.
+    fn deliver(&mut self, cx: &mut Cx<'_>) {
+        let limit = Limit { last: self.ring.window().contiguous(), safe: self.ring.stable() };
+        while let Some(message) = self.stream.next(self.ring.window(), limit) {
+            self.hand_up(message, false, cx);
+        }
+        self.ring.discard(self.stream.done());
+    }
+
+    /// Hands up the messages of a packet that need no order.
+    fn deliver_early(&mut self, seq: Seq, cx: &mut Cx<'_>) {
+        let Some(stored) = self.ring.window().get(seq).filter(|_| self.early && seq > self.stream.done())
+        else {
+            return;
+        };
+        for message in stream::unordered(&stored.packet) {
+            self.hand_up(message, true, cx);
+        }
+        self.ring.mark_early(seq);
+    }
+
+    pub(super) fn hand_up(&mut self, message: Complete, early: bool, cx: &mut Cx<'_>) {
+        let Some(sender) = self.ring.member_of(message.sender) else {
+            return;
+        };
+        let Complete { seq, index, kind, service, frame, .. } = message;
+        cx.stats.messages_delivered += 1;
+        cx.out.record(|| Trace::Delivered { sender, seq, index, kind, service, frame: frame.clone(), early });
+        self.deliveries.push(Delivery::Message(Message { sender, kind, service, frame }));
+    }
+
+    /// A join while the ring works: from a ring-mate that has lost it, or from a leader that agreed
+    /// to merge. Joins of other outsiders never disturb the ring (protocol design D5).
+    pub(super) fn join_while_operational(&mut self, join: &Join, cx: &mut Cx<'_>) {
+        if self.ring.contains(join.from) {
+            // An older epoch was said before this ring was agreed on.
+            if join.epoch >= self.ring.id().epoch {
+                self.search(&format!("{} has left the ring", join.from), cx);
+            }
+            return;
+        }
+        let merge = if join.wanted.contains(&self.me) && self.ring.i_lead() {
+            self.gossip.mergeable(self.ring.members(), join.from, cx.now, cx.config)
+        } else {
+            None
+        };
+        match merge {
+            Some(union) => self.merge(union, join.from, cx),
+            None => self.hello_soon(cx),
+        }
+    }
+
+    fn merge(&mut self, union: Vec<ProcessId>, with: ProcessId, cx: &mut Cx<'_>) {
+        let expected = union.iter().map(|process| process.daemon).collect();
+        self.search_for(expected, union, &format!("merge agreed with {with}"), cx);
+    }
+
+    pub(super) fn on_hello(&mut self, hello: &Hello, cx: &mut Cx<'_>) {
+        let hears_me = self.gossip.on_hello(hello, cx.now);
+        let State::Operational { since } = self.state else {
+            return;
+        };
+        if hello.ring == self.ring.id() || self.ring.contains(hello.from) {
+            return;
+        }
+        if !hears_me {
+            self.hello_soon(cx);
+        }
+        let settled = cx.now.since(since) > cx.config.membership.hello * 2;
+        if settled && hears_me && self.ring.i_lead() && self.me < hello.from {
+            self.ask_to_merge(hello.from, cx);
+        }
+    }
+
+    fn ask_to_merge(&mut self, other: ProcessId, cx: &mut Cx<'_>) {
+        if self.gossip.mergeable(self.ring.members(), other, cx.now, cx.config).is_none() {
+            return;
+        }
+        let leader = self.gossip.ring_of(other).and_then(<[ProcessId]>::first).copied();
+        if let Some(leader) = leader.filter(|leader| *leader != self.me) {
+            self.tell(leader.daemon, &Datagram::MergeRequest(MergeRequest { from: self.me }), cx);
+        }
+    }
+
+    /// The asked leader leaves its ring first, and only if it finds the same; so nobody gives up a
+    /// working ring on one side's opinion.
+    pub(super) fn on_merge_request(&mut self, from: ProcessId, cx: &mut Cx<'_>) {
+        let asked = matches!(self.state, State::Operational { .. }) && self.ring.i_lead();
+        if asked
+            && !self.ring.contains(from)
+            && let Some(union) = self.gossip.mergeable(self.ring.members(), from, cx.now, cx.config)
+        {
+            self.merge(union, from, cx);
+        }
+    }
+
+    fn hello_soon(&mut self, cx: &mut Cx<'_>) {
+        let gap = cx.config.membership.hello / HELLO_SOON_SHARE;
+        let at = (self.last_hello + gap).max(cx.now + gap / 4);
+        cx.timers.set_no_later(Timer::Hello, at);
+    }
+
+    /// Says which ring I am in, while that is of use to anyone.
+    pub(super) fn on_hello_timer(&mut self, cx: &mut Cx<'_>) {
+        if self.everyone.is_empty() {
+            return;
+        }
+        let interval = cx.config.membership.hello;
+        cx.timers.set(Timer::Hello, cx.now + self.jittered(interval));
+        let complete = self.ring.members().len() == cx.config.daemons.len();
+        if complete && !self.gossip.hears_strangers(self.ring.id(), cx.now, cx.config) {
+            return;
+        }
+        self.last_hello = cx.now;
+        let hears = self.gossip.hears_hellos(cx.now, cx.config);
+        let members = self.ring.members().to_vec();
+        let hello = Hello { from: self.me, ring: self.ring.id(), members, hears };
+        self.gossip_to_everyone(&Datagram::Hello(hello), cx);
+    }
+
+    /// A later run of a daemon was heard: the earlier one is dead, and whatever counts on it is void.
+    pub(super) fn on_restart_of(&mut self, process: ProcessId, cx: &mut Cx<'_>) {
+        let was_member = self.ring.member_of(process.daemon).is_some_and(|member| member != process);
+        let counted_on = match &self.state {
+            State::Operational { .. } => was_member,
+            State::Accepted(accepted) => accepted.counts_on(process.daemon),
+            State::Recover(recover) => recover.counts_on(process.daemon),
+            State::Gather(_) | State::Leaving(_) => false,
+        };
+        if counted_on {
+            self.search(&format!("{process} was restarted"), cx);
+        }
+    }
+
+    pub(super) fn on_leave(&mut self, from: ProcessId, cx: &mut Cx<'_>) {
+        self.gossip.depart(from);
+        let counted_on = match &self.state {
+            State::Operational { .. } => self.ring.contains(from),
+            State::Accepted(accepted) => accepted.counts_on(from.daemon),
+            State::Recover(recover) => recover.counts_on(from.daemon),
+            State::Gather(_) | State::Leaving(_) => false,
+        };
+        if counted_on {
+            self.search(&format!("{from} said goodbye"), cx);
+        } else if let State::Gather(gather) = &mut self.state {
+            gather.expect_no_more(from.daemon);
+        }
+    }
+
+    /// The process was not run for longer than the others wait for a token. The token that rests
+    /// here is void, and what would be numbered with it would be numbered in a dead ring.
+    pub(crate) fn on_stall(&mut self, since: Instant, cx: &mut Cx<'_>) {
+        let operational = matches!(self.state, State::Operational { .. });
+        if operational && !self.ring.is_alone() && self.ring.has_resting_token() {
+            let stalled = cx.now.since(since).as_millis();
+            self.search(&format!("this daemon was not run for {stalled} ms"), cx);
+        }
+    }
+}

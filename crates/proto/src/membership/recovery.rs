@@ -1,0 +1,282 @@
+//! Making good what is missing of the old ring, before the new one is installed.
+//!
+//! From the reports in the COMMIT everyone computes the same: who moves on together (`together`),
+//! and which packets they hold between them. Each asks the holders for what it lacks; the packets
+//! come unchanged, so a late one of the old ring is as good, and any other is ignored. Who lacks
+//! nothing says DONE. Protocol design §8.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use antiphon_wire::ids::{DaemonId, ProcessId, RingId, Seq};
+use antiphon_wire::ring::Datagram;
+use antiphon_wire::ring::attempt::{Commit, Done, Holdings, Install, RecoveryRequest};
+use antiphon_wire::ring::gossip::Join;
+use antiphon_wire::ring::packet::Packet;
+use antiphon_wire::ring::ranges;
+
+use super::{Membership, State};
+use crate::cx::Cx;
+use crate::io::{Channel, Target, Transmit};
+use crate::ring::Ring;
+
+/// Packets asked for, or sent, at once.
+const BATCH_PACKETS: usize = 256;
+/// A member that is done waits this many deadlines for the others.
+const PATIENCE_WHEN_DONE: u32 = 3;
+
+/// An attempt that everyone accepted.
+#[derive(Debug)]
+pub(crate) struct Recover {
+    commit: Commit,
+    /// Members that come from my old ring, me included: the transitional configuration.
+    together: Vec<ProcessId>,
+    /// Their reports.
+    reports: Vec<Holdings>,
+    /// Packets that some of us holds and I do not.
+    missing: BTreeSet<Seq>,
+    /// Packets asked for and not received yet.
+    asked: BTreeSet<Seq>,
+    /// Turns of asking so far: decides which holder is asked.
+    turn: usize,
+    said_done: bool,
+    /// Who is done, if I lead.
+    done: Option<BTreeSet<ProcessId>>,
+}
+
+impl Recover {
+    pub(super) fn new(commit: Commit, old: &Ring, me: ProcessId) -> Self {
+        let pairs =
+            || commit.members.iter().zip(&commit.holdings).filter(|(_, report)| report.old == old.id());
+        let together: Vec<ProcessId> = pairs().map(|(member, _)| *member).collect();
+        let reports: Vec<Holdings> = pairs().map(|(_, report)| report.clone()).collect();
+        let done = (commit.ring.leader == me).then(BTreeSet::new);
+        let mut recover = Self {
+            commit,
+            together,
+            reports,
+            missing: BTreeSet::new(),
+            asked: BTreeSet::new(),
+            turn: 0,
+            said_done: false,
+            done,
+        };
+        let last =
+            recover.highest().min(old.window().contiguous().advanced(crate::ring::window::CAPACITY_PACKETS));
+        recover.missing = old.window().missing(last).filter(|seq| recover.is_held(*seq)).collect();
+        recover
+    }
+
+    /// The ring to be.
+    pub(super) fn ring(&self) -> RingId {
+        self.commit.ring
+    }
+
+    /// Its members.
+    pub(super) fn members(&self) -> &[ProcessId] {
+        &self.commit.members
+    }
+
+    /// Members that come from my old ring.
+    pub(super) fn together(&self) -> &[ProcessId] {
+        &self.together
+    }
+
+    /// Whether all members come from one ring.
+    pub(super) fn all_from_one_ring(&self) -> bool {
+        self.together.len() == self.commit.members.len()
+    }
+
+    pub(super) fn counts_on(&self, daemon: DaemonId) -> bool {
+        self.commit.members.iter().any(|member| member.daemon == daemon)
+    }
+
+    pub(super) fn was_given_up(&self, join: &Join) -> bool {
+        join.from == self.commit.ring.leader && join.epoch >= self.commit.ring.epoch
+    }
+
+    /// Whether one of us holds the old ring's packet.
+    pub(super) fn is_held(&self, seq: Seq) -> bool {
+        self.reports.iter().any(|report| report.holds(seq))
+    }
+
+    /// The highest packet that one of us holds.
+    pub(super) fn highest(&self) -> Seq {
+        self.reports.iter().map(Holdings::highest).max().unwrap_or_default()
+    }
+
+    /// Up to where one of us knew that everyone in the old ring holds everything.
+    pub(super) fn stable(&self) -> Seq {
+        self.reports.iter().map(|report| report.stable).max().unwrap_or_default()
+    }
+
+    /// Processes whose messages we deliver even behind a hole.
+    pub(super) fn obligations(&self) -> BTreeSet<ProcessId> {
+        let promised = self.reports.iter().flat_map(|report| report.obligations.iter());
+        promised.chain(&self.together).copied().collect()
+    }
+
+    /// Whether I hold everything and said so.
+    pub(super) fn may_install(&self) -> bool {
+        self.said_done
+    }
+
+    /// Whom the attempt waits for, for the log.
+    pub(super) fn waiting_for(&self) -> String {
+        match &self.done {
+            Some(done) => {
+                let late = self.commit.members.iter().filter(|member| !done.contains(member));
+                late.map(ToString::to_string).collect::<Vec<_>>().join(", ")
+            }
+            None => self.commit.ring.leader.to_string(),
+        }
+    }
+
+    /// Takes in a packet of the old ring if it is one that I lack; returns whether it was.
+    pub(super) fn fill(&mut self, packet: Packet, ring: &mut Ring) -> bool {
+        let seq = packet.header.seq;
+        let filled = self.missing.remove(&seq) && ring.store(packet);
+        self.asked.remove(&seq);
+        filled
+    }
+
+    /// What to ask of whom: a batch of what is missing, spread over its holders, another one each turn.
+    fn requests(&mut self, me: ProcessId) -> BTreeMap<DaemonId, Vec<Seq>> {
+        self.turn += 1;
+        self.asked = self.missing.iter().copied().take(BATCH_PACKETS).collect();
+        let mut requests: BTreeMap<DaemonId, Vec<Seq>> = BTreeMap::new();
+        for seq in &self.asked {
+            let pairs = self.together.iter().zip(&self.reports);
+            let holders: Vec<DaemonId> = pairs
+                .filter(|(member, report)| **member != me && report.holds(*seq))
+                .map(|(member, _)| member.daemon)
+                .collect();
+            // Neighbouring packets go to one holder, so that a request is a few ranges.
+            let choice = (usize::try_from(seq.0 / 16).unwrap_or_default() + self.turn) % holders.len().max(1);
+            if let Some(holder) = holders.get(choice) {
+                requests.entry(*holder).or_default().push(*seq);
+            }
+        }
+        requests
+    }
+}
+
+impl Membership {
+    /// Asks for what is missing, or says that nothing is.
+    pub(super) fn recover_step(&mut self, cx: &mut Cx<'_>) {
+        let State::Recover(recover) = &mut self.state else {
+            return;
+        };
+        let ring = recover.ring();
+        let requests = recover.requests(self.me);
+        if recover.missing.is_empty() {
+            self.say_done(cx);
+            return;
+        }
+        for (holder, missing) in requests {
+            let request = RecoveryRequest { from: self.me, ring, missing: ranges::collect(missing) };
+            self.tell(holder, &Datagram::RecoveryRequest(request), cx);
+        }
+    }
+
+    /// From here on another member may install and deliver, on the strength of my word, messages
+    /// of everyone I moved with; so I will, too, in whatever ring I end up.
+    fn say_done(&mut self, cx: &mut Cx<'_>) {
+        let State::Recover(recover) = &mut self.state else {
+            return;
+        };
+        self.obligations.extend(recover.obligations());
+        let first = !std::mem::replace(&mut recover.said_done, true);
+        let (ring, leader) = (recover.ring(), recover.ring().leader);
+        if first {
+            self.extend_attempt(PATIENCE_WHEN_DONE, cx);
+        }
+        if leader == self.me {
+            self.on_done(self.me, ring, cx);
+        } else {
+            self.tell(leader.daemon, &Datagram::Done(Done { from: self.me, ring }), cx);
+        }
+    }
+
+    /// A member holds everything. When all do, the leader installs and says so.
+    pub(super) fn on_done(&mut self, from: ProcessId, ring: RingId, cx: &mut Cx<'_>) {
+        if matches!(self.state, State::Operational { .. }) && ring == self.ring.id() && ring.leader == self.me
+        {
+            self.tell(from.daemon, &Datagram::Install(Install { from: self.me, ring }), cx);
+            return;
+        }
+        let State::Recover(recover) = &mut self.state else {
+            cx.stats.datagrams_stale += 1;
+            return;
+        };
+        let all = recover.commit.members.len();
+        let member = recover.ring() == ring && recover.commit.members.contains(&from);
+        let Some(done) = recover.done.as_mut().filter(|_| member) else {
+            cx.stats.datagrams_stale += 1;
+            return;
+        };
+        let new = done.insert(from);
+        if done.len() == all {
+            let members = recover.commit.members.clone();
+            self.tell_each(&members, &Datagram::Install(Install { from: self.me, ring }), cx);
+            self.install(cx);
+        } else if new {
+            self.extend_attempt(1, cx);
+        }
+    }
+
+    pub(super) fn on_install(&mut self, ring: RingId, cx: &mut Cx<'_>) {
+        self.install_on_evidence(ring, cx);
+    }
+
+    /// A member lacks packets of the old ring. What I hold is frozen since I accepted.
+    pub(super) fn on_recovery_request(&mut self, request: &RecoveryRequest, cx: &mut Cx<'_>) {
+        let State::Recover(recover) = &self.state else {
+            cx.stats.datagrams_stale += 1;
+            return;
+        };
+        if recover.ring() != request.ring {
+            cx.stats.datagrams_stale += 1;
+            return;
+        }
+        let last = recover.highest();
+        let wanted = request.missing.iter().flat_map(|range| range.iter().take_while(|seq| *seq <= last));
+        let held = wanted.filter_map(|seq| self.ring.window().get(seq)).take(BATCH_PACKETS);
+        for stored in held {
+            let burst = stored.packet.bytes.clone();
+            let segment_bytes = burst.len();
+            let to = Target::One(request.from.daemon);
+            cx.stats.packets_retransmitted += 1;
+            cx.out.transmits.push(Transmit { to, channel: Channel::Data, burst, segment_bytes });
+        }
+    }
+
+    /// A missing packet may have come.
+    pub(super) fn after_fill(&mut self, filled: bool, cx: &mut Cx<'_>) {
+        super::count_packet(filled, cx);
+        let State::Recover(recover) = &self.state else {
+            return;
+        };
+        if !filled {
+            return;
+        }
+        let next = recover.asked.is_empty() || recover.missing.is_empty();
+        self.extend_attempt(1, cx);
+        if next {
+            self.recover_step(cx);
+        }
+    }
+
+    /// Repeats whatever the attempt is waiting for.
+    pub(super) fn repeat_recovery(&mut self, cx: &mut Cx<'_>) {
+        let State::Recover(recover) = &self.state else {
+            return;
+        };
+        if let Some(done) = &recover.done {
+            let late = recover.members().iter().copied().filter(|member| !done.contains(member));
+            let late: Vec<ProcessId> = late.collect();
+            let commit = Datagram::Commit(recover.commit.clone());
+            self.tell_each(&late, &commit, cx);
+        }
+        self.recover_step(cx);
+    }
+}

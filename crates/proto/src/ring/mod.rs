@@ -1,0 +1,211 @@
+//! One ring: the total order of one configuration.
+//!
+//! Members pass a token; who has it numbers new packets and sends them to all. Everyone asks on the
+//! token for what it lacks, and says on it, and in its packets, up to where it holds everything. A
+//! packet held by all is *stable*. The ring knows nothing of how rings come to be, nor of what the
+//! messages in its packets mean.
+//!
+//! Sources: Totem single ring (Amir et al., TOCS '95), the accelerated ring (CNDS-2014-2 §III), and
+//! the acknowledgement vector of the protocol design (D2).
+
+mod flow;
+mod pack;
+mod requests;
+mod token;
+pub(crate) mod window;
+
+use std::sync::Arc;
+
+use antiphon_wire::ids::{DaemonId, ProcessId, RingId, Seq};
+use antiphon_wire::ring::attempt::Holdings;
+use antiphon_wire::ring::packet::Packet;
+use antiphon_wire::ring::token::Token;
+
+use crate::io::Channel;
+use crate::time::Instant;
+use window::Window;
+
+pub(crate) use token::Visited;
+
+/// Where the token is, as far as I know.
+#[derive(Clone, Debug, Default)]
+enum TokenPlace {
+    /// With someone else, and nothing of mine depends on it.
+    #[default]
+    Elsewhere,
+    /// I passed it and have no sign yet that it arrived.
+    Passed(Token),
+    /// It rests here until there is something to send.
+    Resting(Token),
+}
+
+/// One configuration's total order. Built new for every ring; no field survives its ring.
+#[derive(Clone, Debug)]
+pub(crate) struct Ring {
+    id: RingId,
+    members: Vec<ProcessId>,
+    me: usize,
+    /// Everyone but me, as datagrams are addressed.
+    others: Arc<[DaemonId]>,
+    window: Window,
+    /// Up to where each member holds everything; only grows.
+    acks: Vec<Seq>,
+    /// The last hop of the token that I saw or made.
+    hop: u64,
+    token: TokenPlace,
+    /// The highest number on the token when I last passed it.
+    passed_seq: Seq,
+    /// Packets that I added to the flow control count in my last visit.
+    sent_last_visit: u32,
+    /// Visits in a row in which nothing was left to do for anyone.
+    quiet_visits: u32,
+    /// My last acknowledged prefix that was new, and when: stands still when I am deaf.
+    progress: (Seq, Instant),
+    /// Visits in a row in which I asked for the same packet.
+    asked_visits: u8,
+    /// Packets that my last visit numbered: first and last.
+    numbered: Option<(Seq, Seq)>,
+    preference: Channel,
+}
+
+impl Ring {
+    /// A ring that nothing has been sent in. `members` are ascending and contain `me`.
+    pub(crate) fn new(id: RingId, members: Vec<ProcessId>, me: ProcessId, now: Instant) -> Self {
+        let position = members.iter().position(|member| *member == me);
+        assert!(position.is_some(), "a process never installs a ring without itself");
+        let others = members.iter().filter(|member| **member != me).map(|member| member.daemon).collect();
+        Self {
+            id,
+            acks: vec![Seq::ZERO; members.len()],
+            me: position.unwrap_or_default(),
+            members,
+            others,
+            window: Window::default(),
+            hop: 0,
+            token: TokenPlace::Elsewhere,
+            passed_seq: Seq::ZERO,
+            sent_last_visit: 0,
+            quiet_visits: 0,
+            progress: (Seq::ZERO, now),
+            asked_visits: 0,
+            numbered: None,
+            preference: Channel::Data,
+        }
+    }
+
+    /// Its identity.
+    pub(crate) fn id(&self) -> RingId {
+        self.id
+    }
+
+    /// Its members, ascending.
+    pub(crate) fn members(&self) -> &[ProcessId] {
+        &self.members
+    }
+
+    /// Whether the process is a member.
+    pub(crate) fn contains(&self, process: ProcessId) -> bool {
+        self.members.binary_search(&process).is_ok()
+    }
+
+    /// The member of that daemon, in whichever incarnation.
+    pub(crate) fn member_of(&self, daemon: DaemonId) -> Option<ProcessId> {
+        self.members.iter().copied().find(|member| member.daemon == daemon)
+    }
+
+    /// Whether I lead the ring: the first member does.
+    pub(crate) fn i_lead(&self) -> bool {
+        self.me == 0
+    }
+
+    /// Whether I am the only member.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.members.len() == 1
+    }
+
+    /// Everyone but me.
+    pub(crate) fn others(&self) -> Arc<[DaemonId]> {
+        self.others.clone()
+    }
+
+    /// The packets.
+    pub(crate) fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// Which socket to read first.
+    pub(crate) fn preference(&self) -> Channel {
+        self.preference
+    }
+
+    /// Notes that the unordered messages of a packet were delivered.
+    pub(crate) fn mark_early(&mut self, seq: Seq) {
+        self.window.mark_early(seq);
+    }
+
+    /// The packets that the last visit numbered; asked for once.
+    pub(crate) fn take_numbered(&mut self) -> impl Iterator<Item = Seq> + use<> {
+        let (first, last) = self.numbered.take().unwrap_or((Seq(1), Seq::ZERO));
+        (first.0..=last.0).map(Seq)
+    }
+
+    /// Up to where every member holds everything.
+    pub(crate) fn stable(&self) -> Seq {
+        self.acks.iter().copied().min().unwrap_or_default()
+    }
+
+    /// Drops what everyone holds and I have delivered.
+    pub(crate) fn discard(&mut self, delivered: Seq) {
+        self.window.discard(delivered.min(self.stable()));
+    }
+
+    /// What I hold, for the report to the next ring's leader.
+    pub(crate) fn holdings(&self, obligations: std::collections::BTreeSet<ProcessId>) -> Holdings {
+        Holdings {
+            old: self.id,
+            ack: self.window.contiguous(),
+            beyond: self.window.beyond(),
+            stable: self.stable(),
+            obligations,
+        }
+    }
+
+    /// Takes a packet of this ring while it is operational; false when it is not new.
+    pub(crate) fn on_packet(&mut self, packet: Packet) -> bool {
+        let header = packet.header;
+        let Some(sender) = self.members.iter().position(|member| member.daemon == header.sender) else {
+            return false;
+        };
+        if let TokenPlace::Passed(token) = &self.token
+            && header.seq > token.seq
+        {
+            self.token = TokenPlace::Elsewhere;
+        }
+        self.prefer_token_after(sender, header.visit, header.after_token);
+        let seen = if sender == self.me { Seq::ZERO } else { header.ack };
+        if let Some(ack) = self.acks.get_mut(sender) {
+            *ack = seen.max(*ack);
+        }
+        self.store(packet)
+    }
+
+    /// Takes a packet of this ring while no token is expected any more.
+    pub(crate) fn store(&mut self, packet: Packet) -> bool {
+        let new = self.window.insert(packet);
+        let contiguous = self.window.contiguous();
+        if let Some(mine) = self.acks.get_mut(self.me) {
+            *mine = contiguous.max(*mine);
+        }
+        new
+    }
+
+    /// The token gets priority once my predecessor has sent a packet after the token that comes to
+    /// me next (CNDS-2014-2 §III-C, second method).
+    fn prefer_token_after(&mut self, sender: usize, visit: u32, after_token: bool) {
+        let predecessor = (self.me + self.members.len() - 1) % self.members.len();
+        let newer = visit.wrapping_sub(self.hop as u32);
+        if sender == predecessor && after_token && newer > 0 && newer < u32::MAX / 2 {
+            self.preference = Channel::Control;
+        }
+    }
+}

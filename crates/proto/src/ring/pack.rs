@@ -1,0 +1,139 @@
+//! From waiting messages to packets: one buffer for a whole token visit.
+//!
+//! The messages are cut so that every packet but the last is exactly full; the burst is then one
+//! segmented send. A message that must not straddle two packets leaves padding behind.
+
+use antiphon_wire::ids::{DaemonId, RingId, Seq};
+use antiphon_wire::ring::packet::{PACKET_HEADER_BYTES, Packet, PacketHeader};
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::cx::Cx;
+use crate::io::Trace;
+use crate::send_queue::{Piece, SendQueue};
+
+/// What a visit fills its packets with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Visit {
+    pub(crate) ring: RingId,
+    pub(crate) sender: DaemonId,
+    /// The highest number given out so far.
+    pub(crate) seq: Seq,
+    /// Up to where I hold everything.
+    pub(crate) ack: Seq,
+    /// Hop number of the token.
+    pub(crate) hop: u64,
+    /// New packets at most.
+    pub(crate) packets: usize,
+    /// How many of them may follow the token.
+    pub(crate) after_token: usize,
+}
+
+/// The new packets of a visit.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Burst {
+    /// All datagrams, one after the other.
+    pub(crate) bytes: Bytes,
+    /// The same as packets, in order.
+    pub(crate) packets: Vec<Packet>,
+}
+
+/// Takes messages from the queue into packets.
+pub(crate) fn fill(visit: Visit, cx: &mut Cx<'_>) -> Burst {
+    let size = cx.config.ring.datagram_bytes;
+    let wanted = estimate(visit.packets, size, cx.queue);
+    let mut buffer = BytesMut::with_capacity(wanted.saturating_mul(size));
+    let mut headers = Vec::with_capacity(wanted);
+    while headers.len() < visit.packets && cx.queue.has_sendable() {
+        // A packet is known to be followed by another, and so must be full, only now.
+        let start = headers.len() * size;
+        buffer.resize(start, 0);
+        let seq = visit.seq.advanced(headers.len() as u64 + 1);
+        match fill_packet(visit, seq, &mut buffer, cx) {
+            Some(header) => headers.push(header),
+            None => {
+                buffer.truncate(start);
+                break;
+            }
+        }
+    }
+    finish(visit, buffer, headers, size, cx.config.cluster)
+}
+
+/// How many packets the waiting messages need at most, so that the buffer is allocated once.
+fn estimate(packets: usize, size: usize, queue: &SendQueue) -> usize {
+    let payload = size.saturating_sub(PACKET_HEADER_BYTES).max(1);
+    let bytes = queue.bytes() + queue.messages() * 16;
+    packets.min(bytes / payload + 2)
+}
+
+/// Fills one packet; `None` when nothing could be taken.
+fn fill_packet(visit: Visit, seq: Seq, buffer: &mut BytesMut, cx: &mut Cx<'_>) -> Option<PacketHeader> {
+    let size = cx.config.ring.datagram_bytes;
+    let start = buffer.len();
+    let ack = if visit.ack == visit.seq { seq } else { visit.ack };
+    let mut header = PacketHeader {
+        ring: visit.ring,
+        sender: visit.sender,
+        seq,
+        visit: visit.hop as u32,
+        after_token: false,
+        has_unordered: false,
+        ack,
+    };
+    header.encode(cx.config.cluster, buffer);
+    let payload = size - PACKET_HEADER_BYTES;
+    let mut index = 0;
+    let mut taken = false;
+    let quantum = cx.config.ring.session_quantum_bytes;
+    while let Some(piece) = cx.queue.take(size - (buffer.len() - start), payload, quantum) {
+        taken = true;
+        header.has_unordered |= piece.head.fragment.is_none() && !piece.head.service.is_ordered();
+        piece.head.encode(piece.bytes.len() as u16, buffer);
+        buffer.put_slice(&piece.bytes);
+        index += u16::from(originate(visit, seq, index, piece, cx));
+    }
+    taken.then_some(header)
+}
+
+/// Notes that a message got its place, if this piece ends it.
+fn originate(visit: Visit, seq: Seq, index: u16, piece: Piece, cx: &mut Cx<'_>) -> bool {
+    let Some(message) = piece.ends else {
+        return false;
+    };
+    cx.stats.messages_sent += 1;
+    cx.out.record(|| Trace::Originated {
+        ring: visit.ring,
+        seq,
+        index,
+        kind: message.kind,
+        service: message.service,
+        frame: message.frame,
+    });
+    true
+}
+
+/// Writes the headers again, now that it is known which packets follow the token, and slices.
+fn finish(
+    visit: Visit,
+    mut buffer: BytesMut,
+    mut headers: Vec<PacketHeader>,
+    size: usize,
+    cluster: u32,
+) -> Burst {
+    let before = headers.len().saturating_sub(visit.after_token);
+    for (position, header) in headers.iter_mut().enumerate() {
+        header.after_token = position >= before;
+        let start = position * size;
+        if let Some(mut place) = buffer.get_mut(start..start + PACKET_HEADER_BYTES) {
+            header.encode(cluster, &mut place);
+        }
+    }
+    let bytes = buffer.freeze();
+    let slice = |position: usize| bytes.slice(position * size..((position + 1) * size).min(bytes.len()));
+    let packets = headers
+        .into_iter()
+        .enumerate()
+        .map(|(position, header)| Packet { header, bytes: slice(position) })
+        .collect();
+    Burst { bytes, packets }
+}

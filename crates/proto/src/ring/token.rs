@@ -1,0 +1,228 @@
+//! The token visit: check, answer, send, ask, pass.
+
+use antiphon_wire::ids::Seq;
+use antiphon_wire::ring::Datagram;
+use antiphon_wire::ring::token::Token;
+
+use super::flow::{self, Load};
+use super::pack::{self, Burst, Visit};
+use super::{Ring, TokenPlace, requests};
+use crate::cx::Cx;
+use crate::io::{Channel, Target, Transmit};
+use crate::time::{Instant, Timer};
+
+/// What came of a token.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Visited {
+    /// It was not for me, or a copy.
+    Ignored,
+    /// The visit is done, and the token is passed or rests.
+    Done,
+    /// I have been lacking packets for too long although others hold them: this ring can not serve me.
+    Deaf,
+}
+
+impl Ring {
+    /// Makes the first token of the ring, as its leader, and takes the first visit.
+    pub(crate) fn start(&mut self, cx: &mut Cx<'_>) {
+        let from = self.members[self.me];
+        let acks = self.acks.clone();
+        let token = Token { from, ring: self.id, hop: 1, seq: Seq::ZERO, fcc: 0, acks, requests: Vec::new() };
+        self.hop = 1;
+        self.visit(token, cx);
+    }
+
+    /// A token of this ring arrived. A copy can not be newer than what I passed on, because every
+    /// hop counts up.
+    pub(crate) fn on_token(&mut self, token: Token, cx: &mut Cx<'_>) -> Visited {
+        let predecessor = self.members[(self.me + self.members.len() - 1) % self.members.len()];
+        let plausible = token.acks.len() == self.members.len() && token.seq >= self.window.highest();
+        if token.hop <= self.hop || token.from != predecessor || !plausible {
+            cx.stats.datagrams_stale += 1;
+            return Visited::Ignored;
+        }
+        self.hop = token.hop;
+        cx.timers.stop(Timer::Wake);
+        self.visit(token, cx)
+    }
+
+    /// Continues with the token that rests here, because there is something to send or it has
+    /// rested long enough.
+    pub(crate) fn resume(&mut self, cx: &mut Cx<'_>) -> Visited {
+        match std::mem::take(&mut self.token) {
+            TokenPlace::Resting(token) => {
+                self.quiet_visits = 0;
+                self.visit(token, cx)
+            }
+            other => {
+                self.token = other;
+                Visited::Ignored
+            }
+        }
+    }
+
+    /// Whether the token rests here.
+    pub(crate) fn has_resting_token(&self) -> bool {
+        matches!(self.token, TokenPlace::Resting(_))
+    }
+
+    /// Whether the leader may be keeping the token because, when I last saw it, nothing was left to do.
+    pub(crate) fn may_rest_elsewhere(&self) -> bool {
+        self.quiet_visits > 0 && !self.has_resting_token()
+    }
+
+    /// The last hop that I know of.
+    pub(crate) fn hop(&self) -> u64 {
+        self.hop
+    }
+
+    fn visit(&mut self, mut token: Token, cx: &mut Cx<'_>) -> Visited {
+        cx.stats.token_visits += 1;
+        self.preference = Channel::Data;
+        for (index, ack) in token.acks.iter().enumerate().filter(|(index, _)| *index != self.me) {
+            self.acks[index] = self.acks[index].max(*ack);
+        }
+        let retransmitted = self.answer(&mut token, cx);
+        let burst = self.number(&mut token, retransmitted, cx);
+        if self.is_deaf(cx.now, cx) {
+            return Visited::Deaf;
+        }
+        requests::ask(&mut token.requests, &self.window, self.passed_seq, self.me, self.asked_visits);
+        self.passed_seq = token.seq;
+        token.acks.clone_from(&self.acks);
+        let before = burst.packets.iter().take_while(|packet| !packet.header.after_token).count();
+        let split = (before * cx.config.ring.datagram_bytes).min(burst.bytes.len());
+        self.send(burst.bytes.slice(..split), cx);
+        self.pass_or_rest(token, !burst.packets.is_empty(), cx);
+        self.send(burst.bytes.slice(split..), cx);
+        Visited::Done
+    }
+
+    /// Sends again what others ask for; returns how many packets.
+    fn answer(&mut self, token: &mut Token, cx: &mut Cx<'_>) -> u32 {
+        let limit = cx.config.ring.window_packets as usize;
+        let members = self.members.len();
+        let answered = requests::answer(&mut token.requests, &self.window, self.me, members, limit);
+        for seq in &answered {
+            if let Some(stored) = self.window.get(*seq) {
+                let burst = stored.packet.bytes.clone();
+                self.send(burst, cx);
+            }
+        }
+        cx.stats.packets_retransmitted += answered.len() as u64;
+        answered.len() as u32
+    }
+
+    /// Numbers new packets and stores them as received.
+    fn number(&mut self, token: &mut Token, retransmitted: u32, cx: &mut Cx<'_>) -> Burst {
+        let load = Load {
+            fcc: token.fcc,
+            mine_last_round: self.sent_last_visit,
+            retransmitted,
+            outstanding: token.seq.ahead_of(self.stable()),
+        };
+        let visit = Visit {
+            ring: self.id,
+            sender: self.members[self.me].daemon,
+            seq: token.seq,
+            ack: self.window.contiguous(),
+            hop: token.hop,
+            packets: flow::allowance(&cx.config.ring, load),
+            after_token: cx.config.ring.accelerated_window_packets as usize,
+        };
+        let burst = pack::fill(visit, cx);
+        for packet in &burst.packets {
+            let new = self.store(packet.clone());
+            debug_assert!(new, "a number is given out once");
+        }
+        let new = burst.packets.len();
+        self.numbered = (new > 0).then(|| (token.seq.next(), token.seq.advanced(new as u64)));
+        token.seq = token.seq.advanced(new as u64);
+        let sent = retransmitted + new as u32;
+        token.fcc = token.fcc.saturating_sub(self.sent_last_visit).saturating_add(sent);
+        self.sent_last_visit = sent;
+        cx.stats.packets_sent += new as u64;
+        burst
+    }
+
+    /// Watches my own prefix: it must move while I ask for packets.
+    fn is_deaf(&mut self, now: Instant, cx: &Cx<'_>) -> bool {
+        let ack = self.window.contiguous();
+        if ack >= self.passed_seq || ack != self.progress.0 {
+            self.progress = (ack, now);
+            self.asked_visits = 0;
+            return false;
+        }
+        self.asked_visits = self.asked_visits.saturating_add(1);
+        now.since(self.progress.1) > cx.config.ring.deaf
+    }
+
+    fn pass_or_rest(&mut self, mut token: Token, sent: bool, cx: &mut Cx<'_>) {
+        let idle = !sent && token.requests.is_empty() && self.stable() == token.seq;
+        self.quiet_visits = if idle { self.quiet_visits.saturating_add(1) } else { 0 };
+        // One whole round must have shown everyone that all is stable, else safe messages would
+        // wait for the end of the rest.
+        let rest = self.is_alone() || (self.i_lead() && self.quiet_visits > 1);
+        if rest {
+            let again = if self.is_alone() { None } else { Some(cx.now + cx.config.ring.token_hold) };
+            match again {
+                Some(at) => cx.timers.set(Timer::TokenHold, at),
+                None => cx.timers.stop(Timer::TokenHold),
+            }
+            cx.timers.stop(Timer::TokenLoss);
+            cx.timers.stop(Timer::TokenRetransmit);
+            self.token = TokenPlace::Resting(token);
+            return;
+        }
+        token.hop += 1;
+        token.from = self.members[self.me];
+        self.hop = token.hop;
+        cx.timers.stop(Timer::TokenHold);
+        cx.timers.set(Timer::TokenLoss, cx.now + cx.config.ring.token_loss);
+        self.token = TokenPlace::Passed(token);
+        self.send_token(cx);
+    }
+
+    /// No sign that the token arrived: passes it again.
+    pub(crate) fn retransmit_token(&mut self, cx: &mut Cx<'_>) {
+        if matches!(self.token, TokenPlace::Passed(_)) {
+            cx.stats.tokens_retransmitted += 1;
+            self.send_token(cx);
+        }
+    }
+
+    fn send_token(&mut self, cx: &mut Cx<'_>) {
+        let TokenPlace::Passed(token) = &self.token else {
+            return;
+        };
+        let next = self.members[(self.me + 1) % self.members.len()];
+        let burst = Datagram::Token(token.clone()).encode(cx.config.cluster);
+        let segment_bytes = burst.len();
+        cx.out.transmits.push(Transmit {
+            to: Target::One(next.daemon),
+            channel: Channel::Control,
+            burst,
+            segment_bytes,
+        });
+        // A quiet token may come to rest, which gives no sign either.
+        let patience = if self.quiet_visits > 0 && !cx.queue.has_sendable() {
+            cx.config.ring.token_hold + cx.config.ring.token_retransmit
+        } else {
+            cx.config.ring.token_retransmit
+        };
+        cx.timers.set(Timer::TokenRetransmit, cx.now + patience);
+    }
+
+    fn send(&self, burst: bytes::Bytes, cx: &mut Cx<'_>) {
+        if burst.is_empty() || self.others.is_empty() {
+            return;
+        }
+        let segment_bytes = cx.config.ring.datagram_bytes;
+        cx.out.transmits.push(Transmit {
+            to: Target::Each(self.others.clone()),
+            channel: Channel::Data,
+            burst,
+            segment_bytes,
+        });
+    }
+}

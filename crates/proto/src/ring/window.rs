@@ -1,0 +1,168 @@
+//! Packets of one ring, from the first that someone may still need to the highest received.
+
+use std::collections::VecDeque;
+
+use antiphon_wire::ids::Seq;
+use antiphon_wire::ring::packet::Packet;
+use antiphon_wire::ring::ranges::{self, SeqRange};
+
+/// Packets that a window holds at most; what lies further ahead is refused. The sender's
+/// outstanding window is far smaller, so only a faulty peer ever meets this.
+pub(crate) const CAPACITY_PACKETS: u64 = 1 << 16;
+
+/// A stored packet.
+#[derive(Clone, Debug)]
+pub(crate) struct Stored {
+    pub(crate) packet: Packet,
+    /// Whether its whole unordered messages were delivered on arrival.
+    pub(crate) early: bool,
+}
+
+/// See the module documentation.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Window {
+    /// Everything up to here was discarded.
+    discarded: Seq,
+    /// Position `i` holds the packet `discarded + 1 + i`.
+    slots: VecDeque<Option<Stored>>,
+    /// Everything up to here was received, discarded packets included.
+    contiguous: Seq,
+}
+
+impl Window {
+    fn slot(&self, seq: Seq) -> Option<usize> {
+        let ahead = seq.0.checked_sub(self.discarded.0 + 1)?;
+        usize::try_from(ahead).ok()
+    }
+
+    /// Stores a packet; false when it is there already, was discarded, or is too far ahead.
+    pub(crate) fn insert(&mut self, packet: Packet) -> bool {
+        let seq = packet.header.seq;
+        let Some(slot) = self.slot(seq).filter(|_| seq.ahead_of(self.discarded) <= CAPACITY_PACKETS) else {
+            return false;
+        };
+        if slot >= self.slots.len() {
+            self.slots.resize_with(slot + 1, || None);
+        }
+        let Some(place) = self.slots.get_mut(slot).filter(|place| place.is_none()) else {
+            return false;
+        };
+        *place = Some(Stored { packet, early: false });
+        while self.contains(self.contiguous.next()) {
+            self.contiguous = self.contiguous.next();
+        }
+        true
+    }
+
+    /// The stored packet of that number.
+    pub(crate) fn get(&self, seq: Seq) -> Option<&Stored> {
+        self.slots.get(self.slot(seq)?)?.as_ref()
+    }
+
+    /// Notes that the unordered messages of a packet were delivered.
+    pub(crate) fn mark_early(&mut self, seq: Seq) {
+        if let Some(stored) = self.slot(seq).and_then(|slot| self.slots.get_mut(slot)?.as_mut()) {
+            stored.early = true;
+        }
+    }
+
+    /// Whether the packet is stored.
+    pub(crate) fn contains(&self, seq: Seq) -> bool {
+        self.get(seq).is_some()
+    }
+
+    /// Everything up to here was received.
+    pub(crate) fn contiguous(&self) -> Seq {
+        self.contiguous
+    }
+
+    /// Everything up to here was discarded.
+    pub(crate) fn discarded(&self) -> Seq {
+        self.discarded
+    }
+
+    /// The highest number received.
+    pub(crate) fn highest(&self) -> Seq {
+        self.discarded.advanced(self.slots.len() as u64).max(self.contiguous)
+    }
+
+    /// Packets held.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// What is stored beyond the contiguous part.
+    pub(crate) fn beyond(&self) -> Vec<SeqRange> {
+        let above = (self.contiguous.0 + 1..=self.highest().0).map(Seq);
+        ranges::collect(above.filter(|seq| self.contains(*seq)))
+    }
+
+    /// What is missing up to and including `last`.
+    pub(crate) fn missing(&self, last: Seq) -> impl Iterator<Item = Seq> + '_ {
+        (self.contiguous.0 + 1..=last.0).map(Seq).filter(|seq| !self.contains(*seq))
+    }
+
+    /// Drops everything up to and including `last`, which must have been received.
+    pub(crate) fn discard(&mut self, last: Seq) {
+        let last = last.min(self.contiguous);
+        while self.discarded < last {
+            self.slots.pop_front();
+            self.discarded = self.discarded.next();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use antiphon_wire::ids::{DaemonId, RingId};
+    use antiphon_wire::ring::packet::PacketHeader;
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn packet(seq: u64) -> Packet {
+        let header = PacketHeader {
+            ring: RingId::default(),
+            sender: DaemonId(0),
+            seq: Seq(seq),
+            visit: 0,
+            after_token: false,
+            has_unordered: false,
+            ack: Seq::ZERO,
+        };
+        Packet { header, bytes: Bytes::new() }
+    }
+
+    #[test]
+    fn the_contiguous_part_grows_when_a_hole_is_filled() {
+        let mut window = Window::default();
+        for seq in [1, 2, 5, 4] {
+            assert!(window.insert(packet(seq)));
+        }
+        assert!(!window.insert(packet(2)), "a duplicate");
+        assert_eq!((window.contiguous(), window.highest()), (Seq(2), Seq(5)));
+        assert_eq!(window.missing(Seq(6)).collect::<Vec<_>>(), [Seq(3), Seq(6)]);
+        assert_eq!(window.beyond().len(), 1);
+        assert!(window.insert(packet(3)));
+        assert_eq!(window.contiguous(), Seq(5));
+    }
+
+    #[test]
+    fn discarded_packets_stay_received_and_are_not_stored_again() {
+        let mut window = Window::default();
+        for seq in 1..=4 {
+            window.insert(packet(seq));
+        }
+        window.discard(Seq(3));
+        assert_eq!((window.len(), window.contiguous()), (1, Seq(4)));
+        assert!(!window.insert(packet(2)));
+        assert!(!window.contains(Seq(2)) && window.contains(Seq(4)));
+    }
+
+    #[test]
+    fn what_is_absurdly_far_ahead_is_refused() {
+        let mut window = Window::default();
+        assert!(!window.insert(packet(1 << 40)));
+        assert_eq!(window.len(), 0);
+    }
+}

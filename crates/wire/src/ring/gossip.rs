@@ -1,0 +1,161 @@
+//! What daemons tell each other about whom they hear, and the small requests between them.
+
+use std::collections::BTreeSet;
+
+use bytes::BufMut;
+
+use super::codec::{processes, put_processes, put_ring, ring, sorted_processes};
+use crate::ids::{ProcessId, RingId};
+use crate::reader::{DecodeError, Reader};
+
+/// Said by a daemon that looks for a ring: whom it hears, and what it was told about whom others hear.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Join {
+    /// The sender.
+    pub from: ProcessId,
+    /// The highest epoch that it has accepted.
+    pub epoch: u64,
+    /// Grows with every join of this process.
+    pub version: u64,
+    /// The processes that the sender wants to merge with, when a merge is why it gathers.
+    pub wanted: Vec<ProcessId>,
+    /// Whom the sender hears, and the freshest rows it knows of others.
+    pub rows: Vec<HearsRow>,
+}
+
+/// Whom a process hears directly: one row of the matrix that the members of a ring are chosen from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HearsRow {
+    /// Whose row.
+    pub of: ProcessId,
+    /// The version of the join it was said in.
+    pub version: u64,
+    /// Whom it hears.
+    pub hears: BTreeSet<ProcessId>,
+}
+
+/// Said by every daemon while configured daemons are missing from its ring.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Hello {
+    /// The sender.
+    pub from: ProcessId,
+    /// Its ring.
+    pub ring: RingId,
+    /// The members of that ring.
+    pub members: Vec<ProcessId>,
+    /// Whose hellos the sender has heard lately.
+    pub hears: BTreeSet<ProcessId>,
+}
+
+/// The sender leaves now; nobody needs to wait for it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Leave {
+    /// The sender.
+    pub from: ProcessId,
+}
+
+/// The leader of one ring asks the leader of another to start a merge.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MergeRequest {
+    /// The asking leader.
+    pub from: ProcessId,
+}
+
+/// A member has messages while the token rests at the leader.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Wake {
+    /// The member.
+    pub from: ProcessId,
+    /// Its ring.
+    pub ring: RingId,
+    /// The last hop of the token that it has seen.
+    pub hop: u64,
+}
+
+impl Join {
+    /// Rows are written as bitmaps over one table of all processes that they name.
+    pub(super) fn encode(&self, to: &mut impl BufMut) {
+        let named = self.rows.iter().flat_map(|row| row.hears.iter().chain([&row.of]));
+        let table: BTreeSet<ProcessId> = named.copied().collect();
+        let position = |process: &ProcessId| table.iter().position(|listed| listed == process);
+        to.put_u64_le(self.epoch);
+        to.put_u64_le(self.version);
+        put_processes(self.wanted.iter(), to);
+        put_processes(table.iter(), to);
+        to.put_u16_le(u16::try_from(self.rows.len()).unwrap_or(u16::MAX));
+        for row in self.rows.iter().take(usize::from(u16::MAX)) {
+            to.put_u16_le(position(&row.of).and_then(|at| u16::try_from(at).ok()).unwrap_or(u16::MAX));
+            to.put_u64_le(row.version);
+            let mut bitmap = vec![0u8; table.len().div_ceil(8)];
+            for at in row.hears.iter().filter_map(position) {
+                if let Some(byte) = bitmap.get_mut(at / 8) {
+                    *byte |= 1 << (at % 8);
+                }
+            }
+            to.put_slice(&bitmap);
+        }
+    }
+
+    pub(super) fn decode(from: ProcessId, reader: &mut Reader) -> Result<Self, DecodeError> {
+        let epoch = reader.u64()?;
+        let version = reader.u64()?;
+        let wanted = processes(reader)?;
+        let table = sorted_processes(reader)?;
+        let rows = reader.count(10 + table.len().div_ceil(8))?;
+        let rows = (0..rows).map(|_| row(&table, reader)).collect::<Result<_, _>>()?;
+        Ok(Self { from, epoch, version, wanted, rows })
+    }
+}
+
+fn row(table: &[ProcessId], reader: &mut Reader) -> Result<HearsRow, DecodeError> {
+    let at = reader.u16()?;
+    let of = table.get(usize::from(at)).copied();
+    let of = of.ok_or_else(|| reader.bad_value("row index", u64::from(at)))?;
+    let version = reader.u64()?;
+    let bitmap = reader.take(table.len().div_ceil(8))?;
+    let is_set = |at: usize| bitmap.get(at / 8).is_some_and(|byte| byte & (1 << (at % 8)) != 0);
+    let hears = table.iter().enumerate().filter(|(at, _)| is_set(*at)).map(|(_, process)| *process).collect();
+    Ok(HearsRow { of, version, hears })
+}
+
+impl Hello {
+    pub(super) fn encode(&self, to: &mut impl BufMut) {
+        put_ring(self.ring, to);
+        put_processes(self.members.iter(), to);
+        put_processes(self.hears.iter(), to);
+    }
+
+    pub(super) fn decode(from: ProcessId, reader: &mut Reader) -> Result<Self, DecodeError> {
+        let ring = ring(reader)?;
+        let members = sorted_processes(reader)?;
+        let hears = sorted_processes(reader)?.into_iter().collect();
+        Ok(Self { from, ring, members, hears })
+    }
+}
+
+impl Leave {
+    pub(super) fn encode(&self, _to: &mut impl BufMut) {}
+
+    pub(super) fn decode(from: ProcessId, _reader: &mut Reader) -> Result<Self, DecodeError> {
+        Ok(Self { from })
+    }
+}
+
+impl MergeRequest {
+    pub(super) fn encode(&self, _to: &mut impl BufMut) {}
+
+    pub(super) fn decode(from: ProcessId, _reader: &mut Reader) -> Result<Self, DecodeError> {
+        Ok(Self { from })
+    }
+}
+
+impl Wake {
+    pub(super) fn encode(&self, to: &mut impl BufMut) {
+        put_ring(self.ring, to);
+        to.put_u64_le(self.hop);
+    }
+
+    pub(super) fn decode(from: ProcessId, reader: &mut Reader) -> Result<Self, DecodeError> {
+        Ok(Self { from, ring: ring(reader)?, hop: reader.u64()? })
+    }
+}

@@ -1,0 +1,121 @@
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::ids::{RingId, Seq};
+use crate::ring::attempt::Holdings;
+use crate::ring::gossip::HearsRow;
+use crate::ring::packet::PacketHeader;
+use crate::ring::ranges::SeqRange;
+use crate::ring::token::Request;
+
+fn process(daemon: u16) -> ProcessId {
+    ProcessId { daemon: DaemonId(daemon), incarnation: 1000 + u64::from(daemon) }
+}
+
+fn ring_id() -> RingId {
+    RingId { epoch: 44, leader: process(0) }
+}
+
+fn range(first: u64, last: u64) -> SeqRange {
+    SeqRange { first: Seq(first), last: Seq(last) }
+}
+
+fn samples() -> Vec<Datagram> {
+    let from = process(1);
+    let ring = ring_id();
+    let members: Vec<ProcessId> = (0..3).map(process).collect();
+    let hears: BTreeSet<ProcessId> = members.iter().copied().collect();
+    let holdings = Holdings {
+        old: ring,
+        ack: Seq(10),
+        beyond: vec![range(12, 14), range(17, 17)],
+        stable: Seq(8),
+        obligations: hears.clone(),
+    };
+    let row = HearsRow { of: from, version: 5, hears: hears.clone() };
+    let request = Request { range: range(4, 6), member: 2, age: 1 };
+    let mut packet = BytesMut::new();
+    let header = PacketHeader {
+        ring,
+        sender: from.daemon,
+        seq: Seq(9),
+        visit: 3,
+        after_token: true,
+        has_unordered: false,
+        ack: Seq(7),
+    };
+    header.encode(7, &mut packet);
+    vec![
+        Datagram::Packet(Packet { header, bytes: packet.freeze() }),
+        Datagram::Token(Token {
+            from,
+            ring,
+            hop: 77,
+            seq: Seq(20),
+            fcc: 5,
+            acks: vec![Seq(20), Seq(18), Seq(3)],
+            requests: vec![request],
+        }),
+        Datagram::Join(Join { from, epoch: 3, version: 5, wanted: members.clone(), rows: vec![row] }),
+        Datagram::Hello(Hello { from, ring, members: members.clone(), hears }),
+        Datagram::Leave(Leave { from }),
+        Datagram::MergeRequest(MergeRequest { from }),
+        Datagram::Wake(Wake { from, ring, hop: 7 }),
+        Datagram::Propose(Propose { from, ring, members: members.clone() }),
+        Datagram::Accept(Accept { from, ring, holdings: holdings.clone() }),
+        Datagram::Commit(Commit { from, ring, members, holdings: vec![holdings; 3] }),
+        Datagram::RecoveryRequest(RecoveryRequest { from, ring, missing: vec![range(1, 2)] }),
+        Datagram::Done(Done { from, ring }),
+        Datagram::Install(Install { from, ring }),
+        Datagram::Fragment(Fragment {
+            from,
+            number: 1,
+            index: 0,
+            count: 2,
+            bytes: Bytes::from_static(b"ab"),
+        }),
+    ]
+}
+
+#[test]
+fn every_datagram_comes_back_as_it_was_written() {
+    for datagram in samples() {
+        let bytes = datagram.encode(7);
+        assert_eq!(DatagramKind::of(&bytes), Some(datagram.kind()));
+        let (envelope, decoded) = decode(bytes).expect("legal");
+        assert_eq!((envelope.cluster, &decoded), (7, &datagram));
+    }
+}
+
+#[test]
+fn prefixes_and_mutations_never_panic() {
+    let mut random = fastrand::Rng::with_seed(1);
+    for datagram in samples() {
+        let bytes = datagram.encode(7);
+        for length in 0..bytes.len() {
+            let _ = decode(bytes.slice(..length));
+        }
+        for _ in 0..3000 {
+            let mut mutated = bytes.to_vec();
+            for _ in 0..random.usize(1..4) {
+                let at = random.usize(..mutated.len());
+                mutated[at] = random.u8(..);
+            }
+            let _ = decode(Bytes::from(mutated));
+        }
+    }
+}
+
+#[test]
+fn holdings_know_what_they_hold() {
+    let holdings = Holdings {
+        old: ring_id(),
+        ack: Seq(10),
+        beyond: vec![range(12, 14), range(17, 17)],
+        stable: Seq(8),
+        obligations: BTreeSet::new(),
+    };
+    let held: Vec<u64> = (1..=18).filter(|seq| holdings.holds(Seq(*seq))).collect();
+    assert_eq!(held, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 14, 17]);
+    assert_eq!(holdings.highest(), Seq(17));
+}
