@@ -23,7 +23,7 @@ pub(crate) fn choose(settings: &Settings, name: Option<&str>) -> Result<DaemonId
 }
 
 /// Whether this machine has the address: only then can a socket be bound to it.
-fn is_local(address: IpAddr) -> bool {
+pub(crate) fn is_local(address: IpAddr) -> bool {
     UdpSocket::bind((address, 0)).is_ok()
 }
 

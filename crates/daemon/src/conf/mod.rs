@@ -27,6 +27,7 @@ use antiphon_wire::names::DaemonName;
 use thiserror::Error;
 
 pub use diagnostic::{Diagnostic, Rejected, Severity, Source, Span};
+pub(crate) use identity::is_local;
 pub use log_settings::LogSettings;
 
 use directives::Directives;

@@ -57,6 +57,10 @@ fn port(segment: &SegmentTree, remarks: &mut Vec<Diagnostic>) -> u16 {
         remarks.push(Diagnostic::warning(address.span.clone(), message, label));
     }
     let Some(first) = segment.addresses.first() else { return DEFAULT_PORT };
+    if first.value.ip.is_ipv6() && first.value.ip.is_multicast() {
+        let message = "an IPv6 multicast group is not used";
+        remarks.push(Diagnostic::warning(first.span.clone(), message, "daemons are reached one by one"));
+    }
     match first.value.port {
         None => DEFAULT_PORT,
         Some(port) if (1..u16::MAX).contains(&port) => port,

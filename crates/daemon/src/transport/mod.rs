@@ -1,0 +1,277 @@
+//! The UDP sockets between daemons: data on port P, control on port P + 1, and what reaches the
+//! whole segment at once (client protocol §1.1).
+//!
+//! Everything leaves by the data socket, whatever it is for. So one queue keeps the order that the
+//! core asks for, and the source address of a datagram tells its daemon.
+
+mod links;
+mod routes;
+mod sender;
+mod socket;
+
+use std::io;
+use std::net::SocketAddr;
+
+use antiphon_proto::{Channel, Transmit};
+use bytes::Bytes;
+use mio::{Interest, Registry, Token};
+
+use crate::StartError;
+use crate::conf::{Settings, is_local};
+
+pub use links::LinkFilter;
+
+use routes::{Routes, Shared};
+use sender::Sender;
+use socket::{Slabs, Socket};
+
+/// Poll tokens of the sockets: the first numbers.
+const DATA: Token = Token(0);
+const CONTROL: Token = Token(1);
+const SHARED: Token = Token(2);
+/// The first token that is free for others.
+pub(crate) const FIRST_FREE_TOKEN: usize = 3;
+
+/// A receive buffer smaller than this loses packets under load.
+const LEAST_BUFFER_BYTES: usize = 1 << 20;
+
+/// Counters of the sockets between daemons. All of them only grow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct TransportStats {
+    /// Datagrams received from other daemons.
+    pub datagrams_received: u64,
+    /// Bytes in them.
+    pub bytes_received: u64,
+    /// Calls that received something.
+    pub receive_calls: u64,
+    /// Datagrams sent; one to a group counts once.
+    pub datagrams_sent: u64,
+    /// Calls that sent or tried to.
+    pub send_calls: u64,
+    /// Datagrams dropped because too much waited for the socket.
+    pub datagrams_dropped: u64,
+    /// Datagrams that the system refused.
+    pub send_errors: u64,
+    /// Datagrams dropped because the link was cut on purpose.
+    pub datagrams_cut: u64,
+}
+
+/// The sockets of one daemon.
+#[derive(Debug)]
+pub(crate) struct Transport {
+    data: Socket,
+    control: Socket,
+    shared: Option<Socket>,
+    routes: Routes,
+    filter: LinkFilter,
+    me: SocketAddr,
+    slabs: Slabs,
+    sender: Sender,
+    awaits_writable: bool,
+    addresses: Vec<SocketAddr>,
+    stats: TransportStats,
+}
+
+impl Transport {
+    /// Opens the sockets.
+    pub(crate) fn bind(settings: &Settings) -> Result<Self, StartError> {
+        let routes = Routes::new(settings);
+        let open = |channel| -> Result<(SocketAddr, Socket), StartError> {
+            let address = routes.address(settings.config.me, channel).ok_or(StartError::NotConfigured)?;
+            let socket = Socket::bind(address, settings.port_reuse);
+            Ok((address, socket.map_err(|error| StartError::udp(address, error))?))
+        };
+        let (me, data) = open(Channel::Data)?;
+        let (_, control) = open(Channel::Control)?;
+        let filter = LinkFilter::new(settings.places.len());
+        let mut transport = Self {
+            data,
+            control,
+            shared: None,
+            routes,
+            filter,
+            me,
+            slabs: Slabs::new(),
+            sender: Sender::default(),
+            awaits_writable: false,
+            addresses: Vec::new(),
+            stats: TransportStats::default(),
+        };
+        transport.share(settings)?;
+        transport.report_buffers(settings);
+        Ok(transport)
+    }
+
+    /// Opens what reaches the whole segment at once, if its address is of that kind.
+    fn share(&mut self, settings: &Settings) -> Result<(), StartError> {
+        let (group, joined) = match routes::shared_address(settings) {
+            Shared::None => return Ok(()),
+            Shared::Multicast(group) => (group, self.join(group, settings)),
+            Shared::Broadcast(group) => (group, self.broadcast(group)),
+        };
+        match joined {
+            Ok(socket) => {
+                self.shared = Some(socket);
+                self.routes.share(group);
+                Ok(())
+            }
+            Err(error) if settings.ignore_join_errors => {
+                tracing::warn!("cannot use {group}, daemons are reached one by one: {error}");
+                Ok(())
+            }
+            Err(error) => Err(StartError::Group { group, error }),
+        }
+    }
+
+    fn join(&self, group: SocketAddr, settings: &Settings) -> io::Result<Socket> {
+        let shared = Socket::bind_shared(group)?;
+        if let (SocketAddr::V4(group), SocketAddr::V4(me)) = (group, self.me) {
+            shared.options().join_multicast_v4(group.ip(), me.ip())?;
+            self.data.options().set_multicast_if_v4(me.ip())?;
+        }
+        // Copies of what this machine sends are of use only when another of its daemons listens.
+        let mut others = settings.places.iter().filter(|place| place.address != self.me.ip());
+        self.data.options().set_multicast_loop_v4(others.any(|place| is_local(place.address)))?;
+        Ok(shared)
+    }
+
+    fn broadcast(&self, group: SocketAddr) -> io::Result<Socket> {
+        let shared = Socket::bind_shared(group)?;
+        self.data.options().set_broadcast(true)?;
+        Ok(shared)
+    }
+
+    /// Small buffers matter only when there is somebody to receive from.
+    fn report_buffers(&self, settings: &Settings) {
+        let granted = self.data.receive_buffer_bytes();
+        tracing::debug!("receive buffer of {granted} bytes");
+        if granted < LEAST_BUFFER_BYTES && settings.places.len() > 1 {
+            tracing::warn!(
+                "the system grants a receive buffer of {granted} bytes only; \
+                 raise net.core.rmem_max to 8388608 to keep packets from being lost under load"
+            );
+        }
+    }
+
+    /// Adds the sockets to the poller.
+    pub(crate) fn register(&mut self, registry: &Registry) -> io::Result<()> {
+        registry.register(&mut self.data.io, DATA, Interest::READABLE)?;
+        registry.register(&mut self.control.io, CONTROL, Interest::READABLE)?;
+        match &mut self.shared {
+            Some(shared) => registry.register(&mut shared.io, SHARED, Interest::READABLE),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes note of what the poller said about one of the sockets.
+    pub(crate) fn on_ready(&mut self, token: Token, readable: bool, writable: bool) {
+        match token {
+            DATA => self.data.ready |= readable,
+            CONTROL => self.control.ready |= readable,
+            _ => self.mark_shared_ready(readable),
+        }
+        if writable && token == DATA {
+            self.sender.resume(&self.data, &mut self.stats);
+        }
+    }
+
+    fn mark_shared_ready(&mut self, readable: bool) {
+        if let Some(shared) = &mut self.shared {
+            shared.ready |= readable;
+        }
+    }
+
+    /// Supposes that every socket may hold something, whatever the poller said.
+    pub(crate) fn suspect_all(&mut self) {
+        self.data.ready = true;
+        self.control.ready = true;
+        self.mark_shared_ready(true);
+    }
+
+    /// Whether a channel may have something to read.
+    pub(crate) fn is_ready(&self, channel: Channel) -> bool {
+        match channel {
+            Channel::Data => self.data.ready || self.shared.as_ref().is_some_and(|shared| shared.ready),
+            Channel::Control => self.control.ready,
+        }
+    }
+
+    /// Receives one batch from a channel and appends its datagrams.
+    pub(crate) fn receive(&mut self, channel: Channel, datagrams: &mut Vec<Bytes>) {
+        let socket = match (channel, &mut self.shared) {
+            (Channel::Control, _) => &mut self.control,
+            (Channel::Data, Some(shared)) if shared.ready => shared,
+            (Channel::Data, _) => &mut self.data,
+        };
+        let (stats, filter, routes, me) = (&mut self.stats, &self.filter, &self.routes, self.me);
+        let received = self.slabs.receive(socket, |source, bytes, stride| {
+            if source == me {
+                return;
+            }
+            if !filter.is_whole() && routes.daemon_at(source).is_some_and(|daemon| filter.is_cut(daemon)) {
+                stats.datagrams_cut += bytes.len().div_ceil(stride) as u64;
+                return;
+            }
+            stats.bytes_received += bytes.len() as u64;
+            cut(bytes, stride, datagrams);
+        });
+        match received {
+            Ok(received) => {
+                stats.receive_calls += 1;
+                socket.ready = !received.drained;
+            }
+            Err(error) => socket.ready = error.kind() == io::ErrorKind::Interrupted,
+        }
+    }
+
+    /// Counts datagrams that were handed on.
+    pub(crate) fn count_received(&mut self, datagrams: usize) {
+        self.stats.datagrams_received += datagrams as u64;
+    }
+
+    /// Sends, in order, behind everything that still waits.
+    pub(crate) fn send(&mut self, transmit: &Transmit) {
+        self.addresses.clear();
+        self.routes.resolve(&transmit.to, transmit.channel, &self.filter, &mut self.addresses);
+        for to in &self.addresses {
+            self.sender.send(&self.data, *to, &transmit.burst, transmit.segment_bytes, &mut self.stats);
+        }
+    }
+
+    /// Asks the poller about writability exactly as long as something waits for it.
+    pub(crate) fn update_interest(&mut self, registry: &Registry) -> io::Result<()> {
+        let waits = self.sender.is_waiting();
+        if waits == self.awaits_writable {
+            return Ok(());
+        }
+        self.awaits_writable = waits;
+        let interest = if waits { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+        registry.reregister(&mut self.data.io, DATA, interest)
+    }
+
+    /// The links that can be cut.
+    pub(crate) fn filter(&self) -> LinkFilter {
+        self.filter.clone()
+    }
+
+    /// Addresses of the data and the control socket.
+    pub(crate) fn local_addresses(&self) -> io::Result<(SocketAddr, SocketAddr)> {
+        Ok((self.data.io.local_addr()?, self.control.io.local_addr()?))
+    }
+
+    /// The counters.
+    pub(crate) fn stats(&self) -> TransportStats {
+        self.stats
+    }
+}
+
+/// Cuts coalesced datagrams apart.
+fn cut(mut bytes: Bytes, stride: usize, datagrams: &mut Vec<Bytes>) {
+    while bytes.len() > stride {
+        datagrams.push(bytes.split_to(stride));
+    }
+    datagrams.push(bytes);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+//! One UDP socket: how it is opened, and batches in and out of it.
+
+use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
+
+use bytes::{Bytes, BytesMut};
+use mio::net::UdpSocket;
+use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
+use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
+
+use crate::conf::PortReuse;
+
+/// What is asked of the system for each direction: some milliseconds of a fast network.
+const SOCKET_BUFFER_BYTES: usize = 8 << 20;
+/// Receive buffers that one call can fill; each may take as many datagrams as the system has
+/// coalesced.
+const SLOTS: usize = 8;
+/// Room that a slot must have, because a coalesced datagram may be that long.
+const SLOT_BYTES: usize = 64 << 10;
+/// Memory that is cut into datagrams before the next piece is allocated.
+const SLAB_BYTES: usize = 4 * SLOT_BYTES;
+
+/// A UDP socket with its offload state.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    pub(crate) io: UdpSocket,
+    state: UdpSocketState,
+    /// Whether it may hold unread datagrams.
+    pub(crate) ready: bool,
+}
+
+impl Socket {
+    /// A socket of this daemon alone.
+    pub(crate) fn bind(address: SocketAddr, reuse: PortReuse) -> io::Result<Self> {
+        let socket = raw(address)?;
+        socket.set_reuse_address(reuse == PortReuse::On)?;
+        socket.bind(&address.into())?;
+        Self::new(socket)
+    }
+
+    /// A socket that hears what is sent to `group`, which other daemons of this machine may share.
+    pub(crate) fn bind_shared(group: SocketAddr) -> io::Result<Self> {
+        let socket = raw(group)?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&group.into())?;
+        Self::new(socket)
+    }
+
+    fn new(socket: RawSocket) -> io::Result<Self> {
+        enlarge(&socket);
+        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        Ok(Self { io: UdpSocket::from_std(socket.into()), state, ready: true })
+    }
+
+    /// The raw face, for options.
+    pub(crate) fn options(&self) -> SockRef<'_> {
+        SockRef::from(&self.io)
+    }
+
+    /// What the system granted for receiving, in bytes.
+    pub(crate) fn receive_buffer_bytes(&self) -> usize {
+        self.options().recv_buffer_size().unwrap_or_default()
+    }
+
+    /// How many datagrams of that size one call may carry.
+    pub(crate) fn burst_limit(&self, segment_bytes: usize) -> usize {
+        self.state.max_gso_segments().min(65_000 / segment_bytes.max(1)).max(1)
+    }
+
+    /// Sends datagrams that stand one after the other in one call.
+    pub(crate) fn send(&self, to: SocketAddr, contents: &[u8], segment_bytes: usize) -> io::Result<()> {
+        let transmit = quinn_udp::Transmit {
+            destination: to,
+            ecn: None,
+            contents,
+            segment_size: Some(segment_bytes),
+            src_ip: None,
+        };
+        self.io.try_io(|| self.state.try_send(UdpSockRef::from(&self.io), &transmit))
+    }
+}
+
+fn raw(address: SocketAddr) -> io::Result<RawSocket> {
+    let socket = RawSocket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    Ok(socket)
+}
+
+/// Asks for large buffers, past the system's limit where the process may. Less is reported later.
+fn enlarge(socket: &RawSocket) {
+    use rustix::net::sockopt;
+    let forced = sockopt::set_socket_recv_buffer_size_force(socket, SOCKET_BUFFER_BYTES);
+    if forced.is_err() && socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES).is_err() {
+        tracing::debug!("the receive buffer can not be enlarged");
+    }
+    if socket.set_send_buffer_size(SOCKET_BUFFER_BYTES).is_err() {
+        tracing::debug!("the send buffer can not be enlarged");
+    }
+}
+
+/// Memory for arriving datagrams. They are cut off it without being copied, and each keeps alive
+/// the slab that it is part of.
+#[derive(Debug)]
+pub(crate) struct Slabs {
+    slots: [BytesMut; SLOTS],
+    meta: [RecvMeta; SLOTS],
+}
+
+/// What one call received.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Received {
+    /// Whether the socket had nothing more.
+    pub(crate) drained: bool,
+}
+
+impl Slabs {
+    pub(crate) fn new() -> Self {
+        Self { slots: Default::default(), meta: Default::default() }
+    }
+
+    /// Receives one batch; gives each run of datagrams from one source with their size.
+    ///
+    /// A call that fills fewer slots than it could has emptied the socket, and whatever comes later
+    /// is announced by the poller again, so no further call is needed to find that out.
+    pub(crate) fn receive(
+        &mut self,
+        socket: &Socket,
+        mut each: impl FnMut(SocketAddr, Bytes, usize),
+    ) -> io::Result<Received> {
+        for slot in self.slots.iter_mut().filter(|slot| slot.len() < SLOT_BYTES) {
+            *slot = BytesMut::zeroed(SLAB_BYTES);
+        }
+        let mut slices = self.slots.each_mut().map(|slot| IoSliceMut::new(slot));
+        let udp = UdpSockRef::from(&socket.io);
+        let count = socket.io.try_io(|| socket.state.recv(udp, &mut slices, &mut self.meta))?;
+        for (slot, meta) in self.slots.iter_mut().zip(&self.meta).take(count) {
+            let length = meta.len.min(slot.len());
+            each(meta.addr, slot.split_to(length).freeze(), meta.stride.max(1));
+        }
+        Ok(Received { drained: count < SLOTS })
+    }
+}

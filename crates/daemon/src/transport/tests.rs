@@ -1,0 +1,107 @@
+//! Daemons' sockets talking to each other on the loopback interface.
+
+use std::time::{Duration, Instant};
+
+use antiphon_proto::Target;
+use antiphon_wire::ids::DaemonId;
+
+use super::*;
+use crate::conf::{Source, load_source};
+
+/// Opens the sockets of three daemons of one segment on a port that nobody uses.
+fn three(segment: &str) -> [Transport; 3] {
+    for _ in 0..20 {
+        let port = fastrand::u16(20_000..32_000);
+        let text = format!("Spread_Segment {segment}:{port} {{ a 127.0.0.1 b 127.0.0.2 c 127.0.0.3 }}");
+        let open = |name| {
+            let source = Source::new("test", text.as_bytes());
+            Transport::bind(&load_source(source, Some(name)).expect("a good file").settings)
+        };
+        if let (Ok(a), Ok(b), Ok(c)) = (open("a"), open("b"), open("c")) {
+            return [a, b, c];
+        }
+    }
+    panic!("no free port");
+}
+
+fn transmit(to: &[u16], channel: Channel, bytes: &'static [u8], segment_bytes: usize) -> Transmit {
+    let to = Target::Each(to.iter().map(|id| DaemonId(*id)).collect());
+    Transmit { to, channel, burst: Bytes::from_static(bytes), segment_bytes }
+}
+
+/// Everything that arrives on a channel until `count` datagrams are there or it takes too long.
+fn arrivals(transport: &mut Transport, channel: Channel, count: usize) -> Vec<Bytes> {
+    let deadline = Instant::now() + Duration::from_secs(2);
+    let mut datagrams = Vec::new();
+    while datagrams.len() < count && Instant::now() < deadline {
+        transport.suspect_all();
+        while transport.is_ready(channel) {
+            transport.receive(channel, &mut datagrams);
+        }
+    }
+    datagrams
+}
+
+fn reaches_each_once(segment: &str) {
+    let [mut a, mut b, mut c] = three(segment);
+    a.send(&transmit(&[1, 2], Channel::Data, b"aaaabbbbcc", 4));
+    a.send(&transmit(&[2], Channel::Control, b"token", 5));
+    for daemon in [&mut b, &mut c] {
+        assert_eq!(arrivals(daemon, Channel::Data, 3), ["aaaa", "bbbb", "cc"]);
+    }
+    assert_eq!(arrivals(&mut c, Channel::Control, 1), ["token"]);
+    for daemon in [&mut a, &mut b, &mut c] {
+        let mut more = Vec::new();
+        daemon.suspect_all();
+        daemon.receive(Channel::Data, &mut more);
+        daemon.receive(Channel::Data, &mut more);
+        daemon.receive(Channel::Control, &mut more);
+        assert!(more.is_empty(), "{more:?}");
+    }
+}
+
+#[test]
+fn a_burst_reaches_each_daemon_once_one_by_one() {
+    reaches_each_once("127.0.0.255");
+}
+
+#[test]
+fn a_burst_reaches_each_daemon_once_by_multicast() {
+    reaches_each_once("239.255.77.1");
+}
+
+#[test]
+fn multicast_takes_one_call_for_all() {
+    let [mut a, ..] = three("239.255.77.2");
+    a.send(&transmit(&[1, 2], Channel::Data, b"xxxx", 4));
+    assert_eq!((a.stats().send_calls, a.stats().datagrams_sent), (1, 1));
+}
+
+#[test]
+fn a_cut_link_carries_nothing_either_way() {
+    let [mut a, mut b, mut c] = three("127.0.0.255");
+    a.filter().cut(DaemonId(1));
+    a.send(&transmit(&[1, 2], Channel::Data, b"x", 1));
+    b.send(&transmit(&[0], Channel::Control, b"y", 1));
+    c.send(&transmit(&[0], Channel::Control, b"z", 1));
+    assert_eq!(arrivals(&mut c, Channel::Data, 1), ["x"]);
+    assert_eq!(arrivals(&mut a, Channel::Control, 1), ["z"]);
+    let mut nothing = Vec::new();
+    b.receive(Channel::Data, &mut nothing);
+    assert!(nothing.is_empty());
+    assert_eq!(a.stats().datagrams_cut, 1);
+    a.filter().heal(DaemonId(1));
+    b.send(&transmit(&[0], Channel::Control, b"y", 1));
+    assert_eq!(arrivals(&mut a, Channel::Control, 1), ["y"]);
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let [a, ..] = three("127.0.0.255");
+    let (data, _) = a.local_addresses().expect("bound");
+    let text = format!("Spread_Segment 127.0.0.255:{} {{ a 127.0.0.1 }}", data.port());
+    let settings = load_source(Source::new("test", text.as_bytes()), None).expect("a good file").settings;
+    let error = Transport::bind(&settings).err().expect("in use");
+    assert!(error.to_string().contains(&data.to_string()), "{error}");
+    assert!(error.to_string().contains("in use"), "{error}");
+}
