@@ -1,2 +1,81 @@
-//! The antiphon program.
-fn main() {}
+//! The antiphon program: a daemon, and clients for people and scripts.
+
+mod connect;
+mod error;
+mod print;
+mod receive;
+mod send;
+mod user;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::CliError;
+
+/// Group communication: ordered, reliable multicast to named groups.
+///
+/// Without a command, runs a daemon with the built-in default configuration.
+#[derive(Debug, Parser)]
+#[command(name = "antiphon", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Talk to groups interactively.
+    User(user::Args),
+    /// Send lines, a text or a file to groups.
+    Send(send::Args),
+    /// Print what is sent to groups.
+    Receive(receive::Args),
+}
+
+fn main() -> ExitCode {
+    let ended = match Cli::parse().command {
+        Some(Command::User(args)) => user::run(args),
+        Some(Command::Send(args)) => send::run(args),
+        Some(Command::Receive(args)) => receive::run(args),
+        None => daemon(),
+    };
+    match ended {
+        Ok(code) => code,
+        // Whoever read our output has seen enough.
+        Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = io::Write::write_fmt(&mut io::stderr(), format_args!("antiphon: {error}\n"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What the program does without a command: a daemon with the built-in default configuration.
+fn daemon() -> Result<ExitCode, CliError> {
+    Err(CliError::NoDaemon)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn clients_are_told_from_the_daemon() {
+        let parse = |line: &str| Cli::try_parse_from(line.split(' ')).map(|cli| cli.command);
+        assert!(matches!(parse("antiphon"), Ok(None)));
+        assert!(matches!(parse("antiphon user --name alice"), Ok(Some(Command::User(_)))));
+        assert!(matches!(parse("antiphon send --group a --group b --type -3"), Ok(Some(Command::Send(_)))));
+        assert!(matches!(parse("antiphon receive --json --timeout 0.5"), Ok(Some(Command::Receive(_)))));
+        assert!(parse("antiphon send --body x --file y --group g").is_err());
+        assert!(parse("antiphon send").is_err(), "a message needs a group");
+    }
+}

@@ -125,6 +125,14 @@ impl Connection {
         self.receiver.receive_timeout(timeout)
     }
 
+    /// Takes an event that was read together with an earlier one; see [`Receiver::receive_ready`].
+    ///
+    /// # Errors
+    /// When the daemon broke the protocol.
+    pub fn receive_ready(&mut self) -> Result<Option<Event>, Error> {
+        self.receiver.receive_ready()
+    }
+
     /// Makes two halves that can be used by two threads.
     #[must_use]
     pub fn split(self) -> (Sender, Receiver) {

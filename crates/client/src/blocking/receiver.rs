@@ -73,6 +73,15 @@ impl Receiver {
         }
     }
 
+    /// Takes an event that was read together with an earlier one; `None` when the next one would have
+    /// to be waited for. Makes no system call.
+    ///
+    /// # Errors
+    /// When the daemon broke the protocol.
+    pub fn receive_ready(&mut self) -> Result<Option<Event>, Error> {
+        self.inbox.next_event()
+    }
+
     /// The events that come, until the connection ends. A connection that the daemon closes ends with
     /// [`Error::Closed`] as the last item.
     pub fn events(&mut self) -> impl Iterator<Item = Result<Event, Error>> {

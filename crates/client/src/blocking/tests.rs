@@ -114,6 +114,7 @@ fn events_in_the_flight_of_the_accept_are_not_lost() {
     });
     let mut connection = Connection::connect(&address, "alice").expect("accepted");
     assert!(matches!(connection.receive(), Ok(Event::SelfLeave(_))));
+    assert!(matches!(connection.receive_ready(), Ok(None)));
     assert!(matches!(connection.receive(), Err(Error::Closed)));
     playing.join().expect("played");
 }

@@ -1,0 +1,87 @@
+//! The options that all clients have: where the daemon is and who is calling.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use antiphon::{AuthMethod, Connection, Connector, ServiceLevel};
+use clap::ValueEnum;
+
+use crate::error::CliError;
+
+/// Where the daemon is and who is calling.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ConnectArgs {
+    /// The daemon: PORT for the Unix socket on this machine, PORT@HOST for TCP.
+    #[arg(short = 'c', long, value_name = "PORT[@HOST]", default_value = "4803")]
+    connect: String,
+    /// Private name, 1 to 10 characters from '$' to '~'; the daemon makes one up if none is given.
+    #[arg(short, long, default_value = "", hide_default_value = true)]
+    name: String,
+    /// Directory of the daemon's Unix socket.
+    #[arg(long, value_name = "DIRECTORY", default_value = "/tmp")]
+    unix_dir: PathBuf,
+    /// How to authenticate; may be given several times.
+    #[arg(long, value_enum, default_value = "null")]
+    auth: Vec<Auth>,
+    /// Seconds that connecting may take.
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    connect_timeout: Duration,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Auth {
+    /// No proof.
+    Null,
+    /// By the address that the connection comes from.
+    Ip,
+}
+
+impl ConnectArgs {
+    /// Opens a session.
+    pub(crate) fn open(&self, membership: bool) -> Result<Connection, CliError> {
+        let method = |auth: &Auth| match auth {
+            Auth::Null => AuthMethod::Null,
+            Auth::Ip => AuthMethod::Ip,
+        };
+        let methods: Vec<AuthMethod> = self.auth.iter().map(method).collect();
+        let connector = Connector::new(&self.connect)
+            .name(&self.name)
+            .unix_directory(&self.unix_dir)
+            .auth(&methods)
+            .membership(membership)
+            .timeout(self.connect_timeout);
+        Ok(connector.connect()?)
+    }
+}
+
+/// Reads a service level by its name.
+pub(crate) fn service(text: &str) -> Result<ServiceLevel, String> {
+    ServiceLevel::ALL.into_iter().find(|level| level.name() == text).ok_or_else(|| {
+        let names: Vec<&str> = ServiceLevel::ALL.iter().map(|level| level.name()).collect();
+        format!("the service levels are {}", names.join(", "))
+    })
+}
+
+/// Reads a length of time in seconds, possibly with a fraction.
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 =
+        text.parse().map_err(|_| "a number of seconds is expected, as in 2 or 0.5".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn service_levels_go_by_their_names() {
+        assert_eq!(service("safe"), Ok(ServiceLevel::Safe));
+        assert!(service("certain").is_err_and(|message| message.contains("agreed")));
+    }
+
+    #[test]
+    fn seconds_may_have_a_fraction_and_no_sign() {
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        assert!(seconds("-1").is_err() && seconds("soon").is_err() && seconds("inf").is_err());
+    }
+}

@@ -1,0 +1,185 @@
+//! The clients of the demo, what they receive, and the timeline.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::sync::mpsc::{self, Receiver};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use antiphon::blocking::{Connector, Sender};
+use antiphon::{Event, ServiceLevel, View};
+
+use super::PATIENCE;
+use crate::error::CliError;
+use crate::print;
+
+/// Everything that one client received on one connection, in order.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Log {
+    /// The client's full name.
+    pub(super) member: String,
+    /// What it received.
+    pub(super) events: Vec<Event>,
+    /// The bodies that it sent.
+    pub(super) sent: Vec<String>,
+    /// Whether it was cut off, so that it may lack the end.
+    pub(super) cut_off: bool,
+}
+
+struct Player {
+    sender: Option<Sender>,
+    reader: JoinHandle<()>,
+    log: usize,
+}
+
+enum News {
+    Event(usize, Box<Event>),
+    Closed(usize),
+}
+
+/// See the module documentation.
+pub(super) struct Stage {
+    start: Instant,
+    logs: Vec<Log>,
+    players: BTreeMap<String, Player>,
+    news: Receiver<News>,
+    tell: mpsc::Sender<News>,
+}
+
+/// One line of output.
+pub(super) fn say(line: &str) -> Result<(), CliError> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(CliError::Output)
+}
+
+impl Stage {
+    pub(super) fn new() -> Self {
+        let (tell, news) = mpsc::channel();
+        Self { start: Instant::now(), logs: Vec::new(), players: BTreeMap::new(), news, tell }
+    }
+
+    /// Announces what happens next.
+    pub(super) fn act(&mut self, what: &str) -> Result<(), CliError> {
+        say("")?;
+        say(&format!("{:7.3} s  === {what}", self.start.elapsed().as_secs_f64()))
+    }
+
+    /// Connects a client.
+    pub(super) fn enter(&mut self, name: &str, address: &str) -> Result<(), CliError> {
+        let connection = Connector::new(address).name(name).connect()?;
+        let member = connection.member().to_string();
+        let (sender, mut receiver) = connection.split();
+        let log = self.logs.len();
+        let tell = self.tell.clone();
+        self.logs.push(Log { member, ..Log::default() });
+        let reader = thread::spawn(move || {
+            while let Ok(event) = receiver.receive() {
+                if tell.send(News::Event(log, Box::new(event))).is_err() {
+                    return;
+                }
+            }
+            let _ = tell.send(News::Closed(log));
+        });
+        self.players.insert(name.to_owned(), Player { sender: Some(sender), reader, log });
+        Ok(())
+    }
+
+    pub(super) fn join(&mut self, name: &str, group: &str) -> Result<(), CliError> {
+        if let Some(sender) = self.players.get_mut(name).and_then(|player| player.sender.as_mut()) {
+            sender.join(group)?;
+        }
+        Ok(())
+    }
+
+    /// Sends an agreed message.
+    pub(super) fn send(&mut self, name: &str, group: &str, body: &str) -> Result<(), CliError> {
+        if let Some(player) = self.players.get_mut(name)
+            && let Some(sender) = &mut player.sender
+        {
+            sender.multicast(ServiceLevel::Agreed, group, body)?;
+            self.logs[player.log].sent.push(body.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Waits until the last view of each client has exactly these members.
+    pub(super) fn until_all_see(&mut self, clients: &[&str], members: &[&str]) -> Result<(), CliError> {
+        let wanted = format!("{} to see {}", clients.join(", "), members.join(", "));
+        self.until(&wanted, |stage| {
+            clients.iter().all(|client| {
+                let view = stage.log_of(client).and_then(|log| last_view(&log.events));
+                view.is_some_and(|view| {
+                    let seen: Vec<&[u8]> = view.members.iter().map(|member| member.private()).collect();
+                    seen.len() == members.len() && members.iter().all(|name| seen.contains(&name.as_bytes()))
+                })
+            })
+        })
+    }
+
+    /// Waits until each client has received that many messages.
+    pub(super) fn until_received(&mut self, clients: &[&str], messages: usize) -> Result<(), CliError> {
+        let wanted = format!("{} to have {messages} messages", clients.join(", "));
+        let count = |log: &Log| log.events.iter().filter(|event| matches!(event, Event::Message(_))).count();
+        self.until(&wanted, |stage| {
+            clients.iter().all(|client| stage.log_of(client).is_some_and(|log| count(log) >= messages))
+        })
+    }
+
+    /// Waits until a client has received that message.
+    pub(super) fn until_sent_is_received(&mut self, client: &str, body: &str) -> Result<(), CliError> {
+        let is_it = |event: &Event| matches!(event, Event::Message(message) if message.body == body.as_bytes());
+        self.until(&format!("{client} to receive \"{body}\""), |stage| {
+            stage.log_of(client).is_some_and(|log| log.events.iter().any(is_it))
+        })
+    }
+
+    /// Disconnects everyone and returns what they received.
+    pub(super) fn close(mut self) -> Vec<Log> {
+        for player in self.players.values_mut() {
+            if let Some(sender) = player.sender.take() {
+                let _ = sender.disconnect();
+            }
+        }
+        for player in std::mem::take(&mut self.players).into_values() {
+            let _ = player.reader.join();
+        }
+        self.logs
+    }
+
+    fn log_of(&self, client: &str) -> Option<&Log> {
+        self.logs.get(self.players.get(client)?.log)
+    }
+
+    fn until(&mut self, wanted: &str, met: impl Fn(&Self) -> bool) -> Result<(), CliError> {
+        let deadline = Instant::now() + PATIENCE;
+        while !met(self) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok(news) = self.news.recv_timeout(left) else {
+                return Err(CliError::DemoTimedOut { wanted: wanted.to_owned(), patience: PATIENCE });
+            };
+            self.note(news)?;
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, news: News) -> Result<(), CliError> {
+        let at = self.start.elapsed().as_secs_f64();
+        match news {
+            News::Event(log, event) => {
+                let log = &mut self.logs[log];
+                say(&format!("{at:7.3} s  {:<11} {}", log.member, print::line(&event)))?;
+                log.events.push(*event);
+            }
+            News::Closed(log) => {
+                let log = &mut self.logs[log];
+                log.cut_off = true;
+                say(&format!("{at:7.3} s  {:<11} -- connection lost", log.member))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn last_view(events: &[Event]) -> Option<&View> {
+    events.iter().rev().find_map(|event| if let Event::View(view) = event { Some(view) } else { None })
+}

@@ -1,0 +1,69 @@
+//! Why a command failed.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use thiserror::Error;
+
+/// Why a command failed, in words for the person who gave it.
+#[derive(Debug, Error)]
+pub(crate) enum CliError {
+    /// The daemon could not be reached, or the session is over.
+    #[error("{0}{hint}", hint = hint(.0))]
+    Client(#[from] antiphon::Error),
+    /// A group name on the command line is not legal.
+    #[error(transparent)]
+    Name(#[from] antiphon::NameError),
+    /// Standard output, or what else is written to.
+    #[error("could not write the output: {0}")]
+    Output(#[source] io::Error),
+    /// Standard input.
+    #[error("could not read the input: {0}")]
+    Input(#[source] io::Error),
+    /// A file to send.
+    #[error("could not read {}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: io::Error,
+    },
+    /// Fewer messages than asked for came in time.
+    #[error("{received} of {expected} messages came within {} seconds", timeout.as_secs_f64())]
+    TimedOut {
+        /// How many came.
+        received: u64,
+        /// How many were asked for.
+        expected: u64,
+        /// How long they were waited for.
+        timeout: Duration,
+    },
+    /// The line editor.
+    #[error("the terminal can not be used: {0}")]
+    Terminal(#[from] rustyline::error::ReadlineError),
+    /// A daemon was asked for.
+    #[error("this build has no daemon; see antiphon --help for what it can do")]
+    NoDaemon,
+}
+
+impl CliError {
+    /// Whether the reader of the output went away, which is no failure.
+    pub(crate) fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+/// What to do about an error of the client library, where that is not obvious.
+fn hint(error: &antiphon::Error) -> &'static str {
+    use antiphon::{Error, ReplyCode};
+    match error {
+        Error::Connect { .. } => {
+            "\nIs a daemon running there? Say where it is with --connect PORT (this machine) or PORT@HOST."
+        }
+        Error::Refused(ReplyCode::NotUnique) => "\nChoose another with --name, or give none.",
+        Error::Refused(ReplyCode::Auth) | Error::AuthNotOffered { .. } => "\nTry --auth ip or --auth null.",
+        Error::Closed => "\nIt stopped, or dropped this client for reading too slowly; its log says which.",
+        _ => "",
+    }
+}

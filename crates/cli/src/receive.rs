@@ -1,0 +1,88 @@
+//! `antiphon receive`: what is sent to groups, line by line.
+
+use std::io::{self, BufWriter, Write};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use antiphon::{Connection, Event};
+
+use crate::connect::{ConnectArgs, seconds};
+use crate::error::CliError;
+use crate::print;
+
+/// Joins groups and prints the body of every message as a line.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    connect: ConnectArgs,
+    /// Group to join; may be given several times. Without any, only messages to this client come.
+    #[arg(short, long, value_name = "GROUP")]
+    group: Vec<String>,
+    /// Print one JSON object per line for every message, view and transition.
+    #[arg(short, long)]
+    json: bool,
+    /// Stop after this many messages.
+    #[arg(long, value_name = "MESSAGES")]
+    count: Option<u64>,
+    /// Stop after this many seconds; with --count, fail if the messages have not come by then.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    timeout: Option<Duration>,
+}
+
+/// Receives until the daemon closes, or --count or --timeout is reached.
+pub(crate) fn run(args: Args) -> Result<ExitCode, CliError> {
+    let mut connection = args.connect.open(args.json)?;
+    for group in &args.group {
+        connection.join(group)?;
+    }
+    let mut output = BufWriter::new(io::stdout().lock());
+    let received = receive(&mut connection, &args, &mut output)?;
+    if let (Some(expected), Some(timeout)) = (args.count, args.timeout)
+        && received < expected
+    {
+        return Err(CliError::TimedOut { received, expected, timeout });
+    }
+    connection.disconnect()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints events and returns how many were messages.
+fn receive(connection: &mut Connection, args: &Args, output: &mut impl Write) -> Result<u64, CliError> {
+    let deadline = args.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let mut received = 0;
+    while args.count.is_none_or(|count| received < count) {
+        let event = match connection.receive_ready()? {
+            Some(event) => event,
+            None => {
+                output.flush().map_err(CliError::Output)?;
+                let Some(event) = wait(connection, deadline)? else { break };
+                event
+            }
+        };
+        received += u64::from(matches!(event, Event::Message(_)));
+        write(&event, args.json, output).map_err(CliError::Output)?;
+    }
+    output.flush().map_err(CliError::Output)?;
+    Ok(received)
+}
+
+fn wait(connection: &mut Connection, deadline: Option<Instant>) -> Result<Option<Event>, CliError> {
+    match deadline {
+        Some(deadline) => {
+            let left = deadline.saturating_duration_since(Instant::now());
+            Ok(connection.receive_timeout(left)?)
+        }
+        None => Ok(Some(connection.receive()?)),
+    }
+}
+
+fn write(event: &Event, json: bool, output: &mut impl Write) -> io::Result<()> {
+    if json {
+        return writeln!(output, "{}", print::json(event));
+    }
+    if let Event::Message(message) = event {
+        output.write_all(&message.body)?;
+        output.write_all(b"\n")?;
+    }
+    Ok(())
+}
