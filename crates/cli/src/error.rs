@@ -42,6 +42,17 @@ pub(crate) enum CliError {
     /// The line editor.
     #[error("the terminal can not be used: {0}")]
     Terminal(#[from] rustyline::error::ReadlineError),
+    /// The daemons of the demo.
+    #[error("the demo could not run: {0}")]
+    Demo(#[source] io::Error),
+    /// The demo did not get on.
+    #[error("the demo waited {} seconds in vain for {wanted}", patience.as_secs())]
+    DemoTimedOut {
+        /// What it waited for.
+        wanted: String,
+        /// How long it waited.
+        patience: Duration,
+    },
     /// A daemon was asked for.
     #[error("this build has no daemon; see antiphon --help for what it can do")]
     NoDaemon,

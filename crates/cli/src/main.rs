@@ -1,6 +1,7 @@
 //! The antiphon program: a daemon, and clients for people and scripts.
 
 mod connect;
+mod demo;
 mod error;
 mod print;
 mod receive;
@@ -26,6 +27,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show a cluster at work: order, failures, a partition, and a check of what was received.
+    Demo(demo::Args),
     /// Talk to groups interactively.
     User(user::Args),
     /// Send lines, a text or a file to groups.
@@ -36,6 +39,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let ended = match Cli::parse().command {
+        Some(Command::Demo(args)) => demo::run(args),
         Some(Command::User(args)) => user::run(args),
         Some(Command::Send(args)) => send::run(args),
         Some(Command::Receive(args)) => receive::run(args),

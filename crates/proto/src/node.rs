@@ -10,7 +10,7 @@ use crate::io::{Channel, Input, Outputs, Trace};
 use crate::membership::Membership;
 use crate::send_queue::SendQueue;
 use crate::sessions::{Outbox, Sessions};
-use crate::stats::Stats;
+use crate::stats::{Stats, Status};
 use crate::time::{Instant, Timer, Timers};
 
 /// Rounds of delivering and sending in one call. What is left goes on in the next, which is due at
@@ -135,6 +135,20 @@ impl Node {
     /// Bytes owed to a session; the host writes what the socket takes and advances the buffer.
     pub fn outbox(&mut self, session: SessionId) -> Option<&mut Outbox> {
         self.sessions.outbox(session)
+    }
+
+    /// Where the daemon stands.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let ring = self.membership.ring();
+        Status {
+            state: self.membership.state_name(),
+            ring: ring.id(),
+            members: ring.members().to_vec(),
+            settled: self.groups.is_settled(),
+            packets_held: ring.window().len(),
+            messages_waiting: self.queue.messages(),
+        }
     }
 
     /// The counters.

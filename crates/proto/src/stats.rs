@@ -1,4 +1,23 @@
-//! Counters of what happened. Nothing in the protocol reads them.
+//! Counters of what happened, and a snapshot of where things stand. Nothing in the protocol reads them.
+
+use antiphon_wire::ids::{ProcessId, RingId};
+
+/// Where a daemon stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Status {
+    /// Name of the membership state.
+    pub state: &'static str,
+    /// The installed ring.
+    pub ring: RingId,
+    /// Its members, in daemon order.
+    pub members: Vec<ProcessId>,
+    /// Whether the groups exchange of the ring is complete.
+    pub settled: bool,
+    /// Packets kept because some member may still need them.
+    pub packets_held: usize,
+    /// Messages waiting for the token.
+    pub messages_waiting: usize,
+}
 
 /// Counters since the daemon started. All of them only grow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -35,9 +35,15 @@ impl fmt::Display for Finding {
 /// Judges the logs of all connections.
 pub(super) fn judge(logs: &[Log]) -> Vec<Finding> {
     vec![
-        Finding { guarantee: "one order: any two clients receive their common messages in the same order", outcome: one_order(logs) },
+        Finding {
+            guarantee: "one order: any two clients receive their common messages in the same order",
+            outcome: one_order(logs),
+        },
         Finding { guarantee: "nothing twice", outcome: nothing_twice(logs) },
-        Finding { guarantee: "a client that stays connected receives what it sent", outcome: self_delivery(logs) },
+        Finding {
+            guarantee: "a client that stays connected receives what it sent",
+            outcome: self_delivery(logs),
+        },
         Finding { guarantee: "the same view is the same list of members for all", outcome: same_views(logs) },
         Finding {
             guarantee: "clients that go from one view to the next together receive the same messages in between",
@@ -47,7 +53,10 @@ pub(super) fn judge(logs: &[Log]) -> Vec<Finding> {
 }
 
 fn bodies(events: &[Event]) -> Vec<&[u8]> {
-    events.iter().filter_map(|event| if let Event::Message(m) = event { Some(&m.body[..]) } else { None }).collect()
+    events
+        .iter()
+        .filter_map(|event| if let Event::Message(m) = event { Some(&m.body[..]) } else { None })
+        .collect()
 }
 
 fn text(body: &[u8]) -> String {
@@ -124,7 +133,7 @@ fn same_views(logs: &[Log]) -> Result<usize, String> {
 }
 
 fn key(id: GroupId) -> [u32; 3] {
-    [id.leader, id.time, id.index]
+    [id.leader, id.time, id.counter]
 }
 
 /// What a client received from one view to the next, if it came into the next with others.
@@ -145,9 +154,13 @@ fn passages(log: &Log) -> Vec<Passage> {
             Event::View(view) => {
                 let members: BTreeSet<String> = view.members.iter().map(ToString::to_string).collect();
                 let came: BTreeSet<String> = match view.cause {
-                    Cause::Network => {
-                        view.vs_sets.get(view.my_vs_set).into_iter().flatten().map(ToString::to_string).collect()
-                    }
+                    Cause::Network => view
+                        .vs_sets
+                        .get(view.my_vs_set)
+                        .into_iter()
+                        .flatten()
+                        .map(ToString::to_string)
+                        .collect(),
                     Cause::Join | Cause::Leave | Cause::Disconnect => members.clone(),
                 };
                 if let Some((before, old_members)) = from.replace((key(view.id), members)) {
@@ -172,7 +185,10 @@ fn virtual_synchrony(logs: &[Log]) -> Result<usize, String> {
                 let twin = theirs.iter().find(|q| (q.from, q.to) == (p.from, p.to));
                 let Some(q) = twin.filter(|_| p.together.contains(&b.member)) else { continue };
                 if p.messages != q.messages {
-                    return Err(format!("{} and {} received different messages on the way", a.member, b.member));
+                    return Err(format!(
+                        "{} and {} received different messages on the way",
+                        a.member, b.member
+                    ));
                 }
                 compared += 1;
             }

@@ -98,7 +98,9 @@ impl Cluster {
     /// Written beside and moved into place, so that a daemon never reads half of it.
     fn write_links(&self, name: &str, text: &str) -> Result<(), CliError> {
         let fresh = self.directory.join(format!("{name}.links.new"));
-        fs::write(&fresh, text).and_then(|()| fs::rename(fresh, self.links_file(name))).map_err(CliError::Demo)
+        fs::write(&fresh, text)
+            .and_then(|()| fs::rename(fresh, self.links_file(name)))
+            .map_err(CliError::Demo)
     }
 
     fn spawn(&mut self, name: &'static str) -> Result<(), CliError> {

@@ -6,8 +6,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use antiphon::blocking::{Connector, Sender};
-use antiphon::{Event, ServiceLevel, View};
+use antiphon::{Connector, Event, Sender, ServiceLevel, View};
 
 use super::PATIENCE;
 use crate::error::CliError;
@@ -127,7 +126,8 @@ impl Stage {
 
     /// Waits until a client has received that message.
     pub(super) fn until_sent_is_received(&mut self, client: &str, body: &str) -> Result<(), CliError> {
-        let is_it = |event: &Event| matches!(event, Event::Message(message) if message.body == body.as_bytes());
+        let is_it =
+            |event: &Event| matches!(event, Event::Message(message) if message.body == body.as_bytes());
         self.until(&format!("{client} to receive \"{body}\""), |stage| {
             stage.log_of(client).is_some_and(|log| log.events.iter().any(is_it))
         })

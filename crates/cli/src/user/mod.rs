@@ -4,13 +4,15 @@ mod command;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 use antiphon::{Envelope, Error, Receiver, Sender};
 use rustyline::error::ReadlineError;
 use rustyline::{DefaultEditor, ExternalPrinter};
 
-use self::command::{Command, HELP};
+use self::command::{Command, Defaults, HELP};
 use crate::connect::ConnectArgs;
 use crate::error::CliError;
 use crate::print;
@@ -30,18 +32,25 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, CliError> {
     say(&format!("Connected as {}. Type help for the commands.", connection.member()))?;
     let mut editor = DefaultEditor::new()?;
     let (mut sender, receiver) = connection.split();
-    let receiving = match editor.create_external_printer() {
-        Ok(mut printer) => print_events(receiver, move |line| printer.print(format!("{line}\n")).is_ok()),
+    let leaving = Arc::new(AtomicBool::new(false));
+    let printing = match editor.create_external_printer() {
+        Ok(mut printer) => {
+            print_events(receiver, &leaving, move |line| Ok(printer.print(format!("{line}\n"))?))
+        }
         // Without a terminal there is no prompt to keep out of the way of.
-        Err(_) => print_events(receiver, |line| say(&line).is_ok()),
+        Err(_) => print_events(receiver, &leaving, |line| say(&line)),
     };
-    let ended = converse(&mut editor, &mut sender);
+    converse(&mut editor, &mut sender, &printing)?;
+    if printing.is_finished() {
+        return Err(reason(printing));
+    }
+    leaving.store(true, Ordering::Relaxed);
+    sender.disconnect()?;
     // The printing thread stops when the daemon has closed, so nothing that came is left unprinted.
-    let goodbye = sender.disconnect();
-    let _ = receiving.join();
-    ended?;
-    goodbye?;
-    Ok(ExitCode::SUCCESS)
+    match reason(printing) {
+        CliError::Client(Error::Closed) => Ok(ExitCode::SUCCESS),
+        error => Err(error),
+    }
 }
 
 /// Prints a line at once, also when it goes to a pipe.
@@ -50,43 +59,61 @@ fn say(line: &str) -> Result<(), CliError> {
     writeln!(output, "{line}").and_then(|()| output.flush()).map_err(CliError::Output)
 }
 
+/// Prints events until there are no more. The thread returns why; whoever sits at the prompt is told
+/// of it, unless it is what they asked for.
 fn print_events(
     mut receiver: Receiver,
-    mut print: impl FnMut(String) -> bool + Send + 'static,
-) -> JoinHandle<()> {
+    leaving: &Arc<AtomicBool>,
+    mut print: impl FnMut(String) -> Result<(), CliError> + Send + 'static,
+) -> JoinHandle<CliError> {
+    let leaving = Arc::clone(leaving);
     thread::spawn(move || {
-        for event in receiver.events() {
-            let line = match &event {
-                Ok(event) => print::line(event),
-                Err(Error::Closed) => "-- the connection is closed".to_owned(),
-                Err(error) => format!("-- {error}"),
+        loop {
+            let event = match receiver.receive() {
+                Ok(event) => event,
+                Err(error) => {
+                    if !leaving.load(Ordering::Relaxed) {
+                        let _ = print("-- the session has ended; press Enter to leave".to_owned());
+                    }
+                    return error.into();
+                }
             };
-            if !print(line) {
-                return;
+            if let Err(error) = print(print::line(&event)) {
+                return error;
             }
         }
     })
 }
 
-fn converse(editor: &mut DefaultEditor, sender: &mut Sender) -> Result<(), CliError> {
-    let mut envelope = command::Defaults::default();
-    loop {
+fn reason(printing: JoinHandle<CliError>) -> CliError {
+    printing.join().unwrap_or(CliError::Client(Error::Closed))
+}
+
+/// Obeys commands until there are no more, or nothing is left to command.
+fn converse(
+    editor: &mut DefaultEditor,
+    sender: &mut Sender,
+    printing: &JoinHandle<CliError>,
+) -> Result<(), CliError> {
+    let mut defaults = Defaults::default();
+    while !printing.is_finished() {
         let line = match editor.readline(PROMPT) {
             Ok(line) => line,
             Err(ReadlineError::Eof | ReadlineError::Interrupted) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
         let _ = editor.add_history_entry(&line);
-        match Command::parse(&line, &envelope) {
+        match Command::parse(&line, &defaults) {
             Ok(Command::Quit) => return Ok(()),
-            Ok(command) => obey(command, sender, &mut envelope)?,
+            Ok(command) => obey(command, sender, &mut defaults)?,
             Err(usage) => say(&usage)?,
         }
     }
+    Ok(())
 }
 
 /// Carries out a command. Mistakes are answered; only the end of the connection ends the program.
-fn obey(command: Command, sender: &mut Sender, defaults: &mut command::Defaults) -> Result<(), CliError> {
+fn obey(command: Command, sender: &mut Sender, defaults: &mut Defaults) -> Result<(), CliError> {
     let done = match command {
         Command::Nothing | Command::Quit => Ok(()),
         Command::Help => return say(HELP),

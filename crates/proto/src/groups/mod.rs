@@ -1,22 +1,159 @@
-//! Groups.
-use crate::{
-    config::Config,
-    cx::Cx,
-    delivery::{Configuration, Message},
-    sessions::Sessions,
-};
+//! Groups: who is in them, who is told, and who gets what.
+//!
+//! Views are computed, never negotiated. Every daemon has the whole table and changes it by what the
+//! ordered stream says: joins, leaves and ends of sessions, and configurations. So the tables of
+//! daemons with the same history are the same, and nothing is voted on.
+//!
+//! ```text
+//!            Transitional                  Regular, all from this ring
+//!  settled ───────────────▶ settled, ─────────────────────────────────▶ settled
+//!     ▲                     transitional ──Regular, others came──▶ exchanging
+//!     │                         ▲                                    │   │  ▲
+//!     │          all reports in, already closing                     │   │  │ Regular: start
+//!     │                         └──────────────── Transitional ──────┘   │  │ over
+//!     └──────────────────────────── all reports in ──────────────────────┘──┘
+//! ```
+//!
+//! A network change that takes members away marks their groups and signals a transition; the next
+//! view of a marked group says who is left. When histories meet that were apart, every daemon
+//! reports the groups of its own sessions, and the new table is what the reports say together. A
+//! group that is marked in a report, or reported under two identities, gets a new view; all others
+//! stay silent (EVS contract §4, client protocol §5.3 to §5.5).
+
+mod changes;
+pub(crate) mod codec;
+mod exchange;
+mod network;
+mod route;
+mod slab;
+mod table;
+mod views;
+
+use antiphon_wire::client::membership::GroupId;
 use antiphon_wire::ids::{ProcessId, RingId};
-#[derive(Debug)]
-pub(crate) struct Groups;
-impl Groups {
-    pub(crate) fn new(_: ProcessId, _: &Config, _: RingId) -> Self {
-        Self
+
+use crate::config::Config;
+use crate::cx::Cx;
+use crate::delivery::{Configuration, Kind, Message};
+use crate::sessions::Sessions;
+use codec::Component;
+use exchange::Exchange;
+use table::Table;
+
+/// What group ids of one configuration have in common.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Stamp {
+    leader: u32,
+    time: u32,
+}
+
+impl Stamp {
+    fn new(leader: ProcessId, epoch: u64, config: &Config) -> Self {
+        let address = config.daemon(leader.daemon).map_or(0, |daemon| daemon.address.to_bits());
+        Self { leader: address, time: (epoch & 0x7fff_ffff) as u32 }
     }
-    pub(crate) fn on_configuration(&mut self, _: &Configuration, _: &mut Sessions, cx: &mut Cx<'_>) {
-        cx.queue.set_clients_open(true);
+
+    fn of_ring(ring: RingId, config: &Config) -> Self {
+        Self::new(ring.leader, ring.epoch, config)
     }
-    pub(crate) fn on_message(&mut self, _: &Message, _: &mut Sessions, _: &mut Cx<'_>) {}
-    pub(crate) fn is_settled(&self) -> bool {
-        true
+
+    fn first_id(self) -> GroupId {
+        GroupId { leader: self.leader, time: self.time, counter: 1 }
     }
 }
+
+/// The transitional configuration that closes the current ring.
+#[derive(Debug)]
+struct Transitional {
+    /// For groups that change in it. Ring epochs are proposed in steps of two, so the number below
+    /// that of the ring to come is free; the lowest member tells the parts of a broken ring apart.
+    stamp: Stamp,
+    new: RingId,
+    members: Vec<ProcessId>,
+}
+
+/// See the module documentation.
+#[derive(Debug)]
+pub(crate) struct Groups {
+    me: ProcessId,
+    /// The current ring, also while it is being closed.
+    ring: RingId,
+    /// Where the table comes from. `closed_by` means nothing while its ring is the current one.
+    component: Component,
+    table: Table,
+    transitional: Option<Transitional>,
+    /// What was reported in the current ring; `None` once the table is settled.
+    exchange: Option<Exchange>,
+}
+
+impl Groups {
+    /// A daemon that is alone on its boot ring, without sessions.
+    pub(crate) fn new(me: ProcessId, _config: &Config, boot_ring: RingId) -> Self {
+        Self {
+            me,
+            ring: boot_ring,
+            component: Component { settled: boot_ring, closed_by: boot_ring },
+            table: Table::default(),
+            transitional: None,
+            exchange: None,
+        }
+    }
+
+    /// Whether the groups of the current ring are known, so that messages can be routed.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.exchange.is_none()
+    }
+
+    /// Takes a configuration change, in stream order.
+    pub(crate) fn on_configuration(
+        &mut self,
+        configuration: &Configuration,
+        sessions: &mut Sessions,
+        cx: &mut Cx<'_>,
+    ) {
+        match configuration {
+            Configuration::Transitional { new, members, .. } => {
+                self.on_transitional(*new, members, sessions, cx);
+            }
+            Configuration::Regular { ring, members, all_from_one_ring } => {
+                self.on_regular(*ring, members, *all_from_one_ring, sessions, cx);
+            }
+        }
+    }
+
+    /// Takes a message, in stream order; one without order may come early while the groups are
+    /// settled.
+    pub(crate) fn on_message(&mut self, message: &Message, sessions: &mut Sessions, cx: &mut Cx<'_>) {
+        let sender = message.sender;
+        let taken = match message.kind {
+            Kind::Client => self.route(sender, &message.frame, sessions, cx),
+            Kind::Join => codec::decode_operation(&message.frame).map(|(private, group)| {
+                self.on_join(sender, &private, &group, sessions, cx);
+            }),
+            Kind::Leave => codec::decode_operation(&message.frame).map(|(private, group)| {
+                self.on_leave(sender, &private, &group, sessions, cx);
+            }),
+            Kind::Disconnect => codec::decode_disconnect(&message.frame).map(|private| {
+                self.on_disconnect(sender, &private, sessions, cx);
+            }),
+            Kind::Groups => self.on_part(sender, &message.frame, sessions, cx),
+        };
+        if taken.is_err() {
+            cx.stats.groups_messages_rejected += 1;
+        }
+    }
+
+    /// What new group ids of the current configuration have in common.
+    fn stamp(&self, config: &Config) -> Stamp {
+        let closing = self.transitional.as_ref().map(|transitional| transitional.stamp);
+        closing.unwrap_or_else(|| Stamp::of_ring(self.ring, config))
+    }
+
+    /// Whether the current configuration is without that process.
+    fn is_lost(&self, process: ProcessId) -> bool {
+        self.transitional.as_ref().is_some_and(|transitional| !transitional.members.contains(&process))
+    }
+}
+
+#[cfg(test)]
+mod tests;

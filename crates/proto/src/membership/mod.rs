@@ -149,6 +149,11 @@ impl Membership {
         &self.ring
     }
 
+    /// What the process is doing about its ring, in a word.
+    pub(crate) fn state_name(&self) -> &'static str {
+        self.state.name()
+    }
+
     /// What was delivered since the last call, in order.
     pub(crate) fn take_deliveries(&mut self) -> Vec<Delivery> {
         std::mem::take(&mut self.deliveries)

@@ -123,11 +123,6 @@ impl Ring {
         self.members.len() == 1
     }
 
-    /// Everyone but me.
-    pub(crate) fn others(&self) -> Arc<[DaemonId]> {
-        self.others.clone()
-    }
-
     /// The packets.
     pub(crate) fn window(&self) -> &Window {
         &self.window

@@ -1,4 +1,10 @@
-//! Who may connect.
+//! Who may connect (client protocol §7).
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use antiphon_wire::client::handshake::AuthChoice;
+
+use crate::io::Origin;
 
 /// A way for clients to prove who they are.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -7,6 +13,24 @@ pub enum AuthMethod {
     Null,
     /// The address that the client connects from.
     Ip,
+}
+
+impl AuthMethod {
+    /// All methods, in the order in which clients are told of them.
+    pub const ALL: [Self; 2] = [Self::Null, Self::Ip];
+
+    /// The name by which clients and configuration files know the method.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Null => "NULL",
+            Self::Ip => "IP",
+        }
+    }
+
+    fn from_name(name: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| method.name().as_bytes() == name)
+    }
 }
 
 /// One line of the access list of the `IP` method.
@@ -19,10 +43,32 @@ pub enum AccessRule {
     /// TCP clients from a network.
     Network {
         /// Its address.
-        address: std::net::Ipv4Addr,
+        address: Ipv4Addr,
         /// How many leading bits count, 0 to 32.
         prefix_bits: u8,
     },
+}
+
+impl AccessRule {
+    /// Whether the rule lets in a client from there. A client of IPv6 counts as the IPv4 address that
+    /// it maps, if it maps one. A network of 0 bits is everyone on TCP, unlike in the reference (§11).
+    fn admits(self, origin: Origin) -> bool {
+        let address = match origin {
+            Origin::Unix => return self == Self::Unix,
+            Origin::Tcp(IpAddr::V4(address)) => Some(address),
+            Origin::Tcp(IpAddr::V6(address)) => address.to_ipv4_mapped(),
+        };
+        match (self, address) {
+            (Self::Network { prefix_bits: 0, .. }, _) => true,
+            (Self::Unix, _) | (_, None) => false,
+            (Self::Local, Some(client)) => client.is_loopback(),
+            (Self::Network { address, prefix_bits }, Some(client)) => {
+                let host_bits = 32_u32.saturating_sub(u32::from(prefix_bits));
+                let mask = u32::MAX.checked_shl(host_bits).unwrap_or(0);
+                client.to_bits() & mask == address.to_bits()
+            }
+        }
+    }
 }
 
 /// Which methods a client may choose and which it must pass.
@@ -39,5 +85,87 @@ pub struct Authentication {
 impl Default for Authentication {
     fn default() -> Self {
         Self { allowed: vec![AuthMethod::Null], required: Vec::new(), access: Vec::new() }
+    }
+}
+
+impl Authentication {
+    /// Names of the methods offered to clients, in their order.
+    pub(super) fn offered(&self) -> Vec<&'static str> {
+        let offered = AuthMethod::ALL.into_iter().filter(|method| self.allowed.contains(method));
+        offered.map(AuthMethod::name).collect()
+    }
+
+    /// Whether a client that made that choice may come in: it chose at least one method, only
+    /// allowed ones, and passes all of them and all required ones.
+    pub(super) fn admits(&self, choice: &AuthChoice, origin: Origin) -> bool {
+        let chosen: Option<Vec<AuthMethod>> = choice.methods().map(AuthMethod::from_name).collect();
+        let chosen = chosen.unwrap_or_default();
+        !chosen.is_empty()
+            && chosen.iter().all(|method| self.allowed.contains(method))
+            && chosen.iter().chain(&self.required).all(|method| self.passes(*method, origin))
+    }
+
+    /// Whether a client too old to choose may come in: by `IP` if that is allowed, else without
+    /// proof if that is. Required methods do not count here.
+    pub(super) fn admits_old_client(&self, origin: Origin) -> bool {
+        let method =
+            [AuthMethod::Ip, AuthMethod::Null].into_iter().find(|method| self.allowed.contains(method));
+        method.is_some_and(|method| self.passes(method, origin))
+    }
+
+    fn passes(&self, method: AuthMethod, origin: Origin) -> bool {
+        match method {
+            AuthMethod::Null => true,
+            AuthMethod::Ip => self.access.iter().any(|rule| rule.admits(origin)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tcp(address: [u8; 4]) -> Origin {
+        Origin::Tcp(IpAddr::from(address))
+    }
+
+    fn network(address: [u8; 4], prefix_bits: u8) -> AccessRule {
+        AccessRule::Network { address: Ipv4Addr::from(address), prefix_bits }
+    }
+
+    #[test]
+    fn rules_let_in_whom_they_name() {
+        assert!(AccessRule::Unix.admits(Origin::Unix) && !AccessRule::Unix.admits(tcp([127, 0, 0, 1])));
+        assert!(
+            AccessRule::Local.admits(tcp([127, 9, 9, 9])) && !AccessRule::Local.admits(tcp([10, 0, 0, 1]))
+        );
+        assert!(network([10, 1, 0, 0], 16).admits(tcp([10, 1, 200, 3])));
+        assert!(!network([10, 1, 0, 0], 16).admits(tcp([10, 2, 0, 1])));
+        assert!(network([10, 1, 2, 3], 32).admits(tcp([10, 1, 2, 3])));
+        assert!(!network([127, 0, 0, 1], 8).admits(tcp([127, 0, 0, 1])), "host bits of the rule are set");
+        assert!(network([0, 0, 0, 0], 0).admits(tcp([192, 168, 1, 1])), "/0 is everyone");
+        assert!(!network([0, 0, 0, 0], 0).admits(Origin::Unix));
+    }
+
+    #[test]
+    fn a_choice_must_be_allowed_and_passed_like_what_is_required() {
+        let choice = |methods: &[&str]| AuthChoice::new(methods);
+        let open = Authentication::default();
+        assert!(open.admits(&choice(&["NULL"]), Origin::Unix));
+        assert!(open.admits(&choice(&["NULL", "NULL"]), Origin::Unix));
+        for refused in [&["IP"][..], &["NOPE"], &[], &["NULL", "NOPE"]] {
+            assert!(!open.admits(&choice(refused), Origin::Unix), "{refused:?}");
+        }
+        let required = Authentication { required: vec![AuthMethod::Ip], ..Authentication::default() };
+        assert!(!required.admits(&choice(&["NULL"]), tcp([127, 0, 0, 1])));
+        assert!(required.admits_old_client(tcp([127, 0, 0, 1])));
+        let both = Authentication {
+            allowed: vec![AuthMethod::Ip, AuthMethod::Null],
+            required: Vec::new(),
+            access: vec![AccessRule::Local],
+        };
+        assert_eq!(both.offered(), ["NULL", "IP"]);
+        assert!(both.admits(&choice(&["NULL", "IP"]), tcp([127, 0, 0, 1])));
+        assert!(!both.admits_old_client(tcp([10, 0, 0, 1])));
     }
 }

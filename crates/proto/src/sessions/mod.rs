@@ -1,27 +1,259 @@
-//! Sessions.
+//! Sessions: client connections from their first byte to their last.
+//!
+//! What a client sends is checked, put into canonical form and queued for the ring; what the groups
+//! layer routes to it is put into its outbox. Nothing here orders anything, and nothing is known of
+//! other daemons. A session ends for the groups when its Disconnect is delivered in order, not when
+//! its connection closes, so what it sent before counts.
+
 pub mod access;
-use crate::{config::Config, cx::Cx, delivery::Kind, io::Origin, send_queue::Outgoing};
+mod handshake;
+mod ingress;
+mod names;
+mod outbox;
+mod setup;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use antiphon_wire::client::frame::FrameReader;
+use antiphon_wire::client::handshake::HelloReader;
 use antiphon_wire::ids::SessionId;
+use antiphon_wire::names::MemberName;
 use antiphon_wire::service::ServiceLevel;
-use bytes::Bytes;
-/// Stub: bytes of a session are a rank byte and a frame.
+use bytes::{Buf, Bytes};
+use foldhash::fast::FixedState;
+
+use crate::config::Config;
+use crate::cx::Cx;
+use crate::delivery::Kind;
+use crate::groups::codec::encode_disconnect;
+use crate::io::{CloseReason, Event, Origin};
+use crate::send_queue::Outgoing;
+use crate::time::Instant;
+use handshake::{Connecting, Connection, Handshake};
+use ingress::Request;
+use names::Names;
+pub use outbox::Outbox;
+
+/// A session of this daemon as a receiver.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Receiver {
+    /// The session.
+    pub(crate) session: SessionId,
+    /// Whether it is told about memberships.
+    pub(crate) wants_membership: bool,
+}
+
+/// An established session.
 #[derive(Debug)]
-pub struct Outbox {}
+struct Session {
+    member: MemberName,
+    wants_membership: bool,
+    reader: FrameReader,
+    outbox: Outbox,
+    /// The last message that it got or must not get; see [`Sessions::begin_message`].
+    last_message: u64,
+}
+
+/// All sessions of this daemon.
 #[derive(Debug)]
-pub(crate) struct Sessions;
+pub(crate) struct Sessions {
+    names: Names,
+    established: HashMap<SessionId, Session, FixedState>,
+    /// The established sessions in order, for what concerns them all.
+    ids: BTreeSet<SessionId>,
+    handshakes: BTreeMap<SessionId, Handshake>,
+    deadlines: BTreeSet<(Instant, SessionId)>,
+    /// What is still owed to sessions that were closed, until the host had its turn.
+    closed: HashMap<SessionId, Outbox, FixedState>,
+    /// Number of the message being routed.
+    message: u64,
+}
+
 impl Sessions {
-    pub(crate) fn new(_: &Config, _: u64) -> Self {
-        Self
+    /// No sessions yet. `seed` feeds the names of clients that bring none.
+    pub(crate) fn new(config: &Config, seed: u64) -> Self {
+        let Some(daemon) = config.daemon(config.me) else {
+            unreachable!("a configuration lists the daemon that it is for")
+        };
+        Self {
+            names: Names::new(daemon.name, seed),
+            established: HashMap::default(),
+            ids: BTreeSet::new(),
+            handshakes: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            closed: HashMap::default(),
+            message: 0,
+        }
     }
-    pub(crate) fn on_opened(&mut self, _: SessionId, _: Origin, _: &mut Cx<'_>) {}
+
+    /// A client connected.
+    pub(crate) fn on_opened(&mut self, id: SessionId, origin: Origin, cx: &mut Cx<'_>) {
+        self.closed.clear();
+        let deadline = cx.now + cx.config.sessions.hello_timeout;
+        let connection =
+            Connection { origin, reader: HelloReader::new(), outbox: Outbox::default(), deadline };
+        self.greet(id, Connecting { connection }, cx);
+        self.arm(cx);
+    }
+
+    /// Bytes of a client, cut anywhere.
     pub(crate) fn on_bytes(&mut self, id: SessionId, bytes: Bytes, cx: &mut Cx<'_>) {
-        let service = ServiceLevel::from_rank(bytes[0]).unwrap_or(ServiceLevel::Agreed);
-        cx.queue.push(id, Outgoing { kind: Kind::Client, service, frame: bytes.slice(1..) });
+        self.closed.clear();
+        if self.established.contains_key(&id) {
+            self.read(id, bytes, cx);
+        } else if let Some(mut handshake) = self.take_handshake(id) {
+            handshake.connection_mut().reader.push(&bytes);
+            self.on_handshake(id, handshake, cx);
+            self.arm(cx);
+        }
     }
-    pub(crate) fn on_closed(&mut self, _: SessionId, _: &mut Cx<'_>) {}
-    pub(crate) fn on_handshake_timeout(&mut self, _: &mut Cx<'_>) {}
-    pub(crate) fn on_shutdown(&mut self, _: &mut Cx<'_>) {}
-    pub(crate) fn outbox(&mut self, _: SessionId) -> Option<&mut Outbox> {
-        None
+
+    /// A client's connection broke, or the client closed it. What it sent before stays sent.
+    pub(crate) fn on_closed(&mut self, id: SessionId, cx: &mut Cx<'_>) {
+        self.closed.clear();
+        if let Some(handshake) = self.take_handshake(id) {
+            if let Some(name) = handshake.held_name() {
+                self.names.release(&name);
+            }
+            self.arm(cx);
+        }
+        let _ = self.depart(id, cx);
+    }
+
+    /// The end of a session of this daemon was delivered: its name is free.
+    pub(crate) fn on_departed(&mut self, name: &MemberName, cx: &mut Cx<'_>) {
+        self.names.release(name);
+        self.unpark(name, cx);
+        self.arm(cx);
+    }
+
+    /// The daemon stops: closes every session. Their ends need no place in the order, because the
+    /// daemon's own end says as much.
+    pub(crate) fn on_shutdown(&mut self, cx: &mut Cx<'_>) {
+        for id in self.ids.clone() {
+            if let Some(session) = self.established.remove(&id) {
+                self.report_closed(id, Some(session.member), CloseReason::Shutdown, cx);
+                self.closed.insert(id, session.outbox);
+            }
+        }
+        self.ids.clear();
+        for (id, mut handshake) in std::mem::take(&mut self.handshakes) {
+            self.report_closed(id, handshake.held_name(), CloseReason::Shutdown, cx);
+            self.closed.insert(id, std::mem::take(&mut handshake.connection_mut().outbox));
+        }
+        self.deadlines.clear();
+        self.arm(cx);
+    }
+
+    /// Bytes owed to a session. Of a session in [`crate::Outputs::closed`] until the next input of
+    /// any session.
+    pub(crate) fn outbox(&mut self, id: SessionId) -> Option<&mut Outbox> {
+        if let Some(session) = self.established.get_mut(&id) {
+            return Some(&mut session.outbox);
+        }
+        if let Some(handshake) = self.handshakes.get_mut(&id) {
+            return Some(&mut handshake.connection_mut().outbox);
+        }
+        self.closed.get_mut(&id)
+    }
+
+    /// Established sessions.
+    pub(crate) fn established(&self) -> usize {
+        self.established.len()
+    }
+
+    /// The established session of that name, unless it is leaving.
+    pub(crate) fn receiver(&self, name: &MemberName) -> Option<Receiver> {
+        let session = self.names.bearer(name)?;
+        let wants_membership = self.established.get(&session)?.wants_membership;
+        Some(Receiver { session, wants_membership })
+    }
+
+    /// Begins routing a message: each session gets it once at most, and the one named `without` not
+    /// at all.
+    pub(crate) fn begin_message(&mut self, without: Option<&MemberName>) {
+        self.message += 1;
+        let discarder = without.and_then(|name| self.names.bearer(name));
+        if let Some(session) = discarder.and_then(|id| self.established.get_mut(&id)) {
+            session.last_message = self.message;
+        }
+    }
+
+    /// Puts the message being routed into an outbox, unless the session has got it already.
+    pub(crate) fn deliver_once(&mut self, id: SessionId, frame: &Bytes, cx: &mut Cx<'_>) {
+        if let Some(session) = self.established.get_mut(&id)
+            && session.last_message != self.message
+        {
+            session.last_message = self.message;
+            self.deliver(id, frame, cx);
+        }
+    }
+
+    /// Puts a frame into an outbox. A session that is too far behind is closed instead: its stream
+    /// ends, but never has a gap (EVS contract C2).
+    pub(crate) fn deliver(&mut self, id: SessionId, frame: &Bytes, cx: &mut Cx<'_>) {
+        let Some(session) = self.established.get_mut(&id) else { return };
+        let limits = &cx.config.sessions;
+        let outbox = &mut session.outbox;
+        if outbox.messages() >= limits.max_outbox_messages
+            || outbox.remaining() + frame.len() > limits.max_outbox_bytes
+        {
+            self.close(id, CloseReason::SlowReader, cx);
+            return;
+        }
+        if !outbox.has_remaining() {
+            cx.out.dirty.push(id);
+        }
+        outbox.push(frame);
+    }
+
+    /// Takes frames out of an established session's stream, until one ends the session.
+    fn read(&mut self, id: SessionId, bytes: Bytes, cx: &mut Cx<'_>) {
+        let Some(session) = self.established.get_mut(&id) else { return };
+        session.reader.push(bytes);
+        let reason = loop {
+            let request = match session.reader.next_frame() {
+                Ok(None) => return,
+                Ok(Some(frame)) => ingress::admit(&frame, &session.member),
+                Err(error) => Err(error.cause()),
+            };
+            match request {
+                Ok(Request::Send(message)) => cx.queue.push(id, message),
+                Ok(Request::Nothing) => {}
+                Ok(Request::Disconnect) => break CloseReason::Disconnected,
+                Err(cause) => break CloseReason::ProtocolError(cause),
+            }
+        };
+        self.close(id, reason, cx);
+    }
+
+    /// Closes an established session.
+    fn close(&mut self, id: SessionId, reason: CloseReason, cx: &mut Cx<'_>) {
+        let Some(session) = self.depart(id, cx) else { return };
+        match reason {
+            CloseReason::SlowReader => cx.stats.sessions_slow += 1,
+            CloseReason::ProtocolError(_) => cx.stats.sessions_errored += 1,
+            _ => {}
+        }
+        self.report_closed(id, Some(session.member), reason, cx);
+    }
+
+    /// Ends an established session: its end is queued behind all that it sent. What is owed to it is
+    /// discarded.
+    fn depart(&mut self, id: SessionId, cx: &mut Cx<'_>) -> Option<Session> {
+        let session = self.established.remove(&id)?;
+        self.ids.remove(&id);
+        self.names.begin_leaving(&session.member);
+        let frame = encode_disconnect(&session.member);
+        cx.queue.push(id, Outgoing { kind: Kind::Disconnect, service: ServiceLevel::Agreed, frame });
+        Some(session)
+    }
+
+    fn report_closed(&self, id: SessionId, name: Option<MemberName>, reason: CloseReason, cx: &mut Cx<'_>) {
+        cx.out.closed.push((id, reason));
+        cx.out.events.push(Event::SessionClosed(id, name, reason));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,165 @@
+//! Joins, leaves and ends of sessions, in their order.
+
+use antiphon_wire::client::membership::Cause;
+use antiphon_wire::ids::ProcessId;
+use antiphon_wire::names::{GroupName, MemberName, PrivateName};
+
+use super::Groups;
+use super::table::{GroupRef, MemberRef};
+use super::views::{OwnSet, names, send_self_leave, send_transition, send_view};
+use crate::config::Config;
+use crate::cx::Cx;
+use crate::sessions::Sessions;
+
+/// What happened to a group.
+#[derive(Clone, Copy)]
+struct Change {
+    cause: Cause,
+    about: MemberName,
+    joiner: Option<MemberRef>,
+}
+
+impl Groups {
+    /// A session of `sender` joins a group. Nothing happens if it is in it already, or if the groups
+    /// are not settled: daemons send these only after their own exchange, which is before mine in no
+    /// order of the stream.
+    pub(super) fn on_join(
+        &mut self,
+        sender: ProcessId,
+        private: &PrivateName,
+        group: &GroupName,
+        sessions: &mut Sessions,
+        cx: &mut Cx<'_>,
+    ) {
+        let Some(name) = member_name(sender, private, cx.config).filter(|_| self.is_settled()) else {
+            return;
+        };
+        let known = self.table.find_group(group);
+        let id = self.stamp(cx.config).first_id();
+        let group = self.table.group_or_insert(group, id);
+        let mine = sender == self.me;
+        let receiver = || if mine { sessions.receiver(&name) } else { None };
+        let member = self.table.member_or_insert(&name, sender, receiver);
+        if self.table.is_in(group, member) || self.table.member(member).process != sender {
+            return;
+        }
+        self.table.enter(group, member);
+        if known.is_some() {
+            self.count_change(group);
+        }
+        self.announce(group, Change { cause: Cause::Join, about: name, joiner: Some(member) }, sessions, cx);
+    }
+
+    /// A session of `sender` leaves a group; nothing happens if it is not in it.
+    pub(super) fn on_leave(
+        &mut self,
+        sender: ProcessId,
+        private: &PrivateName,
+        group: &GroupName,
+        sessions: &mut Sessions,
+        cx: &mut Cx<'_>,
+    ) {
+        let Some((name, member)) = self.known_member(sender, private, cx.config) else { return };
+        let Some(group) = self.table.find_group(group).filter(|group| self.table.is_in(*group, member))
+        else {
+            return;
+        };
+        let leaver = self.table.member(member).local;
+        send_self_leave(leaver, &self.table.group(group).name, sessions, cx);
+        self.remove(group, member, Change { cause: Cause::Leave, about: name, joiner: None }, sessions, cx);
+    }
+
+    /// A session of `sender` is gone: it is taken out of its groups, in name order.
+    pub(super) fn on_disconnect(
+        &mut self,
+        sender: ProcessId,
+        private: &PrivateName,
+        sessions: &mut Sessions,
+        cx: &mut Cx<'_>,
+    ) {
+        if let Some((name, member)) = self.known_member(sender, private, cx.config) {
+            let change = Change { cause: Cause::Disconnect, about: name, joiner: None };
+            for group in self.table.groups_of(member) {
+                self.remove(group, member, change, sessions, cx);
+            }
+        }
+        if sender == self.me
+            && let Some(name) = member_name(sender, private, cx.config)
+        {
+            sessions.on_departed(&name, cx);
+        }
+    }
+
+    /// The session of that name, if it is in a group and connected to that very process.
+    fn known_member(
+        &self,
+        sender: ProcessId,
+        private: &PrivateName,
+        config: &Config,
+    ) -> Option<(MemberName, MemberRef)> {
+        let name = member_name(sender, private, config).filter(|_| self.is_settled())?;
+        let member = self.table.find_member(&name)?;
+        (self.table.member(member).process == sender).then_some((name, member))
+    }
+
+    fn remove(
+        &mut self,
+        group: GroupRef,
+        member: MemberRef,
+        change: Change,
+        sessions: &mut Sessions,
+        cx: &mut Cx<'_>,
+    ) {
+        if self.table.leave(group, member) {
+            self.count_change(group);
+            self.announce(group, change, sessions, cx);
+        }
+    }
+
+    fn count_change(&mut self, group: GroupRef) {
+        let id = &mut self.table.group_mut(group).id;
+        id.counter = id.counter.saturating_add(1);
+    }
+
+    /// Shows the view after a change. In a group that has lost members, it is a network view, and
+    /// the loss is signalled again, because it is still not resolved (EVS contract G12).
+    fn announce(&mut self, group: GroupRef, change: Change, sessions: &mut Sessions, cx: &mut Cx<'_>) {
+        if self.table.group(group).marked {
+            self.show_closing_view(group, change, sessions, cx);
+            send_transition(self.table.group(group), sessions, cx);
+            return;
+        }
+        let entry = self.table.group(group);
+        send_view(&self.table, entry, change.cause, &[&[change.about]], OwnSet::common(0), sessions, cx);
+        // The joiner's own daemon may be one of those that are lost.
+        if change.joiner.is_some_and(|joiner| self.is_lost(self.table.member(joiner).process)) {
+            self.mark(group, sessions, cx);
+        }
+    }
+
+    /// Sets of a view between a loss and its resolution: who stays; each lost daemon by itself; who
+    /// has just joined (client protocol §5.4).
+    fn show_closing_view(&self, group: GroupRef, change: Change, sessions: &mut Sessions, cx: &mut Cx<'_>) {
+        let group = self.table.group(group);
+        if !group.has_listeners() {
+            return;
+        }
+        let process = |member: &MemberRef| self.table.member(*member).process;
+        let others = group.members().iter().copied().filter(|member| Some(*member) != change.joiner);
+        let (lost, staying): (Vec<_>, Vec<_>) = others.partition(|member| self.is_lost(process(member)));
+        let mut sets = vec![names(&self.table, &staying)];
+        sets.extend(
+            lost.chunk_by(|one, other| process(one) == process(other)).map(|set| names(&self.table, set)),
+        );
+        sets.extend(change.joiner.map(|_| vec![change.about]));
+        sets.retain(|set| !set.is_empty());
+        let sets: Vec<&[MemberName]> = sets.iter().map(Vec::as_slice).collect();
+        let joiner = change.joiner.map(|joiner| (joiner, sets.len().saturating_sub(1)));
+        send_view(&self.table, group, Cause::Network, &sets, OwnSet { common: 0, joiner }, sessions, cx);
+    }
+}
+
+/// Full name of a session of `sender`; `None` when the process is not of a configured daemon.
+pub(super) fn member_name(sender: ProcessId, private: &PrivateName, config: &Config) -> Option<MemberName> {
+    config.daemon(sender.daemon).map(|daemon| MemberName::new(private, &daemon.name))
+}

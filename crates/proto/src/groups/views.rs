@@ -1,0 +1,85 @@
+//! Membership messages to the local members of a group.
+
+use antiphon_wire::client::membership::{
+    Cause, encode_self_leave, encode_transition, encode_view, own_set_offset, with_own_set,
+};
+use antiphon_wire::names::{GroupName, MemberName};
+
+use super::table::{Group, MemberRef, Table};
+use crate::cx::Cx;
+use crate::sessions::{Receiver, Sessions};
+
+/// Which virtual synchrony set a receiver is told to be its own.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OwnSet {
+    /// For everyone but the joiner: position of the set.
+    pub(super) common: usize,
+    /// Who has just come, and the position of its set.
+    pub(super) joiner: Option<(MemberRef, usize)>,
+}
+
+impl OwnSet {
+    /// The same set for all.
+    pub(super) fn common(position: usize) -> Self {
+        Self { common: position, joiner: None }
+    }
+}
+
+/// Shows a group's view to its local members. Built once, and once more for each other own set.
+pub(super) fn send_view(
+    table: &Table,
+    group: &Group,
+    cause: Cause,
+    sets: &[&[MemberName]],
+    own: OwnSet,
+    sessions: &mut Sessions,
+    cx: &mut Cx<'_>,
+) {
+    if !group.has_listeners() {
+        return;
+    }
+    let members = names(table, group.members());
+    let frame = encode_view(&group.name, cause, group.id, &members, sets);
+    let common = with_own_set(&frame, own_set_offset(sets, own.common));
+    for (member, receiver) in listeners(group) {
+        match own.joiner {
+            Some((joiner, position)) if joiner == *member => {
+                let joiners = with_own_set(&frame, own_set_offset(sets, position));
+                sessions.deliver(receiver.session, &joiners, cx);
+            }
+            _ => sessions.deliver(receiver.session, &common, cx),
+        }
+    }
+}
+
+/// Tells a group's local members that what follows has only the guarantees of those that stay.
+pub(super) fn send_transition(group: &Group, sessions: &mut Sessions, cx: &mut Cx<'_>) {
+    if !group.has_listeners() {
+        return;
+    }
+    let frame = encode_transition(&group.name, group.id);
+    for (_, receiver) in listeners(group) {
+        sessions.deliver(receiver.session, &frame, cx);
+    }
+}
+
+/// Tells a session that it has left.
+pub(super) fn send_self_leave(
+    leaver: Option<Receiver>,
+    group: &GroupName,
+    sessions: &mut Sessions,
+    cx: &mut Cx<'_>,
+) {
+    if let Some(leaver) = leaver.filter(|leaver| leaver.wants_membership) {
+        sessions.deliver(leaver.session, &encode_self_leave(group), cx);
+    }
+}
+
+/// Names of members, in the order given.
+pub(super) fn names(table: &Table, members: &[MemberRef]) -> Vec<MemberName> {
+    members.iter().map(|member| table.member(*member).name).collect()
+}
+
+fn listeners(group: &Group) -> impl Iterator<Item = &(MemberRef, Receiver)> {
+    group.local().iter().filter(|(_, receiver)| receiver.wants_membership)
+}

@@ -1,0 +1,60 @@
+//! What a client's frame asks for, and what is wrong with it (client protocol §4).
+
+use antiphon_wire::client::flags::{GROUPS_EXCHANGE, JOIN, KILL, LEAVE, REJECT, REQUEST_MASK};
+use antiphon_wire::client::frame::Frame;
+use antiphon_wire::names::{GroupName, MemberName};
+use antiphon_wire::service::ServiceLevel;
+
+use crate::delivery::Kind;
+use crate::groups::codec::encode_operation;
+use crate::send_queue::Outgoing;
+
+/// What a well-formed frame asks for.
+#[derive(Debug)]
+pub(super) enum Request {
+    /// Put this into the order.
+    Send(Outgoing),
+    /// End the session.
+    Disconnect,
+    /// Nothing: a message to no group, or a join or leave that names none (§4.3).
+    Nothing,
+}
+
+/// Checks a frame of the session `member`.
+///
+/// # Errors
+/// What the client did wrong; its connection is to be closed (§4.3).
+pub(super) fn admit(frame: &Frame, member: &MemberName) -> Result<Request, &'static str> {
+    let header = &frame.header;
+    if header.hint.has_foreign_bits() {
+        return Err("unknown bits in the hint");
+    }
+    if header.flags & (GROUPS_EXCHANGE | REJECT) != 0 {
+        return Err("a type that only daemons use");
+    }
+    let mut sender = header.name;
+    if let Some(last) = sender.last_mut() {
+        *last = 0;
+    }
+    if MemberName::from_field(&sender) != Ok(*member) {
+        return Err("somebody else's name as sender");
+    }
+    let asked = header.flags & (REQUEST_MASK | ServiceLevel::FLAG_MASK);
+    if asked.count_ones() != 1 {
+        return Err("not exactly one service or request");
+    }
+    let first_group = frame.group_fields().next().map(GroupName::from_field);
+    Ok(match (asked, first_group) {
+        (KILL, _) => Request::Disconnect,
+        (_, None) => Request::Nothing,
+        (JOIN, Some(group)) => Request::Send(operation(Kind::Join, member, &group)),
+        (LEAVE, Some(group)) => Request::Send(operation(Kind::Leave, member, &group)),
+        (flags, Some(_)) => ServiceLevel::from_flags(flags).map_or(Request::Nothing, |service| {
+            Request::Send(Outgoing { kind: Kind::Client, service, frame: frame.to_little_endian() })
+        }),
+    })
+}
+
+fn operation(kind: Kind, member: &MemberName, group: &GroupName) -> Outgoing {
+    Outgoing { kind, service: ServiceLevel::Agreed, frame: encode_operation(member, group) }
+}

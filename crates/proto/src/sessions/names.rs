@@ -1,0 +1,99 @@
+//! Who has which private name.
+//!
+//! A name belongs to one session at a time. It is taken when the hello is read and, once the session
+//! was established, free again only when the session's end was delivered in order; otherwise views
+//! could mix its old and its new bearer (EVS contract C4).
+
+use std::collections::HashMap;
+
+use antiphon_wire::ids::SessionId;
+use antiphon_wire::names::{DaemonName, MemberName, PrivateName};
+use foldhash::fast::FixedState;
+
+/// How often an invented name may be taken before the client is refused instead.
+const INVENTIONS: usize = 1000;
+
+#[derive(Clone, Copy, Debug)]
+struct Bearer {
+    session: SessionId,
+    leaving: bool,
+}
+
+/// What becomes of a request for a name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Claim {
+    /// It is yours.
+    Taken,
+    /// It will be free soon.
+    Leaving,
+    /// Someone else has it.
+    InUse,
+}
+
+/// See the module documentation.
+#[derive(Debug)]
+pub(super) struct Names {
+    daemon: DaemonName,
+    bearers: HashMap<MemberName, Bearer, FixedState>,
+    random: u64,
+}
+
+impl Names {
+    pub(super) fn new(daemon: DaemonName, seed: u64) -> Self {
+        Self { daemon, bearers: HashMap::default(), random: seed }
+    }
+
+    /// The full name of a session of this daemon.
+    pub(super) fn member(&self, private: &PrivateName) -> MemberName {
+        MemberName::new(private, &self.daemon)
+    }
+
+    /// The session that bears a name and is not leaving.
+    pub(super) fn bearer(&self, name: &MemberName) -> Option<SessionId> {
+        self.bearers.get(name).filter(|bearer| !bearer.leaving).map(|bearer| bearer.session)
+    }
+
+    /// Takes a name for a session if it is free.
+    pub(super) fn claim(&mut self, name: &MemberName, session: SessionId) -> Claim {
+        match self.bearers.get(name) {
+            Some(Bearer { leaving: true, .. }) => Claim::Leaving,
+            Some(_) => Claim::InUse,
+            None => {
+                self.bearers.insert(*name, Bearer { session, leaving: false });
+                Claim::Taken
+            }
+        }
+    }
+
+    /// Notes that the end of a name's bearer is to be ordered.
+    pub(super) fn begin_leaving(&mut self, name: &MemberName) {
+        if let Some(bearer) = self.bearers.get_mut(name) {
+            bearer.leaving = true;
+        }
+    }
+
+    /// Frees a name.
+    pub(super) fn release(&mut self, name: &MemberName) {
+        self.bearers.remove(name);
+    }
+
+    /// A free name for a session that brings none: `r`, a number below 9999, `-`, and the session's
+    /// number, cut to nine characters (§2.2). `None` when chance gives only names in use.
+    pub(super) fn invent(&mut self, session: SessionId) -> Option<MemberName> {
+        (0..INVENTIONS).find_map(|_| {
+            let number = self.next_random() % 9999;
+            let text = format!("r{number}-{}", session.0);
+            let private = PrivateName::new(text.as_bytes().get(..9).unwrap_or(text.as_bytes())).ok()?;
+            let name = self.member(&private);
+            (!self.bearers.contains_key(&name)).then_some(name)
+        })
+    }
+
+    /// The next number of the splitmix64 sequence.
+    fn next_random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.random ^ (self.random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}

@@ -1,0 +1,168 @@
+//! Bytes owed to one client.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use bytes::{Buf, Bytes};
+
+/// Frames of fewer bytes are copied together; larger ones are shared by all their receivers.
+const COPIED_BELOW_BYTES: usize = 512;
+/// When the copied frames reach this size, they become one shared piece.
+const TAIL_BYTES: usize = 16 << 10;
+
+/// Bytes owed to one client. Implements [`Buf`]: write what `chunk` (or `chunks_vectored`) gives,
+/// then `advance`.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    /// Pieces before the tail, the next to be written first.
+    pieces: VecDeque<Bytes>,
+    /// Small frames, copied one behind the other. What stands before `tail_start` is written.
+    tail: Vec<u8>,
+    tail_start: usize,
+    bytes: usize,
+    /// Bytes not yet written of each message that is not written whole.
+    messages: VecDeque<u32>,
+}
+
+impl Outbox {
+    /// Messages that are not yet written whole.
+    #[must_use]
+    pub fn messages(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// Appends a message.
+    pub(super) fn push(&mut self, frame: &Bytes) {
+        if frame.is_empty() {
+            return;
+        }
+        self.bytes += frame.len();
+        self.messages.push_back(u32::try_from(frame.len()).unwrap_or(u32::MAX));
+        if frame.len() < COPIED_BELOW_BYTES {
+            self.tail.extend_from_slice(frame);
+            if self.tail.len() >= TAIL_BYTES {
+                self.close_tail();
+            }
+        } else {
+            self.close_tail();
+            self.pieces.push_back(frame.clone());
+        }
+    }
+
+    fn close_tail(&mut self) {
+        let start = std::mem::take(&mut self.tail_start);
+        let tail = Bytes::from(std::mem::take(&mut self.tail)).slice(start..);
+        if !tail.is_empty() {
+            self.pieces.push_back(tail);
+        }
+    }
+
+    fn unwritten_tail(&self) -> &[u8] {
+        self.tail.get(self.tail_start..).unwrap_or_default()
+    }
+
+    fn advance_messages(&mut self, mut written: usize) {
+        while written > 0
+            && let Some(first) = self.messages.front_mut()
+        {
+            let rest = *first as usize;
+            if rest > written {
+                *first -= written as u32;
+                return;
+            }
+            written -= rest;
+            self.messages.pop_front();
+        }
+    }
+}
+
+impl Buf for Outbox {
+    fn remaining(&self) -> usize {
+        self.bytes
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.pieces.front().map_or_else(|| self.unwritten_tail(), Bytes::as_ref)
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let tail = Some(self.unwritten_tail()).filter(|tail| !tail.is_empty());
+        let chunks = self.pieces.iter().map(Bytes::as_ref).chain(tail);
+        let filled = slices.iter_mut().zip(chunks).map(|(slice, chunk)| *slice = IoSlice::new(chunk));
+        filled.count()
+    }
+
+    /// # Panics
+    /// When more is advanced than remains, as [`Buf`] demands.
+    fn advance(&mut self, count: usize) {
+        assert!(count <= self.bytes, "cannot advance past the end of an outbox");
+        self.bytes -= count;
+        self.advance_messages(count);
+        let mut left = count;
+        while let Some(front) = self.pieces.front_mut() {
+            if front.len() > left {
+                front.advance(left);
+                return;
+            }
+            left -= front.len();
+            self.pieces.pop_front();
+        }
+        self.tail_start += left;
+        if self.tail_start == self.tail.len() {
+            self.tail.clear();
+            self.tail_start = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frames(sizes: &[usize]) -> Vec<Bytes> {
+        (0_u8..).zip(sizes).map(|(byte, size)| Bytes::from(vec![byte; *size])).collect()
+    }
+
+    #[test]
+    fn bytes_come_out_in_order_however_they_are_advanced() {
+        let frames = frames(&[10, 600, 20, 30, 512, 511, 9000, 1, 300, 20_000, 5]);
+        let expected = frames.concat();
+        for step in [1, 7, 511, 1000, 50_000] {
+            let mut outbox = Outbox::default();
+            frames.iter().for_each(|frame| outbox.push(frame));
+            assert_eq!((outbox.messages(), outbox.remaining()), (frames.len(), expected.len()));
+            let mut written = Vec::new();
+            while outbox.has_remaining() {
+                let taken = outbox.chunk().len().min(step);
+                written.extend_from_slice(&outbox.chunk()[..taken]);
+                outbox.advance(taken);
+            }
+            assert_eq!(written, expected);
+            assert_eq!(outbox.messages(), 0);
+        }
+    }
+
+    #[test]
+    fn vectors_show_everything_and_large_frames_are_shared() {
+        let frames = frames(&[10, 20, 600, 30]);
+        let mut outbox = Outbox::default();
+        frames.iter().for_each(|frame| outbox.push(frame));
+        let mut slices = [IoSlice::new(&[]); 8];
+        let count = outbox.chunks_vectored(&mut slices);
+        assert_eq!(slices[..count].iter().map(|slice| slice.len()).collect::<Vec<_>>(), [30, 600, 30]);
+        assert_eq!(slices[1].as_ptr(), frames[2].as_ptr());
+    }
+
+    #[test]
+    fn a_message_counts_until_its_last_byte_is_written() {
+        let mut outbox = Outbox::default();
+        outbox.push(&Bytes::from_static(b"abc"));
+        outbox.push(&Bytes::from_static(b"de"));
+        outbox.advance(2);
+        assert_eq!(outbox.messages(), 2);
+        outbox.advance(2);
+        assert_eq!((outbox.messages(), outbox.chunk()), (1, &b"e"[..]));
+        outbox.push(&Bytes::from_static(b"f"));
+        assert_eq!(outbox.chunk(), b"ef");
+    }
+}
