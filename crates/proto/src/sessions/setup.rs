@@ -78,11 +78,8 @@ impl Sessions {
                 self.refuse(id, connection, None, ReplyCode::IllegalName, cx);
             }
             Ok(Some(hello)) => {
-                let name = match hello.name {
-                    Some(name) => Some(self.names.member(&name)),
-                    None => self.names.invent(id),
-                };
-                match name {
+                let wanted = hello.name.map(|private| self.names.member(&private));
+                match wanted.or_else(|| self.names.invent(id)) {
                     Some(member) => self.claim(id, Parked { connection, hello, member }, cx),
                     None => self.refuse(id, connection, None, ReplyCode::NotUnique, cx),
                 }
