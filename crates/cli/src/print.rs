@@ -38,7 +38,17 @@ fn view_line(view: &View) -> String {
         Cause::Disconnect => format!("{who} disconnected"),
         Cause::Network => "the network changed".to_owned(),
     };
-    format!("-- {}: {change}; {} members: {}", view.group, view.members.len(), list(&view.members))
+    let members = format!("{} members: {}", view.members.len(), list(&view.members));
+    let sets = match view.cause {
+        Cause::Network => format!("; came together: {}", sets(view)),
+        Cause::Join | Cause::Leave | Cause::Disconnect => String::new(),
+    };
+    format!("-- {}: {change}; {members}{sets}", view.group)
+}
+
+/// The virtual synchrony sets of a view, each in brackets.
+fn sets(view: &View) -> String {
+    view.vs_sets.iter().map(|set| format!("[{}]", list(set))).collect::<Vec<_>>().join(" ")
 }
 
 fn list(names: &[impl Display]) -> String {

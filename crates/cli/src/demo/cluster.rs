@@ -85,7 +85,11 @@ impl Cluster {
         let mut text = String::new();
         for name in &self.names {
             let ip = self.ip(name);
-            text.push_str(&format!("Spread_Segment {ip}:{} {{\n    {name} {ip}\n}}\n", self.port));
+            // Without interfaces a daemon would take the port on all addresses of the machine.
+            text.push_str(&format!(
+                "Spread_Segment {ip}:{} {{\n    {name} {ip} {{\n        D {ip}\n        C {ip}\n    }}\n}}\n",
+                self.port
+            ));
             fs::write(self.links_file(name), "")?;
         }
         fs::write(self.directory.join("spread.conf"), text)
