@@ -161,7 +161,8 @@ mod tests {
     #[test]
     fn views_say_what_happened() {
         assert_eq!(line(&view(Cause::Join)), "-- chat: #alice#db1 joined; 1 members: #alice#db1");
-        assert_eq!(line(&view(Cause::Network)), "-- chat: the network changed; 1 members: #alice#db1");
+        let network = "-- chat: the network changed; 1 members: #alice#db1; came together: [#alice#db1]";
+        assert_eq!(line(&view(Cause::Network)), network);
     }
 
     #[test]

@@ -242,3 +242,6 @@ impl Outbox {
         put_frame(&mut self.bytes, flags, self.member.as_field(), Hint::ZERO, groups, &[]);
     }
 }
+
+#[cfg(test)]
+mod tests;
