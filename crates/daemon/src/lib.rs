@@ -1,8 +1,25 @@
 //! The Antiphon daemon: configuration, sockets, clock and the loop around the core.
+//!
+//! ```no_run
+//! use antiphon_daemon::{Daemon, StopHandle, conf};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let loaded = conf::load(None, None)?;
+//! let mut daemon = Daemon::bind(loaded.settings)?;
+//! let stop = StopHandle::new(); // clone it, and call `stop` from another thread
+//! daemon.run(&stop)?;
+//! # Ok(())
+//! # }
+//! ```
 
+pub mod cli;
 pub mod conf;
 mod error;
+mod log;
+mod log_output;
+mod runtime;
 mod transport;
 
 pub use error::StartError;
+pub use runtime::{Daemon, LocalAddresses, StopHandle};
 pub use transport::{LinkFilter, TransportStats};

@@ -101,7 +101,7 @@ fn a_port_in_use_is_named() {
     let (data, _) = a.local_addresses().expect("bound");
     let text = format!("Spread_Segment 127.0.0.255:{} {{ a 127.0.0.1 }}", data.port());
     let settings = load_source(Source::new("test", text.as_bytes()), None).expect("a good file").settings;
-    let error = Transport::bind(&settings).err().expect("in use");
+    let error = Transport::bind(&settings).expect_err("in use");
     assert!(error.to_string().contains(&data.to_string()), "{error}");
     assert!(error.to_string().contains("in use"), "{error}");
 }

@@ -1,0 +1,211 @@
+//! The `daemon` command.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use thiserror::Error;
+
+use crate::conf::{self, LoadError, Loaded, Settings};
+use crate::{Daemon, LocalAddresses, StartError, StopHandle, log_output};
+
+/// Runs one daemon of a cluster until SIGTERM or SIGINT.
+#[derive(Args, Clone, Debug, Default)]
+pub struct DaemonArgs {
+    /// Which daemon of the configuration to be [default: the first with an address of this machine]
+    #[arg(short = 'n', value_name = "NAME")]
+    name: Option<String>,
+    /// Configuration file [default: ./spread.conf, else /etc/spread.conf, else one daemon for this machine]
+    #[arg(short = 'c', value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Say what the configuration means and what is odd about it, without starting
+    #[arg(long)]
+    check: bool,
+    /// Directory for the Unix socket, which is named like the port; may be repeated [default: /tmp]
+    #[arg(long = "unix-dir", value_name = "DIR")]
+    unix_dirs: Vec<PathBuf>,
+    /// Accepted for existing start scripts; there is no statistics file
+    #[arg(short = 'l', value_name = "y|n", hide_short_help = true)]
+    statistics: Option<String>,
+    /// Test aid: a file naming the daemons to which links are cut, read every 20 ms
+    #[arg(long = "test-links", value_name = "FILE", hide = true)]
+    test_links: Option<PathBuf>,
+}
+
+/// Why the daemon did not start or did not go on.
+#[derive(Debug, Error)]
+enum Failure {
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error("cannot write the log: {0}")]
+    Log(io::Error),
+    #[error("the daemon stopped: {0}")]
+    Run(#[from] io::Error),
+}
+
+/// Does what the arguments say. The exit code is 0 after a clean stop and 1 after an error, which is
+/// written to the standard error.
+#[must_use]
+pub fn run(args: &DaemonArgs) -> ExitCode {
+    let done = load(args).and_then(|loaded| if args.check { check(&loaded) } else { serve(args, loaded) });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let message = match &failure {
+                Failure::Load(LoadError::Rejected(report)) => format!("{report}\n"),
+                other => format!("error: {other}\n"),
+            };
+            // Without a standard error there is nobody to tell, and the exit code still says it.
+            let _ = io::stderr().write_all(message.as_bytes());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn load(args: &DaemonArgs) -> Result<Loaded, Failure> {
+    let mut loaded = conf::load(args.file.as_deref(), args.name.as_deref())?;
+    if !args.unix_dirs.is_empty() {
+        loaded.settings.unix_dirs.clone_from(&args.unix_dirs);
+    }
+    loaded.settings.test_links.clone_from(&args.test_links);
+    Ok(loaded)
+}
+
+fn serve(args: &DaemonArgs, loaded: Loaded) -> Result<(), Failure> {
+    log_output::start(&loaded.settings.log).map_err(Failure::Log)?;
+    warn(args, &loaded);
+    let name = loaded.settings.my_place().map(|place| place.name.to_string()).unwrap_or_default();
+    let mut daemon = Daemon::bind(loaded.settings)?;
+    daemon.stop_on_signals()?;
+    announce(&name, &daemon.local_addresses()?);
+    Ok(daemon.run(&StopHandle::new())?)
+}
+
+fn warn(args: &DaemonArgs, loaded: &Loaded) {
+    if let Some(source) = &loaded.source {
+        loaded.warnings.iter().for_each(|warning| tracing::warn!("{}", source.line(warning)));
+    }
+    loaded.notes.iter().for_each(|note| tracing::warn!("{note}"));
+    if args.statistics.as_deref().is_some_and(|value| value.starts_with('y')) {
+        tracing::warn!("-l has no effect: there is no statistics file");
+    }
+}
+
+/// The two lines that a person looks for after starting a daemon.
+fn announce(name: &str, addresses: &LocalAddresses) {
+    let tcp = addresses.tcp.iter().map(ToString::to_string);
+    let unix = addresses.unix.iter().map(|path| path.display().to_string());
+    let clients: Vec<String> = tcp.chain(unix).collect();
+    tracing::info!(
+        "daemon {name} listens for clients on {}, for daemons on UDP {} and {}",
+        clients.join(", "),
+        addresses.data,
+        addresses.control
+    );
+    tracing::info!("connect with {}", connect_hint(addresses));
+}
+
+/// What to give to a client: the port alone goes over the Unix socket in the customary place.
+fn connect_hint(addresses: &LocalAddresses) -> String {
+    let port = addresses.data.port();
+    let mut hints = Vec::new();
+    if addresses
+        .unix
+        .iter()
+        .any(|path| path.parent().is_some_and(|dir| dir.as_os_str() == conf::DEFAULT_UNIX_DIR))
+    {
+        hints.push(port.to_string());
+    }
+    if let Some(tcp) = addresses.tcp.first() {
+        let host = if tcp.ip().is_unspecified() { addresses.data.ip() } else { tcp.ip() };
+        hints.push(format!("{port}@{host}"));
+    }
+    if hints.is_empty() { "the Unix socket".to_owned() } else { hints.join(" or ") }
+}
+
+/// Prints what the configuration means.
+fn check(loaded: &Loaded) -> Result<(), Failure> {
+    let mut text = String::new();
+    if let Some(source) = &loaded.source {
+        for warning in &loaded.warnings {
+            text += &source.render(warning);
+            text.push('\n');
+        }
+    }
+    for note in &loaded.notes {
+        text += &format!("warning: {note}\n");
+    }
+    summarise(loaded, &mut text);
+    io::stdout().write_all(text.as_bytes()).map_err(Failure::Run)
+}
+
+fn summarise(loaded: &Loaded, text: &mut String) {
+    let settings = &loaded.settings;
+    let origin = loaded.source.as_ref().map_or("the built-in configuration", |source| &source.name);
+    // Writing to a string can not fail.
+    let _ =
+        writeln!(text, "{origin}: {} daemons, hash {:08x}", settings.places.len(), settings.config.cluster);
+    for (index, segment) in settings.segments.iter().enumerate() {
+        let addresses: Vec<String> = segment.addresses.iter().map(ToString::to_string).collect();
+        let _ = writeln!(text, "segment {} port {}", addresses.join(" "), segment.port);
+        for place in settings.places.iter().filter(|place| place.segment == index) {
+            let mark = if settings.my_place() == Some(place) { "  (this daemon)" } else { "" };
+            let _ = writeln!(text, "  {} {}{mark}", place.name, place.address);
+        }
+    }
+    summarise_mine(settings, text);
+}
+
+fn summarise_mine(settings: &Settings, text: &mut String) {
+    let port = settings.my_place().map_or(0, |place| place.port);
+    let tcp = settings.client_interfaces.iter().map(|ip| format!("{ip}:{port}"));
+    let unix = settings.unix_dirs.iter().map(|dir| dir.join(port.to_string()).display().to_string());
+    let clients: Vec<String> = tcp.chain(unix).collect();
+    let ring = &settings.config.ring;
+    let _ = writeln!(text, "clients: {}", clients.join(", "));
+    let _ = writeln!(
+        text,
+        "windows: {} of all, {} of one, {} after the token; token lost after {} ms; sessions may be {} messages behind",
+        ring.window_packets,
+        ring.personal_window_packets,
+        ring.accelerated_window_packets,
+        ring.token_loss.as_millis(),
+        settings.config.sessions.max_outbox_messages,
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conf::{Source, load_source};
+
+    #[test]
+    fn the_summary_names_daemons_and_addresses() {
+        let text = "Spread_Segment 127.0.0.255:4999 { a 127.0.0.1 b 127.0.0.2 }";
+        let loaded = load_source(Source::new("x.conf", text.as_bytes()), Some("b")).expect("a good file");
+        let mut summary = String::new();
+        summarise(&loaded, &mut summary);
+        assert!(summary.starts_with("x.conf: 2 daemons, hash "), "{summary}");
+        assert!(summary.contains("  b 127.0.0.2  (this daemon)\n"), "{summary}");
+        assert!(summary.contains("clients: 0.0.0.0:4999, /tmp/4999\n"), "{summary}");
+    }
+
+    #[test]
+    fn the_hint_is_what_a_client_library_takes() {
+        let mut addresses = LocalAddresses {
+            data: ([10, 0, 0, 1], 4803).into(),
+            control: ([10, 0, 0, 1], 4804).into(),
+            tcp: vec![([0, 0, 0, 0], 4803).into()],
+            unix: vec!["/tmp/4803".into()],
+        };
+        assert_eq!(connect_hint(&addresses), "4803 or 4803@10.0.0.1");
+        addresses.unix = vec!["/run/antiphon/4803".into()];
+        assert_eq!(connect_hint(&addresses), "4803@10.0.0.1");
+        addresses.tcp.clear();
+        assert_eq!(connect_hint(&addresses), "the Unix socket");
+    }
+}

@@ -1,0 +1,104 @@
+//! Where log lines go and how they look.
+
+use std::fmt;
+use std::fs::OpenOptions;
+use std::io;
+use std::sync::Mutex;
+
+use jiff::Zoned;
+use tracing::Level;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
+
+use crate::conf::LogSettings;
+
+/// Starts logging for this process. `RUST_LOG`, if set, decides what is written instead of the
+/// settings.
+///
+/// # Errors
+/// When the log file can not be opened.
+pub(crate) fn start(settings: &LogSettings) -> io::Result<()> {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(directives(settings)));
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_timer(Stamp::new(settings));
+    let started = match &settings.file {
+        Some(path) => {
+            let file = OpenOptions::new().create(true).append(true).open(path)?;
+            subscriber.with_ansi(false).with_writer(Mutex::new(file)).try_init()
+        }
+        None => {
+            let colours = io::IsTerminal::is_terminal(&io::stderr());
+            subscriber.with_ansi(colours).with_writer(io::stderr).try_init()
+        }
+    };
+    // A program that embeds the daemon may have started logging already; then its choice stands.
+    drop(started);
+    Ok(())
+}
+
+/// The settings in the notation of the filter.
+fn directives(settings: &LogSettings) -> String {
+    match (&settings.debug, settings.level) {
+        (Some(targets), Level::DEBUG) => {
+            let details: String = targets.iter().map(|target| format!(",{target}=debug")).collect();
+            format!("info{details}")
+        }
+        (_, level) => level.as_str().to_lowercase(),
+    }
+}
+
+/// The time before each line.
+struct Stamp {
+    /// strftime format for local time; None means UTC as RFC 3339 has it.
+    format: Option<String>,
+}
+
+impl Stamp {
+    fn new(settings: &LogSettings) -> Self {
+        let precise = if settings.precise { "%.6f" } else { "" };
+        Self { format: settings.timestamp.as_ref().map(|format| format!("{format}{precise}")) }
+    }
+}
+
+impl FormatTime for Stamp {
+    fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
+        let now = Zoned::now();
+        let Some(format) = &self.format else { return write!(writer, "{:.3}", now.timestamp()) };
+        // An unknown conversion in the format is no reason to lose the line.
+        match jiff::fmt::strtime::format(format, &now) {
+            Ok(text) => writer.write_str(&text),
+            Err(_) => write!(writer, "{:.3}", now.timestamp()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stamp(format: Option<&str>, precise: bool) -> String {
+        let settings =
+            LogSettings { timestamp: format.map(str::to_owned), precise, ..LogSettings::default() };
+        let mut text = String::new();
+        Stamp::new(&settings).format_time(&mut Writer::new(&mut text)).expect("a string takes it");
+        text
+    }
+
+    #[test]
+    fn the_time_is_written_as_asked() {
+        assert!(stamp(None, false).ends_with('Z'));
+        assert_eq!(stamp(Some("%y"), false).len(), 2);
+        assert_eq!(stamp(Some("[%H:%M:%S]"), true).len(), "[00:00:00].000000".len());
+        assert!(stamp(Some("%!"), false).ends_with('Z'), "a wrong format falls back");
+    }
+
+    #[test]
+    fn flags_limit_debug_lines_to_parts() {
+        let mut settings = LogSettings { level: Level::DEBUG, ..LogSettings::default() };
+        assert_eq!(directives(&settings), "debug");
+        settings.debug = Some(vec!["antiphon_proto::groups"]);
+        assert_eq!(directives(&settings), "info,antiphon_proto::groups=debug");
+        settings.level = Level::WARN;
+        assert_eq!(directives(&settings), "warn");
+    }
+}

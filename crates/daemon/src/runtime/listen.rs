@@ -1,0 +1,203 @@
+//! Where clients connect: TCP and Unix sockets (client protocol §1.1).
+
+use std::fs;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use antiphon_proto::Origin;
+use mio::net::{TcpListener, UnixListener};
+use mio::{Interest, Registry, Token};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use super::stream::Stream;
+use crate::StartError;
+use crate::conf::{PortReuse, Settings};
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// One listening socket.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    socket: Listening,
+    /// Whether connections may be waiting.
+    pub(crate) ready: bool,
+}
+
+#[derive(Debug)]
+enum Listening {
+    Tcp(TcpListener),
+    Unix(UnixListener, SocketFile),
+}
+
+impl Listener {
+    /// Opens everything that the settings ask for.
+    pub(crate) fn open_all(settings: &Settings) -> Result<Vec<Self>, StartError> {
+        let port = settings.my_place().ok_or(StartError::NotConfigured)?.port;
+        let tcp = settings.client_interfaces.iter().map(|ip| Self::tcp(*ip, port, settings.port_reuse));
+        let unix = settings.unix_dirs.iter().map(|dir| Self::unix(&dir.join(port.to_string())));
+        tcp.chain(unix).collect()
+    }
+
+    fn tcp(ip: IpAddr, port: u16, reuse: PortReuse) -> Result<Self, StartError> {
+        let address = SocketAddr::new(ip, port);
+        let listener =
+            listen_tcp(address, reuse).map_err(|error| StartError::socket("TCP", address, error))?;
+        Ok(Self { socket: Listening::Tcp(listener), ready: true })
+    }
+
+    fn unix(path: &Path) -> Result<Self, StartError> {
+        clear_stale(path)?;
+        let failed = |error| StartError::Unix { path: path.to_path_buf(), error };
+        let listener = UnixListener::bind(path).map_err(failed)?;
+        let file = SocketFile::new(path).map_err(failed)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o666)).map_err(failed)?;
+        Ok(Self { socket: Listening::Unix(listener, file), ready: true })
+    }
+
+    /// Adds the socket to the poller.
+    pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        match &mut self.socket {
+            Listening::Tcp(listener) => registry.register(listener, token, Interest::READABLE),
+            Listening::Unix(listener, _) => registry.register(listener, token, Interest::READABLE),
+        }
+    }
+
+    /// The next waiting connection.
+    pub(crate) fn accept(&self) -> io::Result<(Stream, Origin)> {
+        match &self.socket {
+            Listening::Tcp(listener) => {
+                let (stream, address) = listener.accept()?;
+                stream.set_nodelay(true)?;
+                SockRef::from(&stream).set_keepalive(true)?;
+                Ok((Stream::Tcp(stream), Origin::Tcp(address.ip().to_canonical())))
+            }
+            Listening::Unix(listener, _) => {
+                let (stream, _) = listener.accept()?;
+                Ok((Stream::Unix(stream), Origin::Unix))
+            }
+        }
+    }
+
+    /// The TCP address, if it is TCP.
+    pub(crate) fn tcp_address(&self) -> Option<SocketAddr> {
+        match &self.socket {
+            Listening::Tcp(listener) => listener.local_addr().ok(),
+            Listening::Unix(..) => None,
+        }
+    }
+
+    /// The path, if it is a Unix socket.
+    pub(crate) fn unix_path(&self) -> Option<&Path> {
+        match &self.socket {
+            Listening::Tcp(_) => None,
+            Listening::Unix(_, file) => Some(&file.path),
+        }
+    }
+}
+
+fn listen_tcp(address: SocketAddr, reuse: PortReuse) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(reuse != PortReuse::Off)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(TcpListener::from_std(socket.into()))
+}
+
+/// Removes what a crashed daemon left behind, but nothing that answers or is no socket.
+fn clear_stale(path: &Path) -> Result<(), StartError> {
+    let failed = |error| StartError::Unix { path: path.to_path_buf(), error };
+    let kind = match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata.file_type(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    };
+    if !kind.is_socket() {
+        return Err(failed(io::Error::other("a file that is not a socket has that name")));
+    }
+    match std::os::unix::net::UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).map_err(failed)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Ok(_) => Err(StartError::UnixInUse(path.to_path_buf())),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// The file of a Unix socket; removed in the end, unless another one lies there by then.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl SocketFile {
+    fn new(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_path_buf(), identity: identity(path)? })
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let metadata = fs::symlink_metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if identity(&self.path).is_ok_and(|identity| identity == self.identity)
+            && let Err(error) = fs::remove_file(&self.path)
+        {
+            tracing::warn!("cannot remove {}: {error}", self.path.display());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory() -> PathBuf {
+        let directory = std::env::temp_dir().join(format!("antiphon-listen-{}", fastrand::u64(..)));
+        fs::create_dir(&directory).expect("a new directory");
+        directory
+    }
+
+    #[test]
+    fn a_stale_socket_is_replaced_and_removed_in_the_end() {
+        let directory = directory();
+        let path = directory.join("4803");
+        drop(std::os::unix::net::UnixListener::bind(&path).expect("a socket"));
+        assert!(path.exists(), "dropping a listener leaves its file");
+        let listener = Listener::unix(&path).expect("the stale file is replaced");
+        let mode = fs::metadata(&path).expect("it exists").permissions().mode();
+        assert_eq!(mode & 0o777, 0o666);
+        drop(listener);
+        assert!(!path.exists());
+        fs::remove_dir(directory).expect("empty");
+    }
+
+    #[test]
+    fn a_live_socket_and_other_files_are_left_alone() {
+        let directory = directory();
+        let live = directory.join("4803");
+        let _listener = std::os::unix::net::UnixListener::bind(&live).expect("a socket");
+        assert!(matches!(Listener::unix(&live), Err(StartError::UnixInUse(_))));
+        let plain = directory.join("4804");
+        fs::write(&plain, b"precious").expect("writable");
+        assert!(matches!(Listener::unix(&plain), Err(StartError::Unix { .. })));
+        assert!(plain.exists());
+        fs::remove_dir_all(directory).expect("removable");
+    }
+
+    #[test]
+    fn a_tcp_port_in_use_is_named() {
+        let first = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = first.local_addr().expect("bound");
+        let error = Listener::tcp(address.ip(), address.port(), PortReuse::Auto).expect_err("in use");
+        assert_eq!(error.to_string(), format!("TCP {address} is in use; is another daemon running?"));
+    }
+}

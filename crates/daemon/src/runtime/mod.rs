@@ -1,0 +1,352 @@
+//! The loop: the only place with a clock, and the only thread that touches the core.
+//!
+//! One turn:
+//!
+//! ```text
+//! wait      until a socket is ready or the core's deadline has come; the only call that blocks
+//! read      the clock, once
+//! ring      batches of datagrams, the preferred channel first; what the core wants sent leaves after each
+//! timers    if due, and only after the sockets have been emptied
+//! clients   accept and read, as long as the core takes submissions
+//! write     once to each session that has something
+//! ```
+//!
+//! Work per turn is bounded for each source, and what is left over is remembered, because the poller
+//! tells of a change only once. An idle turn of the token costs one wait, one receive and one send.
+
+mod accept;
+mod clock;
+mod listen;
+mod ring_io;
+mod session_io;
+mod stop;
+mod stream;
+mod test_links;
+
+use std::hash::BuildHasher as _;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use antiphon_proto::time::{Instant, Timer};
+use antiphon_proto::{Event, Input, Node, Outputs, Stats};
+use bytes::Bytes;
+use mio::{Events, Interest, Poll, Token, Waker};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook_mio::v1_0::Signals;
+
+pub use stop::StopHandle;
+
+use crate::StartError;
+use crate::conf::Settings;
+use crate::log::EventLog;
+use crate::transport::{self, LinkFilter, Transport, TransportStats};
+use accept::Acceptor;
+use clock::Clock;
+use listen::Listener;
+use session_io::SessionIo;
+use test_links::TestLinks;
+
+const WAKER: Token = Token(transport::FIRST_FREE_TOKEN);
+const SIGNALS: Token = Token(transport::FIRST_FREE_TOKEN + 1);
+/// Events taken from the poller at once.
+const EVENTS: usize = 1024;
+/// How long a stopping daemon waits for its goodbye to be said.
+const GOODBYE: Duration = Duration::from_millis(500);
+/// Turns that a due timer may have to wait because the sockets do not run dry.
+const PATIENCE_TURNS: u32 = 8;
+
+/// One daemon with its sockets.
+pub struct Daemon {
+    node: Node,
+    out: Outputs,
+    transport: Transport,
+    sessions: SessionIo,
+    acceptor: Acceptor,
+    poll: Poll,
+    events: Events,
+    waker: Arc<Waker>,
+    signals: Option<Signals>,
+    test_links: Option<TestLinks>,
+    log: EventLog,
+    clock: Clock,
+    now: Instant,
+    stopping: Stopping,
+    /// Turns for which a due timer has waited.
+    postponed: u32,
+    datagrams: Vec<Bytes>,
+}
+
+/// How far stopping has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stopping {
+    /// Nobody asked.
+    No,
+    /// The goodbye is being said, until then at most.
+    Until(Instant),
+    /// Done.
+    Done,
+}
+
+/// Where a daemon can be reached.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LocalAddresses {
+    /// Packets of other daemons.
+    pub data: SocketAddr,
+    /// The token and membership of other daemons.
+    pub control: SocketAddr,
+    /// Clients over TCP.
+    pub tcp: Vec<SocketAddr>,
+    /// Clients over Unix sockets.
+    pub unix: Vec<PathBuf>,
+}
+
+impl Daemon {
+    /// Opens all sockets and boots the core; nothing moves before [`Daemon::run`].
+    ///
+    /// # Errors
+    /// When an address is in use or not of this machine, and the other cases of [`StartError`].
+    pub fn bind(settings: Settings) -> Result<Self, StartError> {
+        raise_descriptor_limit();
+        let transport = Transport::bind(&settings)?;
+        let acceptor = Acceptor::new(Listener::open_all(&settings)?);
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        let log = EventLog::new(&settings.config);
+        let test_links = TestLinks::new(&settings);
+        let clock = Clock::start();
+        let now = clock.now();
+        let incarnation = clock::milliseconds_since_1970();
+        let seed = std::hash::RandomState::new().hash_one(incarnation);
+        let mut out = Outputs::default();
+        let node = Node::new(settings.config, incarnation, incarnation / 1000, seed, now, &mut out);
+        let mut daemon = Self {
+            node,
+            out,
+            transport,
+            sessions: SessionIo::new(),
+            acceptor,
+            poll,
+            events: Events::with_capacity(EVENTS),
+            waker,
+            signals: None,
+            test_links,
+            log,
+            clock,
+            now,
+            stopping: Stopping::No,
+            postponed: 0,
+            datagrams: Vec::new(),
+        };
+        daemon.transport.register(daemon.poll.registry())?;
+        daemon.acceptor.register(daemon.poll.registry())?;
+        Ok(daemon)
+    }
+
+    /// Makes SIGTERM and SIGINT stop this daemon, for a process that is nothing else.
+    ///
+    /// # Errors
+    /// When the system does not let signals be handled.
+    pub fn stop_on_signals(&mut self) -> io::Result<()> {
+        let mut signals = Signals::new([SIGTERM, SIGINT])?;
+        self.poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
+        self.signals = Some(signals);
+        Ok(())
+    }
+
+    /// Serves until it is asked to stop, then leaves the ring and returns.
+    ///
+    /// # Errors
+    /// When the poller fails, which it does not in a healthy system.
+    pub fn run(&mut self, stop: &StopHandle) -> io::Result<()> {
+        stop.attach(&self.waker);
+        self.act();
+        while self.stopping != Stopping::Done {
+            self.wait(stop)?;
+            self.now = self.clock.now();
+            self.check_stop(stop.requests());
+            if let Some(links) = &mut self.test_links {
+                links.check(self.now, &self.transport.filter());
+            }
+            self.serve_ring();
+            self.fire_timers();
+            self.serve_clients();
+            self.sessions.flush(&mut self.node, self.poll.registry());
+            self.transport.update_interest(self.poll.registry())?;
+        }
+        tracing::debug!(
+            "stopped with {} clients connected, {} refused by the system: {:?} {:?}",
+            self.sessions.count(),
+            self.acceptor.refusals(),
+            self.transport.stats(),
+            self.node.stats(),
+        );
+        Ok(())
+    }
+
+    /// The links to other daemons, which can be cut; an aid for tests and demonstrations.
+    #[must_use]
+    pub fn link_filter(&self) -> LinkFilter {
+        self.transport.filter()
+    }
+
+    /// Where this daemon listens.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn local_addresses(&self) -> io::Result<LocalAddresses> {
+        let (data, control) = self.transport.local_addresses()?;
+        let listeners = &self.acceptor.listeners;
+        Ok(LocalAddresses {
+            data,
+            control,
+            tcp: listeners.iter().filter_map(Listener::tcp_address).collect(),
+            unix: listeners.iter().filter_map(Listener::unix_path).map(PathBuf::from).collect(),
+        })
+    }
+
+    /// The counters of the sockets between daemons.
+    #[must_use]
+    pub fn transport_stats(&self) -> TransportStats {
+        self.transport.stats()
+    }
+
+    /// The counters of the core.
+    #[must_use]
+    pub fn node_stats(&self) -> Stats {
+        self.node.stats()
+    }
+
+    /// Blocks until something is ready or due, and notes what is ready.
+    fn wait(&mut self, stop: &StopHandle) -> io::Result<()> {
+        let timeout = self.timeout();
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            other => other?,
+        }
+        let mut signalled = false;
+        for event in &self.events {
+            match event.token() {
+                WAKER => {}
+                SIGNALS => signalled = true,
+                token if token.0 < transport::FIRST_FREE_TOKEN => {
+                    self.transport.on_ready(token, event.is_readable(), event.is_writable());
+                }
+                token if token.0 < session_io::FIRST_TOKEN => self.acceptor.on_ready(token),
+                _ => self.sessions.on_ready(event),
+            }
+        }
+        if signalled && let Some(signals) = &mut self.signals {
+            signals.pending().for_each(|_| stop.stop());
+        }
+        Ok(())
+    }
+
+    /// How long the poller may block: not at all with work left over, else until the next deadline.
+    fn timeout(&self) -> Option<Duration> {
+        let accepts = self.node.accepts_submissions();
+        let clients = self.sessions.has_work(accepts) || (accepts && self.acceptor.has_work());
+        if clients || ring_io::is_ready(&self.transport) {
+            return Some(Duration::ZERO);
+        }
+        let stopping = match self.stopping {
+            Stopping::Until(deadline) => Some(deadline),
+            Stopping::No | Stopping::Done => None,
+        };
+        let core = self.node.next_timeout().map(|(deadline, _)| deadline);
+        let links = self.test_links.as_ref().map(TestLinks::deadline);
+        let deadline = [core, stopping, links, self.acceptor.deadline()].into_iter().flatten().min()?;
+        Some(deadline.since(self.clock.now()))
+    }
+
+    /// Begins to stop when asked once; stops when asked twice or when it takes too long.
+    fn check_stop(&mut self, requests: usize) {
+        match self.stopping {
+            Stopping::No if requests > 0 => {
+                self.stopping = Stopping::Until(self.now + GOODBYE);
+                self.node.handle(self.now, Input::Shutdown, &mut self.out);
+                self.act();
+            }
+            Stopping::Until(deadline) if requests > 1 || self.now >= deadline => {
+                self.stopping = Stopping::Done
+            }
+            _ => {}
+        }
+    }
+
+    fn serve_ring(&mut self) {
+        for _ in 0..ring_io::TURN_BATCHES {
+            let (transport, node, out) = (&mut self.transport, &mut self.node, &mut self.out);
+            if !ring_io::step(transport, node, self.now, &mut self.datagrams, out) {
+                break;
+            }
+            self.act();
+        }
+    }
+
+    /// Fires due timers. A process that was held up finds timers due and sockets full; what the
+    /// sockets hold came first, and often makes the timer moot.
+    fn fire_timers(&mut self) {
+        if !self.is_due() {
+            self.postponed = 0;
+            return;
+        }
+        self.transport.suspect_all();
+        self.serve_ring();
+        if ring_io::is_ready(&self.transport) && self.postponed < PATIENCE_TURNS {
+            self.postponed += 1;
+            return;
+        }
+        self.postponed = 0;
+        for _ in 0..Timer::ALL.len() {
+            if !self.is_due() {
+                break;
+            }
+            self.node.handle(self.now, Input::Timeout, &mut self.out);
+            self.act();
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        self.node.next_timeout().is_some_and(|(deadline, _)| deadline <= self.now)
+    }
+
+    fn serve_clients(&mut self) {
+        let registry = self.poll.registry();
+        self.acceptor.accept(&mut self.sessions, registry, &mut self.node, self.now, &mut self.out);
+        self.sessions.drain(&mut self.node, self.now, &mut self.out);
+        self.act();
+    }
+
+    /// Does what the core wants done.
+    fn act(&mut self) {
+        for transmit in &self.out.transmits {
+            self.transport.send(transmit);
+        }
+        self.sessions.mark_dirty(&self.out.dirty);
+        for (id, _) in &self.out.closed {
+            self.sessions.close(*id, &mut self.node);
+        }
+        for event in &self.out.events {
+            self.log.event(event);
+            if *event == Event::Stopped {
+                self.stopping = Stopping::Done;
+            }
+        }
+        self.out.clear();
+    }
+}
+
+/// Lets the process have as many connections as the system allows it to ask for.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return;
+    }
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::debug!("cannot raise the limit of open files: {error}");
+    }
+}

@@ -1,0 +1,227 @@
+//! Bytes in and out of clients' connections.
+//!
+//! The poller tells about a change once, so a session whose bytes were not all read is remembered
+//! in a queue, and one whose bytes were not all written is remembered by its interest. Work per turn
+//! is proportional to the sessions that are ready, not to those that exist.
+
+use std::collections::VecDeque;
+use std::io::{self, Read};
+
+use antiphon_proto::time::Instant;
+use antiphon_proto::{Input, Node, Outputs};
+use antiphon_wire::ids::SessionId;
+use bytes::{Bytes, BytesMut};
+use foldhash::{HashMap, HashMapExt};
+use mio::{Interest, Registry, Token};
+
+use super::stream::{Stream, Written};
+
+/// Most bytes that are read from one session in a turn.
+const READ_BYTES: usize = 256 << 10;
+/// Most bytes that are read from all sessions in a turn; the ring must not wait longer.
+const TURN_BYTES: usize = 2 << 20;
+/// Reads up to this length are copied out, so that a few bytes do not keep a whole buffer alive.
+const COPY_BYTES: usize = 4 << 10;
+/// Writes to a session that is being closed; a client that keeps up gets megabytes with these.
+const CLOSING_WRITES: usize = 64;
+/// Sessions have the poll tokens from here on; smaller ones are for everything else.
+pub(crate) const FIRST_TOKEN: usize = 1 << 16;
+
+/// The connections of all clients.
+#[derive(Debug)]
+pub(crate) struct SessionIo {
+    sessions: HashMap<SessionId, Session>,
+    /// The next session's number; none is used twice.
+    next: u64,
+    /// Sessions that may have unread bytes, each once, in the order of their turns.
+    unread: VecDeque<SessionId>,
+    /// Sessions to write to in this turn.
+    unwritten: Vec<SessionId>,
+    /// Sessions whose connection broke while writing.
+    broken: Vec<SessionId>,
+    buffer: BytesMut,
+}
+
+#[derive(Debug)]
+struct Session {
+    stream: Stream,
+    /// Whether it stands in the `unread` queue.
+    queued: bool,
+    /// The client has closed its side, so reading must go on to the end.
+    ending: bool,
+    /// The poller is asked about writability; nothing is written until it answers.
+    blocked: bool,
+}
+
+impl SessionIo {
+    pub(crate) fn new() -> Self {
+        Self {
+            sessions: HashMap::new(),
+            next: 1,
+            unread: VecDeque::new(),
+            unwritten: Vec::new(),
+            broken: Vec::new(),
+            buffer: BytesMut::new(),
+        }
+    }
+
+    /// Takes a new connection in.
+    ///
+    /// # Errors
+    /// When the poller does not take it; the connection is then closed.
+    pub(crate) fn open(&mut self, mut stream: Stream, registry: &Registry) -> io::Result<SessionId> {
+        let id = SessionId(self.next);
+        registry.register(&mut stream, token(id), Interest::READABLE)?;
+        self.next += 1;
+        self.sessions.insert(id, Session { stream, queued: false, ending: false, blocked: false });
+        Ok(id)
+    }
+
+    /// Takes note of what the poller said about a session.
+    pub(crate) fn on_ready(&mut self, event: &mio::event::Event) {
+        let id = SessionId((event.token().0.saturating_sub(FIRST_TOKEN)) as u64);
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        session.ending |= event.is_read_closed() || event.is_error();
+        if (event.is_readable() || session.ending) && !session.queued {
+            session.queued = true;
+            self.unread.push_back(id);
+        }
+        if session.blocked && event.is_writable() {
+            self.unwritten.push(id);
+        }
+    }
+
+    /// Whether something can be done without waiting for the poller; unread bytes count only while
+    /// the core takes them.
+    pub(crate) fn has_work(&self, accepts: bool) -> bool {
+        !self.unwritten.is_empty() || !self.broken.is_empty() || (accepts && !self.unread.is_empty())
+    }
+
+    /// How many clients are connected.
+    pub(crate) fn count(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Hands the core what clients sent, each client in turn, until it has enough.
+    pub(crate) fn drain(&mut self, node: &mut Node, now: Instant, out: &mut Outputs) {
+        while let Some(id) = self.broken.pop() {
+            if self.sessions.remove(&id).is_some() {
+                node.handle(now, Input::SessionClosed(id), out);
+            }
+        }
+        let mut budget = TURN_BYTES;
+        for _ in 0..self.unread.len() {
+            if budget == 0 || !node.accepts_submissions() {
+                return;
+            }
+            let Some(id) = self.unread.pop_front() else { return };
+            if let Some(input) = self.read(id) {
+                if let Input::SessionBytes(_, bytes) = &input {
+                    budget = budget.saturating_sub(bytes.len());
+                }
+                node.handle(now, input, out);
+            }
+        }
+    }
+
+    /// Reads once from a session; none when there was nothing.
+    fn read(&mut self, id: SessionId) -> Option<Input> {
+        let session = self.sessions.get_mut(&id)?;
+        session.queued = false;
+        if self.buffer.len() < READ_BYTES {
+            self.buffer = BytesMut::zeroed(2 * READ_BYTES);
+        }
+        let room = self.buffer.get_mut(..READ_BYTES).unwrap_or_default();
+        let length = match session.stream.read(room) {
+            Ok(0) => return self.ended(id),
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+            Err(_) => return self.ended(id),
+        };
+        // A short read has emptied the connection; what comes later is announced again.
+        if length == 0 || length == READ_BYTES || session.ending {
+            session.queued = true;
+            self.unread.push_back(id);
+        }
+        (length > 0).then(|| Input::SessionBytes(id, take(&mut self.buffer, length)))
+    }
+
+    fn ended(&mut self, id: SessionId) -> Option<Input> {
+        self.sessions.remove(&id);
+        Some(Input::SessionClosed(id))
+    }
+
+    /// Notes that sessions have something to be written.
+    pub(crate) fn mark_dirty(&mut self, dirty: &[SessionId]) {
+        self.unwritten.extend(dirty);
+    }
+
+    /// Writes once to each session that has something and can take it.
+    pub(crate) fn flush(&mut self, node: &mut Node, registry: &Registry) {
+        // What is left over goes to the end of the same list and is not visited in this turn.
+        let visits = self.unwritten.len();
+        for index in 0..visits {
+            if let Some(id) = self.unwritten.get(index).copied() {
+                self.write(id, node, registry);
+            }
+        }
+        self.unwritten.drain(..visits);
+    }
+
+    fn write(&mut self, id: SessionId, node: &mut Node, registry: &Registry) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(outbox) = node.outbox(id) else { return };
+        let written = session.stream.write_once(outbox);
+        let block = match written {
+            Written::All => false,
+            Written::Blocked => true,
+            Written::Some => {
+                self.unwritten.push(id);
+                return;
+            }
+            Written::Broken => {
+                self.broken.push(id);
+                return;
+            }
+        };
+        if block != session.blocked && session.set_blocked(block, id, registry).is_err() {
+            self.broken.push(id);
+        }
+    }
+
+    /// Closes a session, after writing what its client takes without waiting.
+    pub(crate) fn close(&mut self, id: SessionId, node: &mut Node) {
+        let Some(mut session) = self.sessions.remove(&id) else { return };
+        if let Some(outbox) = node.outbox(id) {
+            for _ in 0..CLOSING_WRITES {
+                if session.stream.write_once(outbox) != Written::Some {
+                    break;
+                }
+            }
+        }
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::zeroed(2 * READ_BYTES);
+        }
+        session.stream.finish(&mut self.buffer);
+    }
+}
+
+impl Session {
+    fn set_blocked(&mut self, blocked: bool, id: SessionId, registry: &Registry) -> io::Result<()> {
+        self.blocked = blocked;
+        let interest = if blocked { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+        registry.reregister(&mut self.stream, token(id), interest)
+    }
+}
+
+fn token(id: SessionId) -> Token {
+    Token(FIRST_TOKEN.saturating_add(usize::try_from(id.0).unwrap_or(usize::MAX)))
+}
+
+fn take(buffer: &mut BytesMut, length: usize) -> Bytes {
+    if length > COPY_BYTES {
+        return buffer.split_to(length).freeze();
+    }
+    Bytes::copy_from_slice(buffer.get(..length).unwrap_or_default())
+}
