@@ -1,1 +1,25 @@
-//! Placeholder.
+//! Deterministic simulator of whole Antiphon clusters, with independent checkers.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`world`] | virtual time, hosts that run real [`antiphon_proto::Node`]s, faults |
+//! | [`network`] | links and what they do to datagrams |
+//! | [`client`] | clients that speak the client protocol in bytes |
+//! | [`record`], [`trace`] | what a run leaves behind |
+//! | [`check`] | one property a file, judged from the trace alone |
+//! | [`scenario`] | hand-written stories |
+//! | [`swarm`] | a seed becomes a whole run: settings, faults, load, phases |
+//! | [`runner`], [`report`] | many seeds on several threads, and what is printed of them |
+
+pub mod check;
+pub mod client;
+pub mod hash;
+pub mod network;
+pub mod record;
+pub mod report;
+pub mod runner;
+pub mod scenario;
+pub mod swarm;
+pub mod trace;
+pub mod workload;
+pub mod world;

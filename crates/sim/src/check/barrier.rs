@@ -1,0 +1,64 @@
+//! G17 (§4): in a ring, a daemon sends and delivers no client's message before the state of all
+//! groups is known to it.
+
+use antiphon_proto::delivery::{Configuration, Kind};
+use antiphon_proto::time::Instant;
+use antiphon_wire::ids::RingId;
+
+use super::history::{History, Step};
+use super::{Violation, report};
+
+pub(super) fn check(history: &History<'_>, violations: &mut Vec<Violation>) {
+    for (at, run) in history.runs.iter().enumerate() {
+        let settled: Vec<(Instant, RingId)> = run.steps.iter().filter_map(settled).collect();
+        let mut ring = RingId::default();
+        for (time, step) in &run.steps {
+            let id = match step {
+                Step::Configured(Configuration::Regular { ring: installed, .. }) => {
+                    ring = *installed;
+                    continue;
+                }
+                Step::Sent(id) => *id,
+                Step::Delivered(delivered) => match delivered.id {
+                    Some(id) => id,
+                    None => continue,
+                },
+                Step::Configured(_) | Step::Settled(_) => continue,
+            };
+            // Within one call of the core trace and events have no common order, so the time decides.
+            let is_settled = settled.iter().any(|(since, of)| *of == ring && since <= time);
+            if history.message(id).stamp.kind == Kind::Client && !is_settled {
+                let text = format!(
+                    "{} {} before it knew the groups of {ring}",
+                    run.process,
+                    history.describe(id)
+                );
+                report(violations, Violation::new("G17", &[at], text).at(*time));
+            }
+        }
+    }
+}
+
+fn settled((time, step): &(Instant, Step<'_>)) -> Option<(Instant, RingId)> {
+    match step {
+        Step::Settled(ring) => Some((*time, *ring)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::story::{AGREED, Story};
+
+    #[test]
+    fn clients_wait_for_the_groups() {
+        let mut story = Story::ring_of(1);
+        story.send(0, 1, AGREED);
+        story.deliver(0, 0, 1, AGREED);
+        story.accept();
+        story.transitional(0, 2, &[0]);
+        story.regular_unsettled(0, 2, &[0]);
+        story.send(0, 1, AGREED);
+        story.reject("G17");
+    }
+}

@@ -1,0 +1,103 @@
+//! Identity of views (§4).
+//!
+//! - G1: views of a group with the same id have the same members, cause and sets everywhere.
+//! - G2: ids grow along a stay.
+//!
+//! When a group empties and begins again in the same ring, its counter begins again too. Ids of
+//! such rings are told apart by nothing that a client sees, and are left out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use antiphon_wire::client::membership::{GroupId, View};
+use antiphon_wire::names::GroupName;
+
+use super::stays::Stays;
+use super::{Violation, report};
+use crate::trace::Trace;
+
+pub(super) fn check(trace: &Trace, stays: &Stays<'_>, violations: &mut Vec<Violation>) {
+    let ambiguous = ambiguous(stays);
+    let mut first: BTreeMap<(GroupName, GroupId), (usize, &View)> = BTreeMap::new();
+    for stay in &stays.stays {
+        let session = &trace.sessions[stay.session];
+        let mut last: Option<GroupId> = None;
+        for (at, view) in stay.views() {
+            let time = stay.sights[at].1;
+            let (name, group, id) = (session.name, view.group, view.id);
+            if let Some(last) = last.replace(id)
+                && (id.time, id.counter) <= (last.time, last.counter)
+            {
+                let text = format!("{name} saw {group} go from {last:?} to {id:?}");
+                report(violations, Violation::new("G2", &[session.process], text).at(time));
+            }
+            if ambiguous.contains(&(group, id.leader, id.time)) {
+                continue;
+            }
+            let (other, seen) = *first.entry((group, id)).or_insert((stay.session, view));
+            if seen.members != view.members || seen.cause != view.cause || seen.sets != view.sets {
+                let other = &trace.sessions[other];
+                let text = format!(
+                    "view {id:?} of {group} is {:?} {:?} {:?} at {name}, and {:?} {:?} {:?} at {}",
+                    view.cause, view.members, view.sets, seen.cause, seen.members, seen.sets, other.name
+                );
+                let processes = [session.process, other.process];
+                report(violations, Violation::new("G1", &processes, text).at(time));
+            }
+        }
+    }
+}
+
+/// Groups and rings in which the group began more than once: its first view was seen twice by one
+/// session, or in two forms that are both of a first member.
+pub(super) fn ambiguous(stays: &Stays<'_>) -> BTreeSet<(GroupName, u32, u32)> {
+    let mut beginnings: BTreeMap<(GroupName, u32, u32), BTreeSet<(usize, usize)>> = BTreeMap::new();
+    for stay in &stays.stays {
+        for (at, view) in stay.views() {
+            if view.id.counter == 1 && view.members.len() == 1 {
+                let key = (view.group, view.id.leader, view.id.time);
+                beginnings.entry(key).or_default().insert((stay.session, stay.sights[at].0));
+            }
+        }
+    }
+    beginnings.into_iter().filter(|(_, seen)| seen.len() > 1).map(|(key, _)| key).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use antiphon_wire::client::membership::Cause;
+
+    use super::super::story::Story;
+
+    fn story(other_members: &[usize]) -> Story {
+        let mut story = Story::ring_of(1);
+        let (p, q) = (story.client(0, "p"), story.client(0, "q"));
+        story.view(p, (1, 1), Cause::Join, &[p]);
+        story.view(p, (1, 2), Cause::Join, &[p, q]);
+        story.view(q, (1, 2), Cause::Join, other_members);
+        story
+    }
+
+    #[test]
+    fn one_id_is_one_view() {
+        story(&[0, 1]).accept();
+        story(&[1]).reject("G1");
+    }
+
+    #[test]
+    fn ids_grow() {
+        let mut story = story(&[0, 1]);
+        story.view(0, (1, 2), Cause::Network, &[0, 1]);
+        story.reject("G2");
+    }
+
+    #[test]
+    fn a_group_may_begin_again() {
+        let mut story = Story::ring_of(1);
+        for name in ["p", "q"] {
+            let session = story.client(0, name);
+            story.view(session, (1, 1), Cause::Join, &[session]);
+            story.event(session, crate::trace::SessionEvent::Left(super::super::story::name("g")));
+        }
+        story.accept();
+    }
+}

@@ -1,0 +1,155 @@
+//! Members that move together (§4).
+//!
+//! - G10: sessions that go from one view to the same next one, in the same set if the network caused
+//!   it, read the same ordered messages between, with the transitional signal at the same place.
+//! - G11, second part: members listed in one set of a network view had the same view before.
+
+use std::collections::BTreeMap;
+
+use antiphon_wire::client::membership::{Cause, GroupId, View};
+use antiphon_wire::names::{GroupName, MemberName};
+
+use super::stays::{Change, Sight, Stays};
+use super::view_identity::ambiguous;
+use super::{Violation, report};
+use crate::trace::Trace;
+
+/// From which view to which, with whom.
+type Move<'a> = (GroupName, GroupId, GroupId, &'a [MemberName]);
+
+/// A message, or `None` for the signal.
+type Item = Option<usize>;
+
+pub(super) fn check(trace: &Trace, stays: &Stays<'_>, violations: &mut Vec<Violation>) {
+    let ambiguous = ambiguous(stays);
+    let mut moves: BTreeMap<Move<'_>, (usize, Vec<Item>)> = BTreeMap::new();
+    for stay in &stays.stays {
+        for change in stay.changes() {
+            let (from, to) = (change.before.id, change.after.id);
+            let is_ambiguous = |id: GroupId| ambiguous.contains(&(stay.group, id.leader, id.time));
+            if is_ambiguous(from) || is_ambiguous(to) {
+                continue;
+            }
+            let read = items(trace, &change);
+            let key = (stay.group, from, to, company(change.after));
+            let first = moves.entry(key).or_insert_with(|| (stay.session, read.clone()));
+            let pair = (first.0, stay.session);
+            let (one, other) = (without_discarded(trace, &first.1, pair), without_discarded(trace, &read, pair));
+            if one != other {
+                let names = [pair.0, pair.1].map(|session| trace.sessions[session].name);
+                let text = format!(
+                    "between {from:?} and {to:?} of {}, {} read {one:?} and {} read {other:?}",
+                    stay.group, names[0], names[1]
+                );
+                let processes = [pair.0, pair.1].map(|session| trace.sessions[session].process);
+                report(violations, Violation::new("G10", &processes, text).at(change.at));
+            }
+        }
+    }
+    origins(trace, stays, violations);
+}
+
+/// The members that the receiver moved with, as far as the view says so.
+fn company(view: &View) -> &[MemberName] {
+    match view.cause {
+        Cause::Network => view.sets.get(view.own_set).map_or(&[], |set| &set.members),
+        Cause::Join | Cause::Leave | Cause::Disconnect => &[],
+    }
+}
+
+fn items(trace: &Trace, change: &Change<'_, '_>) -> Vec<Item> {
+    let item = |(_, _, sight): &(usize, _, Sight<'_>)| match sight {
+        Sight::Message(number) => trace.submissions[*number].service.is_ordered().then_some(Some(*number)),
+        Sight::Signal(_) => Some(None),
+        Sight::View(_) => None,
+    };
+    change.between.iter().filter_map(item).collect()
+}
+
+/// Leaves out what one of the two did not want back.
+fn without_discarded(trace: &Trace, items: &[Item], (one, other): (usize, usize)) -> Vec<Item> {
+    let is_kept = |item: &&Item| {
+        item.is_none_or(|number| {
+            let submission = &trace.submissions[number];
+            !submission.self_discard || (submission.session != one && submission.session != other)
+        })
+    };
+    items.iter().filter(is_kept).copied().collect()
+}
+
+/// Members of one set of a network view had the same view before, or none.
+fn origins(trace: &Trace, stays: &Stays<'_>, violations: &mut Vec<Violation>) {
+    let mut seen: BTreeMap<(GroupName, GroupId, &[MemberName]), (usize, Option<GroupId>)> = BTreeMap::new();
+    let ambiguous = ambiguous(stays);
+    for stay in &stays.stays {
+        let mut before: Option<GroupId> = None;
+        for (at, view) in stay.views() {
+            let from = before.replace(view.id);
+            if view.cause != Cause::Network
+                || ambiguous.contains(&(stay.group, view.id.leader, view.id.time))
+            {
+                continue;
+            }
+            let first = *seen.entry((stay.group, view.id, company(view))).or_insert((stay.session, from));
+            if first.1 != from {
+                let names = [first.0, stay.session].map(|session| trace.sessions[session].name);
+                let text = format!(
+                    "{} came to {:?} of {} from {:?} and {} from {from:?}, in one set",
+                    names[0], view.id, stay.group, first.1, names[1]
+                );
+                let processes = [first.0, stay.session].map(|session| trace.sessions[session].process);
+                report(violations, Violation::new("G11", &processes, text).at(stay.sights[at].1));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use antiphon_wire::client::membership::Cause;
+
+    use super::super::story::{AGREED, Story};
+
+    /// Two members in one view, and a message between it and a network view that all survive.
+    fn story(missed: bool, signal_first: bool) -> Story {
+        let mut story = Story::ring_of(1);
+        let (p, q) = (story.client(0, "p"), story.client(0, "q"));
+        let r = story.client(0, "r");
+        for session in [p, q, r] {
+            story.view(session, (1, 3), Cause::Network, &[p, q, r]);
+        }
+        let message = story.cast(p, "g", AGREED);
+        story.gets(p, message);
+        story.signal(p, (1, 3));
+        story.view(p, (2, 1), Cause::Network, &[p, q]);
+        if signal_first {
+            story.signal(q, (1, 3));
+        }
+        if !missed {
+            story.gets(q, message);
+        }
+        if !signal_first {
+            story.signal(q, (1, 3));
+        }
+        story.view(q, (2, 1), Cause::Network, &[p, q]);
+        story
+    }
+
+    #[test]
+    fn members_that_move_together_read_the_same() {
+        story(false, false).accept();
+        story(true, false).reject("G10");
+        story(false, true).reject("G10");
+    }
+
+    #[test]
+    fn a_set_comes_from_one_view() {
+        let mut story = Story::ring_of(1);
+        let (p, q) = (story.client(0, "p"), story.client(0, "q"));
+        story.view(p, (1, 1), Cause::Network, &[p]);
+        story.view(q, (2, 1), Cause::Network, &[q]);
+        story.view(p, (3, 1), Cause::Network, &[p, q]);
+        story.view(q, (3, 1), Cause::Network, &[p, q]);
+        story.reject("G11");
+    }
+}

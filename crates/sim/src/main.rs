@@ -1,0 +1,90 @@
+//! Runs seeds of the simulator: `antiphon-sim run` many, `antiphon-sim replay` one.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use antiphon_sim::runner::{self, Job};
+use antiphon_sim::report;
+use clap::{Parser, Subcommand};
+
+/// Deterministic simulation of whole clusters, judged by independent checkers.
+#[derive(Parser)]
+#[command(name = "antiphon-sim", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run many seeds and stop at the first that breaks a promise.
+    Run {
+        /// How many seeds; 0 for as many as the time allows.
+        #[arg(long, default_value_t = 1000)]
+        seeds: u64,
+        /// The first seed.
+        #[arg(long, default_value_t = 1)]
+        first: u64,
+        /// Minutes after which no seed begins.
+        #[arg(long)]
+        minutes: Option<f64>,
+        /// Threads.
+        #[arg(long, default_value_t = 2)]
+        jobs: usize,
+        /// Go on after a failure, and list all of them in the end.
+        #[arg(long)]
+        keep_going: bool,
+    },
+    /// Run one seed and print what happened.
+    Replay {
+        /// The seed.
+        seed: u64,
+        /// Print everything that happened, not only what led to a violation.
+        #[arg(long)]
+        trace: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    runner::catch_panics();
+    match Arguments::parse().command {
+        Command::Run { seeds, first, minutes, jobs, keep_going } => {
+            let limit = minutes.map(|minutes| Duration::from_secs_f64(minutes.max(0.0) * 60.0));
+            let limit = limit.or_else(|| (seeds == 0).then_some(Duration::from_secs(60)));
+            run(Job { first, seeds, limit, threads: jobs, keep_going })
+        }
+        Command::Replay { seed, trace } => replay(seed, trace),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "how long it took is told to people, and decides nothing")]
+fn run(job: Job) -> ExitCode {
+    let started = Instant::now();
+    let summary = runner::run(job);
+    print!("{}", report::summary(&summary, started.elapsed()));
+    if let Some(first) = summary.failures.first() {
+        println!("{}", report::failure(first));
+    }
+    for failure in summary.failures.iter().skip(1) {
+        let text = failure.violations.first().map(ToString::to_string).or_else(|| failure.panic.clone());
+        println!("also seed {}: {}", failure.seed, text.unwrap_or_default());
+    }
+    let good = summary.failures.is_empty() && summary.unstable.is_empty();
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn replay(seed: u64, whole: bool) -> ExitCode {
+    let outcome = runner::run_seed(seed, true);
+    if whole && let Some(trace) = &outcome.trace {
+        for (at, line) in report::timeline(trace, &[]) {
+            println!("{at} {line}");
+        }
+    }
+    println!("seed {seed}, trace hash {:016x}", outcome.hash);
+    if outcome.is_good() {
+        println!("no promise was broken");
+        return ExitCode::SUCCESS;
+    }
+    println!("{}", report::failure(&outcome));
+    ExitCode::FAILURE
+}

@@ -1,0 +1,119 @@
+//! Faults at random times.
+
+use std::time::Duration;
+
+use super::options;
+use crate::world::{Fault, World};
+
+/// Which faults a seed has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Faults {
+    /// Partitions.
+    pub partitions: bool,
+    /// Cuts of single links, in one direction or both.
+    pub cuts: bool,
+    /// Hosts that hear nobody, or that nobody hears.
+    pub deafness: bool,
+    /// Crashes and restarts.
+    pub crashes: bool,
+    /// Requests to stop.
+    pub shutdowns: bool,
+    /// Pauses and slow hosts.
+    pub pauses: bool,
+    /// Links of changing quality.
+    pub weather: bool,
+    /// Datagrams that come back.
+    pub resurrections: bool,
+}
+
+impl Faults {
+    /// Draws a subset.
+    pub(super) fn draw(rng: &mut fastrand::Rng) -> Self {
+        Self {
+            partitions: rng.u32(..10) < 6,
+            cuts: rng.u32(..10) < 4,
+            deafness: rng.u32(..10) < 3,
+            crashes: rng.u32(..10) < 6,
+            shutdowns: rng.u32(..10) < 3,
+            pauses: rng.u32(..10) < 5,
+            weather: rng.u32(..10) < 5,
+            resurrections: rng.u32(..10) < 5,
+        }
+    }
+
+    /// Applies one fault, or the end of one, unless the one drawn is not in the subset.
+    pub(super) fn strike(self, world: &mut World) {
+        let fault = match world.rng.u32(..16) {
+            0 | 1 if self.partitions => self.partition(world),
+            2 if self.cuts => cut(world),
+            3 if self.deafness => deafness(world),
+            4 | 5 if self.crashes => crash(world),
+            6 | 7 => boot(world),
+            8 if self.shutdowns => Some(Fault::Shutdown(any(world))),
+            9 if self.pauses => pause(world),
+            10 if self.pauses => slowness(world),
+            11 if self.weather => Some(Fault::Links(options::quality(&mut world.rng))),
+            12 if self.resurrections => Some(Fault::Resurrect(world.rng.usize(1..30))),
+            13..16 => Some(Fault::Heal),
+            _ => None,
+        };
+        if let Some(fault) = fault {
+            world.apply(fault);
+        }
+    }
+
+    fn partition(self, world: &mut World) -> Option<Fault> {
+        let sides = world.rng.usize(2..4);
+        let hosts = world.settings().daemons;
+        Some(Fault::Partition((0..hosts).map(|_| world.rng.usize(..sides)).collect()))
+    }
+}
+
+fn any(world: &mut World) -> usize {
+    let hosts = world.settings().daemons;
+    world.rng.usize(..hosts)
+}
+
+fn cut(world: &mut World) -> Option<Fault> {
+    let (from, to) = (any(world), any(world));
+    if from == to {
+        return None;
+    }
+    let one_way = world.rng.u32(..3) != 0;
+    Some(if one_way { Fault::CutOneWay { from, to } } else { Fault::CutBothWays(from, to) })
+}
+
+fn deafness(world: &mut World) -> Option<Fault> {
+    let host = any(world);
+    Some(if world.rng.bool() { Fault::Deafen(host) } else { Fault::Mute(host) })
+}
+
+fn crash(world: &mut World) -> Option<Fault> {
+    let host = any(world);
+    if !world.is_up(host) {
+        return None;
+    }
+    let after = Duration::from_millis(world.rng.u64(..60));
+    Some(match world.rng.u32(..4) {
+        0 => Fault::Crash { host, silent: true },
+        1 => Fault::CrashWhileSending { host, bursts: world.rng.usize(..3) },
+        2 => Fault::Restart { host, after },
+        _ => Fault::Crash { host, silent: false },
+    })
+}
+
+fn boot(world: &mut World) -> Option<Fault> {
+    let hosts = world.settings().daemons;
+    let down = (0..hosts).find(|host| !world.is_up(*host))?;
+    Some(Fault::Restart { host: down, after: Duration::ZERO })
+}
+
+fn pause(world: &mut World) -> Option<Fault> {
+    let duration = Duration::from_millis(world.rng.u64(5..800));
+    Some(Fault::Pause { host: any(world), duration })
+}
+
+fn slowness(world: &mut World) -> Option<Fault> {
+    let extra = Duration::from_micros(if world.rng.bool() { 0 } else { world.rng.u64(..2000) });
+    Some(Fault::Slow { host: any(world), extra })
+}

@@ -1,0 +1,179 @@
+//! What a seed draws before its run.
+
+use std::time::Duration;
+
+use antiphon_proto::config::{MembershipConfig, RingConfig, SessionConfig};
+
+use super::chaos::Faults;
+use crate::network::{Burst, Quality};
+use crate::workload::Mix;
+use crate::world::{HostSettings, Settings, Triggers};
+
+/// Everything that a seed decides before its run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The world.
+    pub settings: Settings,
+    /// Clients of each daemon.
+    pub clients_per_host: usize,
+    /// Groups that they use.
+    pub groups: usize,
+    /// What they do.
+    pub mix: Mix,
+    /// Mean time between two bursts of what they do.
+    pub load_gap: Duration,
+    /// Most doings in a burst.
+    pub load_burst: usize,
+    /// Which faults strike at random times.
+    pub faults: Faults,
+    /// Mean time between them.
+    pub fault_gap: Duration,
+    /// Which faults follow the steps of the protocol.
+    pub triggers: Option<Triggers>,
+    /// How long faults strike.
+    pub chaos: Duration,
+    /// Whether the run ends with links frozen in some pattern, instead of healing.
+    pub freezes: bool,
+}
+
+fn ms(range: std::ops::Range<u64>, rng: &mut fastrand::Rng) -> Duration {
+    Duration::from_millis(rng.u64(range))
+}
+
+fn one_of<T: Copy>(choices: &[T], rng: &mut fastrand::Rng) -> T {
+    choices[rng.usize(..choices.len())]
+}
+
+impl Options {
+    /// Draws the options of a seed.
+    #[must_use]
+    pub fn draw(seed: u64) -> Self {
+        // Another stream than that of the world, so that the two can not follow each other.
+        let rng = &mut fastrand::Rng::with_seed(seed ^ 0x0b5e_55ed_0b5e_55ed);
+        let daemons = one_of(&[1, 2, 2, 3, 3, 3, 3, 4, 4, 4, 5, 5, 5, 6, 7, 8], rng);
+        let settings = settings(daemons, rng);
+        let triggers = (rng.u32(..10) < 7).then(|| triggers(rng));
+        Self {
+            settings,
+            clients_per_host: one_of(&[1, 1, 2, 3], rng),
+            groups: rng.usize(1..=6),
+            mix: mix(rng),
+            load_gap: Duration::from_micros(one_of(&[1000, 3000, 10_000, 40_000], rng)),
+            load_burst: one_of(&[1, 2, 4, 20], rng),
+            faults: Faults::draw(rng),
+            fault_gap: ms(20..300, rng),
+            triggers,
+            chaos: ms(300..2500, rng),
+            freezes: daemons > 2 && rng.u32(..5) == 0,
+        }
+    }
+}
+
+fn settings(daemons: usize, rng: &mut fastrand::Rng) -> Settings {
+    let ring = ring(rng);
+    Settings {
+        daemons,
+        membership: membership(rng),
+        sessions: sessions(rng),
+        quality: quality(rng),
+        host: host(rng),
+        clock_ppm: (0..daemons).map(|_| if rng.bool() { 0 } else { rng.i64(-10_000..10_000) }).collect(),
+        staggered_start: rng.bool(),
+        ring,
+    }
+}
+
+fn ring(rng: &mut fastrand::Rng) -> RingConfig {
+    let token_loss = ms(80..500, rng);
+    let personal = one_of(&[1, 2, 5, 20, 60], rng);
+    RingConfig {
+        datagram_bytes: one_of(&[256, 600, 1472, 1472, 8972], rng),
+        window_packets: one_of(&[1, 4, 30, 160, 500], rng),
+        personal_window_packets: personal,
+        accelerated_window_packets: rng.u32(..=personal),
+        outstanding_packets: one_of(&[8, 64, 4096], rng),
+        send_queue_messages: one_of(&[4, 100, 8192], rng),
+        send_queue_bytes: one_of(&[20_000, 4 << 20], rng),
+        session_quantum_bytes: one_of(&[100, 2000, 16 << 10], rng),
+        token_retransmit: token_loss / one_of(&[10, 25, 50], rng),
+        token_loss,
+        token_hold: token_loss / one_of(&[5, 8, 20], rng),
+        wake: Duration::from_millis(2),
+        deaf: token_loss.max(Duration::from_millis(250)) * 2,
+    }
+}
+
+fn membership(rng: &mut fastrand::Rng) -> MembershipConfig {
+    let join = ms(5..30, rng);
+    let attempt_retransmit = ms(5..20, rng);
+    MembershipConfig {
+        join,
+        gather: join * rng.u32(3..6),
+        fresh: join * rng.u32(4..7),
+        attempt_retransmit,
+        attempt_deadline: attempt_retransmit * rng.u32(10..25),
+        hello: ms(40..200, rng),
+    }
+}
+
+fn sessions(rng: &mut fastrand::Rng) -> SessionConfig {
+    SessionConfig {
+        max_outbox_messages: one_of(&[60, 1000, 1_000_000], rng),
+        ..SessionConfig::default()
+    }
+}
+
+fn host(rng: &mut fastrand::Rng) -> HostSettings {
+    HostSettings {
+        receive_batch: one_of(&[1, 8, 64], rng),
+        stream_batch: one_of(&[1, 8, 50], rng),
+        turn_cost: Duration::from_micros(one_of(&[1, 5, 30], rng)),
+        datagram_cost: Duration::from_micros(one_of(&[1, 3, 10], rng)),
+        data_buffer_bytes: one_of(&[30_000, 200_000, 1 << 21], rng),
+        control_buffer_bytes: 256 << 10,
+        write_bytes: one_of(&[700, 9000, 1 << 18], rng),
+    }
+}
+
+/// Links as they are when no fault is at work. Delays are long for a LAN: fewer rounds, same races.
+pub(super) fn quality(rng: &mut fastrand::Rng) -> Quality {
+    let delay = Duration::from_micros(one_of(&[60, 150, 400, 1000], rng));
+    let mut quality = Quality { delay, jitter: delay / one_of(&[20, 4, 1], rng), ..Quality::default() };
+    if rng.u32(..3) == 0 {
+        quality.loss_ppm = one_of(&[1000, 10_000, 50_000], rng);
+    }
+    if rng.u32(..6) == 0 {
+        quality.burst = Some(Burst { begin_ppm: 5000, end_ppm: 60_000, loss_ppm: 900_000 });
+    }
+    if rng.u32(..3) == 0 {
+        quality.duplicate_ppm = one_of(&[1000, 50_000], rng);
+    }
+    if rng.u32(..3) == 0 {
+        quality.reorder_ppm = one_of(&[5000, 100_000], rng);
+        quality.held_up = ms(1..60, rng);
+    }
+    if rng.u32(..6) == 0 {
+        quality.corrupt_ppm = 5000;
+    }
+    quality
+}
+
+fn mix(rng: &mut fastrand::Rng) -> Mix {
+    Mix {
+        casts: 100,
+        joins: one_of(&[4, 12, 40], rng),
+        leaves: one_of(&[0, 3, 20], rng),
+        ends: one_of(&[0, 1, 6], rng),
+        naps: one_of(&[0, 0, 2], rng),
+        safe_percent: one_of(&[0, 20, 60], rng),
+        largest_body: one_of(&[300, 6000, 200_000], rng),
+    }
+}
+
+fn triggers(rng: &mut fastrand::Rng) -> Triggers {
+    Triggers {
+        chance_ppm: one_of(&[5000, 20_000, 60_000, 150_000], rng),
+        points: rng.u8(1..16),
+        faults: rng.u8(1..128),
+    }
+}

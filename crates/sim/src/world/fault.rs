@@ -1,0 +1,226 @@
+//! Faults, as values that can be drawn, applied, counted and printed.
+
+use std::fmt;
+use std::time::Duration;
+
+use antiphon_proto::Input;
+
+use super::{Happening, World, daemon_id};
+use crate::network::Quality;
+
+/// Something bad, or the end of it. Hosts are given by position.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Fault {
+    /// The daemon dies; its datagrams still on their way are lost too if `silent`.
+    Crash {
+        /// Which host.
+        host: usize,
+        /// Whether its datagrams on their way are lost.
+        silent: bool,
+    },
+    /// The daemon dies in the middle of sending, after that many of its next bursts.
+    CrashWhileSending {
+        /// Which host.
+        host: usize,
+        /// How many bursts still leave.
+        bursts: usize,
+    },
+    /// A daemon that is down boots; one that is up is killed first.
+    Restart {
+        /// Which host.
+        host: usize,
+        /// How long it stays down.
+        after: Duration,
+    },
+    /// The daemon is asked to leave.
+    Shutdown(usize),
+    /// The host does nothing for a while.
+    Pause {
+        /// Which host.
+        host: usize,
+        /// For how long.
+        duration: Duration,
+    },
+    /// The processor of a host gets slower, or as fast as before.
+    Slow {
+        /// Which host.
+        host: usize,
+        /// Extra time for each turn of its loop.
+        extra: Duration,
+    },
+    /// Nothing gets from one host to another.
+    CutOneWay {
+        /// The sender.
+        from: usize,
+        /// The receiver.
+        to: usize,
+    },
+    /// Nothing gets between two hosts.
+    CutBothWays(usize, usize),
+    /// A host hears nobody.
+    Deafen(usize),
+    /// A host is heard by nobody.
+    Mute(usize),
+    /// The hosts fall into parts; the side of each is given.
+    Partition(Vec<usize>),
+    /// All cuts end.
+    Heal,
+    /// All links get another quality.
+    Links(Quality),
+    /// Some datagrams that a cut killed arrive after all.
+    Resurrect(usize),
+}
+
+impl Fault {
+    /// The sort of fault, for counting.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Crash { .. } => "crash",
+            Self::CrashWhileSending { .. } => "crash while sending",
+            Self::Restart { .. } => "restart",
+            Self::Shutdown(_) => "shutdown",
+            Self::Pause { .. } => "pause",
+            Self::Slow { .. } => "slow host",
+            Self::CutOneWay { .. } => "one-way cut",
+            Self::CutBothWays(..) => "cut",
+            Self::Deafen(_) => "deaf host",
+            Self::Mute(_) => "mute host",
+            Self::Partition(_) => "partition",
+            Self::Heal => "heal",
+            Self::Links(_) => "link quality",
+            Self::Resurrect(_) => "resurrection",
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Links(quality) => write!(
+                f,
+                "links: delay {:?}+{:?}, loss {} ppm, bursts {}, duplicates {} ppm, reorder {} ppm",
+                quality.delay,
+                quality.jitter,
+                quality.loss_ppm,
+                quality.burst.is_some(),
+                quality.duplicate_ppm,
+                quality.reorder_ppm
+            ),
+            other => write!(f, "{other:?}"),
+        }
+    }
+}
+
+impl World {
+    /// Makes a fault happen now.
+    pub fn apply(&mut self, fault: Fault) {
+        *self.faults.entry(fault.name()).or_default() += 1;
+        self.recorder.remark(self.now, format!("FAULT {fault}"));
+        match fault {
+            Fault::Crash { host, silent } => {
+                if silent {
+                    self.silenced.insert(self.hosts[host].process);
+                }
+                self.crash(host);
+            }
+            Fault::CrashWhileSending { host, bursts } => self.hosts[host].doomed = Some(bursts),
+            Fault::Restart { host, after } => {
+                self.crash(host);
+                self.plan(after, Happening::Boot(host));
+            }
+            Fault::Shutdown(host) => self.shut_down(host),
+            Fault::Pause { host, duration } => self.pause(host, duration),
+            Fault::Slow { host, extra } => self.hosts[host].slowness = extra,
+            Fault::CutOneWay { from, to } => self.network.link(from, to).cut = true,
+            Fault::CutBothWays(one, other) => {
+                self.network.link(one, other).cut = true;
+                self.network.link(other, one).cut = true;
+            }
+            Fault::Deafen(host) => self.each_other(host, |world, other| {
+                world.network.link(other, host).cut = true;
+            }),
+            Fault::Mute(host) => self.each_other(host, |world, other| {
+                world.network.link(host, other).cut = true;
+            }),
+            Fault::Partition(sides) => self.network.partition(&sides),
+            Fault::Heal => self.network.heal(),
+            Fault::Links(quality) => self.network.set_quality(quality),
+            Fault::Resurrect(count) => self.resurrect(count),
+        }
+    }
+
+    fn each_other(&mut self, host: usize, act: impl Fn(&mut Self, usize)) {
+        for other in (0..self.hosts.len()).filter(|other| *other != host) {
+            act(self, other);
+        }
+    }
+
+    /// Ends the daemon of a host without a word.
+    pub(super) fn crash(&mut self, host: usize) {
+        if self.hosts[host].is_up() {
+            let process = self.hosts[host].process;
+            self.recorder.trace.processes[process].ended = Some(self.now);
+            self.hosts[host].down();
+            self.break_connections(host);
+        }
+    }
+
+    /// The daemon said that it is done.
+    pub(super) fn stop(&mut self, host: usize) {
+        self.recorder.remark(self.now, format!("{} stopped", daemon_id(host)));
+        self.crash(host);
+    }
+
+    fn shut_down(&mut self, host: usize) {
+        if self.hosts[host].is_running() && !self.hosts[host].stopping {
+            self.hosts[host].stopping = true;
+            self.input(host, Input::Shutdown);
+            self.plan_turn(host);
+        }
+    }
+
+    fn pause(&mut self, host: usize, duration: Duration) {
+        let until = self.now + duration;
+        let paused = &mut self.hosts[host];
+        if paused.is_up() && paused.paused_until.is_none_or(|planned| planned < until) {
+            paused.paused_until = Some(until);
+            paused.turn_at = None;
+            self.plan_at(until, Happening::Resume(host));
+        }
+    }
+
+    fn resurrect(&mut self, count: usize) {
+        for _ in 0..count {
+            let Some(ghost) = self.network.resurrect(&mut self.rng) else { return };
+            let late = Duration::from_micros(self.rng.u64(..2000));
+            let (to, channel, bytes) = (ghost.to, ghost.channel, ghost.bytes);
+            let process = usize::MAX;
+            self.plan(late, Happening::Arrival { to, channel, bytes, process });
+        }
+    }
+
+    /// Ends every fault: links are good, hosts up, awake and fast.
+    pub fn heal_everything(&mut self, quality: Quality) {
+        self.set_triggers(None);
+        self.network.heal();
+        self.network.set_quality(quality);
+        for host in 0..self.hosts.len() {
+            self.hosts[host].slowness = Duration::ZERO;
+            self.hosts[host].doomed = None;
+            if self.hosts[host].paused_until.take().is_some() {
+                self.plan_turn(host);
+            }
+            if !self.hosts[host].is_up() {
+                self.boot(host);
+            }
+        }
+        for client in &mut self.clients {
+            client.reads = true;
+        }
+        self.recorder.remark(self.now, "FAULT none any more: everything heals".to_owned());
+        for host in 0..self.hosts.len() {
+            self.plan_turn(host);
+        }
+    }
+}

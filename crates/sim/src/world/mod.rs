@@ -1,0 +1,301 @@
+//! The world: virtual time, hosts, links, clients, and the order in which things happen.
+//!
+//! One generator decides everything that is left to chance, events happen in the order of their time
+//! and, at one time, in the order in which they were planned. So a seed is a run.
+
+mod clients;
+mod fault;
+mod host;
+mod settings;
+mod trigger;
+mod turn;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use antiphon_proto::config::{Config, Daemon};
+use antiphon_proto::time::Instant;
+use antiphon_proto::{Channel, Node};
+use antiphon_wire::ids::{DaemonId, ProcessId, RingId};
+use antiphon_wire::names::DaemonName;
+use bytes::Bytes;
+
+use crate::client::Client;
+use crate::network::Network;
+use crate::record::Recorder;
+
+pub use clients::ClientId;
+pub use fault::Fault;
+use host::{Clock, Host};
+pub use settings::{DAEMON_NAMES, HostSettings, Settings};
+pub use trigger::{Point, Triggers};
+
+/// Wall clock at the start of every run, in milliseconds since 1970.
+const WALL_START_MS: u64 = 1_700_000_000_000;
+
+/// Hash of the configuration that all simulated daemons share.
+const CLUSTER: u32 = 0x00c0_ffee;
+
+/// Something that will happen.
+#[derive(Debug)]
+enum Happening {
+    /// A datagram arrives at a host; it was sent by that process.
+    Arrival { to: usize, channel: Channel, bytes: Bytes, process: usize },
+    /// The event loop of a host turns.
+    Turn(usize),
+    /// A deadline of a host may have come.
+    Wake(usize),
+    /// A pause of a host ends.
+    Resume(usize),
+    /// A host boots.
+    Boot(usize),
+    /// A client reads again.
+    Reads(ClientId),
+}
+
+#[derive(Debug)]
+struct Planned {
+    at: Instant,
+    number: u64,
+    happening: Happening,
+}
+
+impl PartialEq for Planned {
+    fn eq(&self, other: &Self) -> bool {
+        self.number == other.number
+    }
+}
+
+impl Eq for Planned {}
+
+impl PartialOrd for Planned {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Planned {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.number).cmp(&(other.at, other.number))
+    }
+}
+
+/// See the module documentation.
+pub struct World {
+    now: Instant,
+    planned: BinaryHeap<Reverse<Planned>>,
+    plans: u64,
+    happened: u64,
+    /// The only source of chance.
+    pub rng: fastrand::Rng,
+    settings: Settings,
+    /// The links.
+    pub network: Network,
+    hosts: Vec<Host>,
+    clients: Vec<Client>,
+    /// Which client opened each session, by session number.
+    owners: Vec<ClientId>,
+    /// Processes whose datagrams still on their way are lost.
+    silenced: BTreeSet<usize>,
+    triggers: Option<Triggers>,
+    /// The trace in the making.
+    pub recorder: Recorder,
+    /// How often each fault was applied.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// Datagrams lost in full receive buffers.
+    pub overflows: u64,
+}
+
+impl World {
+    /// A world in which every host is about to boot.
+    #[must_use]
+    pub fn new(seed: u64, settings: Settings) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let clock = |at: usize, rng: &mut fastrand::Rng| Clock {
+            offset: rng.u64(..1_000_000_000_000),
+            ppm: settings.clock_ppm.get(at).or(settings.clock_ppm.last()).copied().unwrap_or(0),
+        };
+        let hosts = (0..settings.daemons).map(|at| Host::new(clock(at, &mut rng), WALL_START_MS)).collect();
+        let mut world = Self {
+            now: Instant(0),
+            planned: BinaryHeap::new(),
+            plans: 0,
+            happened: 0,
+            network: Network::new(settings.daemons, settings.quality),
+            rng,
+            hosts,
+            clients: Vec::new(),
+            owners: Vec::new(),
+            silenced: BTreeSet::new(),
+            triggers: None,
+            recorder: Recorder::default(),
+            faults: BTreeMap::new(),
+            overflows: 0,
+            settings,
+        };
+        world.boot_all();
+        world
+    }
+
+    fn boot_all(&mut self) {
+        for host in 0..self.hosts.len() {
+            let late = if self.settings.staggered_start { self.rng.u64(..200_000_000) } else { 0 };
+            self.plan(Duration::from_nanos(late), Happening::Boot(host));
+        }
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// How many events have happened.
+    #[must_use]
+    pub fn happened(&self) -> u64 {
+        self.happened
+    }
+
+    /// How the world was set up.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Whether the daemon of a host runs.
+    #[must_use]
+    pub fn is_up(&self, host: usize) -> bool {
+        self.hosts[host].is_up()
+    }
+
+    /// Faults that follow the protocol's own steps; `None` for none.
+    pub fn set_triggers(&mut self, triggers: Option<Triggers>) {
+        self.triggers = triggers;
+    }
+
+    /// The regular configuration that a host's daemon delivered last.
+    #[must_use]
+    pub fn ring_of_host(&self, host: usize) -> Option<(RingId, Vec<ProcessId>)> {
+        use crate::trace::ProcessEvent::Configured;
+        use antiphon_proto::delivery::Configuration::Regular;
+        if !self.is_up(host) {
+            return None;
+        }
+        let process = &self.recorder.trace.processes[self.hosts[host].process];
+        process.records.iter().rev().find_map(|(_, event)| match event {
+            Configured(Regular { ring, members, .. }) => Some((*ring, members.clone())),
+            _ => None,
+        })
+    }
+
+    /// The position in the trace of the process that runs on a host, or ran there last.
+    #[must_use]
+    pub fn process_of_host(&self, host: usize) -> usize {
+        self.hosts[host].process
+    }
+
+    fn plan(&mut self, after: Duration, happening: Happening) {
+        self.plan_at(self.now + after, happening);
+    }
+
+    fn plan_at(&mut self, at: Instant, happening: Happening) {
+        self.plans += 1;
+        let planned = Planned { at: at.max(self.now), number: self.plans, happening };
+        self.planned.push(Reverse(planned));
+    }
+
+    /// Lets time pass up to `until`, and everything that falls into it happen.
+    pub fn run_until(&mut self, until: Instant) {
+        while self.planned.peek().is_some_and(|Reverse(next)| next.at <= until) {
+            self.step();
+        }
+        self.now = self.now.max(until);
+    }
+
+    /// Lets time pass.
+    pub fn run(&mut self, duration: Duration) {
+        self.run_until(self.now + duration);
+    }
+
+    /// Lets the next event happen. Nothing is left to happen when this returns false.
+    pub fn step(&mut self) -> bool {
+        let Some(Reverse(Planned { at, happening, .. })) = self.planned.pop() else { return false };
+        self.now = at;
+        self.happened += 1;
+        match happening {
+            Happening::Arrival { to, channel, bytes, process } => self.arrive(to, channel, bytes, process),
+            Happening::Turn(host) => self.turn(host),
+            Happening::Wake(host) => self.wake(host),
+            Happening::Resume(host) => self.resume(host),
+            Happening::Boot(host) => self.boot(host),
+            Happening::Reads(client) => self.read_again(client),
+        }
+        true
+    }
+
+    fn arrive(&mut self, to: usize, channel: Channel, bytes: Bytes, process: usize) {
+        if self.silenced.contains(&process) || !self.hosts[to].is_up() {
+            return;
+        }
+        let limits = self.settings.host;
+        let host = &mut self.hosts[to];
+        let fits = match channel {
+            Channel::Data => host.data.push(bytes, limits.data_buffer_bytes),
+            Channel::Control => host.control.push(bytes, limits.control_buffer_bytes),
+        };
+        self.overflows += u64::from(!fits);
+        self.plan_turn(to);
+    }
+
+    fn boot(&mut self, host: usize) {
+        if self.hosts[host].is_up() {
+            return;
+        }
+        let incarnation = (WALL_START_MS + self.now.0 / 1_000_000).max(self.hosts[host].incarnation + 1);
+        let epoch = incarnation / 1000;
+        let seed = self.rng.u64(..);
+        let me = daemon_id(host);
+        let process = self.recorder.boot(ProcessId { daemon: me, incarnation });
+        let config = self.config(me);
+        let booted = &mut self.hosts[host];
+        booted.incarnation = incarnation;
+        booted.process = process;
+        let now = booted.clock.local(self.now);
+        booted.node = Some(Node::new(config, incarnation, epoch, seed, now, &mut booted.out));
+        self.absorb(host);
+        self.plan_turn(host);
+    }
+
+    fn config(&self, me: DaemonId) -> Config {
+        let daemon = |at: usize| Daemon { name: daemon_name(at), address: address(at) };
+        let daemons = (0..self.settings.daemons).map(daemon).collect();
+        Config {
+            ring: self.settings.ring.clone(),
+            membership: self.settings.membership.clone(),
+            sessions: self.settings.sessions.clone(),
+            ..Config::new(daemons, me, CLUSTER)
+        }
+    }
+}
+
+/// The daemon of a host.
+#[must_use]
+pub fn daemon_id(host: usize) -> DaemonId {
+    DaemonId(u16::try_from(host).unwrap_or(u16::MAX))
+}
+
+/// The name of a host's daemon.
+#[must_use]
+pub fn daemon_name(host: usize) -> DaemonName {
+    let name = DAEMON_NAMES.get(host).copied().unwrap_or("spare");
+    let Ok(name) = DaemonName::new(name.as_bytes()) else { unreachable!("{name} is a legal name") };
+    name
+}
+
+/// The address of a host. The last one is negative as a signed number.
+fn address(host: usize) -> Ipv4Addr {
+    let last = u8::try_from(host + 1).unwrap_or(u8::MAX);
+    if host % 3 == 2 { Ipv4Addr::new(192, 168, 0, last) } else { Ipv4Addr::new(10, 0, 0, last) }
+}

@@ -1,0 +1,90 @@
+//! How a world is set up.
+
+use std::time::Duration;
+
+use antiphon_proto::config::{MembershipConfig, RingConfig, SessionConfig};
+
+use crate::network::Quality;
+
+/// Names of the simulated daemons. They are not sorted, so that the order of daemons and the order
+/// of names can be told apart.
+pub const DAEMON_NAMES: [&str; 8] = ["zeta", "alpha", "mid", "omega", "beta", "nu", "delta", "kappa"];
+
+/// How a world is set up; nothing of it changes during a run.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How many daemons are configured, 1 to 8.
+    pub daemons: usize,
+    /// Limits and times of their rings.
+    pub ring: RingConfig,
+    /// Times of their membership.
+    pub membership: MembershipConfig,
+    /// Limits for their clients.
+    pub sessions: SessionConfig,
+    /// The links at the start.
+    pub quality: Quality,
+    /// How hosts treat their daemons.
+    pub host: HostSettings,
+    /// By how many millionths the clock of each host runs fast; the last one counts for the rest.
+    pub clock_ppm: Vec<i64>,
+    /// Whether daemons boot one after the other over 200 ms instead of at once.
+    pub staggered_start: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            daemons: 3,
+            ring: RingConfig::default(),
+            membership: MembershipConfig::default(),
+            sessions: SessionConfig::default(),
+            quality: Quality::default(),
+            host: HostSettings::default(),
+            clock_ppm: vec![0],
+            staggered_start: false,
+        }
+    }
+}
+
+impl Settings {
+    /// Datagrams that an idle ring of all daemons may send in a second: the token goes round once each
+    /// time its rest is over, and each hop may be said three times.
+    #[must_use]
+    pub fn idle_datagrams(&self) -> u64 {
+        let rests = 1_000_000_000 / u64::try_from(self.ring.token_hold.as_nanos()).unwrap_or(u64::MAX).max(1);
+        self.daemons as u64 * (3 * rests + 20)
+    }
+}
+
+/// How a host treats its daemon: the shape of its event loop and the size of its buffers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HostSettings {
+    /// Most datagrams taken in one turn of the loop.
+    pub receive_batch: usize,
+    /// Most pieces of client streams taken in one turn.
+    pub stream_batch: usize,
+    /// Processor time of a turn.
+    pub turn_cost: Duration,
+    /// Processor time of a datagram.
+    pub datagram_cost: Duration,
+    /// Bytes that the data socket holds.
+    pub data_buffer_bytes: usize,
+    /// Bytes that the control socket holds.
+    pub control_buffer_bytes: usize,
+    /// Most bytes that a client's socket takes in one write.
+    pub write_bytes: usize,
+}
+
+impl Default for HostSettings {
+    fn default() -> Self {
+        Self {
+            receive_batch: 8,
+            stream_batch: 8,
+            turn_cost: Duration::from_micros(2),
+            datagram_cost: Duration::from_micros(3),
+            data_buffer_bytes: 1 << 20,
+            control_buffer_bytes: 256 << 10,
+            write_bytes: 256 << 10,
+        }
+    }
+}

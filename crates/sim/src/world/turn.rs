@@ -1,0 +1,271 @@
+//! One turn of a host's event loop: datagrams, clients, timers, then everything that is to leave.
+//!
+//! The shape is that of the daemon's own loop: the preferred socket first, bounded work from every
+//! source, timers only when the sockets are empty (or have kept them waiting for long), outputs last.
+
+use std::time::Duration;
+
+use antiphon_proto::{Event, Input, Origin, Target, Transmit};
+use antiphon_wire::ids::SessionId;
+use antiphon_wire::ring::DatagramKind;
+use bytes::Buf;
+
+use super::host::StreamInput;
+use super::trigger::Point;
+use super::{Happening, World};
+
+/// Turns that a due timer waits for datagrams at most.
+const MAX_STARVED_TURNS: u32 = 8;
+
+impl World {
+    /// Plans a turn as soon as the host is free, unless one is planned.
+    pub(super) fn plan_turn(&mut self, host: usize) {
+        let at = self.now.max(self.hosts[host].busy_until);
+        if self.hosts[host].is_running() && self.hosts[host].turn_at.is_none() {
+            self.hosts[host].turn_at = Some(at);
+            self.plan_at(at, Happening::Turn(host));
+        }
+    }
+
+    /// A deadline may have come: turns the loop if so, else waits for the new one.
+    pub(super) fn wake(&mut self, host: usize) {
+        if self.hosts[host].wake_at != Some(self.now) {
+            return;
+        }
+        self.hosts[host].wake_at = None;
+        if !self.hosts[host].is_running() {
+            return;
+        }
+        if self.hosts[host].deadline().is_some_and(|deadline| deadline <= self.now) {
+            self.plan_turn(host);
+        } else {
+            self.plan_wake(host);
+        }
+    }
+
+    fn plan_wake(&mut self, host: usize) {
+        let Some(deadline) = self.hosts[host].deadline() else { return };
+        let at = deadline.max(self.now);
+        if self.hosts[host].wake_at.is_none_or(|planned| at < planned) {
+            self.hosts[host].wake_at = Some(at);
+            self.plan_at(at, Happening::Wake(host));
+        }
+    }
+
+    pub(super) fn resume(&mut self, host: usize) {
+        if self.hosts[host].paused_until == Some(self.now) {
+            self.hosts[host].paused_until = None;
+            self.plan_turn(host);
+        }
+    }
+
+    pub(super) fn turn(&mut self, host: usize) {
+        if self.hosts[host].turn_at != Some(self.now) {
+            return;
+        }
+        self.hosts[host].turn_at = None;
+        if !self.hosts[host].is_running() {
+            return;
+        }
+        let taken = self.receive(host);
+        self.read_streams(host);
+        self.fire(host);
+        self.write_streams(host);
+        self.flush(host);
+        self.settle(host, taken);
+    }
+
+    /// Takes datagrams; returns how many.
+    fn receive(&mut self, host: usize) -> u32 {
+        let batch = self.rng.usize(1..=self.settings.host.receive_batch);
+        let mut taken = 0;
+        for _ in 0..batch {
+            let Some(datagram) = self.hosts[host].receive() else { break };
+            self.input(host, Input::Datagram(datagram));
+            taken += 1;
+        }
+        taken
+    }
+
+    fn read_streams(&mut self, host: usize) {
+        for _ in 0..self.settings.host.stream_batch {
+            if !self.hosts[host].accepts_submissions() {
+                return;
+            }
+            let Some(input) = self.hosts[host].streams.pop_front() else { return };
+            let input = match input {
+                StreamInput::Open(session) => Input::SessionOpened(session, Origin::Unix),
+                StreamInput::Bytes(session, bytes) => Input::SessionBytes(session, bytes),
+                StreamInput::Close(session) => Input::SessionClosed(session),
+            };
+            self.input(host, input);
+        }
+    }
+
+    fn fire(&mut self, host: usize) {
+        let now = self.now;
+        let fired = &mut self.hosts[host];
+        if fired.deadline().is_none_or(|deadline| deadline > now) {
+            fired.starved = 0;
+            return;
+        }
+        fired.starved += 1;
+        if !fired.has_datagrams() || fired.starved > MAX_STARVED_TURNS {
+            fired.starved = 0;
+            self.input(host, Input::Timeout);
+        }
+    }
+
+    /// Hands one input to the daemon and records what it says about it.
+    pub(super) fn input(&mut self, host: usize, input: Input) {
+        let called = &mut self.hosts[host];
+        let now = called.clock.local(self.now);
+        let Some(node) = &mut called.node else { return };
+        node.handle(now, input, &mut called.out);
+        self.absorb(host);
+    }
+
+    /// Moves trace and events of a host's outputs to where they belong.
+    pub(super) fn absorb(&mut self, host: usize) {
+        let absorbed = &mut self.hosts[host];
+        let process = absorbed.process;
+        if let Some(records) = &mut absorbed.out.trace {
+            for record in records.drain(..) {
+                self.recorder.core(self.now, process, record);
+            }
+        }
+        if absorbed.out.events.is_empty() {
+            return;
+        }
+        for event in std::mem::take(&mut absorbed.out.events) {
+            self.recorder.event(self.now, process, &event);
+            self.on_event(host, event);
+        }
+    }
+
+    fn on_event(&mut self, host: usize, event: Event) {
+        match event {
+            Event::MembershipState { from, to, reason } => {
+                self.note(host, || format!("{from} -> {to}: {reason}"));
+                self.trigger(host, Point::State(to));
+            }
+            Event::Installed { .. } => self.trigger(host, Point::Installed),
+            Event::Settled { .. } => self.trigger(host, Point::Settled),
+            Event::Stopped => self.hosts[host].stopped = true,
+            Event::DuplicateDaemon(process) => self.note(host, || format!("duplicate daemon {process}")),
+            Event::ForeignCluster { .. } | Event::SessionAccepted(..) | Event::SessionClosed(..) => {}
+        }
+    }
+
+    fn note(&mut self, host: usize, text: impl FnOnce() -> String) {
+        self.recorder.remark(self.now, format!("{}: {}", super::daemon_id(host), text()));
+    }
+
+    fn write_streams(&mut self, host: usize) {
+        let written = &mut self.hosts[host];
+        written.writable.extend(written.out.dirty.drain(..));
+        for session in written.writable.clone() {
+            self.write_stream(host, session);
+        }
+        for (session, reason) in std::mem::take(&mut self.hosts[host].out.closed) {
+            self.write_stream(host, session);
+            self.hosts[host].writable.remove(&session);
+            self.close_client(session, Some(reason));
+        }
+    }
+
+    /// Writes to a client what its socket takes.
+    fn write_stream(&mut self, host: usize, session: SessionId) {
+        if !self.client_reads(session) {
+            return;
+        }
+        let mut room = self.settings.host.write_bytes;
+        while room > 0 {
+            let Some(outbox) = self.hosts[host].node.as_mut().and_then(|node| node.outbox(session)) else {
+                break;
+            };
+            let chunk = outbox.chunk().len().min(room);
+            if chunk == 0 {
+                break;
+            }
+            let bytes = outbox.copy_to_bytes(chunk);
+            room -= chunk;
+            self.feed_client(session, &bytes);
+        }
+        let node = self.hosts[host].node.as_mut();
+        if node.and_then(|node| node.outbox(session)).is_none_or(|outbox| !outbox.has_remaining()) {
+            self.hosts[host].writable.remove(&session);
+        }
+    }
+
+    /// Sends what is to leave, or as much of it as the daemon lives to send.
+    fn flush(&mut self, host: usize) {
+        let transmits = std::mem::take(&mut self.hosts[host].out.transmits);
+        for (sent, transmit) in transmits.into_iter().enumerate() {
+            if let Some(kind) = DatagramKind::of(&transmit.burst) {
+                self.trigger(host, Point::Sends(kind));
+            }
+            if self.hosts[host].doomed.is_some_and(|last| sent >= last) {
+                break;
+            }
+            self.transmit(host, &transmit);
+        }
+        if self.hosts[host].doomed.is_some() {
+            self.crash(host);
+        } else if self.hosts[host].stopped {
+            self.stop(host);
+        }
+    }
+
+    fn transmit(&mut self, host: usize, transmit: &Transmit) {
+        match &transmit.to {
+            Target::Each(daemons) => {
+                for daemon in daemons.iter() {
+                    self.send_burst(host, daemon.index(), transmit);
+                }
+            }
+            Target::One(daemon) => self.send_burst(host, daemon.index(), transmit),
+        }
+    }
+
+    fn send_burst(&mut self, from: usize, to: usize, transmit: &Transmit) {
+        if to >= self.hosts.len() || to == from {
+            let text = format!("sends to d{to}, itself or nobody");
+            self.note(from, || text);
+            return;
+        }
+        let process = self.hosts[from].process;
+        let mut rest = transmit.burst.clone();
+        while !rest.is_empty() {
+            let datagram = rest.split_to(transmit.segment_bytes.clamp(1, rest.len()));
+            let channel = transmit.channel;
+            let arrivals = self.network.send(self.now, (from, to), channel, &datagram, &mut self.rng);
+            for arrival in arrivals.into_iter().flatten() {
+                let bytes = arrival.bytes;
+                self.plan_at(arrival.at, Happening::Arrival { to, channel, bytes, process });
+            }
+        }
+    }
+
+    /// Charges the turn to the host's processor and plans what comes next.
+    fn settle(&mut self, host: usize, taken: u32) {
+        if !self.hosts[host].is_up() {
+            return;
+        }
+        let limits = self.settings.host;
+        let cost = limits.turn_cost + limits.datagram_cost * taken + self.hosts[host].slowness;
+        self.hosts[host].busy_until = self.now + cost.max(Duration::from_nanos(100));
+        if self.has_work(host) {
+            self.plan_turn(host);
+        }
+        self.plan_wake(host);
+    }
+
+    fn has_work(&self, host: usize) -> bool {
+        let asked = &self.hosts[host];
+        asked.has_datagrams()
+            || (asked.accepts_submissions() && !asked.streams.is_empty())
+            || asked.writable.iter().any(|session| self.client_reads(*session))
+            || asked.deadline().is_some_and(|deadline| deadline <= self.now)
+    }
+}
