@@ -128,6 +128,10 @@ pub struct SessionConfig {
     pub max_outbox_messages: usize,
     /// Bytes that a client may be behind before it is cut off.
     pub max_outbox_bytes: usize,
+    /// Bytes that a client may be behind before the ring waits for it.
+    pub pressure_bytes: usize,
+    /// How long the ring waits for one that does not catch up.
+    pub pressure_patience: Duration,
     /// How long a client may take for its hello.
     pub hello_timeout: Duration,
     /// How long it may take for the rest of the handshake.
@@ -143,6 +147,8 @@ impl Default for SessionConfig {
             max_sessions: 20_000,
             max_outbox_messages: 1_000_000,
             max_outbox_bytes: 64 << 20,
+            pressure_bytes: 4 << 20,
+            pressure_patience: Duration::from_millis(200),
             hello_timeout: Duration::from_secs(5),
             authentication_timeout: Duration::from_secs(20),
             authentication: Authentication::default(),

@@ -173,6 +173,7 @@ impl Parts<'_> {
     /// Passes deliveries up and what they cause down again, until nothing moves.
     fn settle(&mut self, cx: &mut Cx<'_>) {
         for _ in 0..MAX_ROUNDS {
+            self.membership.hold_back(self.sessions.hold_back(cx));
             if !self.membership.advance(cx) {
                 return;
             }

@@ -65,11 +65,13 @@ pub enum Timer {
     Leave,
     /// A client has not finished its handshake in time.
     Handshake,
+    /// Look whether readers have caught up.
+    Pressure,
 }
 
 impl Timer {
     /// Every timer, in firing order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::TokenRetransmit,
         Self::TokenLoss,
         Self::TokenHold,
@@ -81,6 +83,7 @@ impl Timer {
         Self::Hello,
         Self::Leave,
         Self::Handshake,
+        Self::Pressure,
     ];
 }
 

@@ -172,6 +172,12 @@ impl Membership {
         self.early = early;
     }
 
+    /// Lets the ring run, or holds it back: this daemon then does not say that it holds more, so that
+    /// after the outstanding window nobody numbers new packets.
+    pub(crate) fn hold_back(&mut self, held_back: bool) {
+        self.ring.hold_back(held_back);
+    }
+
     /// One datagram from another daemon.
     pub(crate) fn on_datagram(&mut self, bytes: Bytes, cx: &mut Cx<'_>) {
         let Ok((envelope, datagram)) = ring::decode(bytes) else {
@@ -277,7 +283,7 @@ impl Membership {
             Timer::Hello => self.on_hello_timer(cx),
             Timer::Leave if matches!(self.state, State::Leaving(_)) => self.say_goodbye(cx),
             Timer::Leave => {}
-            Timer::Handshake => {}
+            Timer::Handshake | Timer::Pressure => {}
         }
     }
 

@@ -65,6 +65,8 @@ pub(crate) struct Ring {
     asked_visits: u8,
     /// Packets that my last visit numbered: first and last.
     numbered: Option<(Seq, Seq)>,
+    /// Whether I keep to myself that I hold more, because my clients can not take it.
+    held_back: bool,
     preference: Channel,
 }
 
@@ -89,6 +91,7 @@ impl Ring {
             progress: (Seq::ZERO, now),
             asked_visits: 0,
             numbered: None,
+            held_back: false,
             preference: Channel::Data,
         }
     }
@@ -187,11 +190,24 @@ impl Ring {
     /// Takes a packet of this ring while no token is expected any more.
     pub(crate) fn store(&mut self, packet: Packet) -> bool {
         let new = self.window.insert(packet);
+        self.acknowledge();
+        new
+    }
+
+    /// Says that I hold what I hold, unless I am to hold the ring back.
+    fn acknowledge(&mut self) {
         let contiguous = self.window.contiguous();
-        if let Some(mine) = self.acks.get_mut(self.me) {
+        if let Some(mine) = self.acks.get_mut(self.me).filter(|_| !self.held_back) {
             *mine = contiguous.max(*mine);
         }
-        new
+    }
+
+    /// Keeps my acknowledgement where it is, or lets it go on.
+    pub(crate) fn hold_back(&mut self, held_back: bool) {
+        if self.held_back != held_back {
+            self.held_back = held_back;
+            self.acknowledge();
+        }
     }
 
     /// The token gets priority once my predecessor has sent a packet after the token that comes to

@@ -125,7 +125,7 @@ impl Ring {
             ring: self.id,
             sender: self.members[self.me].daemon,
             seq: token.seq,
-            ack: self.window.contiguous(),
+            ack: self.acks[self.me],
             hop: token.hop,
             packets: flow::allowance(&cx.config.ring, load),
             after_token: cx.config.ring.accelerated_window_packets as usize,

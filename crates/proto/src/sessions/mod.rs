@@ -5,14 +5,16 @@
 //! other daemons. A session ends for the groups when its Disconnect is delivered in order, not when
 //! its connection closes, so what it sent before counts.
 
-pub mod access;
+pub(crate) mod access;
 mod handshake;
 mod ingress;
 mod names;
 mod outbox;
+mod pressure;
 mod setup;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
 
 use antiphon_wire::client::frame::FrameReader;
 use antiphon_wire::client::handshake::HelloReader;
@@ -28,11 +30,15 @@ use crate::delivery::Kind;
 use crate::groups::codec::encode_disconnect;
 use crate::io::{CloseReason, Event, Origin};
 use crate::send_queue::Outgoing;
-use crate::time::Instant;
+use crate::time::{Instant, Timer};
 use handshake::{Connecting, Connection, Handshake};
 use ingress::Request;
 use names::Names;
 pub use outbox::Outbox;
+use pressure::Pressure;
+
+/// How often it is looked whether readers have caught up.
+const PRESSURE_CHECK: Duration = Duration::from_millis(1);
 
 /// A session of this daemon as a receiver.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +73,7 @@ pub(crate) struct Sessions {
     closed: HashMap<SessionId, Outbox, FixedState>,
     /// Number of the message being routed.
     message: u64,
+    pressure: Pressure,
 }
 
 impl Sessions {
@@ -83,6 +90,7 @@ impl Sessions {
             deadlines: BTreeSet::new(),
             closed: HashMap::default(),
             message: 0,
+            pressure: Pressure::default(),
         }
     }
 
@@ -157,9 +165,19 @@ impl Sessions {
         self.closed.get_mut(&id)
     }
 
-    /// Established sessions.
-    pub(crate) fn established(&self) -> usize {
-        self.established.len()
+    /// Whether readers are so far behind that the ring should wait for them a moment. Asks again
+    /// soon by itself, since nothing tells when a client has read.
+    pub(crate) fn hold_back(&mut self, cx: &mut Cx<'_>) -> bool {
+        if self.pressure.is_empty() {
+            return false;
+        }
+        let established = &self.established;
+        let outbox = |id| established.get(&id).map(|session| &session.outbox);
+        let on = self.pressure.is_on(&cx.config.sessions, cx.now, outbox);
+        if !self.pressure.is_empty() {
+            cx.timers.set(Timer::Pressure, cx.now + PRESSURE_CHECK);
+        }
+        on
     }
 
     /// The established session of that name, unless it is leaving.
@@ -205,6 +223,7 @@ impl Sessions {
             cx.out.dirty.push(id);
         }
         outbox.push(frame);
+        self.pressure.on_growth(id, outbox, limits, cx.now);
     }
 
     /// Takes frames out of an established session's stream, until one ends the session.

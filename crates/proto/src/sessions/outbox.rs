@@ -7,6 +7,10 @@ use bytes::{Buf, Bytes};
 
 /// Frames of fewer bytes are copied together; larger ones are shared by all their receivers.
 const COPIED_BELOW_BYTES: usize = 512;
+/// Once a reader is this far behind, frames that are slices of received packets are copied too: shared,
+/// each of them would keep a whole receive buffer in memory for as long as the reader takes.
+const BEHIND_BYTES: usize = 256 << 10;
+const COPIED_BELOW_BYTES_WHEN_BEHIND: usize = 2048;
 /// When the copied frames reach this size, they become one shared piece.
 const TAIL_BYTES: usize = 16 << 10;
 
@@ -36,9 +40,11 @@ impl Outbox {
         if frame.is_empty() {
             return;
         }
+        let behind = self.bytes > BEHIND_BYTES;
+        let copied_below = if behind { COPIED_BELOW_BYTES_WHEN_BEHIND } else { COPIED_BELOW_BYTES };
         self.bytes += frame.len();
         self.messages.push_back(u32::try_from(frame.len()).unwrap_or(u32::MAX));
-        if frame.len() < COPIED_BELOW_BYTES {
+        if frame.len() < copied_below {
             self.tail.extend_from_slice(frame);
             if self.tail.len() >= TAIL_BYTES {
                 self.close_tail();
