@@ -13,8 +13,6 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::error::CliError;
-
 /// Group communication: ordered, reliable multicast to named groups.
 ///
 /// Without a command, runs a daemon with the built-in default configuration.
@@ -27,6 +25,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run one daemon of a cluster.
+    Daemon(antiphon_daemon::cli::DaemonArgs),
     /// Show a cluster at work: order, failures, a partition, and a check of what was received.
     Demo(demo::Args),
     /// Talk to groups interactively.
@@ -39,11 +39,12 @@ enum Command {
 
 fn main() -> ExitCode {
     let ended = match Cli::parse().command {
+        Some(Command::Daemon(args)) => Ok(antiphon_daemon::cli::run(&args)),
         Some(Command::Demo(args)) => demo::run(args),
         Some(Command::User(args)) => user::run(args),
         Some(Command::Send(args)) => send::run(args),
         Some(Command::Receive(args)) => receive::run(args),
-        None => daemon(),
+        None => Ok(antiphon_daemon::cli::run(&antiphon_daemon::cli::DaemonArgs::default())),
     };
     match ended {
         Ok(code) => code,
@@ -54,11 +55,6 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// What the program does without a command: a daemon with the built-in default configuration.
-fn daemon() -> Result<ExitCode, CliError> {
-    Err(CliError::NoDaemon)
 }
 
 #[cfg(test)]
