@@ -1,0 +1,234 @@
+//! Daemons on the loopback interface, in threads of the test, with real clients.
+
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use antiphon::blocking::{Connection, Connector};
+use antiphon::{Event, ServiceLevel};
+use antiphon_daemon::conf::{Source, load_source};
+use antiphon_daemon::{Daemon, LinkFilter, LocalAddresses, StartError, StopHandle};
+use antiphon_wire::ids::DaemonId;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A daemon in a thread; stopped when dropped.
+struct Running {
+    stop: StopHandle,
+    links: LinkFilter,
+    addresses: LocalAddresses,
+    thread: Option<JoinHandle<std::io::Result<()>>>,
+}
+
+impl Running {
+    fn start(mut daemon: Daemon) -> Self {
+        let stop = StopHandle::new();
+        let links = daemon.link_filter();
+        let addresses = daemon.local_addresses().expect("bound");
+        let handle = stop.clone();
+        let thread = Some(thread::spawn(move || daemon.run(&handle)));
+        Self { stop, links, addresses, thread }
+    }
+
+    fn stop(&mut self) {
+        self.stop.stop();
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("no panic").expect("a healthy poller");
+        }
+    }
+
+    fn unix(&self, name: &str) -> Connection {
+        let path = self.addresses.unix.first().expect("a Unix socket");
+        let directory = path.parent().expect("in a directory");
+        let port = self.addresses.data.port().to_string();
+        Connector::new(port).unix_directory(directory).name(name).connect().expect("a session")
+    }
+
+    fn tcp(&self, name: &str) -> Connection {
+        let address = self.addresses.tcp.first().expect("a TCP socket");
+        let text = format!("{}@{}", address.port(), address.ip());
+        Connector::new(text).name(name).connect().expect("a session")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> Self {
+        let path = std::env::temp_dir().join(format!("antiphon-daemon-{}", fastrand::u64(..)));
+        std::fs::create_dir(&path).expect("a new directory");
+        Self(path)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A port that is free, with the next one, for UDP and TCP on the first addresses of the loopback.
+fn free_port() -> u16 {
+    let is_free = |port: &u16| {
+        (1..=3).all(|last| {
+            let ip = Ipv4Addr::new(127, 0, 0, last);
+            UdpSocket::bind((ip, *port)).is_ok()
+                && UdpSocket::bind((ip, port + 1)).is_ok()
+                && TcpListener::bind((ip, *port)).is_ok()
+        })
+    };
+    (0..100).map(|_| fastrand::u16(15_000..32_000)).find(is_free).expect("a free port")
+}
+
+fn bind(text: &str, name: &str, unix_dir: &Path) -> Result<Daemon, StartError> {
+    let mut settings =
+        load_source(Source::new("test", text.as_bytes()), Some(name)).expect("a good file").settings;
+    settings.unix_dirs = vec![unix_dir.join(name)];
+    std::fs::create_dir_all(unix_dir.join(name)).expect("a directory");
+    Daemon::bind(settings)
+}
+
+fn configuration(names: &[&str], port: u16) -> String {
+    let daemons: String = names
+        .iter()
+        .enumerate()
+        .map(|(index, name)| format!("{name} 127.0.0.{i} {{ 127.0.0.{i} }}\n", i = index + 1))
+        .collect();
+    format!("Spread_Segment 127.0.0.255:{port} {{ {daemons} }}")
+}
+
+fn cluster(names: &[&str], directory: &Directory) -> Vec<Running> {
+    let text = configuration(names, free_port());
+    names.iter().map(|name| Running::start(bind(&text, name, &directory.0).expect("free"))).collect()
+}
+
+/// The next message's body, past everything else.
+fn body(connection: &mut Connection) -> Vec<u8> {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if let Some(Event::Message(message)) = connection.receive_timeout(PATIENCE).expect("connected") {
+            return message.body.to_vec();
+        }
+    }
+    panic!("no message came");
+}
+
+/// Waits until a view of the group has that many members.
+fn await_members(connection: &mut Connection, count: usize) {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if let Some(Event::View(view)) = connection.receive_timeout(PATIENCE).expect("connected")
+            && view.members.len() == count
+        {
+            return;
+        }
+    }
+    panic!("no view of {count} came");
+}
+
+#[test]
+fn a_daemon_listens_stops_when_asked_and_leaves_nothing_behind() {
+    let directory = Directory::new();
+    let mut daemon = cluster(&["a"], &directory).remove(0);
+    let path = daemon.addresses.unix[0].clone();
+    let tcp = daemon.addresses.tcp[0];
+    drop(UnixStream::connect(&path).expect("the Unix socket listens"));
+    drop(std::net::TcpStream::connect(tcp).expect("the TCP socket listens"));
+    assert!(UdpSocket::bind(daemon.addresses.data).is_err(), "the data port is taken");
+    assert!(UdpSocket::bind(daemon.addresses.control).is_err(), "the control port is taken");
+    let asked = Instant::now();
+    daemon.stop();
+    assert!(asked.elapsed() < Duration::from_secs(1));
+    assert!(!path.exists());
+    TcpListener::bind(tcp).expect("the port is free again, or waits for nothing but old connections");
+}
+
+#[test]
+fn a_second_daemon_is_told_what_is_in_use() {
+    let directory = Directory::new();
+    let text = configuration(&["a"], free_port());
+    let _first = bind(&text, "a", &directory.0).expect("free");
+    let error = bind(&text, "a", &directory.0).err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(error.contains("UDP 127.0.0.1:") && error.contains("in use"), "{error}");
+}
+
+#[test]
+fn clients_of_either_socket_reach_each_other() {
+    let directory = Directory::new();
+    let daemons = cluster(&["a"], &directory);
+    let (mut unix, mut tcp) = (daemons[0].unix("unix"), daemons[0].tcp("tcp"));
+    unix.join("g").expect("joined");
+    tcp.join("g").expect("joined");
+    await_members(&mut unix, 2);
+    tcp.multicast(ServiceLevel::Safe, "g", "from tcp").expect("sent");
+    assert_eq!(body(&mut unix), b"from tcp");
+    unix.multicast(ServiceLevel::Agreed, "g", "from unix").expect("sent");
+    assert_eq!(body(&mut tcp), b"from tcp");
+    assert_eq!(body(&mut tcp), b"from unix");
+}
+
+#[test]
+fn a_partition_by_cut_links_splits_a_group_and_healing_joins_it() {
+    let directory = Directory::new();
+    let daemons = cluster(&["a", "b", "c"], &directory);
+    let mut clients: Vec<Connection> = daemons.iter().map(|daemon| daemon.tcp("p")).collect();
+    for client in &mut clients {
+        client.join("g").expect("joined");
+    }
+    clients.iter_mut().for_each(|client| await_members(client, 3));
+    for (index, daemon) in daemons.iter().enumerate() {
+        daemon.links.cut_exactly(if index == 2 { &[DaemonId(0), DaemonId(1)] } else { &[DaemonId(2)] });
+    }
+    for (client, members) in clients.iter_mut().zip([2, 2, 1]) {
+        await_members(client, members);
+    }
+    daemons.iter().for_each(|daemon| daemon.links.cut_exactly(&[]));
+    clients.iter_mut().for_each(|client| await_members(client, 3));
+    clients[2].multicast(ServiceLevel::Safe, "g", "again").expect("sent");
+    clients.iter_mut().for_each(|client| assert_eq!(body(client), b"again"));
+}
+
+#[test]
+fn a_client_that_reads_late_gets_everything_in_order() {
+    const COUNT: u32 = 20_000;
+    let directory = Directory::new();
+    let daemons = cluster(&["a", "b"], &directory);
+    let (mut late, mut sender) = (daemons[1].unix("late"), daemons[0].unix("sender"));
+    late.join("g").expect("joined");
+    await_members(&mut late, 1);
+    for number in 0..COUNT {
+        let mut text = vec![b'.'; 1000];
+        text[..4].copy_from_slice(&number.to_be_bytes());
+        sender.multicast(ServiceLevel::Fifo, "g", text).expect("sent");
+    }
+    for number in 0..COUNT {
+        assert_eq!(body(&mut late)[..4], number.to_be_bytes(), "message {number}");
+    }
+}
+
+#[test]
+fn many_sessions_come_and_go() {
+    let directory = Directory::new();
+    let daemons = cluster(&["a"], &directory);
+    for _ in 0..2 {
+        let mut sessions: Vec<Connection> = (0..300)
+            .map(|index| if index % 2 == 0 { daemons[0].unix("") } else { daemons[0].tcp("") })
+            .collect();
+        for session in &mut sessions {
+            session.join("crowd").expect("joined");
+        }
+        await_members(&mut sessions[0], 300);
+        sessions[7].multicast(ServiceLevel::Agreed, "crowd", "all").expect("sent");
+        for session in &mut sessions {
+            assert_eq!(body(session), b"all");
+        }
+    }
+}
