@@ -31,6 +31,8 @@ struct Incoming {
     process: ProcessId,
     bytes: BytesMut,
     parts: u32,
+    /// How many parts there are, once the first has said so.
+    count: Option<u32>,
     complete: bool,
 }
 
@@ -46,23 +48,30 @@ impl Exchange {
             process: *process,
             bytes: BytesMut::new(),
             parts: 0,
+            count: None,
             complete: false,
         };
         Self { incoming: members.iter().map(incoming).collect() }
     }
 
-    /// Adds a part; whether it fits is returned.
+    /// Adds a part; whether it fits is returned. One that does not voids the whole report, for every
+    /// receiver alike: better a daemon without sessions than an exchange that never ends.
     fn add(&mut self, sender: ProcessId, part: &Part) -> bool {
         let Some(incoming) = self.incoming.iter_mut().find(|incoming| incoming.process == sender) else {
             return false;
         };
-        if incoming.complete || part.number != incoming.parts {
+        if incoming.complete {
             return false;
         }
-        incoming.bytes.extend_from_slice(&part.piece);
-        incoming.parts += 1;
-        incoming.complete = incoming.parts == part.count;
-        true
+        let fits = part.number == incoming.parts && *incoming.count.get_or_insert(part.count) == part.count;
+        if fits {
+            incoming.bytes.extend_from_slice(&part.piece);
+            incoming.parts += 1;
+        } else {
+            incoming.bytes.clear();
+        }
+        incoming.complete = !fits || incoming.parts == part.count;
+        fits
     }
 
     fn is_complete(&self) -> bool {
@@ -146,13 +155,15 @@ impl Groups {
         let Some(exchange) = self.exchange.as_mut().filter(|_| part.ring == self.ring) else {
             return Ok(());
         };
-        if !exchange.add(sender, &part) {
-            return Err(DecodeError::BadValue { what: "part number", value: u64::from(part.number) });
-        }
+        let fits = exchange.add(sender, &part);
         if exchange.is_complete() {
             self.finish_exchange(sessions, cx);
         }
-        Ok(())
+        if fits {
+            Ok(())
+        } else {
+            Err(DecodeError::BadValue { what: "part number", value: u64::from(part.number) })
+        }
     }
 
     /// All reports are in, at the same place of the order everywhere.

@@ -1,0 +1,77 @@
+//! Messages between groups layers against mutations of valid bytes: counted, never a panic.
+
+use bytes::Bytes;
+
+use super::super::codec::*;
+use super::codec::{report, ring};
+use super::world::World;
+use crate::delivery::{Kind, Message};
+use antiphon_wire::service::ServiceLevel;
+
+fn mutated(valid: &Bytes, random: &mut fastrand::Rng) -> Bytes {
+    let mut bytes = valid.to_vec();
+    for _ in 0..random.usize(1..=4) {
+        let at = random.usize(0..=bytes.len());
+        match random.u8(0..5) {
+            0 => bytes.truncate(at),
+            1 => bytes.insert(at, random.u8(..)),
+            2 => bytes.extend_from_within(at..),
+            3 => bytes.iter_mut().skip(at).take(4).for_each(|byte| *byte = 0xff),
+            _ => bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte = random.u8(..)),
+        }
+    }
+    bytes.into()
+}
+
+#[test]
+fn reports_survive_anything() {
+    let mut random = fastrand::Rng::with_seed(3);
+    let valid = decode_part(&encode_parts(ring(8), &report(20, 30))[0]).expect("valid").piece;
+    for end in 0..valid.len() {
+        assert!(decode_report(valid.slice(..end)).is_err(), "cut after {end} bytes");
+    }
+    for _ in 0..20_000 {
+        if let Ok(report) = decode_report(mutated(&valid, &mut random)) {
+            let members = report.members.len();
+            for group in &report.groups {
+                assert!(group.members.is_sorted_by(|one, other| one < other));
+                assert!(group.members.iter().all(|member| (*member as usize) < members));
+            }
+        }
+    }
+}
+
+#[test]
+fn whatever_a_daemon_sends_its_peers_count_it_and_agree() {
+    for seed in 0..400 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut world = World::apart(3);
+        for host in 0..3 {
+            for name in ["a", "b", "c"] {
+                let client = world.connect(host, name);
+                world.join(client, ["g", "h"][random.usize(..2)]);
+            }
+        }
+        world.run();
+        world.regroup(&[&[0, 1, 2]]);
+        (0..3).for_each(|host| assert!(world.originate(host)));
+        let ring = world.hosts[0].ring;
+        for _ in 0..8 {
+            let log = &mut world.rings[ring].log;
+            let at = random.usize(..log.len());
+            let frame = mutated(&log[at].frame, &mut random);
+            let kinds = [Kind::Client, Kind::Join, Kind::Leave, Kind::Disconnect, Kind::Groups];
+            let kind = kinds[random.usize(..5)];
+            let sender = log[at].sender;
+            log.insert(at, Message { sender, kind, service: ServiceLevel::Agreed, frame });
+        }
+        world.run();
+        for host in 0..3 {
+            assert!(world.hosts[host].groups.is_settled(), "seed {seed}");
+            assert_eq!(world.table(host), world.table(0), "seed {seed}");
+        }
+        world.regroup(&[&[0, 1], &[2]]);
+        world.run();
+        assert_eq!(world.table(1), world.table(0), "seed {seed}");
+    }
+}

@@ -1,0 +1,71 @@
+//! Ten thousand groups with a thousand members each.
+
+use std::time::Duration;
+
+use super::world::{Seen, World, group};
+use antiphon_wire::client::membership::{Cause, GroupId};
+use antiphon_wire::names::MemberName;
+
+const GROUPS: usize = 10_000;
+const MEMBERS: usize = 1000;
+/// Far above what an optimised build needs, far below what anything quadratic would take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Fills the table of a daemon with its own sessions.
+fn fill(world: &mut World, host: usize, members: usize) {
+    let mut names: Vec<MemberName> =
+        (0..members).map(|number| world.connect_with(host, &format!("m{number}"), false).member).collect();
+    names.sort();
+    let host = &mut world.hosts[host];
+    let (table, sessions) = (&mut host.groups.table, &host.sessions);
+    let members: Vec<_> =
+        names.iter().map(|name| table.member_or_insert(name, host.me, || sessions.receiver(name))).collect();
+    for number in 0..GROUPS {
+        let id = GroupId { leader: 7, time: 8, counter: number as u32 % 3000 };
+        let group = table.group_or_insert(&group(&format!("group-{number:05}")), id);
+        members.iter().for_each(|member| table.append(group, *member));
+    }
+    table.sort_groups_of_members();
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test may look at the clock")]
+fn the_exchange_stays_small_and_fast() {
+    let mut world = World::apart(2);
+    fill(&mut world, 0, MEMBERS / 2);
+    fill(&mut world, 1, MEMBERS / 2);
+    let begin = std::time::Instant::now();
+    world.regroup(&[&[0, 1]]);
+    let waiting: usize = (0..2).map(|host| world.hosts[host].queue.bytes()).sum();
+    assert!(waiting < 2_000_000, "{waiting} bytes of reports");
+    world.run();
+    assert!(begin.elapsed() < PATIENCE, "the exchange took {:?}", begin.elapsed());
+    for host in 0..2 {
+        let table = &world.hosts[host].groups.table;
+        let all = table.groups_where(|group| group.members().len() == MEMBERS && !group.marked);
+        assert_eq!(all.len(), GROUPS);
+    }
+    let watcher = world.connect(1, "watcher");
+    world.join(watcher, "group-00007");
+    world.run();
+    let told = world.read(watcher);
+    let [Seen::View(view)] = told.as_slice() else { panic!("one view, not {told:?}") };
+    assert_eq!((view.cause, view.members.len(), view.id.counter), (Cause::Join, MEMBERS + 1, 8));
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test may look at the clock")]
+fn the_end_of_a_session_in_all_groups_touches_each_once() {
+    let mut world = World::apart(1);
+    fill(&mut world, 0, MEMBERS);
+    let client = world.connect_with(0, "zz", false);
+    let begin = std::time::Instant::now();
+    for number in 0..GROUPS {
+        world.join(client, &format!("group-{number:05}"));
+    }
+    world.run();
+    world.kill(client);
+    world.run();
+    assert!(begin.elapsed() < PATIENCE, "took {:?}", begin.elapsed());
+    assert!(world.table(0).iter().all(|(_, _, _, members)| members.len() == MEMBERS));
+}
