@@ -219,13 +219,13 @@ fn many_sessions_come_and_go() {
     let directory = Directory::new();
     let daemons = cluster(&["a"], &directory);
     for _ in 0..2 {
-        let mut sessions: Vec<Connection> = (0..300)
+        let mut sessions: Vec<Connection> = (0..80)
             .map(|index| if index % 2 == 0 { daemons[0].unix("") } else { daemons[0].tcp("") })
             .collect();
         for session in &mut sessions {
             session.join("crowd").expect("joined");
         }
-        await_members(&mut sessions[0], 300);
+        await_members(&mut sessions[0], 80);
         sessions[7].multicast(ServiceLevel::Agreed, "crowd", "all").expect("sent");
         for session in &mut sessions {
             assert_eq!(body(session), b"all");
