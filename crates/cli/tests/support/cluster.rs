@@ -1,0 +1,291 @@
+//! Daemons on the loopback addresses 127.0.0.2, 127.0.0.3, …, with one configuration file.
+
+use std::fmt::Write;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use antiphon::{Connection, Connector, Error, Event};
+use rustix::process::Signal;
+
+use super::directory::Directory;
+use super::poll;
+use super::port::Port;
+use super::process::Process;
+use super::raw::Raw;
+
+/// How long a daemon may take to accept clients, on a machine that is busy with other tests.
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// How the daemons reach each other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Layout {
+    /// Every daemon is alone in its segment: they send to one another.
+    OwnSegments,
+    /// One segment with a multicast address.
+    SharedSegment,
+}
+
+/// Configured daemons, each running or not.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    hosts: Vec<Host>,
+    port: Port,
+    directory: Directory,
+}
+
+#[derive(Debug)]
+struct Host {
+    name: String,
+    address: Ipv4Addr,
+    process: Option<Process>,
+}
+
+impl Cluster {
+    /// Writes the configuration; starts nothing. `hosts` are names and last bytes of addresses.
+    pub(crate) fn new(layout: Layout, hosts: &[(&str, u8)], directives: &str) -> Self {
+        let hosts: Vec<Host> = hosts
+            .iter()
+            .map(|(name, last)| Host {
+                name: (*name).to_owned(),
+                address: Ipv4Addr::new(127, 0, 0, *last),
+                process: None,
+            })
+            .collect();
+        let (port, directory) = (Port::lease(), Directory::new());
+        let mut text = segments(layout, &hosts, port.number());
+        text.push_str(directives);
+        std::fs::write(directory.file("spread.conf"), text).expect("writable");
+        for host in &hosts {
+            std::fs::create_dir(directory.file(&host.name)).expect("a new directory");
+        }
+        Self { hosts, port, directory }
+    }
+
+    /// One daemon named `localhost` on 127.0.0.1, running.
+    pub(crate) fn single(directives: &str) -> Self {
+        let mut cluster = Self::new(Layout::OwnSegments, &[("localhost", 1)], directives);
+        cluster.start(0);
+        cluster
+    }
+
+    /// `count` daemons named d1, d2, …, running as one ring.
+    pub(crate) fn running(layout: Layout, count: u8, directives: &str) -> Self {
+        let names: Vec<String> = (1..=count).map(|number| format!("d{number}")).collect();
+        let hosts: Vec<(&str, u8)> = names.iter().map(String::as_str).zip(2..).collect();
+        let mut cluster = Self::new(layout, &hosts, directives);
+        let all: Vec<usize> = (0..hosts.len()).collect();
+        for host in &all {
+            cluster.launch(*host);
+        }
+        cluster.settle(&all);
+        cluster
+    }
+
+    /// Starts a daemon and waits until clients are accepted.
+    pub(crate) fn start(&mut self, host: usize) {
+        self.launch(host);
+        drop(self.raw(host));
+    }
+
+    /// Starts a daemon without waiting.
+    pub(crate) fn launch(&mut self, host: usize) {
+        let args = self.daemon_args(host);
+        let here = &self.hosts[host];
+        let directory = self.directory.file(&here.name);
+        let log = self.directory.file(&format!("{}.log", here.name));
+        self.hosts[host].process = Some(Process::start(&directory, &log, args));
+    }
+
+    /// The arguments with which a daemon is started.
+    pub(crate) fn daemon_args(&self, host: usize) -> Vec<String> {
+        let path = |path: PathBuf| path.display().to_string();
+        let name = &self.hosts[host].name;
+        let mut args = vec!["daemon".to_owned(), "-n".to_owned(), name.clone()];
+        args.extend(["-c".to_owned(), path(self.directory.file("spread.conf"))]);
+        args.extend(["--unix-dir".to_owned(), path(self.directory.file(name))]);
+        args.extend(["--test-links".to_owned(), path(self.links(host))]);
+        args
+    }
+
+    pub(crate) fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// Where a daemon runs and has its Unix socket.
+    pub(crate) fn home(&self, host: usize) -> PathBuf {
+        self.directory.file(&self.hosts[host].name)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port.number()
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.hosts.len()
+    }
+
+    pub(crate) fn name(&self, host: usize) -> &str {
+        &self.hosts[host].name
+    }
+
+    pub(crate) fn host_named(&self, name: &str) -> usize {
+        self.hosts.iter().position(|host| host.name == name).expect("a configured daemon")
+    }
+
+    pub(crate) fn ip(&self, host: usize) -> Ipv4Addr {
+        self.hosts[host].address
+    }
+
+    /// Where clients find a daemon.
+    pub(crate) fn address(&self, host: usize) -> String {
+        format!("{}@{}", self.port(), self.ip(host))
+    }
+
+    pub(crate) fn process(&self, host: usize) -> &Process {
+        self.hosts[host].process.as_ref().expect("the daemon was started")
+    }
+
+    pub(crate) fn process_mut(&mut self, host: usize) -> &mut Process {
+        self.hosts[host].process.as_mut().expect("the daemon was started")
+    }
+
+    pub(crate) fn signal(&self, host: usize, signal: Signal) {
+        self.process(host).signal(signal);
+    }
+
+    /// Kills a daemon without warning.
+    pub(crate) fn kill(&mut self, host: usize) {
+        self.process_mut(host).kill();
+        self.hosts[host].process = None;
+    }
+
+    /// Fails if a daemon that should run does not.
+    pub(crate) fn assert_running(&mut self) {
+        for host in &mut self.hosts {
+            let Some(process) = &mut host.process else { continue };
+            if let Some(status) = process.exited() {
+                panic!("{} ended: {status}; its log:\n{}", host.name, process.log());
+            }
+            let log = process.log();
+            assert!(!log.contains("panicked"), "{} panicked:\n{log}", host.name);
+        }
+    }
+
+    /// Cuts the links between daemons of different parts; daemons in no part are cut off from all.
+    pub(crate) fn partition(&self, parts: &[&[usize]]) {
+        let part = |host: usize| parts.iter().position(|part| part.contains(&host));
+        for here in 0..self.count() {
+            let cut = (0..self.count())
+                .filter(|there| *there != here && (part(here).is_none() || part(here) != part(*there)));
+            let names: Vec<&str> = cut.map(|there| self.name(there)).collect();
+            let fresh = self.directory.file("links.new");
+            std::fs::write(&fresh, names.join("\n")).expect("writable");
+            std::fs::rename(&fresh, self.links(here)).expect("replaceable");
+        }
+    }
+
+    /// Makes all links whole.
+    pub(crate) fn heal(&self) {
+        let all: Vec<usize> = (0..self.count()).collect();
+        self.partition(&[&all]);
+    }
+
+    fn links(&self, host: usize) -> PathBuf {
+        self.directory.file(&format!("{}.links", self.hosts[host].name))
+    }
+
+    /// Opens a plain TCP connection, as soon as the daemon listens.
+    pub(crate) fn raw(&self, host: usize) -> Raw {
+        let address = (self.ip(host), self.port());
+        poll(START_LIMIT, || Raw::tcp(address).ok())
+            .unwrap_or_else(|| panic!("{} does not listen; its log:\n{}", self.name(host), self.log(host)))
+    }
+
+    /// Opens a plain connection to the Unix socket.
+    pub(crate) fn raw_unix(&self, host: usize) -> Raw {
+        Raw::unix(&self.home(host).join(self.port().to_string())).expect("the Unix socket is there")
+    }
+
+    pub(crate) fn connector(&self, host: usize, name: &str) -> Connector {
+        Connector::new(self.address(host)).name(name).timeout(START_LIMIT)
+    }
+
+    /// Connects a client, as soon as the daemon listens.
+    pub(crate) fn client(&self, host: usize, name: &str) -> Connection {
+        let connector = self.connector(host, name);
+        let connect = || match connector.connect() {
+            Ok(connection) => Some(connection),
+            Err(Error::Connect { .. }) => None,
+            Err(error) => panic!("{name} can not connect to {}: {error}", self.name(host)),
+        };
+        poll(START_LIMIT, connect)
+            .unwrap_or_else(|| panic!("{} does not listen; its log:\n{}", self.name(host), self.log(host)))
+    }
+
+    fn log(&self, host: usize) -> String {
+        self.hosts[host].process.as_ref().map_or_else(String::new, Process::log)
+    }
+
+    /// Waits until these daemons, and no others, are on one ring.
+    pub(crate) fn settle(&self, hosts: &[usize]) {
+        self.settle_within(hosts, Duration::from_secs(30));
+    }
+
+    /// As [`Cluster::settle`]; returns how long it took.
+    pub(crate) fn settle_within(&self, hosts: &[usize], limit: Duration) -> Duration {
+        let begun = Instant::now();
+        let mut probes: Vec<Probe> = hosts.iter().map(|host| Probe::new(self, *host)).collect();
+        let agreed = poll(limit, || probes.iter_mut().all(|probe| probe.sees(hosts.len())).then_some(()));
+        if agreed.is_none() {
+            let seen: Vec<usize> = probes.iter().map(|probe| probe.members).collect();
+            let logs: String = hosts.iter().map(|host| self.log(*host)).collect();
+            panic!("no common ring of {hosts:?} within {limit:?}, views have {seen:?} members\n{logs}");
+        }
+        for probe in probes {
+            let _ = probe.connection.disconnect();
+        }
+        begun.elapsed()
+    }
+}
+
+/// A client that counts its likes.
+struct Probe {
+    connection: Connection,
+    members: usize,
+}
+
+impl Probe {
+    fn new(cluster: &Cluster, host: usize) -> Self {
+        let mut connection = cluster.client(host, "");
+        connection.join("settle-probe").expect("joined");
+        Self { connection, members: 0 }
+    }
+
+    fn sees(&mut self, members: usize) -> bool {
+        while let Some(event) = self.connection.receive_timeout(Duration::from_millis(1)).expect("connected")
+        {
+            if let Event::View(view) = event {
+                self.members = view.members.len();
+            }
+        }
+        self.members == members
+    }
+}
+
+fn segments(layout: Layout, hosts: &[Host], port: u16) -> String {
+    let mut text = String::new();
+    let line = |host: &Host| format!("  {} {} {{ {} }}\n", host.name, host.address, host.address);
+    match layout {
+        Layout::OwnSegments => {
+            for host in hosts {
+                let _ = writeln!(text, "Spread_Segment {}:{port} {{\n{}}}", host.address, line(host));
+            }
+        }
+        Layout::SharedSegment => {
+            let daemons: String = hosts.iter().map(line).collect();
+            let _ = writeln!(text, "Spread_Segment 225.0.1.1:{port} {{\n{daemons}}}");
+        }
+    }
+    text
+}
