@@ -53,9 +53,6 @@ pub(crate) enum CliError {
         /// How long it waited.
         patience: Duration,
     },
-    /// A daemon was asked for.
-    #[error("this build has no daemon; see antiphon --help for what it can do")]
-    NoDaemon,
 }
 
 impl CliError {

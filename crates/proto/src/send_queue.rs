@@ -102,6 +102,14 @@ impl SendQueue {
         !self.control.is_empty() || (self.clients_open && !self.turns.is_empty())
     }
 
+    /// Packets of that size that what may be sent now would fill, roughly.
+    pub(crate) fn backlog_packets(&self, datagram_bytes: usize) -> u32 {
+        if !self.has_sendable() {
+            return 0;
+        }
+        u32::try_from(self.bytes / datagram_bytes.max(1) + 1).unwrap_or(u32::MAX)
+    }
+
     /// Messages waiting.
     pub(crate) fn messages(&self) -> usize {
         self.messages

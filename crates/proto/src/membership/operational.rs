@@ -99,6 +99,7 @@ impl Membership {
             } else if self.ring.may_rest_elsewhere() && !cx.timers.is_set(Timer::Wake) {
                 self.wake(cx);
             }
+            self.ring.expect_token_soon(cx);
         }
         self.deliver(cx);
         !self.deliveries.is_empty()

@@ -57,6 +57,8 @@ pub(crate) struct Ring {
     passed_seq: Seq,
     /// Packets that I added to the flow control count in my last visit.
     sent_last_visit: u32,
+    /// Packets that waited here in my last visit, as I counted them on the token.
+    backlog_last_visit: u32,
     /// Visits in a row in which nothing was left to do for anyone.
     quiet_visits: u32,
     /// My last acknowledged prefix that was new, and when: stands still when I am deaf.
@@ -87,6 +89,7 @@ impl Ring {
             token: TokenPlace::Elsewhere,
             passed_seq: Seq::ZERO,
             sent_last_visit: 0,
+            backlog_last_visit: 0,
             quiet_visits: 0,
             progress: (Seq::ZERO, now),
             asked_visits: 0,

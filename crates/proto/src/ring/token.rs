@@ -27,7 +27,16 @@ impl Ring {
     pub(crate) fn start(&mut self, cx: &mut Cx<'_>) {
         let from = self.members[self.me];
         let acks = self.acks.clone();
-        let token = Token { from, ring: self.id, hop: 1, seq: Seq::ZERO, fcc: 0, acks, requests: Vec::new() };
+        let token = Token {
+            from,
+            ring: self.id,
+            hop: 1,
+            seq: Seq::ZERO,
+            fcc: 0,
+            backlog: 0,
+            acks,
+            requests: Vec::new(),
+        };
         self.hop = 1;
         self.visit(token, cx);
     }
@@ -68,7 +77,15 @@ impl Ring {
 
     /// Whether the leader may be keeping the token because, when I last saw it, nothing was left to do.
     pub(crate) fn may_rest_elsewhere(&self) -> bool {
-        self.quiet_visits > 0 && !self.has_resting_token()
+        self.quiet_visits > 0 && !self.i_lead()
+    }
+
+    /// Something waits to be sent: a token that I passed on must not be lost for longer than need be,
+    /// even if it was quiet.
+    pub(crate) fn expect_token_soon(&self, cx: &mut Cx<'_>) {
+        if matches!(self.token, TokenPlace::Passed(_)) {
+            cx.timers.set_no_later(Timer::TokenRetransmit, cx.now + cx.config.ring.token_retransmit);
+        }
     }
 
     /// The last hop that I know of.
@@ -115,9 +132,15 @@ impl Ring {
 
     /// Numbers new packets and stores them as received.
     fn number(&mut self, token: &mut Token, retransmitted: u32, cx: &mut Cx<'_>) -> Burst {
+        let my_backlog =
+            cx.queue.backlog_packets(cx.config.ring.datagram_bytes).min(cx.config.ring.window_packets);
+        token.backlog = token.backlog.saturating_sub(self.backlog_last_visit).saturating_add(my_backlog);
+        self.backlog_last_visit = my_backlog;
         let load = Load {
             fcc: token.fcc,
             mine_last_round: self.sent_last_visit,
+            backlog: token.backlog,
+            my_backlog,
             retransmitted,
             outstanding: token.seq.ahead_of(self.stable()),
         };

@@ -53,6 +53,7 @@ fn samples() -> Vec<Datagram> {
             hop: 77,
             seq: Seq(20),
             fcc: 5,
+            backlog: 8,
             acks: vec![Seq(20), Seq(18), Seq(3)],
             requests: vec![request],
         }),

@@ -26,6 +26,8 @@ pub struct Token {
     pub seq: Seq,
     /// Packets sent by all members in the last round (flow control count).
     pub fcc: u32,
+    /// Packets that wait at all members, as each counted them in its last visit.
+    pub backlog: u32,
     /// For each member, in member order, up to where it holds everything.
     pub acks: Vec<Seq>,
     /// What members lack.
@@ -51,6 +53,7 @@ impl Token {
         to.put_u64_le(self.hop);
         to.put_u64_le(self.seq.0);
         to.put_u32_le(self.fcc);
+        to.put_u32_le(self.backlog);
         let members = u16::try_from(self.acks.len()).unwrap_or(u16::MAX);
         to.put_u16_le(members);
         for ack in self.acks.iter().take(usize::from(members)) {
@@ -74,6 +77,7 @@ impl Token {
             return Err(reader.bad_value("token seq", seq.0));
         }
         let fcc = reader.u32()?;
+        let backlog = reader.u32()?;
         let members = reader.count(4)?;
         let mut acks = Vec::with_capacity(members);
         for _ in 0..members {
@@ -85,7 +89,7 @@ impl Token {
             return Err(reader.bad_value("request count", requests as u64));
         }
         let requests = (0..requests).map(|_| Request::decode(reader)).collect::<Result<_, _>>()?;
-        Ok(Self { from, ring, hop, seq, fcc, acks, requests })
+        Ok(Self { from, ring, hop, seq, fcc, backlog, acks, requests })
     }
 }
 
