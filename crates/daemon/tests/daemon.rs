@@ -1,5 +1,8 @@
 //! Daemons on the loopback interface, in threads of the test, with real clients.
 
+// The helpers of a test are tests too, but only functions marked as such are recognised.
+#![allow(clippy::expect_used, clippy::panic)]
+
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
