@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use antiphon_sim::runner::{self, Job};
 use antiphon_sim::report;
+use antiphon_sim::runner::{self, Job};
+use antiphon_sim::swarm::Options;
 use clap::{Parser, Subcommand};
 
 /// Deterministic simulation of whole clusters, judged by independent checkers.
@@ -75,6 +76,7 @@ fn run(job: Job) -> ExitCode {
 
 fn replay(seed: u64, whole: bool) -> ExitCode {
     let outcome = runner::run_seed(seed, true);
+    println!("{:#?}", Options::draw(seed));
     if whole && let Some(trace) = &outcome.trace {
         for (at, line) in report::timeline(trace, &[]) {
             println!("{at} {line}");

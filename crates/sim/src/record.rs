@@ -22,6 +22,8 @@ use crate::trace::{ProcessEvent, ProcessTrace, SessionEvent, SessionTrace, Stamp
 pub struct Recorder {
     /// What was recorded so far.
     pub trace: Trace,
+    /// How many records of processes and sessions there are.
+    pub records: u64,
     /// Ring of the configuration that each process recorded last.
     rings: Vec<RingId>,
     /// Multicasts by name of the sender and message type, which together are never used twice.
@@ -46,6 +48,7 @@ impl Recorder {
     pub fn session(&mut self, now: Instant, session: usize, event: SessionEvent) {
         if let Some(session) = self.trace.sessions.get_mut(session) {
             session.records.push((now, event));
+            self.records += 1;
         }
     }
 
@@ -85,6 +88,7 @@ impl Recorder {
             }
         };
         self.trace.processes[process].records.push((now, event));
+        self.records += 1;
     }
 
     /// Records what of a core's events the checkers need.

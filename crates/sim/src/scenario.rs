@@ -146,20 +146,13 @@ impl World {
         let mut calm = 0;
         while calm < 5 {
             self.run(ms(100));
-            let now = self.records();
+            let now = self.recorder.records;
             calm = if now == records { calm + 1 } else { 0 };
             records = now;
             if self.now() > until {
                 self.fail("it never became quiet");
             }
         }
-    }
-
-    fn records(&self) -> usize {
-        let trace = &self.recorder.trace;
-        let processes: usize = trace.processes.iter().map(|process| process.records.len()).sum();
-        let sessions: usize = trace.sessions.iter().map(|session| session.records.len()).sum();
-        processes + sessions
     }
 
     /// What a client's connection has recorded, or its last one.

@@ -13,6 +13,7 @@ mod ghosts;
 mod history;
 mod integrity;
 mod liveness;
+mod lives;
 mod membership_order;
 mod order;
 mod safe;
@@ -20,9 +21,9 @@ mod self_delivery;
 mod session_order;
 mod signals;
 mod stays;
-mod stream;
 #[cfg(test)]
 mod story;
+mod stream;
 mod view_identity;
 mod views;
 mod virtual_synchrony;

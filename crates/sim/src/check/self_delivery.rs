@@ -34,6 +34,7 @@ mod tests {
         story.accept();
         let mut crashed = story.clone();
         crashed.crash(0);
+        crashed.crash(1);
         crashed.end_quietly().accept();
         story.transitional(0, 2, &[0]);
         story.accept();

@@ -10,7 +10,6 @@ use antiphon_wire::client::membership::GroupId;
 use antiphon_wire::names::GroupName;
 
 use super::stays::Stays;
-use super::view_identity::ambiguous;
 use super::{Violation, report};
 use crate::trace::{SessionEvent, SessionTrace, Trace};
 
@@ -52,11 +51,10 @@ enum Seen {
 }
 
 fn one_order(trace: &Trace, stays: &Stays<'_>, violations: &mut Vec<Violation>) {
-    let ambiguous = ambiguous(stays);
     let mut followers: BTreeMap<Seen, BTreeSet<Seen>> = BTreeMap::new();
     for session in &trace.sessions {
         let mut before: Option<Seen> = None;
-        for seen in session.records.iter().filter_map(|(_, event)| seen(trace, event, &ambiguous)) {
+        for seen in session.records.iter().filter_map(|(_, event)| seen(trace, event, stays)) {
             followers.entry(seen).or_default();
             if let Some(before) = before.replace(seen) {
                 followers.entry(before).or_default().insert(seen);
@@ -72,7 +70,7 @@ fn one_order(trace: &Trace, stays: &Stays<'_>, violations: &mut Vec<Violation>) 
 fn seen(
     trace: &Trace,
     event: &SessionEvent,
-    ambiguous: &BTreeSet<(GroupName, u32, u32)>,
+    stays: &Stays<'_>,
 ) -> Option<Seen> {
     match event {
         SessionEvent::Message(received) => {
@@ -80,7 +78,7 @@ fn seen(
             ordered.then_some(Seen::Message(received.submission))
         }
         SessionEvent::View(view) => {
-            let unique = !ambiguous.contains(&(view.group, view.id.leader, view.id.time));
+            let unique = !stays.lives.is_ambiguous(view.group, view.id);
             unique.then_some(Seen::View(view.group, view.id))
         }
         _ => None,

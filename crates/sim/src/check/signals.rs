@@ -43,6 +43,10 @@ fn last_of_membership<'s, 'a>(
 
 fn judge(change: &Change<'_, '_>) -> Option<(&'static str, String)> {
     let (before, after, signals) = (change.before, change.after, change.signals());
+    if change.is_closing && signals == 1 && after.cause == Cause::Network {
+        // The signal was for members that are gone with the view before.
+        return None;
+    }
     if signals > 1 {
         return Some(("G12", format!("{signals} signals before {:?}", after.id)));
     }

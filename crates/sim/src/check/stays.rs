@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 
 use antiphon_proto::time::Instant;
-use antiphon_wire::client::membership::{GroupId, View};
+use antiphon_wire::client::membership::{Cause, GroupId, View};
 use antiphon_wire::names::GroupName;
 
+use super::lives::Lives;
 use crate::trace::{SessionEvent, SessionTrace, Trace};
 
 /// One thing that a member saw of its group.
@@ -46,7 +47,10 @@ impl<'a> Stay<'a> {
         let views: Vec<(usize, &View)> = self.views().collect();
         (1..views.len()).map(move |next| {
             let ((from, before), (to, after)) = (views[next - 1], views[next]);
-            Change { before, between: &self.sights[from + 1..to], after, at: self.sights[to].1 }
+            let signal = |at: usize| matches!(self.sights.get(at), Some((_, _, Sight::Signal(_))));
+            let is_after_signal = self.sights[..from].iter().rev().find_map(membership).unwrap_or(false);
+            let is_closing = is_after_signal && before.cause == Cause::Network && signal(from + 1);
+            Change { before, between: &self.sights[from + 1..to], after, at: self.sights[to].1, is_closing }
         })
     }
 }
@@ -57,6 +61,18 @@ pub(super) struct Change<'s, 'a> {
     pub(super) between: &'s [(usize, Instant, Sight<'a>)],
     pub(super) after: &'a View,
     pub(super) at: Instant,
+    /// Whether the view before was itself one between a loss and its resolution: a change that was
+    /// ordered there shows as a network view with another signal at once (client protocol §5.4).
+    pub(super) is_closing: bool,
+}
+
+/// Whether a sight is a signal, if it is not a message.
+fn membership(sight: &(usize, Instant, Sight<'_>)) -> Option<bool> {
+    match sight.2 {
+        Sight::View(_) => Some(false),
+        Sight::Signal(_) => Some(true),
+        Sight::Message(_) => None,
+    }
 }
 
 impl Change<'_, '_> {
@@ -72,6 +88,8 @@ pub(super) struct Stays<'a> {
     pub(super) stays: Vec<Stay<'a>>,
     /// Session, record, and what is wrong with it.
     pub(super) strays: Vec<(usize, usize, String)>,
+    /// Which ids name more than one view.
+    pub(super) lives: Lives,
 }
 
 impl<'a> Stays<'a> {
@@ -82,6 +100,7 @@ impl<'a> Stays<'a> {
                 all.walk(trace, at, session);
             }
         }
+        all.lives = Lives::new(trace, &all.stays);
         all
     }
 

@@ -3,10 +3,9 @@
 //! - G1: views of a group with the same id have the same members, cause and sets everywhere.
 //! - G2: ids grow along a stay.
 //!
-//! When a group empties and begins again in the same ring, its counter begins again too. Ids of
-//! such rings are told apart by nothing that a client sees, and are left out.
+//! Ids that may name several views are left out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use antiphon_wire::client::membership::{GroupId, View};
 use antiphon_wire::names::GroupName;
@@ -16,7 +15,6 @@ use super::{Violation, report};
 use crate::trace::Trace;
 
 pub(super) fn check(trace: &Trace, stays: &Stays<'_>, violations: &mut Vec<Violation>) {
-    let ambiguous = ambiguous(stays);
     let mut first: BTreeMap<(GroupName, GroupId), (usize, &View)> = BTreeMap::new();
     for stay in &stays.stays {
         let session = &trace.sessions[stay.session];
@@ -30,7 +28,7 @@ pub(super) fn check(trace: &Trace, stays: &Stays<'_>, violations: &mut Vec<Viola
                 let text = format!("{name} saw {group} go from {last:?} to {id:?}");
                 report(violations, Violation::new("G2", &[session.process], text).at(time));
             }
-            if ambiguous.contains(&(group, id.leader, id.time)) {
+            if stays.lives.is_ambiguous(group, id) {
                 continue;
             }
             let (other, seen) = *first.entry((group, id)).or_insert((stay.session, view));
@@ -45,21 +43,6 @@ pub(super) fn check(trace: &Trace, stays: &Stays<'_>, violations: &mut Vec<Viola
             }
         }
     }
-}
-
-/// Groups and rings in which the group began more than once: its first view was seen twice by one
-/// session, or in two forms that are both of a first member.
-pub(super) fn ambiguous(stays: &Stays<'_>) -> BTreeSet<(GroupName, u32, u32)> {
-    let mut beginnings: BTreeMap<(GroupName, u32, u32), BTreeSet<(usize, usize)>> = BTreeMap::new();
-    for stay in &stays.stays {
-        for (at, view) in stay.views() {
-            if view.id.counter == 1 && view.members.len() == 1 {
-                let key = (view.group, view.id.leader, view.id.time);
-                beginnings.entry(key).or_default().insert((stay.session, stay.sights[at].0));
-            }
-        }
-    }
-    beginnings.into_iter().filter(|(_, seen)| seen.len() > 1).map(|(key, _)| key).collect()
 }
 
 #[cfg(test)]

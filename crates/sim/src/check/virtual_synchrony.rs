@@ -10,7 +10,6 @@ use antiphon_wire::client::membership::{Cause, GroupId, View};
 use antiphon_wire::names::{GroupName, MemberName};
 
 use super::stays::{Change, Sight, Stays};
-use super::view_identity::ambiguous;
 use super::{Violation, report};
 use crate::trace::Trace;
 
@@ -21,12 +20,11 @@ type Move<'a> = (GroupName, GroupId, GroupId, &'a [MemberName]);
 type Item = Option<usize>;
 
 pub(super) fn check(trace: &Trace, stays: &Stays<'_>, violations: &mut Vec<Violation>) {
-    let ambiguous = ambiguous(stays);
     let mut moves: BTreeMap<Move<'_>, (usize, Vec<Item>)> = BTreeMap::new();
     for stay in &stays.stays {
         for change in stay.changes() {
             let (from, to) = (change.before.id, change.after.id);
-            let is_ambiguous = |id: GroupId| ambiguous.contains(&(stay.group, id.leader, id.time));
+            let is_ambiguous = |id: GroupId| stays.lives.is_ambiguous(stay.group, id);
             if is_ambiguous(from) || is_ambiguous(to) {
                 continue;
             }
@@ -80,14 +78,11 @@ fn without_discarded(trace: &Trace, items: &[Item], (one, other): (usize, usize)
 /// Members of one set of a network view had the same view before, or none.
 fn origins(trace: &Trace, stays: &Stays<'_>, violations: &mut Vec<Violation>) {
     let mut seen: BTreeMap<(GroupName, GroupId, &[MemberName]), (usize, Option<GroupId>)> = BTreeMap::new();
-    let ambiguous = ambiguous(stays);
     for stay in &stays.stays {
         let mut before: Option<GroupId> = None;
         for (at, view) in stay.views() {
             let from = before.replace(view.id);
-            if view.cause != Cause::Network
-                || ambiguous.contains(&(stay.group, view.id.leader, view.id.time))
-            {
+            if view.cause != Cause::Network || stays.lives.is_ambiguous(stay.group, view.id) {
                 continue;
             }
             let first = *seen.entry((stay.group, view.id, company(view))).or_insert((stay.session, from));

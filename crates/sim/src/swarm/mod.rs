@@ -22,6 +22,9 @@ use crate::world::{Fault, World};
 /// Events after which a run is given up: some daemon must be spinning.
 const MAX_EVENTS: u64 = 6_000_000;
 
+/// How long what was sent may take to be delivered in the end.
+const MAX_DRAIN: Duration = Duration::from_secs(60);
+
 /// A run in progress. It outlives a panic of the core, so that its trace can be read.
 pub struct Swarm {
     /// What the seed drew.
@@ -99,12 +102,23 @@ impl Swarm {
         }
     }
 
+    /// Waits until nothing is left to deliver: narrow windows and lossy ways may take long.
+    fn drain(&mut self) {
+        let until = self.world.now() + MAX_DRAIN;
+        let mut records = u64::MAX;
+        while self.world.recorder.records != records && self.world.now() < until {
+            records = self.world.recorder.records;
+            self.rest(Duration::from_millis(500));
+        }
+    }
+
     fn heal(&mut self) {
         self.world.heal_everything(self.options.good_links());
         let healed = self.world.now();
         self.pass(Duration::from_millis(300), false);
         self.rest(self.options.convergence_time());
         let converged = self.world.now();
+        self.drain();
         self.rest(self.options.quiet_time());
         let sent = self.world.network.tally.sent;
         self.rest(Duration::from_secs(1));
@@ -132,8 +146,10 @@ impl Swarm {
                 });
             }
         }
+        self.options.load_gap = self.options.load_gap * 4 + Duration::from_millis(20);
         self.pass(self.options.convergence_time(), false);
         self.rest(self.options.convergence_time());
+        self.drain();
         let stable = self.world.now();
         self.rest(self.options.quiet_time() + Duration::from_secs(1));
         let (reaches, end) = (self.world.network.reaches(), self.world.now());

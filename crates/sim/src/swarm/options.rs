@@ -52,21 +52,44 @@ impl Options {
         let rng = &mut fastrand::Rng::with_seed(seed ^ 0x0b5e_55ed_0b5e_55ed);
         let daemons = one_of(&[1, 2, 2, 3, 3, 3, 3, 4, 4, 4, 5, 5, 5, 6, 7, 8], rng);
         let settings = settings(daemons, rng);
+        let mut mix = mix(rng);
+        let round_bytes = settings.ring.datagram_bytes * settings.ring.window_packets as usize;
+        if round_bytes < 10_000 {
+            mix.largest_body = mix.largest_body.min(3000);
+        }
         let triggers = (rng.u32(..10) < 7).then(|| triggers(rng));
+        let load_burst = one_of(&[1, 2, 4, 20], rng);
+        let load_gap = Duration::from_micros(one_of(&[1000, 3000, 10_000, 40_000], rng));
         Self {
-            settings,
             clients_per_host: one_of(&[1, 1, 2, 3], rng),
             groups: rng.usize(1..=6),
-            mix: mix(rng),
-            load_gap: Duration::from_micros(one_of(&[1000, 3000, 10_000, 40_000], rng)),
-            load_burst: one_of(&[1, 2, 4, 20], rng),
+            mix,
+            load_gap: load_gap.max(bearable_gap(&settings, &mix, load_burst)),
+            load_burst,
             faults: Faults::draw(rng),
             fault_gap: ms(20..300, rng),
             triggers,
             chaos: ms(300..2500, rng),
             freezes: daemons > 2 && rng.u32(..5) == 0,
+            settings,
         }
     }
+}
+
+/// The shortest mean time between bursts that a ring with these settings can serve in the long run:
+/// what is sent must fit the packets that its windows allow in a round.
+fn bearable_gap(settings: &Settings, mix: &Mix, burst: usize) -> Duration {
+    let daemons = settings.daemons as u32;
+    let link = settings.quality.delay + settings.quality.jitter + settings.host.turn_cost * 2;
+    let ring = &settings.ring;
+    let packets = ring.window_packets.min(ring.personal_window_packets * daemons);
+    let round_bytes = packets * ring.datagram_bytes.min(u32::MAX as usize) as u32;
+    let mean_bytes = match mix.largest_body {
+        ..1000 => 200,
+        1000..10_000 => 700,
+        _ => 1500,
+    };
+    link * daemons * mean_bytes * burst as u32 / round_bytes.max(1)
 }
 
 fn settings(daemons: usize, rng: &mut fastrand::Rng) -> Settings {

@@ -190,6 +190,12 @@ impl World {
         })
     }
 
+    /// The daemon of a host, if it runs.
+    #[must_use]
+    pub fn node(&self, host: usize) -> Option<&Node> {
+        self.hosts[host].node.as_ref()
+    }
+
     /// The position in the trace of the process that runs on a host, or ran there last.
     #[must_use]
     pub fn process_of_host(&self, host: usize) -> usize {
@@ -254,7 +260,9 @@ impl World {
             return;
         }
         let incarnation = (WALL_START_MS + self.now.0 / 1_000_000).max(self.hosts[host].incarnation + 1);
-        let epoch = incarnation / 1000;
+        // Milliseconds instead of seconds: rings follow each other a thousand times faster here than
+        // where ids of groups were meant for.
+        let epoch = WALL_START_MS / 1000 + (incarnation - WALL_START_MS);
         let seed = self.rng.u64(..);
         let me = daemon_id(host);
         let process = self.recorder.boot(ProcessId { daemon: me, incarnation });

@@ -1,0 +1,138 @@
+//! Which views clients can not tell apart.
+//!
+//! When a group empties and begins again in one configuration, its counter begins again too (G2). A
+//! life begins with the view of its first member alone, or with a network view. Where two beginnings
+//! in one configuration were seen, or one may have been that nobody read, ids name more than one view.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use antiphon_proto::delivery::Configuration;
+use antiphon_proto::time::Instant;
+use antiphon_wire::client::membership::{Cause, GroupId};
+use antiphon_wire::names::GroupName;
+
+use super::stays::Stay;
+use crate::trace::{ProcessEvent, SessionEvent, SessionTrace, Trace};
+
+/// What the ids of one configuration have in common.
+type Stamp = (u32, u32);
+
+/// See the module documentation.
+#[derive(Debug, Default)]
+pub(super) struct Lives {
+    twice: BTreeSet<(GroupName, Stamp)>,
+    /// Groups that may have begun unseen in configurations of these times.
+    doubtful: BTreeMap<GroupName, Vec<(u32, u32)>>,
+}
+
+impl Lives {
+    pub(super) fn new(trace: &Trace, stays: &[Stay<'_>]) -> Self {
+        let mut lives = Self { twice: twice(stays), doubtful: BTreeMap::new() };
+        for session in trace.sessions.iter().filter(|session| session.wants_views) {
+            for (group, since) in unseen_joins(session) {
+                let range = times(trace, session.process, since);
+                lives.doubtful.entry(group).or_default().push(range);
+            }
+        }
+        lives
+    }
+
+    /// Whether the id may name several views.
+    pub(super) fn is_ambiguous(&self, group: GroupName, id: GroupId) -> bool {
+        let doubtful = self.doubtful.get(&group).map_or(&[][..], Vec::as_slice);
+        self.twice.contains(&(group, (id.leader, id.time)))
+            || doubtful.iter().any(|(from, to)| (*from..=*to).contains(&id.time))
+    }
+}
+
+fn twice(stays: &[Stay<'_>]) -> BTreeSet<(GroupName, Stamp)> {
+    // A network view is one beginning, however many see it; that of a first member is seen only there.
+    let mut beginnings: BTreeMap<(GroupName, Stamp), BTreeSet<Option<(usize, usize)>>> = BTreeMap::new();
+    for stay in stays {
+        for (at, view) in stay.views().filter(|(_, view)| view.id.counter == 1) {
+            let is_join = view.cause == Cause::Join && view.members.len() == 1;
+            let beginning = is_join.then(|| (stay.session, stay.sights[at].0));
+            let stamp = (view.id.leader, view.id.time);
+            beginnings.entry((stay.group, stamp)).or_default().insert(beginning);
+        }
+    }
+    beginnings.into_iter().filter(|(_, seen)| seen.len() > 1).map(|(key, _)| key).collect()
+}
+
+/// Joins whose view the session never read, with the time of the request.
+fn unseen_joins(session: &SessionTrace) -> BTreeMap<GroupName, Instant> {
+    let mut pending = BTreeMap::new();
+    let (mut inside, mut leaving) = (BTreeSet::new(), BTreeSet::new());
+    for (time, event) in &session.records {
+        match event {
+            SessionEvent::Joining(group) if !inside.contains(group) || leaving.contains(group) => {
+                pending.entry(*group).or_insert(*time);
+            }
+            SessionEvent::Leaving(group) => {
+                leaving.insert(*group);
+            }
+            SessionEvent::View(view) if inside.insert(view.group) => {
+                pending.remove(&view.group);
+            }
+            SessionEvent::Left(group) => {
+                inside.remove(group);
+            }
+            _ => {}
+        }
+    }
+    pending
+}
+
+/// The times of ids that something asked of a process at `since` can have got: from its ring at that
+/// time to the first ring of anybody after its last one.
+fn times(trace: &Trace, process: usize, since: Instant) -> (u32, u32) {
+    let installed = |process: usize| {
+        let records = trace.processes[process].records.iter();
+        records.filter_map(|(at, event)| match event {
+            ProcessEvent::Configured(Configuration::Regular { ring, .. }) => Some((*at, ring.epoch)),
+            _ => None,
+        })
+    };
+    let first = installed(process).take_while(|(at, _)| *at <= since).last().map_or(0, |(_, epoch)| epoch);
+    let last = installed(process).last().map_or(0, |(_, epoch)| epoch);
+    let next = (0..trace.processes.len())
+        .filter_map(|other| installed(other).map(|(_, epoch)| epoch).find(|epoch| *epoch > last));
+    let end = next.max().unwrap_or(last);
+    let time = |epoch: u64| u32::try_from(epoch & 0x7fff_ffff).unwrap_or(u32::MAX);
+    (time(first), time(end))
+}
+
+#[cfg(test)]
+mod tests {
+    use antiphon_wire::client::membership::Cause;
+
+    use super::super::story::{Story, name};
+    use crate::trace::SessionEvent;
+
+    /// Two lives of a group in one ring: the first of p and q, the second of q and p.
+    fn story(read: bool) -> Story {
+        let mut story = Story::ring_of(1);
+        let (p, q) = (story.client(0, "p"), story.client(0, "q"));
+        if read {
+            story.view(p, (1, 1), Cause::Join, &[p]);
+        }
+        story.event(p, SessionEvent::Left(name("g")));
+        let r = story.client(0, "r");
+        story.view(q, (1, 1), Cause::Join, &[q]);
+        story.view(q, (1, 2), Cause::Join, &[q, r]);
+        story.view(r, (1, 2), Cause::Join, &[q, p, r]);
+        story
+    }
+
+    #[test]
+    fn two_beginnings_hide_what_may_be_two_views() {
+        let found = super::super::all(&story(true).trace);
+        assert!(found.iter().all(|violation| violation.property != "G1"), "{found:?}");
+    }
+
+    #[test]
+    fn a_beginning_that_nobody_read_is_possible() {
+        let found = super::super::all(&story(false).trace);
+        assert!(found.iter().all(|violation| violation.property != "G1"), "{found:?}");
+    }
+}
