@@ -83,7 +83,7 @@ impl Membership {
     }
 
     /// Goes on where something is waiting: sends what was queued, and delivers what is ready.
-    /// Returns whether something was delivered.
+    /// Returns whether anything moved, so that there may be more to do.
     pub(crate) fn advance(&mut self, cx: &mut Cx<'_>) -> bool {
         if !matches!(self.state, State::Operational { .. }) {
             return !self.deliveries.is_empty();
@@ -92,6 +92,7 @@ impl Membership {
             self.ring.start(cx);
             self.after_visit(Visited::Done, cx);
         }
+        let numbered = self.ring.window().highest();
         if cx.queue.has_sendable() {
             if self.ring.has_resting_token() {
                 let visited = self.ring.resume(cx);
@@ -102,7 +103,7 @@ impl Membership {
             self.ring.expect_token_soon(cx);
         }
         self.deliver(cx);
-        !self.deliveries.is_empty()
+        !self.deliveries.is_empty() || self.ring.window().highest() != numbered
     }
 
     /// Hands up what is next in the order, and drops what everyone holds.
