@@ -1,0 +1,84 @@
+//! What sessions are owed, and what happens when they do not take it.
+
+use bytes::{Buf, Bytes};
+
+use super::bench::{Bench, LOOPBACK, hello, member};
+use crate::delivery::Kind;
+use crate::io::CloseReason;
+
+#[test]
+fn a_session_is_dirty_once_until_it_is_written() {
+    let mut bench = Bench::new();
+    let id = bench.connect("a");
+    for _ in 0..3 {
+        bench.run(|sessions, cx| sessions.deliver(id, &Bytes::from_static(b"frame"), cx));
+    }
+    assert_eq!(bench.out.dirty, [id]);
+    assert_eq!(bench.read(id), b"frameframeframe");
+    bench.run(|sessions, cx| sessions.deliver(id, &Bytes::from_static(b"frame"), cx));
+    assert_eq!(bench.out.dirty, [id, id]);
+}
+
+#[test]
+fn a_reader_that_is_too_many_messages_behind_is_cut_off() {
+    let mut bench = Bench::with(|config| config.sessions.max_outbox_messages = 5);
+    let id = bench.connect("slow");
+    for _ in 0..5 {
+        bench.run(|sessions, cx| sessions.deliver(id, &Bytes::from_static(b"x"), cx));
+        assert_eq!(bench.closed(id), None);
+    }
+    bench.run(|sessions, cx| sessions.deliver(id, &Bytes::from_static(b"x"), cx));
+    assert_eq!(bench.closed(id), Some(CloseReason::SlowReader));
+    assert_eq!(bench.queued().iter().map(|message| message.kind).collect::<Vec<_>>(), [Kind::Disconnect]);
+    assert_eq!(bench.stats.sessions_slow, 1);
+    bench.run(|sessions, cx| sessions.deliver(id, &Bytes::from_static(b"x"), cx));
+    assert!(bench.queued().is_empty(), "a session ends once");
+}
+
+#[test]
+fn a_reader_that_is_too_many_bytes_behind_is_cut_off() {
+    let mut bench = Bench::with(|config| config.sessions.max_outbox_bytes = 10_000);
+    let id = bench.connect("slow");
+    let frame = Bytes::from(vec![1; 3000]);
+    for _ in 0..3 {
+        bench.run(|sessions, cx| sessions.deliver(id, &frame, cx));
+    }
+    assert_eq!(bench.closed(id), None);
+    bench.sessions.outbox(id).expect("open").advance(3000);
+    bench.run(|sessions, cx| sessions.deliver(id, &frame, cx));
+    assert_eq!(bench.closed(id), None);
+    bench.run(|sessions, cx| sessions.deliver(id, &frame, cx));
+    assert_eq!(bench.closed(id), Some(CloseReason::SlowReader));
+}
+
+#[test]
+fn one_message_is_delivered_once_and_not_to_who_discards_it() {
+    let mut bench = Bench::new();
+    let (one, other) = (bench.connect("one"), bench.connect("other"));
+    bench.run(|sessions, cx| {
+        sessions.begin_message(Some(&member("one")));
+        for id in [one, other, one, other] {
+            sessions.deliver_once(id, &Bytes::from_static(b"x"), cx);
+        }
+    });
+    assert_eq!((bench.read(one), bench.read(other)), (Vec::new(), b"x".to_vec()));
+    bench.run(|sessions, cx| {
+        sessions.begin_message(None);
+        sessions.deliver_once(one, &Bytes::from_static(b"y"), cx);
+    });
+    assert_eq!(bench.read(one), b"y");
+}
+
+#[test]
+fn shutdown_closes_everyone_and_lets_them_read_the_rest() {
+    let mut bench = Bench::new();
+    let (open, shaking) = (bench.connect("a"), bench.open(LOOPBACK));
+    bench.feed(shaking, &hello("b"));
+    bench.run(|sessions, cx| sessions.deliver(open, &Bytes::from_static(b"last"), cx));
+    bench.run(|sessions, cx| sessions.on_shutdown(cx));
+    for id in [open, shaking] {
+        assert_eq!(bench.closed(id), Some(CloseReason::Shutdown));
+    }
+    assert_eq!(bench.read(open), b"last");
+    assert!(bench.queued().is_empty() && !bench.timer_is_set());
+}
