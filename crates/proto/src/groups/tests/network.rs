@@ -198,3 +198,29 @@ fn a_joiner_that_is_lost_itself_is_shown_and_then_signalled() {
         ["JOIN g 2: #a#zeta #x#alpha / *#x#alpha", "TRANSITION g 2", "NETWORK g 1: #a#zeta / *#a#zeta"]
     );
 }
+
+#[test]
+fn a_group_that_is_born_and_hit_between_two_rings_counts_on() {
+    let mut world = World::together(2);
+    let (a, b, x) = (world.connect(0, "a"), world.connect(0, "b"), world.connect(1, "x"));
+    for (client, host) in [(a, 0), (x, 1), (b, 0)] {
+        world.join(client, "g");
+        world.originate(host);
+    }
+    let late = world.ordered(0, Kind::Join);
+    let new = world.propose(&[0]);
+    world.close(&[0], new);
+    late.iter().for_each(|message| world.deliver_late(&[0], message));
+    world.install(&[0], new);
+    assert_eq!(
+        world.told(a),
+        [
+            "JOIN g 1: #a#zeta / *#a#zeta",
+            "JOIN g 2: #a#zeta #x#alpha / *#x#alpha",
+            "TRANSITION g 2",
+            "NETWORK g 3: #a#zeta #b#zeta #x#alpha / *#a#zeta | #x#alpha | #b#zeta",
+            "TRANSITION g 3",
+            "NETWORK g 1: #a#zeta #b#zeta / *#a#zeta #b#zeta",
+        ]
+    );
+}
