@@ -4,7 +4,7 @@ use antiphon_wire::ids::{ProcessId, SessionId};
 
 use crate::config::Config;
 use crate::cx::Cx;
-use crate::delivery::{Configuration, Delivery};
+use crate::delivery::{Configuration, Delivery, Kind, Message, Place};
 use crate::groups::Groups;
 use crate::io::{Channel, Input, Outputs, Trace};
 use crate::membership::Membership;
@@ -179,16 +179,36 @@ impl Parts<'_> {
             }
             let mut deliveries = self.membership.take_deliveries();
             for delivery in deliveries.drain(..) {
-                match delivery {
-                    Delivery::Message(message) => self.groups.on_message(&message, self.sessions, cx),
-                    Delivery::Configuration(configuration) => {
-                        self.groups.on_configuration(&configuration, self.sessions, cx);
-                    }
-                }
+                self.deliver(delivery, cx);
             }
             self.membership.recycle(deliveries);
             self.membership.set_early(self.groups.is_settled());
         }
         cx.timers.set_no_later(Timer::TokenHold, cx.now);
     }
+
+    fn deliver(&mut self, delivery: Delivery, cx: &mut Cx<'_>) {
+        match delivery {
+            // Behind a hole that swallowed a part of the groups exchange. All who move together
+            // lack the same part, so none of them delivers it (EVS contract G17).
+            Delivery::Message(message, _) if message.kind == Kind::Client && !self.groups.is_settled() => {
+                cx.stats.messages_unroutable += 1;
+            }
+            Delivery::Message(message, place) => {
+                cx.stats.messages_delivered += 1;
+                cx.out.record(|| delivered(&message, place));
+                self.groups.on_message(&message, self.sessions, cx);
+            }
+            Delivery::Configuration(configuration) => {
+                cx.out.record(|| Trace::Configured(configuration.clone()));
+                self.groups.on_configuration(&configuration, self.sessions, cx);
+            }
+        }
+    }
+}
+
+fn delivered(message: &Message, place: Place) -> Trace {
+    let Message { sender, kind, service, frame } = message.clone();
+    let Place { seq, index, early } = place;
+    Trace::Delivered { sender, seq, index, kind, service, frame, early }
 }

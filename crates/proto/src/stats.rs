@@ -42,6 +42,8 @@ pub struct Stats {
     pub messages_sent: u64,
     /// Messages delivered to the groups layer.
     pub messages_delivered: u64,
+    /// Messages that came before their groups were known and would have been out of order later.
+    pub messages_unroutable: u64,
     /// Fragments of no use: their message was cut by a configuration change or is over a limit.
     pub fragments_dropped: u64,
     /// Rings installed.

@@ -5,17 +5,28 @@
 
 pub(crate) mod stream;
 
-use antiphon_wire::ids::{ProcessId, RingId};
+use antiphon_wire::ids::{ProcessId, RingId, Seq};
 use antiphon_wire::service::ServiceLevel;
 use bytes::Bytes;
 
 /// One element of the ordered stream.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Delivery {
-    /// A message.
-    Message(Message),
+    /// A message, and where it stood.
+    Message(Message, Place),
     /// A configuration change.
     Configuration(Configuration),
+}
+
+/// Where a message stood in its ring's order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// The packet that carried its end.
+    pub seq: Seq,
+    /// Which of the messages that end in that packet, from 0.
+    pub index: u16,
+    /// Whether it was taken on arrival, outside the order.
+    pub early: bool,
 }
 
 /// A message as some daemon's client or groups layer sent it.

@@ -63,7 +63,7 @@ impl Membership {
         let event = Event::MembershipState { from: "recover", to: "operational", reason: reason.to_owned() };
         cx.out.events.push(event);
         cx.out.events.push(Event::Installed { ring, members: members.clone() });
-        self.configure(Configuration::Regular { ring, members, all_from_one_ring }, cx);
+        self.configure(Configuration::Regular { ring, members, all_from_one_ring });
         self.hello_after_install(cx);
     }
 
@@ -78,22 +78,22 @@ impl Membership {
         while recover.is_held(last.next()) {
             last = last.next();
         }
-        self.deliver_until(Limit { last, safe: recover.stable() }, cx);
+        self.deliver_until(Limit { last, safe: recover.stable() });
         let (old, new) = (self.ring.id(), recover.ring());
         let members = recover.together().to_vec();
-        self.configure(Configuration::Transitional { old, new, members }, cx);
-        self.deliver_until(Limit { last, safe: Seq(u64::MAX) }, cx);
-        self.deliver_behind_holes(last, recover, cx);
+        self.configure(Configuration::Transitional { old, new, members });
+        self.deliver_until(Limit { last, safe: Seq(u64::MAX) });
+        self.deliver_behind_holes(last, recover);
         cx.stats.fragments_dropped += self.stream.dropped();
     }
 
-    fn deliver_until(&mut self, limit: Limit, cx: &mut Cx<'_>) {
+    fn deliver_until(&mut self, limit: Limit) {
         while let Some(message) = self.stream.next(self.ring.window(), limit) {
-            self.hand_up(message, false, cx);
+            self.hand_up(message, false);
         }
     }
 
-    fn deliver_behind_holes(&mut self, last: Seq, recover: &Recover, cx: &mut Cx<'_>) {
+    fn deliver_behind_holes(&mut self, last: Seq, recover: &Recover) {
         let obligations = recover.obligations();
         let mut messages = Vec::new();
         let mut seq = last.next();
@@ -113,7 +113,7 @@ impl Membership {
                 self.stream.read_behind_hole(stored, wanted, &mut messages);
             }
             for message in messages.drain(..) {
-                self.hand_up(message, false, cx);
+                self.hand_up(message, false);
             }
             seq = seq.next();
         }

@@ -363,8 +363,7 @@ impl Membership {
         self.ring.holdings(self.obligations.clone())
     }
 
-    fn configure(&mut self, configuration: Configuration, cx: &mut Cx<'_>) {
-        cx.out.record(|| crate::io::Trace::Configured(configuration.clone()));
+    fn configure(&mut self, configuration: Configuration) {
         self.deliveries.push(Delivery::Configuration(configuration));
     }
 }

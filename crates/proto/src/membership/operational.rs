@@ -9,8 +9,7 @@ use antiphon_wire::ring::token::Token;
 use super::{Membership, State, count_packet};
 use crate::cx::Cx;
 use crate::delivery::stream::{self, Complete, Limit};
-use crate::delivery::{Delivery, Message};
-use crate::io::Trace;
+use crate::delivery::{Delivery, Message, Place};
 use crate::ring::Visited;
 use crate::time::{Instant, Timer};
 
@@ -24,7 +23,7 @@ impl Membership {
         let new = self.ring.on_packet(packet);
         count_packet(new, cx);
         if new && has_unordered {
-            self.deliver_early(seq, cx);
+            self.deliver_early(seq);
         }
     }
 
@@ -43,7 +42,7 @@ impl Membership {
             Visited::Ignored => {}
             Visited::Done => {
                 for seq in self.ring.take_numbered() {
-                    self.deliver_early(seq, cx);
+                    self.deliver_early(seq);
                 }
             }
             Visited::Deaf => self.search("packets that others hold do not reach this daemon", cx),
@@ -102,39 +101,38 @@ impl Membership {
             }
             self.ring.expect_token_soon(cx);
         }
-        self.deliver(cx);
+        self.deliver();
         !self.deliveries.is_empty() || self.ring.window().highest() != numbered
     }
 
     /// Hands up what is next in the order, and drops what everyone holds.
-    fn deliver(&mut self, cx: &mut Cx<'_>) {
+    fn deliver(&mut self) {
         let limit = Limit { last: self.ring.window().contiguous(), safe: self.ring.stable() };
         while let Some(message) = self.stream.next(self.ring.window(), limit) {
-            self.hand_up(message, false, cx);
+            self.hand_up(message, false);
         }
         self.ring.discard(self.stream.done());
     }
 
     /// Hands up the messages of a packet that need no order.
-    fn deliver_early(&mut self, seq: Seq, cx: &mut Cx<'_>) {
+    fn deliver_early(&mut self, seq: Seq) {
         let Some(stored) = self.ring.window().get(seq).filter(|_| self.early && seq > self.stream.done())
         else {
             return;
         };
         for message in stream::unordered(&stored.packet) {
-            self.hand_up(message, true, cx);
+            self.hand_up(message, true);
         }
         self.ring.mark_early(seq);
     }
 
-    pub(super) fn hand_up(&mut self, message: Complete, early: bool, cx: &mut Cx<'_>) {
+    pub(super) fn hand_up(&mut self, message: Complete, early: bool) {
         let Some(sender) = self.ring.member_of(message.sender) else {
             return;
         };
         let Complete { seq, index, kind, service, frame, .. } = message;
-        cx.stats.messages_delivered += 1;
-        cx.out.record(|| Trace::Delivered { sender, seq, index, kind, service, frame: frame.clone(), early });
-        self.deliveries.push(Delivery::Message(Message { sender, kind, service, frame }));
+        let message = Message { sender, kind, service, frame };
+        self.deliveries.push(Delivery::Message(message, Place { seq, index, early }));
     }
 
     /// A join while the ring works: from a ring-mate that has lost it, or from a leader that agreed
