@@ -47,12 +47,16 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Datagrams that an idle ring of all daemons may send in a second: the token goes round once each
-    /// time its rest is over, and each hop may be said three times.
+    /// Datagrams that an idle ring may send in a second: the token goes round once each time its rest
+    /// is over, and each hop may be said three times; and since a daemon may have been stopped for
+    /// good, each of the others may greet everyone once an interval.
     #[must_use]
     pub fn idle_datagrams(&self) -> u64 {
-        let rests = 1_000_000_000 / u64::try_from(self.ring.token_hold.as_nanos()).unwrap_or(u64::MAX).max(1);
-        self.daemons as u64 * (3 * rests + 20)
+        let a_second = |interval: Duration| {
+            1_000_000_000 / u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX).max(1)
+        };
+        let greetings = (self.daemons as u64 - 1) * a_second(self.membership.hello * 4 / 5);
+        self.daemons as u64 * (3 * a_second(self.ring.token_hold) + greetings + 20)
     }
 }
 
