@@ -27,7 +27,8 @@ pub(super) fn check(history: &History<'_>, violations: &mut Vec<Violation>) {
             };
             // Within one call of the core trace and events have no common order, so the time decides.
             let is_settled = settled.iter().any(|(since, of)| *of == ring && since <= time);
-            if history.message(id).stamp.kind == Kind::Client && !is_settled {
+            let stamp = &history.message(id).stamp;
+            if stamp.kind == Kind::Client && is_owed_order(step, stamp) && !is_settled {
                 let text = format!(
                     "{} {} before it knew the groups of {ring}",
                     run.process,
@@ -37,6 +38,11 @@ pub(super) fn check(history: &History<'_>, violations: &mut Vec<Violation>) {
             }
         }
     }
+}
+
+/// What has no order may come behind a hole while the groups are unknown; it goes to nobody then.
+fn is_owed_order(step: &Step<'_>, stamp: &crate::trace::Stamp) -> bool {
+    stamp.is_ordered() || matches!(step, Step::Sent(_))
 }
 
 fn settled((time, step): &(Instant, Step<'_>)) -> Option<(Instant, RingId)> {

@@ -8,10 +8,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use antiphon_proto::time::Instant;
+use antiphon_wire::ids::RingId;
 use antiphon_wire::names::GroupName;
 use antiphon_wire::service::ServiceLevel;
 
-use super::history::{History, Run, Step};
+use super::history::{Delivered, History, Run, Step};
 use super::stays::Stays;
 use super::{Violation, report};
 use crate::trace::{Ending, SessionEvent, SessionTrace, Trace};
@@ -40,11 +42,25 @@ struct Order {
 
 impl Order {
     fn new(run: &Run<'_>) -> Self {
-        let message = |(_, step): &(_, Step<'_>)| match step {
-            Step::Delivered(delivered) => delivered.stamp.submission,
-            _ => None,
+        let settled = |time: Instant, ring: RingId| {
+            let is_it = |(at, step): &(Instant, Step<'_>)| {
+                *at <= time && matches!(step, Step::Settled(settled) if *settled == ring)
+            };
+            run.steps.iter().any(is_it)
         };
-        let messages: Vec<usize> = run.steps.iter().filter_map(message).collect();
+        let mut checked: Option<(RingId, bool)> = None;
+        let mut messages = Vec::new();
+        for (time, step) in &run.steps {
+            let Step::Delivered(Delivered { stamp, .. }) = step else { continue };
+            let Some(submission) = stamp.submission else { continue };
+            if checked.is_none_or(|(ring, is)| ring != stamp.ring || !is) {
+                checked = Some((stamp.ring, settled(*time, stamp.ring)));
+            }
+            // What has no order and came while the groups were unknown went to nobody (G17).
+            if stamp.is_ordered() || checked.is_some_and(|(_, is)| is) {
+                messages.push(submission);
+            }
+        }
         let positions = messages.iter().enumerate().map(|(at, message)| (*message, at)).collect();
         Self { messages, positions }
     }

@@ -3,9 +3,9 @@
 //! - L1: after everything healed, all daemons are in one ring within the time allowed.
 //! - L2: and then no configuration changes any more.
 //! - L3: with links frozen in any pattern, configurations stop changing, every member of a ring has
-//!   installed it, and no two rings of daemons that all reach each other could be one. Daemons of one
-//!   ring need not all reach each other as long as what they send gets through (L9): others send it
-//!   again on request.
+//!   installed it, and no two rings could be one in which all reach each other. Daemons of one ring
+//!   need not all reach each other as long as what they send gets through (L9): others send it again
+//!   on request.
 //! - L14: everything sent in the last ring was delivered by all, and the idle traffic is small.
 
 use antiphon_proto::delivery::Configuration;
@@ -125,7 +125,8 @@ fn rings(history: &History<'_>, reaches: &[Vec<bool>], violations: &mut Vec<Viol
     }
     for (at, (one, some)) in rings.iter().enumerate() {
         for (other, others) in &rings[at + 1..] {
-            if some.iter().all(|here| others.iter().all(|there| both(here, there))) {
+            let union: Vec<&ProcessId> = some.iter().chain(others).collect();
+            if union.iter().all(|here| union.iter().all(|there| both(here, there))) {
                 let text = format!("{one} of {some:?} and {other} of {others:?} could be one ring");
                 report(violations, Violation::new("L3", &[], text));
             }

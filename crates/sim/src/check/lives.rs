@@ -9,10 +9,68 @@ use std::collections::{BTreeMap, BTreeSet};
 use antiphon_proto::delivery::Configuration;
 use antiphon_proto::time::Instant;
 use antiphon_wire::client::membership::{Cause, GroupId};
+use antiphon_wire::ids::RingId;
 use antiphon_wire::names::GroupName;
 
 use super::stays::Stay;
 use crate::trace::{ProcessEvent, SessionEvent, SessionTrace, Trace};
+
+/// How a process came out of a configuration. Views of one id are the same view only where processes
+/// came out of it together: at the end of a ring one may have delivered a join that the others never
+/// got, and a group that did not lose anybody they know of goes on with its id.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(super) enum Exit {
+    /// It was never in it.
+    Elsewhere,
+    /// It is in it still.
+    Inside,
+    /// It ended in it.
+    Ended,
+    /// It went on to that ring.
+    Onward(RingId),
+}
+
+/// How every process came out of every ring.
+#[derive(Debug, Default)]
+pub(super) struct Exits {
+    /// For each process, its rings: time of ids, and the way out.
+    rings: Vec<BTreeMap<u32, Exit>>,
+}
+
+impl Exits {
+    fn new(trace: &Trace) -> Self {
+        Self { rings: (0..trace.processes.len()).map(|process| exits(trace, process)).collect() }
+    }
+
+    /// How a process came out of the configuration whose ids have that time. The time of a transitional
+    /// configuration is one less than that of the ring to come.
+    pub(super) fn of(&self, process: usize, time: u32) -> Exit {
+        let rings = self.rings.get(process);
+        let exit = rings.and_then(|rings| rings.get(&time).or_else(|| rings.get(&(time + 1))));
+        exit.copied().unwrap_or(Exit::Elsewhere)
+    }
+}
+
+fn exits(trace: &Trace, process: usize) -> BTreeMap<u32, Exit> {
+    let rings: Vec<RingId> = installed(trace, process).map(|(_, ring)| ring).collect();
+    let last = if trace.processes[process].ended.is_some() { Exit::Ended } else { Exit::Inside };
+    let onward = rings.iter().skip(1).map(|next| Exit::Onward(*next)).chain([last]);
+    rings.iter().map(|ring| time(ring.epoch)).zip(onward).collect()
+}
+
+/// The rings that a process installed, and when.
+fn installed(trace: &Trace, process: usize) -> impl Iterator<Item = (Instant, RingId)> {
+    let records = trace.processes[process].records.iter();
+    records.filter_map(|(at, event)| match event {
+        ProcessEvent::Configured(Configuration::Regular { ring, .. }) => Some((*at, *ring)),
+        _ => None,
+    })
+}
+
+/// What ids of a ring of that epoch have as their time.
+fn time(epoch: u64) -> u32 {
+    u32::try_from(epoch & 0x7fff_ffff).unwrap_or(u32::MAX)
+}
 
 /// What the ids of one configuration have in common.
 type Stamp = (u32, u32);
@@ -23,11 +81,12 @@ pub(super) struct Lives {
     twice: BTreeSet<(GroupName, Stamp)>,
     /// Groups that may have begun unseen in configurations of these times.
     doubtful: BTreeMap<GroupName, Vec<(u32, u32)>>,
+    exits: Exits,
 }
 
 impl Lives {
     pub(super) fn new(trace: &Trace, stays: &[Stay<'_>]) -> Self {
-        let mut lives = Self { twice: twice(stays), doubtful: BTreeMap::new() };
+        let mut lives = Self { twice: twice(stays), doubtful: BTreeMap::new(), exits: Exits::new(trace) };
         for session in trace.sessions.iter().filter(|session| session.wants_views) {
             for (group, since) in unseen_joins(session) {
                 let range = times(trace, session.process, since);
@@ -35,6 +94,11 @@ impl Lives {
             }
         }
         lives
+    }
+
+    /// How a process came out of the configuration of an id.
+    pub(super) fn exit(&self, process: usize, id: GroupId) -> Exit {
+        self.exits.of(process, id.time)
     }
 
     /// Whether the id may name several views.
@@ -86,19 +150,12 @@ fn unseen_joins(session: &SessionTrace) -> BTreeMap<GroupName, Instant> {
 /// The times of ids that something asked of a process at `since` can have got: from its ring at that
 /// time to the first ring of anybody after its last one.
 fn times(trace: &Trace, process: usize, since: Instant) -> (u32, u32) {
-    let installed = |process: usize| {
-        let records = trace.processes[process].records.iter();
-        records.filter_map(|(at, event)| match event {
-            ProcessEvent::Configured(Configuration::Regular { ring, .. }) => Some((*at, ring.epoch)),
-            _ => None,
-        })
-    };
-    let first = installed(process).take_while(|(at, _)| *at <= since).last().map_or(0, |(_, epoch)| epoch);
-    let last = installed(process).last().map_or(0, |(_, epoch)| epoch);
+    let epochs = |process| installed(trace, process).map(|(at, ring)| (at, ring.epoch));
+    let first = epochs(process).take_while(|(at, _)| *at <= since).last().map_or(0, |(_, epoch)| epoch);
+    let last = epochs(process).last().map_or(0, |(_, epoch)| epoch);
     let next = (0..trace.processes.len())
-        .filter_map(|other| installed(other).map(|(_, epoch)| epoch).find(|epoch| *epoch > last));
+        .filter_map(|other| epochs(other).map(|(_, epoch)| epoch).find(|epoch| *epoch > last));
     let end = next.max().unwrap_or(last);
-    let time = |epoch: u64| u32::try_from(epoch & 0x7fff_ffff).unwrap_or(u32::MAX);
     (time(first), time(end))
 }
 

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use antiphon_wire::client::membership::GroupId;
 use antiphon_wire::names::GroupName;
 
+use super::lives::Exit;
 use super::stays::Stays;
 use super::{Violation, report};
 use crate::trace::{SessionEvent, SessionTrace, Trace};
@@ -47,14 +48,14 @@ fn sender_order(trace: &Trace, session: &SessionTrace, violations: &mut Vec<Viol
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Seen {
     Message(usize),
-    View(GroupName, GroupId),
+    View(GroupName, GroupId, Exit),
 }
 
 fn one_order(trace: &Trace, stays: &Stays<'_>, violations: &mut Vec<Violation>) {
     let mut followers: BTreeMap<Seen, BTreeSet<Seen>> = BTreeMap::new();
     for session in &trace.sessions {
         let mut before: Option<Seen> = None;
-        for seen in session.records.iter().filter_map(|(_, event)| seen(trace, event, stays)) {
+        for seen in session.records.iter().filter_map(|(_, event)| seen(trace, session.process, event, stays)) {
             followers.entry(seen).or_default();
             if let Some(before) = before.replace(seen) {
                 followers.entry(before).or_default().insert(seen);
@@ -69,6 +70,7 @@ fn one_order(trace: &Trace, stays: &Stays<'_>, violations: &mut Vec<Violation>) 
 
 fn seen(
     trace: &Trace,
+    process: usize,
     event: &SessionEvent,
     stays: &Stays<'_>,
 ) -> Option<Seen> {
@@ -79,7 +81,8 @@ fn seen(
         }
         SessionEvent::View(view) => {
             let unique = !stays.lives.is_ambiguous(view.group, view.id);
-            unique.then_some(Seen::View(view.group, view.id))
+            let exit = stays.lives.exit(process, view.id);
+            unique.then_some(Seen::View(view.group, view.id, exit))
         }
         _ => None,
     }

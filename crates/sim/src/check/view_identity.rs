@@ -10,12 +10,13 @@ use std::collections::BTreeMap;
 use antiphon_wire::client::membership::{GroupId, View};
 use antiphon_wire::names::GroupName;
 
+use super::lives::Exit;
 use super::stays::Stays;
 use super::{Violation, report};
 use crate::trace::Trace;
 
 pub(super) fn check(trace: &Trace, stays: &Stays<'_>, violations: &mut Vec<Violation>) {
-    let mut first: BTreeMap<(GroupName, GroupId), (usize, &View)> = BTreeMap::new();
+    let mut first: BTreeMap<(GroupName, GroupId, Exit), (usize, &View)> = BTreeMap::new();
     for stay in &stays.stays {
         let session = &trace.sessions[stay.session];
         let mut last: Option<GroupId> = None;
@@ -31,7 +32,7 @@ pub(super) fn check(trace: &Trace, stays: &Stays<'_>, violations: &mut Vec<Viola
             if stays.lives.is_ambiguous(group, id) {
                 continue;
             }
-            let (other, seen) = *first.entry((group, id)).or_insert((stay.session, view));
+            let (other, seen) = *first.entry((group, id, stays.lives.exit(session.process, id))).or_insert((stay.session, view));
             if seen.members != view.members || seen.cause != view.cause || seen.sets != view.sets {
                 let other = &trace.sessions[other];
                 let text = format!(

@@ -9,12 +9,13 @@ use std::collections::BTreeMap;
 use antiphon_wire::client::membership::{Cause, GroupId, View};
 use antiphon_wire::names::{GroupName, MemberName};
 
+use super::lives::Exit;
 use super::stays::{Change, Sight, Stays};
 use super::{Violation, report};
 use crate::trace::Trace;
 
 /// From which view to which, with whom.
-type Move<'a> = (GroupName, GroupId, GroupId, &'a [MemberName]);
+type Move<'a> = (GroupName, GroupId, GroupId, &'a [MemberName], Exit);
 
 /// A message, or `None` for the signal.
 type Item = Option<usize>;
@@ -29,7 +30,8 @@ pub(super) fn check(trace: &Trace, stays: &Stays<'_>, violations: &mut Vec<Viola
                 continue;
             }
             let read = items(trace, &change);
-            let key = (stay.group, from, to, company(change.after));
+            let exit = stays.lives.exit(trace.sessions[stay.session].process, to);
+            let key = (stay.group, from, to, company(change.after), exit);
             let first = moves.entry(key).or_insert_with(|| (stay.session, read.clone()));
             let pair = (first.0, stay.session);
             let (one, other) = (without_discarded(trace, &first.1, pair), without_discarded(trace, &read, pair));
@@ -77,7 +79,7 @@ fn without_discarded(trace: &Trace, items: &[Item], (one, other): (usize, usize)
 
 /// Members of one set of a network view had the same view before, or none.
 fn origins(trace: &Trace, stays: &Stays<'_>, violations: &mut Vec<Violation>) {
-    let mut seen: BTreeMap<(GroupName, GroupId, &[MemberName]), (usize, Option<GroupId>)> = BTreeMap::new();
+    let mut seen: BTreeMap<_, (usize, Option<GroupId>)> = BTreeMap::new();
     for stay in &stays.stays {
         let mut before: Option<GroupId> = None;
         for (at, view) in stay.views() {
@@ -85,7 +87,9 @@ fn origins(trace: &Trace, stays: &Stays<'_>, violations: &mut Vec<Violation>) {
             if view.cause != Cause::Network || stays.lives.is_ambiguous(stay.group, view.id) {
                 continue;
             }
-            let first = *seen.entry((stay.group, view.id, company(view))).or_insert((stay.session, from));
+            let exit = stays.lives.exit(trace.sessions[stay.session].process, view.id);
+            let key = (stay.group, view.id, company(view), exit);
+            let first = *seen.entry(key).or_insert((stay.session, from));
             if first.1 != from {
                 let names = [first.0, stay.session].map(|session| trace.sessions[session].name);
                 let text = format!(

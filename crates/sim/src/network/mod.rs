@@ -55,6 +55,8 @@ pub struct Tally {
     pub reordered: u64,
     /// Damaged.
     pub corrupted: u64,
+    /// Sent, by the number of their kind.
+    pub kinds: [u64; 16],
 }
 
 /// All links.
@@ -134,6 +136,8 @@ impl Network {
         rng: &mut fastrand::Rng,
     ) -> [Option<Arrival>; 2] {
         self.tally.sent += 1;
+        let kind = DatagramKind::of(bytes).map_or(0, |kind| kind as usize);
+        self.tally.kinds[kind % 16] += 1;
         let link = &mut self.links[from][to];
         if link.cut {
             self.tally.cut += 1;
