@@ -122,11 +122,17 @@ impl Groups {
     }
 
     /// Shows the view after a change. In a group that has lost members, it is a network view, and
-    /// the loss is signalled again, because it is still not resolved (EVS contract G12).
+    /// the loss is signalled again if it is still not resolved (EVS contract G12). It is, when those
+    /// that were lost had left before and the stream said so only now.
     fn announce(&mut self, group: GroupRef, change: Change, sessions: &mut Sessions, cx: &mut Cx<'_>) {
         if self.table.group(group).marked {
             self.show_closing_view(group, change, sessions, cx);
-            send_transition(self.table.group(group), sessions, cx);
+            let entry = self.table.group(group);
+            if entry.members().iter().any(|member| self.is_lost(self.table.member(*member).process)) {
+                send_transition(entry, sessions, cx);
+            } else {
+                self.table.group_mut(group).marked = false;
+            }
             return;
         }
         let entry = self.table.group(group);

@@ -224,3 +224,28 @@ fn a_group_that_is_born_and_hit_between_two_rings_counts_on() {
         ]
     );
 }
+
+#[test]
+fn a_loss_is_over_when_the_lost_had_left_before() {
+    let mut world = World::together(3);
+    let (a, x) = (world.connect(0, "a"), world.connect(1, "x"));
+    for client in [a, x] {
+        world.join(client, "g");
+        world.run();
+    }
+    world.told(a);
+    world.leave(x, "g");
+    world.originate(1);
+    let late = world.ordered(0, Kind::Leave);
+    let new = world.propose(&[0, 2]);
+    world.close(&[0, 2], new);
+    late.iter().for_each(|message| world.deliver_late(&[0, 2], message));
+    world.install(&[0, 2], new);
+    assert_eq!(world.told(a), ["TRANSITION g 2", "NETWORK g 2: #a#zeta / *#a#zeta"]);
+    world.deliver_late(&[1], &late[0]);
+    world.regroup(&[&[1]]);
+    world.regroup(&[&[0, 1, 2]]);
+    world.run();
+    assert!(world.told(a).is_empty(), "nothing changed for the group since its last view");
+    assert_eq!(world.table(0), world.table(1));
+}
