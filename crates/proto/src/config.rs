@@ -148,7 +148,7 @@ impl Default for SessionConfig {
             max_outbox_messages: 1_000_000,
             max_outbox_bytes: 64 << 20,
             pressure_bytes: 4 << 20,
-            pressure_patience: Duration::from_millis(200),
+            pressure_patience: Duration::from_millis(500),
             hello_timeout: Duration::from_secs(5),
             authentication_timeout: Duration::from_secs(20),
             authentication: Authentication::default(),
