@@ -3,8 +3,8 @@
 use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 
-/// Below the range from which systems take ports for outgoing connections.
-const RANGE: std::ops::Range<u16> = 15_000..32_000;
+/// Below the ports that systems take for outgoing connections, and away from those of other tests.
+const RANGE: std::ops::Range<u16> = 6_000..15_000;
 
 /// A port and the one after it, for all addresses of this machine. A locked file keeps other test
 /// programs away from it.
