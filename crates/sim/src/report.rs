@@ -86,7 +86,8 @@ pub fn timeline(trace: &Trace, processes: &[usize]) -> Vec<(Instant, String)> {
         }
         for session in trace.sessions.iter().filter(|session| session.process == at) {
             let name = session.name;
-            let line = |(at, event): &(Instant, SessionEvent)| (*at, format!("    {name} {}", client(trace, event)));
+            let line =
+                |(at, event): &(Instant, SessionEvent)| (*at, format!("    {name} {}", client(trace, event)));
             lines.extend(session.records.iter().map(line));
         }
     }

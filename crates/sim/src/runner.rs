@@ -77,9 +77,7 @@ impl Totals {
             seeds: 1,
             virtual_time: Duration::from_nanos(world.now().0),
             events: world.happened(),
-            installs: count(|event| {
-                matches!(event, ProcessEvent::Configured(Configuration::Regular { .. }))
-            }),
+            installs: count(|event| matches!(event, ProcessEvent::Configured(Configuration::Regular { .. }))),
             deliveries: count(|event| matches!(event, ProcessEvent::Delivered { .. })),
             readings: trace.sessions.iter().map(|session| session.records.len() as u64).sum(),
             network: world.network.tally,
@@ -202,7 +200,8 @@ pub fn run(job: Job) -> Summary {
             }
             let outcome = run_seed(seed, false);
             let is_stable = seed % 100 != 0 || run_seed(seed, false).hash == outcome.hash;
-            if !job.keep_going && !(outcome.is_good() && is_stable) {
+            let is_bad = !outcome.is_good() || !is_stable;
+            if is_bad && !job.keep_going {
                 stop.store(true, Ordering::Relaxed);
             }
             if let Ok(mut summary) = summary.lock() {

@@ -69,7 +69,13 @@ impl World {
     ///
     /// # Panics
     /// When the client can not send.
-    pub fn cast(&mut self, client: ClientId, name: &str, service: ServiceLevel, body_bytes: usize) -> Message {
+    pub fn cast(
+        &mut self,
+        client: ClientId,
+        name: &str,
+        service: ServiceLevel,
+        body_bytes: usize,
+    ) -> Message {
         let number = self.recorder.trace.submissions.len();
         let groups = vec![group(name)];
         self.multicast(client, Cast { service, groups, self_discard: false, body_bytes });
@@ -165,9 +171,9 @@ impl World {
     /// Whether a client has read a message.
     #[must_use]
     pub fn has_read(&self, client: ClientId, message: Message) -> bool {
-        self.story_of(client).iter().any(|(_, event)| {
-            matches!(event, SessionEvent::Message(received) if received.submission == message.0)
-        })
+        self.story_of(client).iter().any(
+            |(_, event)| matches!(event, SessionEvent::Message(received) if received.submission == message.0),
+        )
     }
 
     /// Whether a host's daemon has delivered a message.

@@ -33,13 +33,7 @@ struct Closings {
 }
 
 impl Closings {
-    fn walk(
-        &mut self,
-        history: &History<'_>,
-        at: usize,
-        run: &Run<'_>,
-        violations: &mut Vec<Violation>,
-    ) {
+    fn walk(&mut self, history: &History<'_>, at: usize, run: &Run<'_>, violations: &mut Vec<Violation>) {
         let mut current: Option<ConfigurationId> = None;
         let (mut ordered, mut reliable) = (Vec::new(), Vec::new());
         for (time, step) in &run.steps {

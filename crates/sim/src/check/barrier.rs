@@ -29,11 +29,8 @@ pub(super) fn check(history: &History<'_>, violations: &mut Vec<Violation>) {
             let is_settled = settled.iter().any(|(since, of)| *of == ring && since <= time);
             let stamp = &history.message(id).stamp;
             if stamp.kind == Kind::Client && is_owed_order(step, stamp) && !is_settled {
-                let text = format!(
-                    "{} {} before it knew the groups of {ring}",
-                    run.process,
-                    history.describe(id)
-                );
+                let text =
+                    format!("{} {} before it knew the groups of {ring}", run.process, history.describe(id));
                 report(violations, Violation::new("G17", &[at], text).at(*time));
             }
         }

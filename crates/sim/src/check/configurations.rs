@@ -130,8 +130,7 @@ fn precision(history: &History<'_>, violations: &mut Vec<Violation>) {
     }
     for ((ring, process), (old, came)) in &arrivals {
         let first = (*ring, ProcessId::default());
-        let others =
-            arrivals.range(first..).take_while(|((other_ring, _), _)| other_ring == ring);
+        let others = arrivals.range(first..).take_while(|((other_ring, _), _)| other_ring == ring);
         for ((_, other), (other_old, _)) in others {
             let listed = came.contains(other);
             if listed != (other_old == old) {

@@ -171,8 +171,7 @@ impl<'a> Reading<'a> {
         let is_missed = |number: &&usize| {
             let submission = &self.trace.submissions[**number];
             let is_own = submission.self_discard && submission.session == self.at;
-            let is_target =
-                |group: &GroupName| *group == self.private || self.certain.contains(group);
+            let is_target = |group: &GroupName| *group == self.private || self.certain.contains(group);
             !is_own && !self.read.contains(number) && submission.groups.iter().any(is_target)
         };
         self.order.messages.get(from..to)?.iter().find(is_missed).copied()

@@ -70,11 +70,7 @@ fn joined(session: &SessionTrace) -> BTreeSet<GroupName> {
 }
 
 /// All who are in a group have the same last view of it.
-fn one_view(
-    trace: &Trace,
-    last: &BTreeMap<(usize, GroupName), &View>,
-    violations: &mut Vec<Violation>,
-) {
+fn one_view(trace: &Trace, last: &BTreeMap<(usize, GroupName), &View>, violations: &mut Vec<Violation>) {
     let mut first: BTreeMap<GroupName, (usize, &View)> = BTreeMap::new();
     for ((session, group), view) in last {
         if joined(&trace.sessions[*session]).contains(group) {

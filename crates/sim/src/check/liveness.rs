@@ -54,9 +54,8 @@ fn one_ring(history: &History<'_>, converged: Instant, violations: &mut Vec<Viol
     let mut first: Option<RingId> = None;
     for (at, run) in living(history) {
         let found = ring_at(run, converged);
-        let is_right = found.is_some_and(|(ring, members)| {
-            *first.get_or_insert(ring) == ring && members == all.as_slice()
-        });
+        let is_right = found
+            .is_some_and(|(ring, members)| *first.get_or_insert(ring) == ring && members == all.as_slice());
         if !is_right && !all_are_fixtures(history) {
             let text = format!("{} is in {found:?} and not in one ring of {all:?}", run.process);
             report(violations, Violation::new("L1", &[at], text).at(converged));
@@ -141,7 +140,8 @@ mod tests {
 
     fn healed(story: &mut Story, idle_datagrams: u64) {
         let now = story.now();
-        story.trace.ending = Ending::Healed { healed: now, converged: now, end: now, idle_datagrams, idle_budget: 10 };
+        story.trace.ending =
+            Ending::Healed { healed: now, converged: now, end: now, idle_datagrams, idle_budget: 10 };
     }
 
     fn frozen(story: &mut Story, reaches: [[bool; 2]; 2]) {

@@ -75,6 +75,9 @@ fn time(epoch: u64) -> u32 {
 /// What the ids of one configuration have in common.
 type Stamp = (u32, u32);
 
+/// The session and record that saw the join of a first member; `None` for any other beginning.
+type Beginning = Option<(usize, usize)>;
+
 /// See the module documentation.
 #[derive(Debug, Default)]
 pub(super) struct Lives {
@@ -110,14 +113,25 @@ impl Lives {
 }
 
 fn twice(stays: &[Stay<'_>]) -> BTreeSet<(GroupName, Stamp)> {
+    let mut earliest: BTreeMap<(GroupName, Stamp), (Instant, u32)> = BTreeMap::new();
     // A network view is one beginning, however many see it; that of a first member is seen only there.
-    let mut beginnings: BTreeMap<(GroupName, Stamp), BTreeSet<Option<(usize, usize)>>> = BTreeMap::new();
+    let mut beginnings: BTreeMap<_, BTreeSet<Beginning>> = BTreeMap::new();
     for stay in stays {
-        for (at, view) in stay.views().filter(|(_, view)| view.id.counter == 1) {
-            let is_join = view.cause == Cause::Join && view.members.len() == 1;
-            let beginning = is_join.then(|| (stay.session, stay.sights[at].0));
-            let stamp = (view.id.leader, view.id.time);
-            beginnings.entry((stay.group, stamp)).or_default().insert(beginning);
+        for (at, view) in stay.views() {
+            let key = (stay.group, (view.id.leader, view.id.time));
+            let seen = (stay.sights[at].1, view.id.counter);
+            earliest.entry(key).and_modify(|first| *first = seen.min(*first)).or_insert(seen);
+            if view.id.counter == 1 {
+                let is_join = view.cause == Cause::Join && view.members.len() == 1;
+                let beginning = is_join.then(|| (stay.session, stay.sights[at].0));
+                beginnings.entry(key).or_default().insert(beginning);
+            }
+        }
+    }
+    // A later view that was read before any beginning has a beginning that nobody read.
+    for (key, (_, counter)) in earliest {
+        if counter > 1 {
+            beginnings.entry(key).or_default().insert(None);
         }
     }
     beginnings.into_iter().filter(|(_, seen)| seen.len() > 1).map(|(key, _)| key).collect()

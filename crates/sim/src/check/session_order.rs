@@ -55,7 +55,8 @@ fn one_order(trace: &Trace, stays: &Stays<'_>, violations: &mut Vec<Violation>) 
     let mut followers: BTreeMap<Seen, BTreeSet<Seen>> = BTreeMap::new();
     for session in &trace.sessions {
         let mut before: Option<Seen> = None;
-        for seen in session.records.iter().filter_map(|(_, event)| seen(trace, session.process, event, stays)) {
+        for seen in session.records.iter().filter_map(|(_, event)| seen(trace, session.process, event, stays))
+        {
             followers.entry(seen).or_default();
             if let Some(before) = before.replace(seen) {
                 followers.entry(before).or_default().insert(seen);
@@ -68,12 +69,7 @@ fn one_order(trace: &Trace, stays: &Stays<'_>, violations: &mut Vec<Violation>) 
     }
 }
 
-fn seen(
-    trace: &Trace,
-    process: usize,
-    event: &SessionEvent,
-    stays: &Stays<'_>,
-) -> Option<Seen> {
+fn seen(trace: &Trace, process: usize, event: &SessionEvent, stays: &Stays<'_>) -> Option<Seen> {
     match event {
         SessionEvent::Message(received) => {
             let ordered = trace.submissions[received.submission].service.is_ordered();

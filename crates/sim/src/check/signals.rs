@@ -31,7 +31,8 @@ pub(super) fn check(trace: &Trace, stays: &Stays<'_>, violations: &mut Vec<Viola
 }
 
 fn has_ended(trace: &Trace, session: usize) -> bool {
-    let is_end = |event: &SessionEvent| matches!(event, SessionEvent::Disconnecting | SessionEvent::Closed(_));
+    let is_end =
+        |event: &SessionEvent| matches!(event, SessionEvent::Disconnecting | SessionEvent::Closed(_));
     trace.sessions[session].records.iter().any(|(_, event)| is_end(event))
 }
 
@@ -66,10 +67,7 @@ fn judge(change: &Change<'_, '_>) -> Option<(&'static str, String)> {
     all_came.then(|| ("G12", format!("a signal before {:?}, to which all members came along", after.id)))
 }
 
-fn names_last_view(
-    stay: &Stay<'_>,
-    fail: &mut impl FnMut(antiphon_proto::time::Instant, String),
-) {
+fn names_last_view(stay: &Stay<'_>, fail: &mut impl FnMut(antiphon_proto::time::Instant, String)) {
     let mut last = None;
     for (_, at, sight) in &stay.sights {
         match sight {
@@ -91,7 +89,8 @@ mod tests {
     fn two() -> (Story, usize, usize) {
         let mut story = Story::ring_of(2);
         let (p, q) = (story.client(0, "p"), story.client(1, "q"));
-        story.view(p, (1, 2), Cause::Network, &[p, q]);
+        story.view(p, (1, 1), Cause::Join, &[p]);
+        story.view(p, (1, 2), Cause::Join, &[p, q]);
         (story, p, q)
     }
 

@@ -48,8 +48,9 @@ impl<'a> Stay<'a> {
         (1..views.len()).map(move |next| {
             let ((from, before), (to, after)) = (views[next - 1], views[next]);
             let signal = |at: usize| matches!(self.sights.get(at), Some((_, _, Sight::Signal(_))));
-            let is_after_signal = self.sights[..from].iter().rev().find_map(membership).unwrap_or(false);
-            let is_closing = is_after_signal && before.cause == Cause::Network && signal(from + 1);
+            let is_first_or_after_signal =
+                self.sights[..from].iter().rev().find_map(membership).unwrap_or(true);
+            let is_closing = is_first_or_after_signal && before.cause == Cause::Network && signal(from + 1);
             Change { before, between: &self.sights[from + 1..to], after, at: self.sights[to].1, is_closing }
         })
     }

@@ -59,10 +59,7 @@ impl Story {
         let process = ProcessId { daemon: DaemonId(daemon), incarnation: at as u64 };
         self.trace.processes.push(ProcessTrace { process, records: Vec::new(), ended: None });
         let ring = RingId { epoch: 0, leader: process };
-        self.configured(
-            at,
-            Configuration::Regular { ring, members: vec![process], all_from_one_ring: true },
-        );
+        self.configured(at, Configuration::Regular { ring, members: vec![process], all_from_one_ring: true });
         self.add(at, ProcessEvent::Settled(ring));
         at
     }
@@ -128,24 +125,11 @@ impl Story {
         self.deliver_how(process, sender, seq, service, false);
     }
 
-    pub(super) fn deliver_early(
-        &mut self,
-        process: usize,
-        sender: usize,
-        seq: u64,
-        service: ServiceLevel,
-    ) {
+    pub(super) fn deliver_early(&mut self, process: usize, sender: usize, seq: u64, service: ServiceLevel) {
         self.deliver_how(process, sender, seq, service, true);
     }
 
-    fn deliver_how(
-        &mut self,
-        process: usize,
-        sender: usize,
-        seq: u64,
-        service: ServiceLevel,
-        early: bool,
-    ) {
+    fn deliver_how(&mut self, process: usize, sender: usize, seq: u64, service: ServiceLevel, early: bool) {
         let stamp = self.stamp(process, sender, seq, service);
         let sender = self.trace.processes[sender].process;
         self.add(process, ProcessEvent::Delivered { sender, stamp, early });

@@ -32,7 +32,9 @@ pub(super) fn check(trace: &Trace, stays: &Stays<'_>, violations: &mut Vec<Viola
             if stays.lives.is_ambiguous(group, id) {
                 continue;
             }
-            let (other, seen) = *first.entry((group, id, stays.lives.exit(session.process, id))).or_insert((stay.session, view));
+            let (other, seen) = *first
+                .entry((group, id, stays.lives.exit(session.process, id)))
+                .or_insert((stay.session, view));
             if seen.members != view.members || seen.cause != view.cause || seen.sets != view.sets {
                 let other = &trace.sessions[other];
                 let text = format!(

@@ -197,6 +197,5 @@ mod tests {
             story.view_of(p, (1, 3), Cause::Disconnect, members, gone, 0);
             if good { story.accept() } else { story.reject("G18") }
         }
-
     }
 }

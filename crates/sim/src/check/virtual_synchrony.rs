@@ -34,7 +34,8 @@ pub(super) fn check(trace: &Trace, stays: &Stays<'_>, violations: &mut Vec<Viola
             let key = (stay.group, from, to, company(change.after), exit);
             let first = moves.entry(key).or_insert_with(|| (stay.session, read.clone()));
             let pair = (first.0, stay.session);
-            let (one, other) = (without_discarded(trace, &first.1, pair), without_discarded(trace, &read, pair));
+            let (one, other) =
+                (without_discarded(trace, &first.1, pair), without_discarded(trace, &read, pair));
             if one != other {
                 let names = [pair.0, pair.1].map(|session| trace.sessions[session].name);
                 let text = format!(

@@ -140,10 +140,7 @@ fn membership(rng: &mut fastrand::Rng) -> MembershipConfig {
 }
 
 fn sessions(rng: &mut fastrand::Rng) -> SessionConfig {
-    SessionConfig {
-        max_outbox_messages: one_of(&[60, 1000, 1_000_000], rng),
-        ..SessionConfig::default()
-    }
+    SessionConfig { max_outbox_messages: one_of(&[60, 1000, 1_000_000], rng), ..SessionConfig::default() }
 }
 
 fn host(rng: &mut fastrand::Rng) -> HostSettings {

@@ -119,7 +119,6 @@ impl World {
         self.plan_turn(host);
     }
 
-
     pub(super) fn client_reads(&self, session: SessionId) -> bool {
         let owner = usize::try_from(session.0).ok().and_then(|at| self.owners.get(at));
         owner.is_some_and(|owner| {

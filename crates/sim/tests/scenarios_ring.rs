@@ -1,0 +1,203 @@
+//! Stories about the token and the packets of one ring (protocol design §16, SC-01 to SC-15).
+
+use antiphon_sim::network::Quality;
+use antiphon_sim::scenario::ms;
+use antiphon_sim::world::{Fault, Settings, World};
+use antiphon_wire::ring::DatagramKind;
+use antiphon_wire::service::ServiceLevel::{Agreed, Fifo, Reliable, Safe};
+
+/// SC-01: one lost token costs a retransmission, at each hop, and no configuration.
+#[test]
+fn a_lost_token_is_sent_again() {
+    for deaf in 0..4 {
+        let mut world = World::ring_of(4);
+        let [p, q, r, s] = world.clients_in("g");
+        let installs = world.installs();
+        world.drop_to(deaf, DatagramKind::Token);
+        let message = world.cast(p, "g", Agreed, 100);
+        world.run(ms(12));
+        world.apply(Fault::Heal);
+        world.run(ms(60));
+        for client in [p, q, r, s] {
+            world.expect_message(client, message);
+        }
+        assert_eq!(world.installs(), installs, "no ring was installed");
+        world.finish();
+    }
+}
+
+/// SC-03: copies of the token change nothing, however late they come.
+#[test]
+fn copies_of_the_token_change_nothing() {
+    let quality =
+        Quality { duplicate_ppm: 1_000_000, reorder_ppm: 300_000, held_up: ms(3), ..Quality::default() };
+    let mut world = World::ring_with(Settings { quality, ..Settings::default() });
+    let clients: [_; 3] = world.clients_in("g");
+    let installs = world.installs();
+    for round in 0..60 {
+        for client in clients {
+            world.cast(client, "g", if round % 3 == 0 { Safe } else { Agreed }, 300);
+        }
+        world.run(ms(2));
+    }
+    assert_eq!(world.installs(), installs, "no ring was installed");
+    world.finish();
+}
+
+/// SC-05: a daemon numbers messages, sends some of them, and dies before the token leaves.
+#[test]
+fn a_sender_dies_before_it_passes_the_token() {
+    for bursts in 0..3 {
+        let mut world = World::ring_of(3);
+        let [p, q, r] = world.clients_in("g");
+        world.cast(p, "g", Agreed, 100);
+        for _ in 0..10 {
+            world.cast(q, "g", Agreed, 1000);
+        }
+        world.apply(Fault::CrashWhileSending { host: 1, bursts });
+        world.cast(r, "g", Safe, 100);
+        world.wait_for("the death", |world| !world.is_up(1));
+        world.run_until_one_ring();
+        world.run_until_quiet();
+        world.expect_view(p, "g", &[p, r]);
+        world.finish();
+    }
+}
+
+/// SC-06: with the accelerated ring the token leaves before the packets; they are lost with their
+/// sender, and what others sent after them is delivered in the transitional configuration.
+#[test]
+fn a_sender_dies_after_it_passed_the_token() {
+    let mut world = World::ring_of(3);
+    let [p, q, r] = world.clients_in("g");
+    world.drop_from(1, DatagramKind::Packet);
+    for _ in 0..10 {
+        world.cast(q, "g", Agreed, 1000);
+    }
+    world.run(ms(5));
+    let after = world.cast(p, "g", Agreed, 10);
+    let safe = world.cast(r, "g", Safe, 10);
+    world.run(ms(5));
+    world.apply(Fault::Crash { host: 1, silent: true });
+    world.run_until_one_ring();
+    world.run_until_quiet();
+    for client in [p, r] {
+        world.expect_message(client, after);
+        world.expect_message(client, safe);
+        assert_eq!(world.signals(client), 1);
+    }
+    world.finish();
+}
+
+/// SC-07: a third of everything is lost for seconds, and all of it arrives in one ring.
+#[test]
+fn heavy_loss_slows_the_ring_and_does_not_break_it() {
+    let mut world = World::ring_of(3);
+    let [p, q, r] = world.clients_in("g");
+    let installs = world.installs();
+    world.apply(Fault::Links(Quality { loss_ppm: 200_000, ..Quality::default() }));
+    let mut messages = Vec::new();
+    for round in 0..100 {
+        for client in [p, q, r] {
+            messages.push(world.cast(client, "g", if round % 4 == 0 { Safe } else { Fifo }, 500));
+        }
+        world.run(ms(10));
+    }
+    world.apply(Fault::Links(Quality::default()));
+    world.run_until_quiet();
+    for message in messages {
+        for client in [p, q, r] {
+            world.expect_message(client, message);
+        }
+    }
+    assert!(world.installs() <= installs + 6, "the ring broke more than twice");
+    world.finish();
+}
+
+/// A safe message is delivered nowhere until every daemon has it (EVS, safe delivery).
+#[test]
+fn a_safe_message_waits_for_the_slowest_daemon() {
+    let mut world = World::ring_of(3);
+    let clients: [_; 3] = world.clients_in("g");
+    world.drop_to(2, DatagramKind::Packet);
+    let safe = world.cast(clients[0], "g", Safe, 100);
+    world.run(ms(100));
+    for client in clients {
+        world.expect_no_message(client, safe);
+    }
+    world.apply(Fault::Heal);
+    world.run(ms(100));
+    for client in clients {
+        world.expect_message(client, safe);
+    }
+    world.finish();
+}
+
+/// An agreed message does not wait for a daemon that lacks it, but for a safe one before it.
+#[test]
+fn an_agreed_message_waits_only_behind_a_safe_one() {
+    let mut world = World::ring_of(3);
+    let [p, q, _] = world.clients_in("g");
+    world.drop_to(2, DatagramKind::Packet);
+    let first = world.cast(p, "g", Agreed, 100);
+    world.run(ms(20));
+    world.expect_message(q, first);
+    let safe = world.cast(p, "g", Safe, 100);
+    let behind = world.cast(p, "g", Agreed, 100);
+    world.run(ms(50));
+    world.expect_no_message(q, safe);
+    world.expect_no_message(q, behind);
+    world.apply(Fault::Heal);
+    world.run_until_quiet();
+    world.expect_message(q, behind);
+    world.finish();
+}
+
+/// SC-15: what needs no order is delivered on arrival, and the survivors agree on it.
+#[test]
+fn reliable_messages_pass_a_gap_and_are_agreed_on() {
+    let mut world = World::ring_of(4);
+    let [p, _, r, s] = world.clients_in("g");
+    world.drop_to(1, DatagramKind::Packet);
+    world.cast(s, "g", Agreed, 100);
+    let reliable = world.cast(s, "g", Reliable, 100);
+    world.run(ms(30));
+    world.expect_message(p, reliable);
+    world.expect_message(r, reliable);
+    world.apply(Fault::Crash { host: 3, silent: true });
+    world.apply(Fault::Heal);
+    world.finish();
+}
+
+/// SC-44: the token rests at the leader; a message elsewhere wakes it although the wakes get lost.
+#[test]
+fn a_resting_token_is_woken() {
+    let mut world = World::ring_of(3);
+    let [p, q, r] = world.clients_in("g");
+    world.drop_from(2, DatagramKind::Wake);
+    let message = world.cast(r, "g", Agreed, 10);
+    world.run(ms(5));
+    world.apply(Fault::Heal);
+    world.run(ms(10));
+    for client in [p, q, r] {
+        world.expect_message(client, message);
+    }
+    world.finish();
+}
+
+/// A large message of a daemon that does not lead is not slowed down by rests of the token.
+#[test]
+fn the_token_does_not_rest_while_a_member_sends() {
+    for daemons in 2..4 {
+        let mut settings = Settings { daemons, ..Settings::default() };
+        settings.ring.personal_window_packets = 1;
+        let mut world = World::ring_with(settings);
+        let p = world.client_in(0, "p", "g");
+        let q = world.client_in(1, "q", "g");
+        world.run_until_quiet();
+        let message = world.cast(q, "g", Agreed, 100_000);
+        world.run(ms(200));
+        world.expect_message(p, message);
+        world.finish();
+    }
+}
