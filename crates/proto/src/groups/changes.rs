@@ -45,7 +45,7 @@ impl Groups {
         }
         self.table.enter(group, member);
         if known.is_some() {
-            self.count_change(group);
+            self.count_change(group, cx.config);
         }
         self.announce(group, Change { cause: Cause::Join, about: name, joiner: Some(member) }, sessions, cx);
     }
@@ -111,14 +111,17 @@ impl Groups {
         cx: &mut Cx<'_>,
     ) {
         if self.table.leave(group, member) {
-            self.count_change(group);
+            self.count_change(group, cx.config);
             self.announce(group, change, sessions, cx);
         }
     }
 
-    fn count_change(&mut self, group: GroupRef) {
+    /// Gives a group the id of its next view: of the current configuration, so that two sides of a
+    /// partition never give one id to two views, even if neither knows that the other has members.
+    fn count_change(&mut self, group: GroupRef, config: &Config) {
+        let stamp = self.stamp(config);
         let id = &mut self.table.group_mut(group).id;
-        id.counter = id.counter.saturating_add(1);
+        *id = stamp.id_after(id.counter);
     }
 
     /// Shows the view after a change. In a group that has lost members, it is a network view, and

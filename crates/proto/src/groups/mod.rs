@@ -58,7 +58,11 @@ impl Stamp {
     }
 
     fn first_id(self) -> GroupId {
-        GroupId { leader: self.leader, time: self.time, counter: 1 }
+        self.id_after(0)
+    }
+
+    fn id_after(self, counter: u32) -> GroupId {
+        GroupId { leader: self.leader, time: self.time, counter: counter.saturating_add(1) }
     }
 }
 
