@@ -1,0 +1,85 @@
+//! Datagrams as daemons send them, from somebody who is none.
+
+use antiphon_wire::ids::{DaemonId, ProcessId, RingId, Seq};
+use antiphon_wire::ring::Datagram;
+use antiphon_wire::ring::attempt::{Accept, Commit, Done, Holdings, Install, Propose, RecoveryRequest};
+use antiphon_wire::ring::fragment::Fragment;
+use antiphon_wire::ring::gossip::{HearsRow, Hello, Join, Leave, MergeRequest, Wake};
+use antiphon_wire::ring::packet::{Packet, PacketHeader};
+use antiphon_wire::ring::ranges::SeqRange;
+use antiphon_wire::ring::token::{Request, Token};
+use bytes::{Bytes, BytesMut};
+
+/// A datagram of each kind, with ids such as daemons have.
+pub(crate) fn samples(random: &mut fastrand::Rng, cluster: u32) -> Vec<Bytes> {
+    let started = 1_795_000_000_000_000 + random.u64(..1_000_000_000);
+    let process =
+        |daemon: u16| ProcessId { daemon: DaemonId(daemon), incarnation: started + u64::from(daemon) };
+    let members: Vec<ProcessId> = (0..3).map(process).collect();
+    let from = members[random.usize(..3)];
+    let ring = RingId { epoch: 2 * random.u64(..1_000_000_000), leader: members[0] };
+    let hears = members.iter().copied().collect();
+    let seq = Seq(random.u64(1..1_000_000));
+    let range = SeqRange { first: seq, last: seq.advanced(random.u64(..1_000_000)) };
+    let holdings = Holdings {
+        old: ring,
+        ack: seq.previous(),
+        beyond: vec![range],
+        stable: Seq(1),
+        obligations: members.iter().copied().collect(),
+    };
+    let row = HearsRow { of: from, version: 5, hears: members.iter().copied().collect() };
+    let request = Request { range, member: random.u16(..4), age: 1 };
+    let header = PacketHeader {
+        ring,
+        sender: from.daemon,
+        seq,
+        visit: random.u32(..),
+        after_token: random.bool(),
+        has_unordered: random.bool(),
+        ack: seq.previous(),
+    };
+    let mut packet = BytesMut::new();
+    header.encode(cluster, &mut packet);
+    packet.extend((0..random.usize(0..600)).map(|_| random.u8(..)));
+    let token = Token {
+        from,
+        ring,
+        hop: random.u64(..),
+        seq,
+        fcc: random.u32(..),
+        backlog: random.u32(..),
+        acks: vec![seq; 3],
+        requests: vec![request; random.usize(0..64)],
+    };
+    let piece = Fragment {
+        from,
+        number: random.u32(..),
+        index: random.u8(0..3),
+        count: 255,
+        bytes: Bytes::from(vec![7; 1000]),
+    };
+    let datagrams = [
+        Datagram::Packet(Packet { header, bytes: packet.freeze() }),
+        Datagram::Token(token),
+        Datagram::Join(Join {
+            from,
+            epoch: random.u64(..),
+            version: random.u64(..),
+            wanted: members.clone(),
+            rows: vec![row],
+        }),
+        Datagram::Hello(Hello { from, ring, members: members.clone(), hears }),
+        Datagram::Leave(Leave { from }),
+        Datagram::MergeRequest(MergeRequest { from }),
+        Datagram::Wake(Wake { from, ring, hop: random.u64(..) }),
+        Datagram::Propose(Propose { from, ring, members: members.clone() }),
+        Datagram::Accept(Accept { from, ring, holdings: holdings.clone() }),
+        Datagram::Commit(Commit { from, ring, members, holdings: vec![holdings; 3] }),
+        Datagram::RecoveryRequest(RecoveryRequest { from, ring, missing: vec![range] }),
+        Datagram::Done(Done { from, ring }),
+        Datagram::Install(Install { from, ring }),
+        Datagram::Fragment(piece),
+    ];
+    datagrams.iter().map(|datagram| datagram.encode(cluster)).collect()
+}
