@@ -315,8 +315,8 @@ fn convergence(sessions: &[Session]) {
         sessions.iter().filter(|session| !session.broken).map(|session| session.member).collect();
     let mut ids = BTreeSet::new();
     for session in sessions.iter().filter(|session| !session.broken) {
-        let views = session.seen.iter().filter_map(as_view);
-        let last = views.filter(|view| view.group.to_string() == EVERYBODY).next_back().expect("a view");
+        let mut views = session.seen.iter().filter_map(as_view);
+        let last = views.rfind(|view| view.group.to_string() == EVERYBODY).expect("a view");
         let members: BTreeSet<MemberName> = last.members.iter().copied().collect();
         assert_eq!(members, living, "the last view of {}", session.member);
         ids.insert(key(last.id));
