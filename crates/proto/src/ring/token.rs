@@ -105,12 +105,13 @@ impl Ring {
             return Visited::Deaf;
         }
         requests::ask(&mut token.requests, &self.window, self.passed_seq, self.me, self.asked_visits);
+        let round_was_empty = token.seq == self.passed_seq && token.backlog == 0;
         self.passed_seq = token.seq;
         token.acks.clone_from(&self.acks);
         let before = burst.packets.iter().take_while(|packet| !packet.header.after_token).count();
         let split = (before * cx.config.ring.datagram_bytes).min(burst.bytes.len());
         self.send(burst.bytes.slice(..split), cx);
-        self.pass_or_rest(token, !burst.packets.is_empty(), cx);
+        self.pass_or_rest(token, round_was_empty, cx);
         self.send(burst.bytes.slice(split..), cx);
         Visited::Done
     }
@@ -180,8 +181,8 @@ impl Ring {
         now.since(self.progress.1) > cx.config.ring.deaf
     }
 
-    fn pass_or_rest(&mut self, mut token: Token, sent: bool, cx: &mut Cx<'_>) {
-        let idle = !sent && token.requests.is_empty() && self.stable() == token.seq;
+    fn pass_or_rest(&mut self, mut token: Token, round_was_empty: bool, cx: &mut Cx<'_>) {
+        let idle = round_was_empty && token.requests.is_empty() && self.stable() == token.seq;
         self.quiet_visits = if idle { self.quiet_visits.saturating_add(1) } else { 0 };
         // One whole round must have shown everyone that all is stable, else safe messages would
         // wait for the end of the rest.
