@@ -44,10 +44,10 @@ struct Parts<'a> {
 impl Node {
     /// Boots a daemon.
     ///
-    /// `incarnation` must differ from that of every earlier run of this daemon (milliseconds since
-    /// 1970 do), `epoch` is a lower bound for ring epochs (seconds since 1970, so that group ids
-    /// look as existing clients know them), `seed` feeds the only random choices: jitter of timers
-    /// and names for clients that bring none.
+    /// `incarnation` must differ from that of every earlier run of this daemon, and `epoch` must be
+    /// beyond every ring epoch of an earlier run. Milliseconds since 1970 serve for both: rings form
+    /// more slowly than the clock goes. `seed` feeds the only random choices: jitter of timers and
+    /// names for clients that bring none.
     pub fn new(
         config: Config,
         incarnation: u64,

@@ -191,7 +191,6 @@ impl Handshake {
 /// Which recorded group ids stand for which of this run: leader and time.
 #[derive(Default)]
 struct Renaming {
-    here: BTreeMap<[u8; 8], [u8; 8]>,
     recorded: BTreeMap<[u8; 8], [u8; 8]>,
 }
 
@@ -206,9 +205,11 @@ impl Renaming {
         rest(recorded) == rest(here) && self.pair(id(recorded), id(here))
     }
 
+    /// One id here never stands for two recorded ones. The other way round it may: after a network
+    /// change that left a group alone, the stock daemon keeps the old configuration's id for its next
+    /// views, and this one gives them the current configuration's.
     fn pair(&mut self, recorded: [u8; 8], here: [u8; 8]) -> bool {
-        *self.here.entry(recorded).or_insert(here) == here
-            && *self.recorded.entry(here).or_insert(recorded) == recorded
+        *self.recorded.entry(here).or_insert(recorded) == recorded
     }
 }
 

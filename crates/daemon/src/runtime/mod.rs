@@ -121,7 +121,7 @@ impl Daemon {
         let incarnation = clock::milliseconds_since_1970();
         let seed = std::hash::RandomState::new().hash_one(incarnation);
         let mut out = Outputs::default();
-        let node = Node::new(settings.config, incarnation, incarnation / 1000, seed, now, &mut out);
+        let node = Node::new(settings.config, incarnation, incarnation, seed, now, &mut out);
         let mut daemon = Self {
             node,
             out,

@@ -8,7 +8,7 @@ use antiphon_wire::ring::attempt::{Accept, Commit, Holdings, Propose};
 use antiphon_wire::ring::gossip::Join;
 
 use super::recovery::Recover;
-use super::{EPOCH_STEP, MAX_EPOCH, Membership, State};
+use super::{EPOCH_STEP, Membership, State};
 use crate::cx::Cx;
 use crate::time::Timer;
 
@@ -77,7 +77,11 @@ impl Membership {
         let one_each = members.windows(2).all(|pair| pair[0].daemon < pair[1].daemon);
         let configured = members.iter().all(|member| cx.config.daemon(member.daemon).is_some());
         let sound = ring.leader == from && members.contains(&from) && one_each && configured;
-        if !sound || !members.contains(&self.me) || ring.epoch > MAX_EPOCH || ring.epoch % EPOCH_STEP != 0 {
+        if !sound
+            || !members.contains(&self.me)
+            || !self.is_plausible(ring.epoch)
+            || ring.epoch % EPOCH_STEP != 0
+        {
             cx.stats.datagrams_stale += 1;
             return;
         }

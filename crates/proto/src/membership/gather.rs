@@ -62,6 +62,10 @@ impl Membership {
     }
 
     pub(super) fn on_join(&mut self, join: &Join, cx: &mut Cx<'_>) {
+        if !self.is_plausible(join.epoch) {
+            cx.stats.datagrams_rejected += 1;
+            return;
+        }
         let Some(new_neighbour) = self.gossip.on_join(join, cx.now) else {
             cx.stats.datagrams_stale += 1;
             return;

@@ -53,6 +53,9 @@ use recovery::Recover;
 pub(crate) const EPOCH_STEP: u64 = 2;
 /// Epochs beyond this are refused, so that a faulty peer can not use them up.
 const MAX_EPOCH: u64 = 1 << 62;
+/// An epoch that is further ahead of mine than this is a fault or a forgery: in milliseconds, what
+/// epochs start from, more than five hundred years.
+const MAX_EPOCH_LEAP: u64 = 1 << 44;
 /// How often the goodbye is said.
 const GOODBYES: u8 = 3;
 
@@ -109,11 +112,13 @@ pub(crate) struct Membership {
     last_hello: Instant,
     last_join: Instant,
     strange_clusters: BTreeSet<u32>,
+    /// Other processes that claim to be this daemon.
+    duplicates: BTreeSet<ProcessId>,
     deliveries: Vec<Delivery>,
 }
 
-/// Other clusters that are reported once each.
-const MAX_STRANGE_CLUSTERS: usize = 16;
+/// Other clusters, and other processes that claim to be this daemon, that are reported once each.
+const MAX_STRANGERS: usize = 16;
 
 impl Membership {
     /// Boots as the only member of a ring of its own, looking for others.
@@ -137,6 +142,7 @@ impl Membership {
             last_hello: Instant::default(),
             last_join: Instant::default(),
             strange_clusters: BTreeSet::new(),
+            duplicates: BTreeSet::new(),
             deliveries: Vec::new(),
         };
         cx.timers.set(Timer::Hello, cx.now);
@@ -207,7 +213,7 @@ impl Membership {
     }
 
     fn report_cluster(&mut self, cluster: u32, cx: &mut Cx<'_>) {
-        let strange = cluster != cx.config.cluster && self.strange_clusters.len() < MAX_STRANGE_CLUSTERS;
+        let strange = cluster != cx.config.cluster && self.strange_clusters.len() < MAX_STRANGERS;
         if strange && self.strange_clusters.insert(cluster) {
             cx.out.events.push(Event::ForeignCluster { cluster });
         }
@@ -220,7 +226,8 @@ impl Membership {
             return;
         };
         if from.daemon == self.me.daemon {
-            if from.incarnation > self.me.incarnation {
+            let reported = self.duplicates.len() == MAX_STRANGERS || !self.duplicates.insert(from);
+            if from.incarnation > self.me.incarnation && !reported {
                 cx.out.events.push(Event::DuplicateDaemon(from));
             }
             return;
@@ -357,6 +364,11 @@ impl Membership {
             let segment_bytes = burst.len();
             cx.out.transmits.push(Transmit { to: to.clone(), channel, burst, segment_bytes });
         }
+    }
+
+    /// Whether an epoch that a peer named can be true.
+    fn is_plausible(&self, epoch: u64) -> bool {
+        epoch <= MAX_EPOCH && epoch <= self.gossip.epoch.saturating_add(MAX_EPOCH_LEAP)
     }
 
     fn holdings(&self) -> Holdings {

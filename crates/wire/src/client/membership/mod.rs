@@ -44,7 +44,7 @@ const SETS_AT: usize = 20;
 pub struct GroupId {
     /// Identity of the leader of the daemons' configuration.
     pub leader: u32,
-    /// When that configuration formed, in seconds since 1970, forced to grow.
+    /// When that configuration formed, forced to grow; the unit is the daemon's.
     pub time: u32,
     /// Changes of the group in that configuration, from 1.
     pub counter: u32,
