@@ -26,7 +26,7 @@ pub(crate) enum Shape {
     Matrix,
 }
 
-const TABLE: [(&str, Shape); 37] = [
+const TABLE: [(&str, Shape); 38] = [
     ("AcceleratedRing", Shape::Value),
     ("AcceleratedWindow", Shape::Value),
     ("AccessControlPolicy", Shape::Value),
@@ -52,6 +52,7 @@ const TABLE: [(&str, Shape); 37] = [
     ("LinkProtocol", Shape::Value),
     ("LookupTimeout", Shape::Value),
     ("MaxSessionMessages", Shape::Value),
+    ("MaxSessions", Shape::Value),
     ("PersonalWindow", Shape::Value),
     ("RepTimeout", Shape::Value),
     ("RequiredAuthMethods", Shape::Value),
@@ -144,6 +145,7 @@ impl Directives {
             "MaxSessionMessages" => {
                 config.sessions.max_outbox_messages = number(value, 0..=u32::MAX)?.value as usize;
             }
+            "MaxSessions" => config.sessions.max_sessions = number(value, 1..=1_000_000)?.value as usize,
             "DatagramBytes" => config.ring.datagram_bytes = number(value, 508..=65_000)?.value as usize,
             "EventPriority" => settings.log.level = log_settings::priority(value)?,
             "EventLogFile" => settings.log.file = Some(log_settings::file(&value.value).into()),
