@@ -9,8 +9,13 @@ use antiphon_wire::service::ServiceLevel::{Agreed, Safe};
 
 /// Runs until a host's daemon has left its ring and looks for another.
 fn until_it_gathers(world: &mut World, host: usize) {
+    until_it_gathers_from(world, host, "operational");
+}
+
+/// The same from another state.
+fn until_it_gathers_from(world: &mut World, host: usize, state: &str) {
     let ring = world.ring_id(host);
-    let noticed = format!("d{host}: operational -> gather");
+    let noticed = format!("d{host}: {state} -> gather");
     let seen = world.recorder.trace.remarks.len();
     world.wait_for("the loss of the ring", |world| {
         let remarks = &world.recorder.trace.remarks[seen..];
@@ -178,5 +183,35 @@ fn messages_behind_a_hole_of_the_dead_are_delivered() {
         world.expect_message(client, from_p);
         world.expect_message(client, from_q);
     }
+    world.finish();
+}
+
+/// SC-16: everyone said that it has everything; one is cut off and never hears that the others
+/// installed and delivered, behind a hole, a safe message. It delivers that too, although it is alone,
+/// because it gave its word (Totem, obligation set).
+#[test]
+fn a_word_given_in_a_failed_attempt_is_kept() {
+    let mut world = World::ring_of(5);
+    let clients: [_; 5] = world.clients_in("g");
+    world.drop_from(4, DatagramKind::Packet);
+    let lost = world.cast(clients[4], "g", Agreed, 100);
+    world.run(ms(5));
+    let behind = world.cast(clients[2], "g", Safe, 100);
+    world.run(ms(5));
+    world.apply(Fault::Crash { host: 4, silent: true });
+    for kind in [DatagramKind::Install, DatagramKind::Token, DatagramKind::Packet] {
+        world.drop_to(3, kind);
+    }
+    let ring = world.ring_id(2);
+    world.wait_for("the others to install", |world| world.ring_id(2) != ring);
+    world.apply(Fault::Partition(vec![0, 0, 0, 1, 2]));
+    until_it_gathers_from(&mut world, 3, "recover");
+    world.run_until_quiet();
+    assert!(world.are_one_ring(&[3]) && world.are_one_ring(&[0, 1, 2]));
+    for client in [0, 1, 2, 3].map(|host| clients[host]) {
+        world.expect_message(client, behind);
+        world.expect_no_message(client, lost);
+    }
+    world.apply(Fault::Heal);
     world.finish();
 }

@@ -117,8 +117,14 @@ fn twice(stays: &[Stay<'_>]) -> BTreeSet<(GroupName, Stamp)> {
     // A network view is one beginning, however many see it; that of a first member is seen only there.
     let mut beginnings: BTreeMap<_, BTreeSet<Beginning>> = BTreeMap::new();
     for stay in stays {
+        let mut last: Option<Stamp> = None;
         for (at, view) in stay.views() {
-            let key = (stay.group, (view.id.leader, view.id.time));
+            let stamp = (view.id.leader, view.id.time);
+            let key = (stay.group, stamp);
+            // A loss begins a life with an id that no view has.
+            if last.replace(stamp) != Some(stamp) && view.cause == Cause::Network && view.id.counter > 1 {
+                beginnings.entry(key).or_default().insert(None);
+            }
             let seen = (stay.sights[at].1, view.id.counter);
             earliest.entry(key).and_modify(|first| *first = seen.min(*first)).or_insert(seen);
             if view.id.counter == 1 {

@@ -30,6 +30,8 @@ pub struct Options {
     pub fault_gap: Duration,
     /// Which faults follow the steps of the protocol.
     pub triggers: Option<Triggers>,
+    /// Loss on the links of the quiet phase, which a ring must bear, until the very end.
+    pub quiet_loss_ppm: u32,
     /// How long faults strike.
     pub chaos: Duration,
     /// Whether the run ends with links frozen in some pattern, instead of healing.
@@ -69,6 +71,7 @@ impl Options {
             faults: Faults::draw(rng),
             fault_gap: ms(20..300, rng),
             triggers,
+            quiet_loss_ppm: one_of(&[0, 0, 0, 5000], rng),
             chaos: ms(300..2500, rng),
             freezes: daemons > 2 && rng.u32(..5) == 0,
             settings,
