@@ -35,7 +35,7 @@ impl Groups {
             return;
         };
         let known = self.table.find_group(group);
-        let id = self.stamp(cx.config).first_id();
+        let id = self.id_of_new_life(cx.config);
         let group = self.table.group_or_insert(group, id);
         let mine = sender == self.me;
         let receiver = || if mine { sessions.receiver(&name) } else { None };
@@ -113,15 +113,15 @@ impl Groups {
         if self.table.leave(group, member) {
             self.count_change(group, cx.config);
             self.announce(group, change, sessions, cx);
+        } else {
+            self.emptied = self.emptied.wrapping_add(1);
         }
     }
 
-    /// Gives a group the id of its next view: of the current configuration, so that two sides of a
-    /// partition never give one id to two views, even if neither knows that the other has members.
+    /// Gives a group the id of its next view.
     fn count_change(&mut self, group: GroupRef, config: &Config) {
-        let stamp = self.stamp(config);
-        let id = &mut self.table.group_mut(group).id;
-        *id = stamp.id_after(id.counter);
+        let id = self.id_after(self.table.group(group).id, config);
+        self.table.group_mut(group).id = id;
     }
 
     /// Shows the view after a change. In a group that has lost members, it is a network view, and

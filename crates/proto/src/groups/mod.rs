@@ -58,11 +58,7 @@ impl Stamp {
     }
 
     fn first_id(self) -> GroupId {
-        self.id_after(0)
-    }
-
-    fn id_after(self, counter: u32) -> GroupId {
-        GroupId { leader: self.leader, time: self.time, counter: counter.saturating_add(1) }
+        GroupId { leader: self.leader, time: self.time, counter: 1 }
     }
 }
 
@@ -85,6 +81,9 @@ pub(crate) struct Groups {
     /// Where the table comes from. `closed_by` means nothing while its ring is the current one.
     component: Component,
     table: Table,
+    /// How many groups have emptied in the current configuration, which tells apart the ids of the
+    /// lives that a group may have in it.
+    emptied: u32,
     transitional: Option<Transitional>,
     /// What was reported in the current ring; `None` once the table is settled.
     exchange: Option<Exchange>,
@@ -98,6 +97,7 @@ impl Groups {
             ring: boot_ring,
             component: Component { settled: boot_ring, closed_by: boot_ring },
             table: Table::default(),
+            emptied: 0,
             transitional: None,
             exchange: None,
         }
@@ -115,6 +115,7 @@ impl Groups {
         sessions: &mut Sessions,
         cx: &mut Cx<'_>,
     ) {
+        self.emptied = 0;
         match configuration {
             Configuration::Transitional { new, members, .. } => {
                 self.on_transitional(*new, members, sessions, cx);
@@ -151,6 +152,23 @@ impl Groups {
     fn stamp(&self, config: &Config) -> Stamp {
         let closing = self.transitional.as_ref().map(|transitional| transitional.stamp);
         closing.unwrap_or_else(|| Stamp::of_ring(self.ring, config))
+    }
+
+    /// The id of a group that begins. Its counter starts again, so the word of the leader tells the
+    /// lives apart: an odd factor gives every life of a configuration its own, and those of other
+    /// leaders are far away.
+    fn id_of_new_life(&self, config: &Config) -> GroupId {
+        let first = self.stamp(config).first_id();
+        GroupId { leader: first.leader ^ self.emptied.wrapping_mul(0x9e37_79b1), ..first }
+    }
+
+    /// The id after a change of a group: of the current configuration, so that two sides of a
+    /// partition never give one id to two views, even if neither knows that the other has members.
+    fn id_after(&self, id: GroupId, config: &Config) -> GroupId {
+        let stamp = self.stamp(config);
+        // Only groups that changed or began in a configuration have its time.
+        let leader = if id.time == stamp.time { id.leader } else { stamp.leader };
+        GroupId { leader, time: stamp.time, counter: id.counter.saturating_add(1) }
     }
 
     /// Whether the current configuration is without that process.

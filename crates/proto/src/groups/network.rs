@@ -47,7 +47,7 @@ impl Groups {
         let group = self.table.group_mut(group);
         group.marked = true;
         // A group may have come into being, and grown, in this very configuration.
-        if (group.id.leader, group.id.time) != (id.leader, id.time) {
+        if group.id.time != id.time {
             group.id = id;
         }
     }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use antiphon_wire::client::membership::GroupId;
 use antiphon_wire::names::GroupName;
 
-use super::lives::Exit;
+use super::exits::Exit;
 use super::stays::Stays;
 use super::{Violation, report};
 use crate::trace::{SessionEvent, SessionTrace, Trace};
@@ -75,11 +75,7 @@ fn seen(trace: &Trace, process: usize, event: &SessionEvent, stays: &Stays<'_>) 
             let ordered = trace.submissions[received.submission].service.is_ordered();
             ordered.then_some(Seen::Message(received.submission))
         }
-        SessionEvent::View(view) => {
-            let unique = !stays.lives.is_ambiguous(view.group, view.id);
-            let exit = stays.lives.exit(process, view.id);
-            unique.then_some(Seen::View(view.group, view.id, exit))
-        }
+        SessionEvent::View(view) => Some(Seen::View(view.group, view.id, stays.exits.of(process, view.id))),
         _ => None,
     }
 }

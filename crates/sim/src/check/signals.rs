@@ -1,7 +1,8 @@
 //! Transitional signals (§4).
 //!
 //! - G12: at most one signal between two views; it names the view that ends; the next view is a
-//!   network view; it comes when a member is lost and only then; and in the end a view follows.
+//!   network view; it comes when a member is lost and only then, even if all meet again before they
+//!   know the groups; and in the end a view follows.
 //! - G13: no network view without a change of the members.
 
 use antiphon_wire::client::membership::Cause;
@@ -18,7 +19,8 @@ pub(super) fn check(trace: &Trace, stays: &Stays<'_>, violations: &mut Vec<Viola
             report(violations, Violation::new(property, &[session.process], text).at(at));
         };
         for change in stay.changes() {
-            if let Some((property, what)) = judge(&change) {
+            let parted = stays.exits.parted(session.process, change.before, change.after);
+            if let Some((property, what)) = judge(&change, parted) {
                 fail(property, change.at, what);
             }
         }
@@ -42,7 +44,8 @@ fn last_of_membership<'s, 'a>(
     stay.sights.iter().rev().find(|(_, _, sight)| !matches!(sight, Sight::Message(_)))
 }
 
-fn judge(change: &Change<'_, '_>) -> Option<(&'static str, String)> {
+/// `parted` says whether the receiver's daemon was ever without one of the members.
+fn judge(change: &Change<'_, '_>, parted: bool) -> Option<(&'static str, String)> {
     let (before, after, signals) = (change.before, change.after, change.signals());
     if change.is_closing && signals == 1 && after.cause == Cause::Network {
         // The signal was for members that are gone with the view before.
@@ -64,7 +67,8 @@ fn judge(change: &Change<'_, '_>) -> Option<(&'static str, String)> {
     }
     let own = after.sets.get(after.own_set);
     let all_came = own.is_some_and(|own| before.members.iter().all(|member| own.members.contains(member)));
-    all_came.then(|| ("G12", format!("a signal before {:?}, to which all members came along", after.id)))
+    (all_came && !parted)
+        .then(|| ("G12", format!("a signal before {:?}, to which all members came along", after.id)))
 }
 
 fn names_last_view(stay: &Stay<'_>, fail: &mut impl FnMut(antiphon_proto::time::Instant, String)) {
@@ -115,6 +119,21 @@ mod tests {
         story.signal(p, (1, 2));
         story.view(p, (2, 1), Cause::Network, &[p, q]);
         story.reject("G12");
+    }
+
+    #[test]
+    fn those_who_meet_again_were_lost_nevertheless() {
+        let (mut story, p, q) = two();
+        story.signal(p, (1, 2));
+        story.transitional(0, 3, &[0]);
+        story.regular_unsettled(0, 3, &[0, 1]);
+        story.transitional(0, 4, &[0, 1]);
+        story.regular(0, 4, &[0, 1]);
+        let mut never_parted = story.clone();
+        story.view(p, (4, 1), Cause::Network, &[p, q]);
+        story.accept();
+        never_parted.view(p, (2, 1), Cause::Network, &[p, q]);
+        never_parted.reject("G12");
     }
 
     #[test]

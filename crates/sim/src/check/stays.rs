@@ -9,7 +9,7 @@ use antiphon_proto::time::Instant;
 use antiphon_wire::client::membership::{Cause, GroupId, View};
 use antiphon_wire::names::GroupName;
 
-use super::lives::Lives;
+use super::exits::Exits;
 use crate::trace::{SessionEvent, SessionTrace, Trace};
 
 /// One thing that a member saw of its group.
@@ -89,8 +89,8 @@ pub(super) struct Stays<'a> {
     pub(super) stays: Vec<Stay<'a>>,
     /// Session, record, and what is wrong with it.
     pub(super) strays: Vec<(usize, usize, String)>,
-    /// Which ids name more than one view.
-    pub(super) lives: Lives,
+    /// How processes came out of the configurations of ids.
+    pub(super) exits: Exits,
 }
 
 impl<'a> Stays<'a> {
@@ -101,7 +101,7 @@ impl<'a> Stays<'a> {
                 all.walk(trace, at, session);
             }
         }
-        all.lives = Lives::new(trace, &all.stays);
+        all.exits = Exits::new(trace);
         all
     }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use antiphon_wire::client::membership::{Cause, GroupId, View};
 use antiphon_wire::names::{GroupName, MemberName};
 
-use super::lives::Exit;
+use super::exits::Exit;
 use super::stays::{Change, Sight, Stays};
 use super::{Violation, report};
 use crate::trace::Trace;
@@ -25,12 +25,8 @@ pub(super) fn check(trace: &Trace, stays: &Stays<'_>, violations: &mut Vec<Viola
     for stay in &stays.stays {
         for change in stay.changes() {
             let (from, to) = (change.before.id, change.after.id);
-            let is_ambiguous = |id: GroupId| stays.lives.is_ambiguous(stay.group, id);
-            if is_ambiguous(from) || is_ambiguous(to) {
-                continue;
-            }
             let read = items(trace, &change);
-            let exit = stays.lives.exit(trace.sessions[stay.session].process, to);
+            let exit = stays.exits.of(trace.sessions[stay.session].process, to);
             let key = (stay.group, from, to, company(change.after), exit);
             let first = moves.entry(key).or_insert_with(|| (stay.session, read.clone()));
             let pair = (first.0, stay.session);
@@ -85,10 +81,10 @@ fn origins(trace: &Trace, stays: &Stays<'_>, violations: &mut Vec<Violation>) {
         let mut before: Option<GroupId> = None;
         for (at, view) in stay.views() {
             let from = before.replace(view.id);
-            if view.cause != Cause::Network || stays.lives.is_ambiguous(stay.group, view.id) {
+            if view.cause != Cause::Network {
                 continue;
             }
-            let exit = stays.lives.exit(trace.sessions[stay.session].process, view.id);
+            let exit = stays.exits.of(trace.sessions[stay.session].process, view.id);
             let key = (stay.group, view.id, company(view), exit);
             let first = *seen.entry(key).or_insert((stay.session, from));
             if first.1 != from {

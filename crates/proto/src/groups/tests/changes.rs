@@ -1,5 +1,7 @@
 //! Joins, leaves, ends of sessions, and routing, in a ring that does not change.
 
+use std::collections::BTreeSet;
+
 use antiphon_wire::client::flags::SELF_DISCARD;
 
 use super::world::{Seen, World};
@@ -41,6 +43,24 @@ fn a_leaver_gets_its_confirmation_and_the_others_the_view() {
     world.join(b, "g");
     world.run();
     assert_eq!(world.told(b), ["JOIN g 1: #b#alpha / *#b#alpha"], "a new life begins at 1");
+}
+
+#[test]
+fn the_lives_of_a_group_have_different_ids() {
+    let mut world = World::together(2);
+    let clients = [world.connect(0, "a"), world.connect(1, "b")];
+    let mut ids = BTreeSet::new();
+    for life in 0..100 {
+        let client = clients[life % 2];
+        world.join(client, "g");
+        world.run();
+        let seen = world.read(client);
+        let [Seen::View(view)] = &seen[..] else { panic!("one view expected, seen: {seen:?}") };
+        assert!(ids.insert((view.id.leader, view.id.time, view.id.counter)), "{:?} came again", view.id);
+        world.leave(client, "g");
+        world.run();
+        world.told(client);
+    }
 }
 
 #[test]
