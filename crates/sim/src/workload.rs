@@ -74,6 +74,11 @@ impl Workload {
         Self { mix, groups: groups.map(|name| group(name)).collect(), clients }
     }
 
+    /// From here on no body has more bytes than that.
+    pub fn limit_bodies(&mut self, bytes: usize) {
+        self.mix.largest_body = self.mix.largest_body.min(bytes);
+    }
+
     /// Lets one client do something.
     pub fn act(&self, world: &mut World) {
         let client = self.clients[world.rng.usize(..self.clients.len())];
