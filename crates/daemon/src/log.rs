@@ -25,12 +25,13 @@ impl EventLog {
     pub(crate) fn event(&mut self, event: &Event) {
         match event {
             Event::MembershipState { from, to, reason } => debug!("membership: {from} -> {to}: {reason}"),
-            Event::Installed { ring, members } => {
+            Event::Installed { ring, members, reasons } => {
                 info!(
-                    "configuration {ring} with {} of {} daemons: {}",
+                    "configuration {ring} with {} of {} daemons: {} ({})",
                     members.len(),
                     self.names.len(),
-                    self.list(members)
+                    self.list(members),
+                    reasons.join("; ")
                 );
             }
             Event::Settled { ring } => debug!("groups of configuration {ring} are settled"),

@@ -79,8 +79,8 @@ impl Default for RingConfig {
             send_queue_bytes: 4 << 20,
             session_quantum_bytes: 16 << 10,
             token_retransmit: Duration::from_millis(8),
-            token_loss: Duration::from_millis(400),
-            token_hold: Duration::from_millis(50),
+            token_loss: Duration::from_millis(200),
+            token_hold: Duration::from_millis(20),
             wake: Duration::from_millis(2),
             deaf: Duration::from_millis(1000),
         }
@@ -108,7 +108,7 @@ impl Default for MembershipConfig {
     fn default() -> Self {
         Self {
             join: Duration::from_millis(20),
-            gather: Duration::from_millis(80),
+            gather: Duration::from_millis(50),
             fresh: Duration::from_millis(100),
             attempt_retransmit: Duration::from_millis(15),
             attempt_deadline: Duration::from_millis(300),

@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::io::Outputs;
+use crate::patience::Patience;
 use crate::send_queue::SendQueue;
 use crate::stats::Stats;
 use crate::time::{Instant, Timers};
@@ -14,6 +15,8 @@ pub(crate) struct Cx<'a> {
     pub(crate) config: &'a Config,
     /// The deadlines.
     pub(crate) timers: &'a mut Timers,
+    /// How long to wait for others.
+    pub(crate) patience: &'a mut Patience,
     /// Messages that wait for the token.
     pub(crate) queue: &'a mut SendQueue,
     /// The counters.

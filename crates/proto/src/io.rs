@@ -138,6 +138,8 @@ pub enum Event {
         ring: RingId,
         /// Its members in order.
         members: Vec<ProcessId>,
+        /// Why the ring before was left, and each step since.
+        reasons: Vec<String>,
     },
     /// The groups exchange of the current ring is complete, and clients may send.
     Settled {

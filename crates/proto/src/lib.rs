@@ -14,6 +14,7 @@ mod groups;
 pub mod io;
 mod membership;
 mod node;
+mod patience;
 mod ring;
 mod send_queue;
 mod sessions;

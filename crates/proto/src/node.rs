@@ -8,6 +8,7 @@ use crate::delivery::{Configuration, Delivery, Kind, Message, Place};
 use crate::groups::Groups;
 use crate::io::{Channel, Input, Outputs, Trace};
 use crate::membership::Membership;
+use crate::patience::Patience;
 use crate::send_queue::SendQueue;
 use crate::sessions::{Outbox, Sessions};
 use crate::stats::{Stats, Status};
@@ -24,6 +25,7 @@ const FLUSH_BEFORE_LEAVING: std::time::Duration = std::time::Duration::from_mill
 pub struct Node {
     config: Config,
     timers: Timers,
+    patience: Patience,
     queue: SendQueue,
     stats: Stats,
     membership: Membership,
@@ -57,21 +59,31 @@ impl Node {
         out: &mut Outputs,
     ) -> Self {
         let me = ProcessId { daemon: config.me, incarnation };
-        let (mut timers, mut queue, mut stats) = (Timers::default(), SendQueue::default(), Stats::default());
-        let mut cx =
-            Cx { now, config: &config, timers: &mut timers, queue: &mut queue, stats: &mut stats, out };
+        let (mut timers, mut patience) = (Timers::default(), Patience::default());
+        let (mut queue, mut stats) = (SendQueue::default(), Stats::default());
+        let mut cx = Cx {
+            now,
+            config: &config,
+            timers: &mut timers,
+            patience: &mut patience,
+            queue: &mut queue,
+            stats: &mut stats,
+            out,
+        };
         let membership = Membership::boot(me, epoch, seed, &mut cx);
         let ring = membership.ring().id();
         let boot = Configuration::Regular { ring, members: vec![me], all_from_one_ring: true };
         cx.out.record(|| Trace::Configured(boot));
         let groups = Groups::new(me, &config, ring);
         let sessions = Sessions::new(&config, seed);
-        Self { config, timers, queue, stats, membership, groups, sessions, last_call: now, leave_by: None }
+        let (last_call, leave_by) = (now, None);
+        Self { config, timers, patience, queue, stats, membership, groups, sessions, last_call, leave_by }
     }
 
     /// Takes one input and does everything that follows from it.
     pub fn handle(&mut self, now: Instant, input: Input, out: &mut Outputs) {
         let last_call = std::mem::replace(&mut self.last_call, now);
+        self.patience.note_call(now, self.timers.next().map(|(due, _)| due));
         let stalled = now.since(last_call) > self.config.ring.token_loss;
         if matches!(input, Input::Shutdown) && self.leave_by.is_none() {
             self.leave_by = Some(now + FLUSH_BEFORE_LEAVING);
@@ -102,6 +114,7 @@ impl Node {
             now,
             config: &self.config,
             timers: &mut self.timers,
+            patience: &mut self.patience,
             queue: &mut self.queue,
             stats: &mut self.stats,
             out,
@@ -145,6 +158,7 @@ impl Node {
             state: self.membership.state_name(),
             ring: ring.id(),
             members: ring.members().to_vec(),
+            reasons: self.membership.reasons().to_vec(),
             settled: self.groups.is_settled(),
             packets_held: ring.window().len(),
             messages_waiting: self.queue.messages(),

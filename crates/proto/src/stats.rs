@@ -11,6 +11,8 @@ pub struct Status {
     pub ring: RingId,
     /// Its members, in daemon order.
     pub members: Vec<ProcessId>,
+    /// Why the ring before was left and each step to this one; if it is being left itself, why.
+    pub reasons: Vec<String>,
     /// Whether the groups exchange of the ring is complete.
     pub settled: bool,
     /// Packets kept because some member may still need them.

@@ -55,14 +55,20 @@ impl Membership {
         cx.stats.rings_installed += 1;
         self.stop_ring_timers(cx);
         if !self.ring.is_alone() {
-            cx.timers.set(Timer::TokenLoss, cx.now + cx.config.ring.token_loss);
+            cx.patience.note_ring();
+            let patience = cx.patience.for_token(cx.now, cx.config.ring.token_loss);
+            cx.timers.set(Timer::TokenLoss, cx.now + patience);
         }
         self.must_start = ring.leader == self.me;
         let reason =
             if recover.together().len() == 1 { "installed, alone of its old ring" } else { "installed" };
         let event = Event::MembershipState { from: "recover", to: "operational", reason: reason.to_owned() };
         cx.out.events.push(event);
-        cx.out.events.push(Event::Installed { ring, members: members.clone() });
+        cx.out.events.push(Event::Installed {
+            ring,
+            members: members.clone(),
+            reasons: self.reasons.clone(),
+        });
         self.configure(Configuration::Regular { ring, members, all_from_one_ring });
         self.hello_after_install(cx);
     }

@@ -100,6 +100,8 @@ pub(crate) struct Membership {
     obligations: BTreeSet<ProcessId>,
     gossip: Gossip,
     state: State,
+    /// Why the installed ring was left, and what has happened since; or how it came about.
+    reasons: Vec<String>,
     assembler: Assembler,
     random: fastrand::Rng,
     /// All configured daemons but me.
@@ -117,6 +119,8 @@ pub(crate) struct Membership {
     deliveries: Vec<Delivery>,
 }
 
+/// Steps from one ring to the next that are remembered. Later ones are repetitions after failures.
+const MAX_REASONS: usize = 32;
 /// Other clusters, and other processes that claim to be this daemon, that are reported once each.
 const MAX_STRANGERS: usize = 16;
 
@@ -133,6 +137,7 @@ impl Membership {
             obligations: BTreeSet::from([me]),
             gossip: Gossip::new(me, epoch),
             state: State::Operational { since: cx.now },
+            reasons: Vec::new(),
             assembler: Assembler::default(),
             random: fastrand::Rng::with_seed(seed),
             everyone: everyone.into(),
@@ -158,6 +163,11 @@ impl Membership {
     /// What the process is doing about its ring, in a word.
     pub(crate) fn state_name(&self) -> &'static str {
         self.state.name()
+    }
+
+    /// What led to the installed ring, or away from it, step by step.
+    pub(crate) fn reasons(&self) -> &[String] {
+        &self.reasons
     }
 
     /// What was delivered since the last call, in order.
@@ -314,9 +324,16 @@ impl Membership {
 
     fn enter(&mut self, state: State, reason: impl Into<String>, cx: &mut Cx<'_>) {
         let (from, to) = (self.state.name(), state.name());
+        if matches!(self.state, State::Operational { .. }) {
+            self.reasons.clear();
+        }
         self.state = state;
         if from != to {
-            cx.out.events.push(Event::MembershipState { from, to, reason: reason.into() });
+            let reason = reason.into();
+            if self.reasons.len() < MAX_REASONS {
+                self.reasons.push(reason.clone());
+            }
+            cx.out.events.push(Event::MembershipState { from, to, reason });
         }
     }
 

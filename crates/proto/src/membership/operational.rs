@@ -50,10 +50,15 @@ impl Membership {
     }
 
     pub(super) fn on_token_loss(&mut self, cx: &mut Cx<'_>) {
-        if matches!(self.state, State::Operational { .. }) {
-            let patience = cx.config.ring.token_loss.as_millis();
-            self.search(&format!("no token for {patience} ms"), cx);
+        if !matches!(self.state, State::Operational { .. }) {
+            return;
         }
+        if let Some(grace) = cx.patience.grace(cx.config.ring.token_loss) {
+            cx.timers.set(Timer::TokenLoss, cx.now + grace);
+            return;
+        }
+        let silent = cx.now.since(self.ring.last_visit()).as_millis();
+        self.search(&format!("no token from {} for {silent} ms", self.ring.predecessor()), cx);
     }
 
     pub(super) fn on_hold_over(&mut self, cx: &mut Cx<'_>) {

@@ -61,6 +61,8 @@ pub(crate) struct Ring {
     backlog_last_visit: u32,
     /// Visits in a row in which nothing was left to do for anyone.
     quiet_visits: u32,
+    /// When the token was here last, or the ring began.
+    visited: Instant,
     /// My last acknowledged prefix that was new, and when: stands still when I am deaf.
     progress: (Seq, Instant),
     /// Visits in a row in which I asked for the same packet.
@@ -91,6 +93,7 @@ impl Ring {
             sent_last_visit: 0,
             backlog_last_visit: 0,
             quiet_visits: 0,
+            visited: now,
             progress: (Seq::ZERO, now),
             asked_visits: 0,
             numbered: None,
@@ -122,6 +125,16 @@ impl Ring {
     /// Whether I lead the ring: the first member does.
     pub(crate) fn i_lead(&self) -> bool {
         self.me == 0
+    }
+
+    /// Who passes the token to me; myself if I am alone.
+    pub(crate) fn predecessor(&self) -> ProcessId {
+        self.members[(self.me + self.members.len() - 1) % self.members.len()]
+    }
+
+    /// When the token was here last, or the ring began.
+    pub(crate) fn last_visit(&self) -> Instant {
+        self.visited
     }
 
     /// Whether I am the only member.

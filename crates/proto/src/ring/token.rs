@@ -1,5 +1,7 @@
 //! The token visit: check, answer, send, ask, pass.
 
+use std::time::Duration;
+
 use antiphon_wire::ids::Seq;
 use antiphon_wire::ring::Datagram;
 use antiphon_wire::ring::token::Token;
@@ -44,14 +46,14 @@ impl Ring {
     /// A token of this ring arrived. A copy can not be newer than what I passed on, because every
     /// hop counts up.
     pub(crate) fn on_token(&mut self, token: Token, cx: &mut Cx<'_>) -> Visited {
-        let predecessor = self.members[(self.me + self.members.len() - 1) % self.members.len()];
         let plausible = token.acks.len() == self.members.len() && token.seq >= self.window.highest();
-        if token.hop <= self.hop || token.from != predecessor || !plausible {
+        if token.hop <= self.hop || token.from != self.predecessor() || !plausible {
             cx.stats.datagrams_stale += 1;
             return Visited::Ignored;
         }
         self.hop = token.hop;
         cx.timers.stop(Timer::Wake);
+        cx.patience.note_visit(cx.now, self.quiet_visits == 0);
         self.visit(token, cx)
     }
 
@@ -61,6 +63,7 @@ impl Ring {
         match std::mem::take(&mut self.token) {
             TokenPlace::Resting(token) => {
                 self.quiet_visits = 0;
+                cx.patience.note_visit(cx.now, false);
                 self.visit(token, cx)
             }
             other => {
@@ -95,6 +98,7 @@ impl Ring {
 
     fn visit(&mut self, mut token: Token, cx: &mut Cx<'_>) -> Visited {
         cx.stats.token_visits += 1;
+        self.visited = cx.now;
         self.preference = Channel::Data;
         for (index, ack) in token.acks.iter().enumerate().filter(|(index, _)| *index != self.me) {
             self.acks[index] = self.acks[index].max(*ack);
@@ -202,7 +206,9 @@ impl Ring {
         token.from = self.members[self.me];
         self.hop = token.hop;
         cx.timers.stop(Timer::TokenHold);
-        cx.timers.set(Timer::TokenLoss, cx.now + cx.config.ring.token_loss);
+        let rest = if self.quiet_visits > 0 { cx.config.ring.token_hold } else { Duration::ZERO };
+        let patience = cx.patience.for_token(cx.now, cx.config.ring.token_loss) + rest;
+        cx.timers.set(Timer::TokenLoss, cx.now + patience);
         self.token = TokenPlace::Passed(token);
         self.send_token(cx);
     }

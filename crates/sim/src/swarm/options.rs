@@ -52,7 +52,7 @@ impl Options {
     pub fn draw(seed: u64) -> Self {
         // Another stream than that of the world, so that the two can not follow each other.
         let rng = &mut fastrand::Rng::with_seed(seed ^ 0x0b5e_55ed_0b5e_55ed);
-        let daemons = one_of(&[1, 2, 2, 3, 3, 3, 3, 4, 4, 4, 5, 5, 5, 6, 7, 8], rng);
+        let daemons = one_of(&[1, 2, 2, 3, 3, 3, 3, 4, 4, 4, 5, 5, 5, 6, 7, 8, 12, 20], rng);
         let settings = settings(daemons, rng);
         let mut mix = mix(rng);
         let round_bytes = settings.ring.datagram_bytes * settings.ring.window_packets as usize;

@@ -8,12 +8,15 @@ use crate::network::Quality;
 
 /// Names of the simulated daemons. They are not sorted, so that the order of daemons and the order
 /// of names can be told apart.
-pub const DAEMON_NAMES: [&str; 8] = ["zeta", "alpha", "mid", "omega", "beta", "nu", "delta", "kappa"];
+pub const DAEMON_NAMES: [&str; 20] = [
+    "zeta", "alpha", "mid", "omega", "beta", "nu", "delta", "kappa", "xi", "gamma", "pi", "eta", "tau",
+    "chi", "iota", "rho", "mu", "theta", "psi", "lambda",
+];
 
 /// How a world is set up; nothing of it changes during a run.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How many daemons are configured, 1 to 8.
+    /// How many daemons are configured, 1 to 20.
     pub daemons: usize,
     /// Limits and times of their rings.
     pub ring: RingConfig,

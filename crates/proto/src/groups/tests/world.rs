@@ -17,6 +17,7 @@ use crate::config::{Config, Daemon};
 use crate::cx::Cx;
 use crate::delivery::{Configuration, Kind, Message};
 use crate::io::{Event, Origin, Outputs};
+use crate::patience::Patience;
 use crate::send_queue::SendQueue;
 use crate::sessions::Sessions;
 use crate::stats::Stats;
@@ -105,6 +106,7 @@ impl Host {
             now: Instant(0),
             config: &self.config,
             timers: &mut self.timers,
+            patience: &mut Patience::default(),
             queue: &mut self.queue,
             stats: &mut self.stats,
             out: &mut self.out,

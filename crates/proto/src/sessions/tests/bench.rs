@@ -14,6 +14,7 @@ use super::super::Sessions;
 use crate::config::{Config, Daemon};
 use crate::cx::Cx;
 use crate::io::{CloseReason, Origin, Outputs};
+use crate::patience::Patience;
 use crate::send_queue::{Outgoing, SendQueue};
 use crate::stats::Stats;
 use crate::time::{Instant, Timer, Timers};
@@ -100,6 +101,7 @@ impl Bench {
             now: self.now,
             config: &self.config,
             timers: &mut self.timers,
+            patience: &mut Patience::default(),
             queue: &mut self.queue,
             stats: &mut self.stats,
             out: &mut self.out,
