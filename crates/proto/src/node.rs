@@ -91,7 +91,7 @@ impl Node {
         }
         self.with_cx(now, out, |parts, cx| {
             if stalled {
-                parts.membership.on_stall(last_call, cx);
+                parts.membership.on_stall(cx);
             }
             match input {
                 Input::Datagram(bytes) => parts.membership.on_datagram(bytes, cx),

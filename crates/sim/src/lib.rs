@@ -20,6 +20,7 @@ pub mod report;
 pub mod runner;
 pub mod scenario;
 pub mod swarm;
+pub mod times;
 pub mod trace;
 pub mod workload;
 pub mod world;

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use antiphon_sim::report;
 use antiphon_sim::runner::{self, Job};
 use antiphon_sim::swarm::Options;
+use antiphon_sim::times::{Distribution, Occasion};
+use antiphon_sim::world::DAEMON_NAMES;
 use clap::{Parser, Subcommand};
 
 /// Deterministic simulation of whole clusters, judged by independent checkers.
@@ -36,6 +38,15 @@ enum Command {
         #[arg(long)]
         keep_going: bool,
     },
+    /// Measure how long it takes until a change is seen, and whether stalls are mistaken for one.
+    Times {
+        /// Runs of each kind with each number of daemons.
+        #[arg(long, default_value_t = 200)]
+        runs: u64,
+        /// Numbers of daemons.
+        #[arg(long, value_delimiter = ',', default_values_t = [2, 4, 8, 16])]
+        daemons: Vec<usize>,
+    },
     /// Run one seed and print what happened.
     Replay {
         /// The seed.
@@ -54,6 +65,7 @@ fn main() -> ExitCode {
             let limit = limit.or_else(|| (seeds == 0).then_some(Duration::from_secs(60)));
             run(Job { first, seeds, limit, threads: jobs, keep_going })
         }
+        Command::Times { runs, daemons } => times(runs, &daemons),
         Command::Replay { seed, trace } => replay(seed, trace),
     }
 }
@@ -70,6 +82,22 @@ fn run(job: Job) -> ExitCode {
         println!("also seed {}: {}", failure.seed, text.unwrap_or_default());
     }
     let good = summary.failures.is_empty() && summary.unstable.is_empty();
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn times(runs: u64, daemons: &[usize]) -> ExitCode {
+    println!(
+        "{:<20}{:>8}{:>8}{:>10}{:>10}{:>10}{:>10}",
+        "", "daemons", "runs", "p50 ms", "p90", "p99", "max"
+    );
+    let mut good = true;
+    for occasion in Occasion::ALL {
+        for daemons in daemons {
+            let distribution = Distribution::measure(occasion, (*daemons).clamp(2, DAEMON_NAMES.len()), runs);
+            println!("{distribution}");
+            good &= !occasion.is_harmless() || distribution.times.is_empty();
+        }
+    }
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

@@ -11,7 +11,7 @@ use crate::cx::Cx;
 use crate::delivery::stream::{self, Complete, Limit};
 use crate::delivery::{Delivery, Message, Place};
 use crate::ring::Visited;
-use crate::time::{Instant, Timer};
+use crate::time::Timer;
 
 /// After an event that makes a hello useful, it goes out after this share of the interval.
 const HELLO_SOON_SHARE: u32 = 16;
@@ -258,13 +258,14 @@ impl Membership {
         }
     }
 
-    /// The process was not run for longer than the others wait for a token. The token that rests
-    /// here is void, and what would be numbered with it would be numbered in a dead ring.
-    pub(crate) fn on_stall(&mut self, since: Instant, cx: &mut Cx<'_>) {
+    /// The process was not run for longer than the others wait for a token. What would be numbered
+    /// with the token that rests here might be numbered in a dead ring; so it goes round once first.
+    /// If the others stood still as well, or waited, the ring goes on.
+    pub(crate) fn on_stall(&mut self, cx: &mut Cx<'_>) {
         let operational = matches!(self.state, State::Operational { .. });
         if operational && !self.ring.is_alone() && self.ring.has_resting_token() {
-            let stalled = cx.now.since(since).as_millis();
-            self.search(&format!("this daemon was not run for {stalled} ms"), cx);
+            let visited = self.ring.pass_doubtful(cx);
+            self.after_visit(visited, cx);
         }
     }
 }

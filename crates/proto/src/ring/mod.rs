@@ -72,6 +72,8 @@ pub(crate) struct Ring {
     /// Whether I keep to myself that I hold more, because my clients can not take it.
     held_back: bool,
     preference: Channel,
+    /// Whether the token of this visit may be that of a ring that is gone.
+    doubtful: bool,
 }
 
 impl Ring {
@@ -99,6 +101,7 @@ impl Ring {
             numbered: None,
             held_back: false,
             preference: Channel::Data,
+            doubtful: false,
         }
     }
 
