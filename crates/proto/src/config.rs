@@ -108,7 +108,7 @@ impl Default for MembershipConfig {
     fn default() -> Self {
         Self {
             join: Duration::from_millis(20),
-            gather: Duration::from_millis(50),
+            gather: Duration::from_millis(45),
             fresh: Duration::from_millis(100),
             attempt_retransmit: Duration::from_millis(15),
             attempt_deadline: Duration::from_millis(300),

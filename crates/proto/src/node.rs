@@ -90,6 +90,7 @@ impl Node {
             self.timers.set(Timer::Leave, now + FLUSH_BEFORE_LEAVING);
         }
         self.with_cx(now, out, |parts, cx| {
+            parts.membership.mind_lateness(cx);
             if stalled {
                 parts.membership.on_stall(cx);
             }

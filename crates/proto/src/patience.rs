@@ -60,10 +60,10 @@ impl Patience {
         rounds + (self.lateness(now) * LATENESS_FACTOR).min(configured)
     }
 
-    /// How much longer to wait although the time is over: when this daemon was not run while it
-    /// waited, the others may not have been run either. Given once for a token.
+    /// How long to wait at least from now on: when this daemon was not run while it waited, the
+    /// others may not have been run either. Given once for a token.
     pub(crate) fn grace(&mut self, configured: Duration) -> Option<Duration> {
-        let stalled = self.late_now > configured / 4;
+        let stalled = self.late_now > configured / 10;
         (stalled && !std::mem::replace(&mut self.spared, true)).then_some(configured / 2)
     }
 

@@ -105,6 +105,12 @@ impl Timers {
         *deadline = Some(deadline.map_or(at, |set| set.min(at)));
     }
 
+    /// Moves a timer to `at` if it is stopped or set to earlier.
+    pub(crate) fn set_no_earlier(&mut self, timer: Timer, at: Instant) {
+        let deadline = &mut self.deadlines[timer as usize];
+        *deadline = Some(deadline.map_or(at, |set| set.max(at)));
+    }
+
     /// Stops a timer.
     pub(crate) fn stop(&mut self, timer: Timer) {
         self.deadlines[timer as usize] = None;

@@ -50,15 +50,10 @@ impl Membership {
     }
 
     pub(super) fn on_token_loss(&mut self, cx: &mut Cx<'_>) {
-        if !matches!(self.state, State::Operational { .. }) {
-            return;
+        if matches!(self.state, State::Operational { .. }) {
+            let silent = cx.now.since(self.ring.last_visit()).as_millis();
+            self.search(&format!("no token from {} for {silent} ms", self.ring.predecessor()), cx);
         }
-        if let Some(grace) = cx.patience.grace(cx.config.ring.token_loss) {
-            cx.timers.set(Timer::TokenLoss, cx.now + grace);
-            return;
-        }
-        let silent = cx.now.since(self.ring.last_visit()).as_millis();
-        self.search(&format!("no token from {} for {silent} ms", self.ring.predecessor()), cx);
     }
 
     pub(super) fn on_hold_over(&mut self, cx: &mut Cx<'_>) {
@@ -255,6 +250,15 @@ impl Membership {
             self.search(&format!("{from} said goodbye"), cx);
         } else if let State::Gather(gather) = &mut self.state {
             gather.expect_no_more(from.daemon);
+        }
+    }
+
+    /// This call came late: the token gets more time.
+    pub(crate) fn mind_lateness(&self, cx: &mut Cx<'_>) {
+        if cx.timers.is_set(Timer::TokenLoss)
+            && let Some(grace) = cx.patience.grace(cx.config.ring.token_loss)
+        {
+            cx.timers.set_no_earlier(Timer::TokenLoss, cx.now + grace);
         }
     }
 

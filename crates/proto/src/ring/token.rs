@@ -1,7 +1,5 @@
 //! The token visit: check, answer, send, ask, pass.
 
-use std::time::Duration;
-
 use antiphon_wire::ids::Seq;
 use antiphon_wire::ring::Datagram;
 use antiphon_wire::ring::token::Token;
@@ -214,8 +212,12 @@ impl Ring {
         token.from = self.members[self.me];
         self.hop = token.hop;
         cx.timers.stop(Timer::TokenHold);
-        let rest = if self.quiet_visits > 0 { cx.config.ring.token_hold } else { Duration::ZERO };
-        let patience = cx.patience.for_token(cx.now, cx.config.ring.token_loss) + rest;
+        // Whoever had it may have to send it again, or keep it for a while.
+        let mut patience = cx.patience.for_token(cx.now, cx.config.ring.token_loss);
+        patience += cx.config.ring.token_retransmit;
+        if self.quiet_visits > 0 {
+            patience += cx.config.ring.token_hold;
+        }
         cx.timers.set(Timer::TokenLoss, cx.now + patience);
         self.token = TokenPlace::Passed(token);
         self.send_token(cx);
