@@ -1,5 +1,7 @@
 //! What is received: messages, views, transitions.
 
+use std::collections::BTreeSet;
+
 use antiphon_wire::client::flags::REJECT;
 use antiphon_wire::client::frame::Frame;
 use antiphon_wire::client::header::Hint;
@@ -99,6 +101,21 @@ impl View {
         }
     }
 
+    /// Members of this view that were not in `previous`, the view of the same group before it, in the
+    /// order of this view. Compares names only: after a network change, who of the others came along
+    /// with this client is in [`View::vs_sets`].
+    #[must_use]
+    pub fn new_since(&self, previous: &Self) -> Vec<MemberName> {
+        missing_from(&previous.members, &self.members)
+    }
+
+    /// Members of `previous`, the view of the same group before this one, that are not in this view,
+    /// in the order of `previous`.
+    #[must_use]
+    pub fn gone_since(&self, previous: &Self) -> Vec<MemberName> {
+        missing_from(&self.members, &previous.members)
+    }
+
     fn new(view: membership::View, me: &MemberName) -> Self {
         Self {
             group: view.group,
@@ -145,10 +162,33 @@ impl Event {
     }
 }
 
+/// The `members` that are not in `others`. Sorted first, because views can have thousands of members.
+fn missing_from(others: &[MemberName], members: &[MemberName]) -> Vec<MemberName> {
+    let others: BTreeSet<&[u8]> = others.iter().map(MemberName::as_bytes).collect();
+    members.iter().filter(|member| !others.contains(member.as_bytes())).copied().collect()
+}
+
 fn groups(frame: &Frame) -> Vec<GroupName> {
     frame.group_fields().map(GroupName::from_field).collect()
 }
 
 fn is_foreign(hint: Hint) -> bool {
     hint.is_little_endian() != cfg!(target_endian = "little")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_are_new_or_gone_by_name_and_keep_the_order_of_their_view() {
+        let names = |list: &[&str]| -> Vec<MemberName> {
+            list.iter().map(|name| MemberName::parse(name.as_bytes()).unwrap()).collect()
+        };
+        let before = names(&["#d#n", "#a#n", "#b#n"]);
+        let after = names(&["#a#n", "#e#n", "#c#n"]);
+        assert_eq!(missing_from(&before, &after), names(&["#e#n", "#c#n"]));
+        assert_eq!(missing_from(&after, &before), names(&["#d#n", "#b#n"]));
+        assert!(missing_from(&after, &after).is_empty());
+    }
 }
