@@ -33,6 +33,9 @@ pub struct Config {
     pub membership: MembershipConfig,
     /// Limits and rules for clients.
     pub sessions: SessionConfig,
+    /// The fault to have, in tests.
+    #[cfg(feature = "mutants")]
+    pub mutant: Option<crate::mutant::Mutant>,
 }
 
 /// Limits and times of the ordering protocol.
@@ -167,6 +170,8 @@ impl Config {
             ring: RingConfig::default(),
             membership: MembershipConfig::default(),
             sessions: SessionConfig::default(),
+            #[cfg(feature = "mutants")]
+            mutant: None,
         }
     }
 

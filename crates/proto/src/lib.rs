@@ -13,6 +13,7 @@ pub mod delivery;
 mod groups;
 pub mod io;
 mod membership;
+pub mod mutant;
 mod node;
 mod patience;
 mod ring;

@@ -14,6 +14,8 @@
 pub mod check;
 pub mod client;
 pub mod hash;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 pub mod network;
 pub mod record;
 pub mod report;

@@ -47,6 +47,13 @@ enum Command {
         #[arg(long, value_delimiter = ',', default_values_t = [2, 4, 8, 16])]
         daemons: Vec<usize>,
     },
+    /// Plant faults in the core, one after the other, and show which check finds each.
+    #[cfg(feature = "mutants")]
+    Mutants {
+        /// Seeds for each fault at most.
+        #[arg(long, default_value_t = 5000)]
+        seeds: u64,
+    },
     /// Run one seed and print what happened.
     Replay {
         /// The seed.
@@ -66,6 +73,8 @@ fn main() -> ExitCode {
             run(Job { first, seeds, limit, threads: jobs, keep_going })
         }
         Command::Times { runs, daemons } => times(runs, &daemons),
+        #[cfg(feature = "mutants")]
+        Command::Mutants { seeds } => mutants(seeds),
         Command::Replay { seed, trace } => replay(seed, trace),
     }
 }
@@ -99,6 +108,29 @@ fn times(runs: u64, daemons: &[usize]) -> ExitCode {
         }
     }
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+#[cfg(feature = "mutants")]
+fn mutants(seeds: u64) -> ExitCode {
+    use antiphon_proto::mutant::Mutant;
+    use antiphon_sim::mutants::{BY_STORY, hunt};
+
+    let mut survivors = 0;
+    println!("| planted fault | what it does | found by | after seeds |\n|---|---|---|---|");
+    for (mutant, what) in Mutant::ALL {
+        if let Some((_, story)) = BY_STORY.iter().find(|(other, _)| other == mutant) {
+            println!("| {mutant:?} | {what} | test {story} | |");
+            continue;
+        }
+        match hunt(*mutant, seeds) {
+            Some(found) => println!("| {mutant:?} | {what} | {} | {} |", found.property, found.seeds),
+            None => {
+                println!("| {mutant:?} | {what} | NOT FOUND | {seeds} |");
+                survivors += 1;
+            }
+        }
+    }
+    if survivors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn replay(seed: u64, whole: bool) -> ExitCode {

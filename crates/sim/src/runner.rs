@@ -12,7 +12,7 @@ use antiphon_proto::delivery::Configuration;
 use crate::check::{self, Violation};
 use crate::hash::Fold;
 use crate::network::Tally;
-use crate::swarm::Swarm;
+use crate::swarm::{Options, Swarm};
 use crate::trace::{ProcessEvent, Trace};
 
 thread_local! {
@@ -119,7 +119,13 @@ pub fn catch_panics() {
 /// Runs one seed and checks it. The trace of a good run is dropped unless `keep_trace`.
 #[must_use]
 pub fn run_seed(seed: u64, keep_trace: bool) -> Outcome {
-    let mut swarm = Swarm::new(seed);
+    run_with(seed, Options::draw(seed), keep_trace)
+}
+
+/// Runs one seed with other options than it draws, and checks it.
+#[must_use]
+pub fn run_with(seed: u64, options: Options, keep_trace: bool) -> Outcome {
+    let mut swarm = Swarm::with(seed, options);
     let panicked = panic::catch_unwind(AssertUnwindSafe(|| swarm.run())).is_err();
     let panic = panicked.then(|| {
         let text = LAST_PANIC.with(|last| last.borrow_mut().take());

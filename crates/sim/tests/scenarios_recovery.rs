@@ -191,7 +191,19 @@ fn messages_behind_a_hole_of_the_dead_are_delivered() {
 /// because it gave its word (Totem, obligation set).
 #[test]
 fn a_word_given_in_a_failed_attempt_is_kept() {
-    let mut world = World::ring_of(5);
+    a_word_is_given(World::ring_of(5));
+}
+
+/// Random faults find this one too seldom to wait for; the story always does.
+#[cfg(feature = "mutants")]
+#[test]
+#[should_panic(expected = "did not read message")]
+fn a_word_that_is_forgotten_is_noticed() {
+    let mutant = Some(antiphon_proto::mutant::Mutant::ForgetObligations);
+    a_word_is_given(World::ring_with(Settings { daemons: 5, mutant, ..Settings::default() }));
+}
+
+fn a_word_is_given(mut world: World) {
     let clients: [_; 5] = world.clients_in("g");
     world.drop_from(4, DatagramKind::Packet);
     let lost = world.cast(clients[4], "g", Agreed, 100);

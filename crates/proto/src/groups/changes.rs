@@ -9,6 +9,7 @@ use super::table::{GroupRef, MemberRef};
 use super::views::{OwnSet, names, send_self_leave, send_transition, send_view};
 use crate::config::Config;
 use crate::cx::Cx;
+use crate::mutant::Mutant;
 use crate::sessions::Sessions;
 
 /// What happened to a group.
@@ -40,6 +41,9 @@ impl Groups {
         let mine = sender == self.me;
         let receiver = || if mine { sessions.receiver(&name) } else { None };
         let member = self.table.member_or_insert(&name, sender, receiver);
+        if mine && self.table.is_in(group, member) && cx.config.is_mutant(Mutant::CountDuplicateJoin) {
+            self.count_change(group, cx.config);
+        }
         if self.table.is_in(group, member) || self.table.member(member).process != sender {
             return;
         }
@@ -78,8 +82,11 @@ impl Groups {
         cx: &mut Cx<'_>,
     ) {
         if let Some((name, member)) = self.known_member(sender, private, cx.config) {
-            let change = Change { cause: Cause::Disconnect, about: name, joiner: None };
-            for group in self.table.groups_of(member) {
+            let is_leave = cx.config.is_mutant(Mutant::LeaveForDisconnect);
+            let cause = if is_leave { Cause::Leave } else { Cause::Disconnect };
+            let change = Change { cause, about: name, joiner: None };
+            let forgotten = usize::from(cx.config.is_mutant(Mutant::ForgetAGroup));
+            for group in self.table.groups_of(member).into_iter().skip(forgotten) {
                 self.remove(group, member, change, sessions, cx);
             }
         }

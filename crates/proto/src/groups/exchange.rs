@@ -16,6 +16,7 @@ use super::{Groups, Stamp};
 use crate::config::Config;
 use crate::cx::Cx;
 use crate::delivery::Kind;
+use crate::mutant::Mutant;
 use crate::send_queue::Outgoing;
 use crate::sessions::Sessions;
 
@@ -203,6 +204,11 @@ impl Groups {
         let id = Stamp::of_ring(self.ring, cx.config).first_id();
         let sets: Vec<(ProcessId, usize)> =
             reports.all.iter().map(|(process, _)| (*process, reports.set_of(*process))).collect();
+        let sets = if cx.config.is_mutant(Mutant::OneSet) {
+            sets.into_iter().map(|(process, _)| (process, 0)).collect()
+        } else {
+            sets
+        };
         for group in self.table.groups_where(|group| group.marked) {
             let entry = self.table.group_mut(group);
             entry.marked = false;

@@ -35,6 +35,7 @@ use antiphon_wire::ids::{ProcessId, RingId};
 use crate::config::Config;
 use crate::cx::Cx;
 use crate::delivery::{Configuration, Kind, Message};
+use crate::mutant::Mutant;
 use crate::sessions::Sessions;
 use codec::Component;
 use exchange::Exchange;
@@ -159,6 +160,9 @@ impl Groups {
     /// leaders are far away.
     fn id_of_new_life(&self, config: &Config) -> GroupId {
         let first = self.stamp(config).first_id();
+        if config.is_mutant(Mutant::SameLife) {
+            return first;
+        }
         GroupId { leader: first.leader ^ self.emptied.wrapping_mul(0x9e37_79b1), ..first }
     }
 

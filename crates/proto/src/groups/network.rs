@@ -10,6 +10,7 @@ use super::views::{OwnSet, names, send_transition, send_view};
 use super::{Groups, Stamp, Transitional};
 use crate::cx::Cx;
 use crate::io::Event;
+use crate::mutant::Mutant;
 use crate::sessions::Sessions;
 
 impl Groups {
@@ -42,7 +43,9 @@ impl Groups {
     /// Signals a group's loss under the identity of its last view, and gives it one for the views
     /// that may come before the next ring.
     pub(super) fn mark(&mut self, group: GroupRef, sessions: &mut Sessions, cx: &mut Cx<'_>) {
-        send_transition(self.table.group(group), sessions, cx);
+        if !cx.config.is_mutant(Mutant::NoSignal) {
+            send_transition(self.table.group(group), sessions, cx);
+        }
         let id = self.stamp(cx.config).first_id();
         let group = self.table.group_mut(group);
         group.marked = true;
@@ -70,7 +73,7 @@ impl Groups {
         self.transitional = None;
         self.exchange = None;
         cx.queue.clear_control();
-        if was_settled && all_from_one_ring {
+        if was_settled && (all_from_one_ring || cx.config.is_mutant(Mutant::NoExchange)) {
             self.resolve_losses(members, sessions, cx);
             self.settle(cx);
         } else {
@@ -90,7 +93,9 @@ impl Groups {
     }
 
     fn resolve_losses(&mut self, members: &[ProcessId], sessions: &mut Sessions, cx: &mut Cx<'_>) {
-        self.table.remove_lost(|process| !members.contains(&process));
+        if !cx.config.is_mutant(Mutant::KeepLost) {
+            self.table.remove_lost(|process| !members.contains(&process));
+        }
         let id = Stamp::of_ring(self.ring, cx.config).first_id();
         for group in self.table.groups_where(|group| group.marked) {
             let entry = self.table.group_mut(group);

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::Groups;
 use crate::cx::Cx;
+use crate::mutant::Mutant;
 use crate::sessions::Sessions;
 
 impl Groups {
@@ -33,7 +34,8 @@ impl Groups {
         let header = Header::decode(&reader.array::<HEADER_BYTES>()?);
         let header = header.map_err(|_| reader.bad_value("endian mark", 0))?;
         let groups = reader.take((header.group_count as usize).saturating_mul(NAME_FIELD_BYTES))?;
-        let discards = sender == self.me && header.flags & SELF_DISCARD != 0;
+        let echoes = cx.config.is_mutant(Mutant::EchoDiscarded);
+        let discards = !echoes && sender == self.me && header.flags & SELF_DISCARD != 0;
         let sender = if discards { MemberName::from_field(&header.name).ok() } else { None };
         sessions.begin_message(sender.as_ref());
         for field in groups.as_chunks().0 {

@@ -17,6 +17,7 @@ use crate::cx::Cx;
 use crate::delivery::Configuration;
 use crate::delivery::stream::{Limit, Stream, Wanted};
 use crate::io::Event;
+use crate::mutant::Mutant;
 use crate::ring::Ring;
 use crate::time::Timer;
 
@@ -49,7 +50,9 @@ impl Membership {
         self.obligations = [self.me].into();
         self.gossip.end_search();
         // The groups layer opens the lane again, at once or after its exchange.
-        cx.queue.rewind();
+        if !cx.config.is_mutant(Mutant::ForgetUnsent) {
+            cx.queue.rewind();
+        }
         cx.queue.clear_control();
         cx.queue.set_clients_open(false);
         cx.stats.rings_installed += 1;
@@ -84,12 +87,16 @@ impl Membership {
         while recover.is_held(last.next()) {
             last = last.next();
         }
-        self.deliver_until(Limit { last, safe: recover.stable() });
+        let early = cx.config.is_mutant(Mutant::SafeAtInstall);
+        self.deliver_until(Limit { last, safe: if early { last } else { recover.stable() } });
+        if cx.config.is_mutant(Mutant::LoseFragments) {
+            self.stream.drop_partial(|_| false);
+        }
         let (old, new) = (self.ring.id(), recover.ring());
         let members = recover.together().to_vec();
         self.configure(Configuration::Transitional { old, new, members });
         self.deliver_until(Limit { last, safe: Seq(u64::MAX) });
-        self.deliver_behind_holes(last, recover);
+        self.deliver_behind_holes(last, recover, cx);
         cx.stats.fragments_dropped += self.stream.dropped();
     }
 
@@ -99,8 +106,14 @@ impl Membership {
         }
     }
 
-    fn deliver_behind_holes(&mut self, last: Seq, recover: &Recover) {
-        let obligations = recover.obligations();
+    fn deliver_behind_holes(&mut self, last: Seq, recover: &Recover, cx: &Cx<'_>) {
+        let mut obligations = recover.obligations();
+        if cx.config.is_mutant(Mutant::AllBehindHoles) {
+            obligations.extend(self.ring.members());
+        }
+        if cx.config.is_mutant(Mutant::NothingBehindHoles) {
+            obligations.clear();
+        }
         let mut messages = Vec::new();
         let mut seq = last.next();
         while seq <= recover.highest() {

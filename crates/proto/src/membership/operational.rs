@@ -10,6 +10,7 @@ use super::{Membership, State, count_packet};
 use crate::cx::Cx;
 use crate::delivery::stream::{self, Complete, Limit};
 use crate::delivery::{Delivery, Message, Place};
+use crate::mutant::Mutant;
 use crate::ring::Visited;
 use crate::time::Timer;
 
@@ -23,7 +24,7 @@ impl Membership {
         let new = self.ring.on_packet(packet);
         count_packet(new, cx);
         if new && has_unordered {
-            self.deliver_early(seq);
+            self.deliver_early(seq, cx);
         }
     }
 
@@ -42,7 +43,7 @@ impl Membership {
             Visited::Ignored => {}
             Visited::Done => {
                 for seq in self.ring.take_numbered() {
-                    self.deliver_early(seq);
+                    self.deliver_early(seq, cx);
                 }
             }
             Visited::Deaf => self.search("packets that others hold do not reach this daemon", cx),
@@ -101,13 +102,16 @@ impl Membership {
             }
             self.ring.expect_token_soon(cx);
         }
-        self.deliver();
+        self.deliver(cx);
         !self.deliveries.is_empty() || self.ring.window().highest() != numbered
     }
 
     /// Hands up what is next in the order, and drops what everyone holds.
-    fn deliver(&mut self) {
-        let limit = Limit { last: self.ring.window().contiguous(), safe: self.ring.stable() };
+    fn deliver(&mut self, cx: &Cx<'_>) {
+        let mut limit = Limit { last: self.ring.window().contiguous(), safe: self.ring.stable() };
+        if cx.config.is_mutant(Mutant::SafeOnReceipt) {
+            limit.safe = limit.last;
+        }
         while let Some(message) = self.stream.next(self.ring.window(), limit) {
             self.hand_up(message, false);
         }
@@ -115,7 +119,7 @@ impl Membership {
     }
 
     /// Hands up the messages of a packet that need no order.
-    fn deliver_early(&mut self, seq: Seq) {
+    fn deliver_early(&mut self, seq: Seq, cx: &Cx<'_>) {
         let Some(stored) = self.ring.window().get(seq).filter(|_| self.early && seq > self.stream.done())
         else {
             return;
@@ -123,7 +127,9 @@ impl Membership {
         for message in stream::unordered(&stored.packet) {
             self.hand_up(message, true);
         }
-        self.ring.mark_early(seq);
+        if !cx.config.is_mutant(Mutant::DeliverEarlyTwice) {
+            self.ring.mark_early(seq);
+        }
     }
 
     pub(super) fn hand_up(&mut self, message: Complete, early: bool) {

@@ -17,6 +17,7 @@ use antiphon_wire::ring::ranges;
 use super::{Membership, State};
 use crate::cx::Cx;
 use crate::io::{Channel, Target, Transmit};
+use crate::mutant::Mutant;
 use crate::ring::Ring;
 
 /// Packets asked for, or sent, at once.
@@ -184,7 +185,9 @@ impl Membership {
         let State::Recover(recover) = &mut self.state else {
             return;
         };
-        self.obligations.extend(recover.obligations());
+        if !cx.config.is_mutant(Mutant::ForgetObligations) {
+            self.obligations.extend(recover.obligations());
+        }
         let first = !std::mem::replace(&mut recover.said_done, true);
         let (ring, leader) = (recover.ring(), recover.ring().leader);
         if first {
@@ -215,7 +218,8 @@ impl Membership {
             return;
         };
         let new = done.insert(from);
-        if done.len() == all {
+        let early = usize::from(cx.config.is_mutant(Mutant::InstallEarly));
+        if done.len() + early >= all {
             let members = recover.commit.members.clone();
             self.tell_each(&members, &Datagram::Install(Install { from: self.me, ring }), cx);
             self.install(cx);

@@ -9,6 +9,7 @@ use super::pack::{self, Burst, Visit};
 use super::{Ring, TokenPlace, requests};
 use crate::cx::Cx;
 use crate::io::{Channel, Target, Transmit};
+use crate::mutant::Mutant;
 use crate::time::{Instant, Timer};
 
 /// What came of a token.
@@ -45,7 +46,8 @@ impl Ring {
     /// hop counts up.
     pub(crate) fn on_token(&mut self, token: Token, cx: &mut Cx<'_>) -> Visited {
         let plausible = token.acks.len() == self.members.len() && token.seq >= self.window.highest();
-        if token.hop <= self.hop || token.from != self.predecessor() || !plausible {
+        let is_old = token.hop <= self.hop && !cx.config.is_mutant(Mutant::TakeOldTokens);
+        if is_old || token.from != self.predecessor() || !plausible {
             cx.stats.datagrams_stale += 1;
             return Visited::Ignored;
         }
@@ -114,7 +116,12 @@ impl Ring {
         if self.is_deaf(cx.now, cx) {
             return Visited::Deaf;
         }
-        requests::ask(&mut token.requests, &self.window, self.passed_seq, self.me, self.asked_visits);
+        if !cx.config.is_mutant(Mutant::NeverAsk) {
+            requests::ask(&mut token.requests, &self.window, self.passed_seq, self.me, self.asked_visits);
+        }
+        if cx.config.is_mutant(Mutant::AckBeyondHole) {
+            self.acks[self.me] = self.window.highest();
+        }
         let round_was_empty = token.seq == self.passed_seq && token.backlog == 0;
         self.passed_seq = token.seq;
         token.acks.clone_from(&self.acks);
@@ -131,6 +138,9 @@ impl Ring {
         let limit = cx.config.ring.window_packets as usize;
         let members = self.members.len();
         let answered = requests::answer(&mut token.requests, &self.window, self.me, members, limit);
+        if cx.config.is_mutant(Mutant::NeverAnswer) {
+            return 0;
+        }
         for seq in &answered {
             if let Some(stored) = self.window.get(*seq) {
                 let burst = stored.packet.bytes.clone();
@@ -225,7 +235,7 @@ impl Ring {
 
     /// No sign that the token arrived: passes it again.
     pub(crate) fn retransmit_token(&mut self, cx: &mut Cx<'_>) {
-        if matches!(self.token, TokenPlace::Passed(_)) {
+        if matches!(self.token, TokenPlace::Passed(_)) && !cx.config.is_mutant(Mutant::NeverRepeatToken) {
             cx.stats.tokens_retransmitted += 1;
             self.send_token(cx);
         }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use antiphon_proto::delivery::Configuration;
 use antiphon_wire::client::membership::{GroupId, View};
 use antiphon_wire::ids::{DaemonId, RingId};
+use antiphon_wire::names::MemberName;
 
 use super::membership_order::rank;
 use crate::trace::{ProcessEvent, Trace};
@@ -31,6 +32,8 @@ pub(super) struct Exits {
     rings: Vec<BTreeMap<u32, Exit>>,
     /// For each process, by time of the ring to come, with which daemons it came along.
     company: Vec<BTreeMap<u32, BTreeSet<DaemonId>>>,
+    /// For each process, by time of the ring, the daemons of its rings.
+    daemons: Vec<BTreeMap<u32, BTreeSet<DaemonId>>>,
 }
 
 impl Exits {
@@ -38,7 +41,8 @@ impl Exits {
         let processes = 0..trace.processes.len();
         Self {
             rings: processes.clone().map(|process| exits(trace, process)).collect(),
-            company: processes.map(|process| company(trace, process)).collect(),
+            company: processes.clone().map(|process| company(trace, process)).collect(),
+            daemons: processes.map(|process| daemons(trace, process)).collect(),
         }
     }
 
@@ -50,16 +54,37 @@ impl Exits {
         exit.copied().unwrap_or(Exit::Elsewhere)
     }
 
+    /// Whether a view that was given in a ring lists a member at a daemon that is not of that ring.
+    pub(super) fn lists_strangers(&self, process: usize, view: &View) -> bool {
+        let ring = self.daemons.get(process).and_then(|rings| rings.get(&view.id.time));
+        ring.is_some_and(|ring| view.members.iter().any(|member| !ring.contains(&daemon_of(member))))
+    }
+
     /// Whether a process came out of a configuration between two views without the daemon of some
     /// member of the first.
     pub(super) fn parted(&self, process: usize, before: &View, after: &View) -> bool {
         let Some(company) = self.company.get(process) else { return false };
-        let daemons = || before.members.iter().map(|member| DaemonId(rank(member).0 as u16));
+        let daemons = || before.members.iter().map(daemon_of);
         company
             .iter()
             .filter(|(time, _)| before.id.time < **time && **time <= after.id.time)
             .any(|(_, came_along)| daemons().any(|daemon| !came_along.contains(&daemon)))
     }
+}
+
+fn daemon_of(member: &MemberName) -> DaemonId {
+    DaemonId(u16::try_from(rank(member).0).unwrap_or(u16::MAX))
+}
+
+fn daemons(trace: &Trace, process: usize) -> BTreeMap<u32, BTreeSet<DaemonId>> {
+    let records = trace.processes[process].records.iter();
+    let regular = |event: &ProcessEvent| match event {
+        ProcessEvent::Configured(Configuration::Regular { ring, members, .. }) => {
+            Some((time(ring.epoch), members.iter().map(|member| member.daemon).collect()))
+        }
+        _ => None,
+    };
+    records.filter_map(|(_, event)| regular(event)).collect()
 }
 
 fn company(trace: &Trace, process: usize) -> BTreeMap<u32, BTreeSet<DaemonId>> {

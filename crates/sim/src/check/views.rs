@@ -4,6 +4,7 @@
 //! - G5: a join, leave or disconnect changes one member, and names it; the first view of a stay is
 //!   that of the own join, or a network view.
 //! - G11, first part: the sets of a network view are a partition of its members.
+//! - G12, last part: whoever is at a daemon that is not of the ring is in no view of the ring.
 //! - G18: a disconnect is that of a session that ended, a join or leave one that was asked for.
 
 use std::collections::BTreeMap;
@@ -32,6 +33,9 @@ pub(super) fn check(trace: &Trace, stays: &Stays<'_>, violations: &mut Vec<Viola
                 report(violations, Violation::new(property, &[session.process], text).at(time));
             };
             judge(stay, session, before, view, &mut fail);
+            if stays.exits.lists_strangers(session.process, view) {
+                fail("G12", "it lists members at daemons that are not of its ring");
+            }
             if let Some(changed) = changed(view)
                 && !doings.explain(view, changed, time)
             {
@@ -148,6 +152,22 @@ mod tests {
         let (p, q) = (story.client(0, "p"), story.client(0, "q"));
         story.view(p, (1, 1), Cause::Join, &[p]);
         (story, p, q)
+    }
+
+    #[test]
+    fn members_at_lost_daemons_are_in_no_view() {
+        let mut story = Story::ring_of(2);
+        let (p, q) = (story.client(0, "p"), story.client(1, "q"));
+        story.view(p, (1, 1), Cause::Join, &[p]);
+        story.view(p, (1, 2), Cause::Join, &[p, q]);
+        story.signal(p, (1, 2));
+        story.transitional(0, 3, &[0]);
+        story.regular(0, 3, &[0]);
+        let mut kept = story.clone();
+        story.view(p, (3, 1), Cause::Network, &[p]);
+        story.accept();
+        kept.view(p, (3, 1), Cause::Network, &[p, q]);
+        kept.reject("G12");
     }
 
     #[test]

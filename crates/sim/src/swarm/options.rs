@@ -106,6 +106,8 @@ fn settings(daemons: usize, rng: &mut fastrand::Rng) -> Settings {
         clock_ppm: (0..daemons).map(|_| if rng.bool() { 0 } else { rng.i64(-10_000..10_000) }).collect(),
         staggered_start: rng.bool(),
         ring,
+        #[cfg(feature = "mutants")]
+        mutant: None,
     }
 }
 

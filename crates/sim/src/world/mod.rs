@@ -283,6 +283,8 @@ impl World {
             ring: self.settings.ring.clone(),
             membership: self.settings.membership.clone(),
             sessions: self.settings.sessions.clone(),
+            #[cfg(feature = "mutants")]
+            mutant: self.settings.mutant,
             ..Config::new(daemons, me, CLUSTER)
         }
     }

@@ -32,6 +32,9 @@ pub struct Settings {
     pub clock_ppm: Vec<i64>,
     /// Whether daemons boot one after the other over 200 ms instead of at once.
     pub staggered_start: bool,
+    /// The fault that all daemons have.
+    #[cfg(feature = "mutants")]
+    pub mutant: Option<antiphon_proto::mutant::Mutant>,
 }
 
 impl Default for Settings {
@@ -45,6 +48,8 @@ impl Default for Settings {
             host: HostSettings::default(),
             clock_ppm: vec![0],
             staggered_start: false,
+            #[cfg(feature = "mutants")]
+            mutant: None,
         }
     }
 }
