@@ -1,7 +1,7 @@
 //! Faults planted on purpose, to see that the checkers find them.
 //!
 //! They exist only with the feature `mutants`, which no daemon is built with: without it
-//! [`Config::is_mutant`] is `false` for the compiler.
+//! `Config::is_mutant` is `false` for the compiler.
 
 use crate::config::Config;
 
