@@ -59,6 +59,14 @@ pub struct Tally {
     pub kinds: [u64; 16],
 }
 
+impl Tally {
+    /// Datagrams of that kind sent.
+    #[must_use]
+    pub fn of(&self, kind: DatagramKind) -> u64 {
+        self.kinds[kind as usize % self.kinds.len()]
+    }
+}
+
 /// All links.
 #[derive(Clone, Debug)]
 pub struct Network {

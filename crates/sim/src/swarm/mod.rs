@@ -10,6 +10,7 @@ mod options;
 use std::time::Duration;
 
 use antiphon_proto::time::Instant;
+use antiphon_wire::ring::DatagramKind;
 
 pub use chaos::Faults;
 pub use options::Options;
@@ -102,12 +103,14 @@ impl Swarm {
         }
     }
 
-    /// Waits until nothing is left to deliver: narrow windows and lossy ways may take long.
+    /// Waits until nothing is left to deliver: narrow windows and lossy ways may take long, and a
+    /// large message may take many rounds in which packets are all that there is to see.
     fn drain(&mut self) {
         let until = self.world.now() + MAX_DRAIN;
-        let mut records = u64::MAX;
-        while self.world.recorder.records != records && self.world.now() < until {
-            records = self.world.recorder.records;
+        let progress = |world: &World| (world.recorder.records, world.network.tally.of(DatagramKind::Packet));
+        let mut seen = None;
+        while seen != Some(progress(&self.world)) && self.world.now() < until {
+            seen = Some(progress(&self.world));
             self.rest(Duration::from_millis(500));
         }
     }

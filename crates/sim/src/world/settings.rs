@@ -13,6 +13,9 @@ pub const DAEMON_NAMES: [&str; 20] = [
     "chi", "iota", "rho", "mu", "theta", "psi", "lambda",
 ];
 
+/// What it takes to name a process in a hello, at most.
+const PROCESS_ID_BYTES: usize = 12;
+
 /// How a world is set up; nothing of it changes during a run.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -57,14 +60,16 @@ impl Default for Settings {
 impl Settings {
     /// Datagrams that an idle ring may send in a second: the token goes round once each time its rest
     /// is over, and each hop may be said three times; and since a daemon may have been stopped for
-    /// good, each of the others may greet everyone once an interval.
+    /// good, each of the others may greet everyone once an interval, in as many pieces as it takes to
+    /// name all daemons twice.
     #[must_use]
     pub fn idle_datagrams(&self) -> u64 {
         let a_second = |interval: Duration| {
             1_000_000_000 / u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX).max(1)
         };
         let greetings = (self.daemons as u64 - 1) * a_second(self.membership.hello * 4 / 5);
-        self.daemons as u64 * (3 * a_second(self.ring.token_hold) + greetings + 20)
+        let pieces = (64 + self.daemons * 2 * PROCESS_ID_BYTES).div_ceil(self.ring.datagram_bytes) as u64;
+        self.daemons as u64 * (3 * a_second(self.ring.token_hold) + greetings * pieces + 20)
     }
 }
 
