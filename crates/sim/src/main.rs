@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use antiphon_sim::report;
 use antiphon_sim::runner::{self, Job};
 use antiphon_sim::swarm::Options;
+use antiphon_sim::swarm::reduction::{self, Reduction};
 use antiphon_sim::times::{Distribution, Occasion};
 use antiphon_sim::world::DAEMON_NAMES;
 use clap::{Parser, Subcommand};
@@ -58,6 +59,9 @@ enum Command {
     Replay {
         /// The seed.
         seed: u64,
+        /// What is taken away from what the seed drew; the same may be taken several times.
+        #[arg(long, value_delimiter = ',')]
+        without: Vec<Reduction>,
         /// Print everything that happened, not only what led to a violation.
         #[arg(long)]
         trace: bool,
@@ -75,7 +79,7 @@ fn main() -> ExitCode {
         Command::Times { runs, daemons } => times(runs, &daemons),
         #[cfg(feature = "mutants")]
         Command::Mutants { seeds } => mutants(seeds),
-        Command::Replay { seed, trace } => replay(seed, trace),
+        Command::Replay { seed, without, trace } => replay(seed, &without, trace),
     }
 }
 
@@ -84,7 +88,10 @@ fn run(job: Job) -> ExitCode {
     let summary = runner::run(job);
     print!("{}", report::summary(&summary, started.elapsed()));
     if let Some(first) = summary.failures.first() {
-        println!("{}", report::failure(first));
+        println!("{}", report::failure(first, &[]));
+        if let Some((without, smaller)) = reduction::shrink(first, &Options::draw(first.seed)) {
+            println!("and smaller:\n{}", report::failure(&smaller, &without));
+        }
     }
     for failure in summary.failures.iter().skip(1) {
         let text = failure.violations.first().map(ToString::to_string).or_else(|| failure.panic.clone());
@@ -133,9 +140,10 @@ fn mutants(seeds: u64) -> ExitCode {
     if survivors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn replay(seed: u64, whole: bool) -> ExitCode {
-    let outcome = runner::run_seed(seed, true);
-    println!("{:#?}", Options::draw(seed));
+fn replay(seed: u64, without: &[Reduction], whole: bool) -> ExitCode {
+    let options = reduction::reduced(&Options::draw(seed), without);
+    println!("{options:#?}");
+    let outcome = runner::run_with(seed, options, true);
     if whole && let Some(trace) = &outcome.trace {
         for (at, line) in report::timeline(trace, &[]) {
             println!("{at} {line}");
@@ -146,6 +154,6 @@ fn replay(seed: u64, whole: bool) -> ExitCode {
         println!("no promise was broken");
         return ExitCode::SUCCESS;
     }
-    println!("{}", report::failure(&outcome));
+    println!("{}", report::failure(&outcome, without));
     ExitCode::FAILURE
 }

@@ -4,14 +4,31 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use antiphon_proto::time::Instant;
+use antiphon_wire::ring::DatagramKind;
+use clap::ValueEnum;
 
-use crate::runner::{Outcome, Summary};
+use crate::runner::{Outcome, Summary, Totals};
+use crate::swarm::reduction::Reduction;
 use crate::trace::{ProcessEvent, SessionEvent, Trace};
 
 /// Lines of a timeline before the violation.
 const LINES_BEFORE: usize = 120;
 /// Lines after it.
 const LINES_AFTER: usize = 15;
+
+/// The ways that membership can take from one state to another.
+const TRANSITIONS: [(&str, &str); 10] = [
+    ("operational", "gather"),
+    ("gather", "accepted"),
+    ("accepted", "gather"),
+    ("accepted", "recover"),
+    ("recover", "gather"),
+    ("recover", "operational"),
+    ("operational", "leaving"),
+    ("gather", "leaving"),
+    ("accepted", "leaving"),
+    ("recover", "leaving"),
+];
 
 /// The counts of many runs, which took `elapsed` of real time.
 #[must_use]
@@ -42,15 +59,33 @@ pub fn summary(summary: &Summary, elapsed: Duration) -> String {
     );
     let faults: Vec<String> = totals.faults.iter().map(|(name, count)| format!("{count} {name}")).collect();
     let _ = writeln!(text, "faults     {}", faults.join(", "));
+    text.push_str(&coverage(totals));
     if !summary.unstable.is_empty() {
         let _ = writeln!(text, "UNSTABLE   two runs of these seeds differ: {:?}", summary.unstable);
     }
     text
 }
 
-/// One bad run: the promises it broke, the end of its timeline, and how to see it again.
+/// How often daemons took each step that there is, and which none took.
+fn coverage(totals: &Totals) -> String {
+    let transitions = totals.transitions.iter().map(|((from, to), count)| format!("{count} {from}-{to}"));
+    let kinds = DatagramKind::ALL.into_iter().map(|kind| (kind, totals.network.of(kind)));
+    let kinds: Vec<String> = kinds.map(|(kind, count)| format!("{count} {kind:?}")).collect();
+    let missing = |(from, to): &(&str, &str)| !totals.transitions.contains_key(&(*from, *to));
+    let missing: Vec<String> =
+        TRANSITIONS.into_iter().filter(missing).map(|(from, to)| format!("{from}-{to}")).collect();
+    let mut text = format!("states     {}\n", transitions.collect::<Vec<_>>().join(", "));
+    let _ = writeln!(text, "kinds      {}", kinds.join(", "));
+    if !missing.is_empty() {
+        let _ = writeln!(text, "not taken  {}", missing.join(", "));
+    }
+    text
+}
+
+/// One bad run without something that it drew: the promises it broke, the end of its timeline, and
+/// how to see it again.
 #[must_use]
-pub fn failure(outcome: &Outcome) -> String {
+pub fn failure(outcome: &Outcome, without: &[Reduction]) -> String {
     let mut text = format!("seed {} failed\n", outcome.seed);
     if let Some(panic) = &outcome.panic {
         let _ = writeln!(text, "R1: a daemon panicked: {panic}");
@@ -58,7 +93,10 @@ pub fn failure(outcome: &Outcome) -> String {
     for violation in &outcome.violations {
         let _ = writeln!(text, "{violation}");
     }
-    let replay = format!("replay: antiphon-sim replay {} --trace", outcome.seed);
+    let names = without.iter().filter_map(ValueEnum::to_possible_value);
+    let names: Vec<String> = names.map(|name| name.get_name().to_owned()).collect();
+    let less = if names.is_empty() { String::new() } else { format!(" --without {}", names.join(",")) };
+    let replay = format!("replay: antiphon-sim replay {}{less} --trace", outcome.seed);
     let (Some(trace), first) = (&outcome.trace, outcome.violations.first()) else { return text + &replay };
     let processes = first.map(|violation| violation.processes.clone()).unwrap_or_default();
     let lines = timeline(trace, &processes);

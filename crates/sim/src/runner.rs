@@ -65,6 +65,8 @@ pub struct Totals {
     pub overflows: u64,
     /// Faults by kind.
     pub faults: BTreeMap<&'static str, u64>,
+    /// Changes of the membership's state, from and to.
+    pub transitions: BTreeMap<(&'static str, &'static str), u64>,
 }
 
 impl Totals {
@@ -83,6 +85,7 @@ impl Totals {
             network: world.network.tally,
             overflows: world.overflows,
             faults: world.faults.clone(),
+            transitions: world.transitions.clone(),
         }
     }
 
@@ -103,6 +106,12 @@ impl Totals {
         sum.duplicated += more.duplicated;
         sum.reordered += more.reordered;
         sum.corrupted += more.corrupted;
+        for (of_kind, count) in sum.kinds.iter_mut().zip(more.kinds) {
+            *of_kind += count;
+        }
+        for (transition, count) in &other.transitions {
+            *self.transitions.entry(*transition).or_default() += count;
+        }
         for (fault, count) in &other.faults {
             *self.faults.entry(fault).or_default() += count;
         }

@@ -8,7 +8,8 @@ use antiphon_sim::runner::{self, Job};
 fn fixed_seeds_break_no_promise() {
     runner::catch_panics();
     let summary = runner::run(Job { first: 1, seeds: 150, limit: None, threads: 2, keep_going: false });
-    let failures: Vec<String> = summary.failures.iter().map(report::failure).collect();
+    let failures: Vec<String> =
+        summary.failures.iter().map(|failure| report::failure(failure, &[])).collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
     assert!(summary.unstable.is_empty(), "two runs of these seeds differ: {:?}", summary.unstable);
     assert_eq!(summary.totals.seeds, 150);

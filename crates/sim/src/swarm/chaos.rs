@@ -24,6 +24,10 @@ pub struct Faults {
     pub weather: bool,
     /// Datagrams that come back.
     pub resurrections: bool,
+    /// Links that go down and up.
+    pub flapping: bool,
+    /// Clocks that leap.
+    pub leaps: bool,
 }
 
 impl Faults {
@@ -38,12 +42,14 @@ impl Faults {
             pauses: rng.u32(..10) < 5,
             weather: rng.u32(..10) < 5,
             resurrections: rng.u32(..10) < 5,
+            flapping: rng.u32(..10) < 3,
+            leaps: rng.u32(..10) < 3,
         }
     }
 
     /// Applies one fault, or the end of one, unless the one drawn is not in the subset.
     pub(super) fn strike(self, world: &mut World) {
-        let fault = match world.rng.u32(..16) {
+        let fault = match world.rng.u32(..19) {
             0 | 1 if self.partitions => self.partition(world),
             2 if self.cuts => cut(world),
             3 if self.deafness => deafness(world),
@@ -54,7 +60,10 @@ impl Faults {
             10 if self.pauses => slowness(world),
             11 if self.weather => Some(Fault::Links(options::quality(&mut world.rng))),
             12 if self.resurrections => Some(Fault::Resurrect(world.rng.usize(1..30))),
-            13..16 => Some(Fault::Heal),
+            13 if self.resurrections => Some(Fault::Strangers(world.rng.usize(1..30))),
+            14 if self.flapping => flap(world),
+            15 if self.leaps => leap(world),
+            16..19 => Some(Fault::Heal),
             _ => None,
         };
         if let Some(fault) = fault {
@@ -111,6 +120,19 @@ fn boot(world: &mut World) -> Option<Fault> {
 fn pause(world: &mut World) -> Option<Fault> {
     let duration = Duration::from_millis(world.rng.u64(5..800));
     Some(Fault::Pause { host: any(world), duration })
+}
+
+fn flap(world: &mut World) -> Option<Fault> {
+    let between = (any(world), any(world));
+    let period = Duration::from_millis(world.rng.u64(1..120));
+    let changes = world.rng.u32(2..20);
+    (between.0 != between.1).then_some(Fault::Flap { between, period, changes })
+}
+
+fn leap(world: &mut World) -> Option<Fault> {
+    let longest = if world.rng.bool() { 50 } else { 5000 };
+    let by = Duration::from_millis(world.rng.u64(1..longest));
+    Some(Fault::ClockLeap { host: any(world), by })
 }
 
 fn slowness(world: &mut World) -> Option<Fault> {

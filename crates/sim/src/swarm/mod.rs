@@ -6,6 +6,7 @@
 
 mod chaos;
 mod options;
+pub mod reduction;
 
 use std::time::Duration;
 

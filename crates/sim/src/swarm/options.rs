@@ -63,7 +63,7 @@ impl Options {
         let load_burst = one_of(&[1, 2, 4, 20], rng);
         let load_gap = Duration::from_micros(one_of(&[1000, 3000, 10_000, 40_000], rng));
         Self {
-            clients_per_host: one_of(&[1, 1, 2, 3], rng),
+            clients_per_host: if rng.u32(..40) == 0 { 200 / daemons } else { one_of(&[1, 1, 2, 3], rng) },
             groups: rng.usize(1..=6),
             mix,
             load_gap: load_gap.max(bearable_gap(&settings, &mix, load_burst)),
@@ -104,6 +104,7 @@ fn settings(daemons: usize, rng: &mut fastrand::Rng) -> Settings {
         quality: quality(rng),
         host: host(rng),
         clock_ppm: (0..daemons).map(|_| if rng.bool() { 0 } else { rng.i64(-10_000..10_000) }).collect(),
+        strangers: 0,
         staggered_start: rng.bool(),
         ring,
         #[cfg(feature = "mutants")]

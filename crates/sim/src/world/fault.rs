@@ -4,8 +4,10 @@ use std::fmt;
 use std::time::Duration;
 
 use antiphon_proto::Input;
+use antiphon_wire::ring;
+use bytes::{Bytes, BytesMut};
 
-use super::{Happening, World, daemon_id};
+use super::{Happening, OTHER_CLUSTER, World, daemon_id};
 use crate::network::Quality;
 
 /// Something bad, or the end of it. Hosts are given by position.
@@ -48,6 +50,29 @@ pub enum Fault {
         /// Extra time for each turn of its loop.
         extra: Duration,
     },
+    /// The clock of a host leaps ahead between two readings, as after a sleep of the machine.
+    ClockLeap {
+        /// Which host.
+        host: usize,
+        /// How far.
+        by: Duration,
+    },
+    /// The clock of the calendar of a host is set back, or ahead again; the daemon reads it when it boots.
+    SetCalendar {
+        /// Which host.
+        host: usize,
+        /// By how much it is late.
+        late: Duration,
+    },
+    /// A link goes down and up again, in both directions, several times.
+    Flap {
+        /// The two hosts.
+        between: (usize, usize),
+        /// How long it stays down or up each time.
+        period: Duration,
+        /// How often it still changes.
+        changes: u32,
+    },
     /// Nothing gets from one host to another.
     CutOneWay {
         /// The sender.
@@ -69,6 +94,18 @@ pub enum Fault {
     Links(Quality),
     /// Some datagrams that a cut killed arrive after all.
     Resurrect(usize),
+    /// Some datagrams like those, of daemons with another configuration on the same network, arrive.
+    Strangers(usize),
+}
+
+/// A link that flaps.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Flapping {
+    between: (usize, usize),
+    period: Duration,
+    changes: u32,
+    /// How often all links had been healed when it began.
+    heals: u64,
 }
 
 impl Fault {
@@ -82,6 +119,9 @@ impl Fault {
             Self::Shutdown(_) => "shutdown",
             Self::Pause { .. } => "pause",
             Self::Slow { .. } => "slow host",
+            Self::ClockLeap { .. } => "clock leap",
+            Self::SetCalendar { .. } => "calendar set",
+            Self::Flap { .. } => "flapping link",
             Self::CutOneWay { .. } => "one-way cut",
             Self::CutBothWays(..) => "cut",
             Self::Deafen(_) => "deaf host",
@@ -90,6 +130,7 @@ impl Fault {
             Self::Heal => "heal",
             Self::Links(_) => "link quality",
             Self::Resurrect(_) => "resurrection",
+            Self::Strangers(_) => "strangers",
         }
     }
 }
@@ -132,6 +173,12 @@ impl World {
             Fault::Shutdown(host) => self.shut_down(host),
             Fault::Pause { host, duration } => self.pause(host, duration),
             Fault::Slow { host, extra } => self.hosts[host].slowness = extra,
+            Fault::ClockLeap { host, by } => self.leap(host, by),
+            Fault::SetCalendar { host, late } => self.hosts[host].calendar_late = late,
+            Fault::Flap { between, period, changes } => {
+                let heals = self.heals;
+                self.flap(Flapping { between, period, changes, heals });
+            }
             Fault::CutOneWay { from, to } => self.network.link(from, to).cut = true,
             Fault::CutBothWays(one, other) => {
                 self.network.link(one, other).cut = true;
@@ -144,9 +191,10 @@ impl World {
                 world.network.link(host, other).cut = true;
             }),
             Fault::Partition(sides) => self.network.partition(&sides),
-            Fault::Heal => self.network.heal(),
+            Fault::Heal => self.heal(),
             Fault::Links(quality) => self.network.set_quality(quality),
-            Fault::Resurrect(count) => self.resurrect(count),
+            Fault::Resurrect(count) => self.resurrect(count, |datagram| datagram),
+            Fault::Strangers(count) => self.resurrect(count, of_another_cluster),
         }
     }
 
@@ -190,11 +238,34 @@ impl World {
         }
     }
 
-    fn resurrect(&mut self, count: usize) {
+    fn leap(&mut self, host: usize, by: Duration) {
+        self.hosts[host].clock.leap(by);
+        self.plan_wake(host);
+    }
+
+    /// Changes a flapping link, unless all links were healed since it began.
+    pub(super) fn flap(&mut self, flapping: Flapping) {
+        let Flapping { between: (one, other), period, changes, heals } = flapping;
+        if heals != self.heals || changes == 0 {
+            return;
+        }
+        let down = changes % 2 == 0;
+        self.network.link(one, other).cut = down;
+        self.network.link(other, one).cut = down;
+        self.plan(period, Happening::Flap(Flapping { changes: changes - 1, ..flapping }));
+    }
+
+    /// Ends all cuts, and the flapping of links.
+    fn heal(&mut self) {
+        self.heals += 1;
+        self.network.heal();
+    }
+
+    fn resurrect(&mut self, count: usize, change: fn(Bytes) -> Bytes) {
         for _ in 0..count {
             let Some(ghost) = self.network.resurrect(&mut self.rng) else { return };
             let late = Duration::from_micros(self.rng.u64(..2000));
-            let (to, channel, bytes) = (ghost.to, ghost.channel, ghost.bytes);
+            let (to, channel, bytes) = (ghost.to, ghost.channel, change(ghost.bytes));
             let process = usize::MAX;
             self.plan(late, Happening::Arrival { to, channel, bytes, process });
         }
@@ -203,10 +274,11 @@ impl World {
     /// Ends every fault: links are good, hosts up, awake and fast.
     pub fn heal_everything(&mut self, quality: Quality) {
         self.set_triggers(None);
-        self.network.heal();
+        self.heal();
         self.network.set_quality(quality);
         for host in 0..self.hosts.len() {
             self.hosts[host].slowness = Duration::ZERO;
+            self.hosts[host].calendar_late = Duration::ZERO;
             self.hosts[host].doomed = None;
             if self.hosts[host].paused_until.take().is_some() {
                 self.plan_turn(host);
@@ -223,4 +295,13 @@ impl World {
             self.plan_turn(host);
         }
     }
+}
+
+/// The same datagram as daemons with another configuration would send it.
+fn of_another_cluster(datagram: Bytes) -> Bytes {
+    let mut changed = BytesMut::from(datagram.as_ref());
+    if let Some(hash) = changed.get_mut(ring::CLUSTER_HASH) {
+        hash.copy_from_slice(&OTHER_CLUSTER.to_le_bytes());
+    }
+    changed.freeze()
 }

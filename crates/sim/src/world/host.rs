@@ -25,6 +25,11 @@ impl Clock {
         Instant(u64::try_from(shown).unwrap_or(0))
     }
 
+    /// Shows that much more from now on.
+    pub(super) fn leap(&mut self, by: Duration) {
+        self.offset += u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
+    }
+
     /// The first time of the world at which the clock shows at least `local`.
     pub(super) fn world(self, local: Instant) -> Instant {
         let elapsed = i128::from(local.0) - i128::from(self.offset);
@@ -83,6 +88,8 @@ pub(super) struct Host {
     pub(super) process: usize,
     pub(super) incarnation: u64,
     pub(super) clock: Clock,
+    /// By how much the calendar's clock is late.
+    pub(super) calendar_late: Duration,
     pub(super) data: Socket,
     pub(super) control: Socket,
     pub(super) streams: VecDeque<StreamInput>,
@@ -110,6 +117,7 @@ impl Host {
             process: usize::MAX,
             incarnation,
             clock,
+            calendar_late: Duration::ZERO,
             data: Socket::default(),
             control: Socket::default(),
             streams: VecDeque::new(),
@@ -128,8 +136,13 @@ impl Host {
 
     /// Forgets the daemon and everything that dies with it. The clock and the incarnation stay.
     pub(super) fn down(&mut self) {
-        let slowness = self.slowness;
-        *self = Self { process: self.process, slowness, ..Self::new(self.clock, self.incarnation) };
+        let (slowness, calendar_late) = (self.slowness, self.calendar_late);
+        *self = Self {
+            process: self.process,
+            slowness,
+            calendar_late,
+            ..Self::new(self.clock, self.incarnation)
+        };
     }
 
     /// Takes the next datagram, from the socket that the daemon prefers if it has one.

@@ -28,6 +28,7 @@ use crate::record::Recorder;
 
 pub use clients::ClientId;
 pub use fault::Fault;
+use fault::Flapping;
 use host::{Clock, Host};
 pub use settings::{DAEMON_NAMES, HostSettings, Settings};
 pub use trigger::{Point, Triggers};
@@ -37,6 +38,9 @@ const WALL_START_MS: u64 = 1_700_000_000_000;
 
 /// Hash of the configuration that all simulated daemons share.
 const CLUSTER: u32 = 0x00c0_ffee;
+
+/// Hash of another configuration, of others on the same network.
+const OTHER_CLUSTER: u32 = 0x00c0_ffef;
 
 /// Something that will happen.
 #[derive(Debug)]
@@ -51,6 +55,8 @@ enum Happening {
     Resume(usize),
     /// A host boots.
     Boot(usize),
+    /// A flapping link changes.
+    Flap(Flapping),
     /// A client reads again.
     Reads(ClientId),
 }
@@ -100,12 +106,16 @@ pub struct World {
     /// Processes whose datagrams still on their way are lost.
     silenced: BTreeSet<usize>,
     triggers: Option<Triggers>,
+    /// How often all links were healed.
+    heals: u64,
     /// The trace in the making.
     pub recorder: Recorder,
     /// How often each fault was applied.
     pub faults: BTreeMap<&'static str, u64>,
     /// Datagrams lost in full receive buffers.
     pub overflows: u64,
+    /// How often membership went from one state to another, over all daemons.
+    pub transitions: BTreeMap<(&'static str, &'static str), u64>,
 }
 
 impl World {
@@ -130,9 +140,11 @@ impl World {
             owners: Vec::new(),
             silenced: BTreeSet::new(),
             triggers: None,
+            heals: 0,
             recorder: Recorder::default(),
             faults: BTreeMap::new(),
             overflows: 0,
+            transitions: BTreeMap::new(),
             settings,
         };
         world.boot_all();
@@ -236,6 +248,7 @@ impl World {
             Happening::Wake(host) => self.wake(host),
             Happening::Resume(host) => self.resume(host),
             Happening::Boot(host) => self.boot(host),
+            Happening::Flap(flapping) => self.flap(flapping),
             Happening::Reads(client) => self.read_again(client),
         }
         true
@@ -259,10 +272,12 @@ impl World {
         if self.hosts[host].is_up() {
             return;
         }
-        let incarnation = (WALL_START_MS + self.now.0 / 1_000_000).max(self.hosts[host].incarnation + 1);
+        let incarnation = self.incarnation(host);
         // Milliseconds instead of seconds: rings follow each other a thousand times faster here than
         // where ids of groups were meant for.
-        let epoch = WALL_START_MS / 1000 + (incarnation - WALL_START_MS);
+        let epoch = (WALL_START_MS / 1000).saturating_add_signed(
+            i64::try_from(incarnation).unwrap_or(i64::MAX).saturating_sub_unsigned(WALL_START_MS),
+        );
         let seed = self.rng.u64(..);
         let me = daemon_id(host);
         let process = self.recorder.boot(ProcessId { daemon: me, incarnation });
@@ -276,7 +291,17 @@ impl World {
         self.plan_turn(host);
     }
 
+    /// The calendar's time in milliseconds; no two runs of a daemon begin in the same one.
+    fn incarnation(&self, host: usize) -> u64 {
+        let booting = &self.hosts[host];
+        let late = u64::try_from(booting.calendar_late.as_millis()).unwrap_or(u64::MAX);
+        let shown = (WALL_START_MS + self.now.0 / 1_000_000).saturating_sub(late);
+        if late == 0 { shown.max(booting.incarnation + 1) } else { shown }
+    }
+
     fn config(&self, me: DaemonId) -> Config {
+        let is_stranger = me.index() + self.settings.strangers >= self.settings.daemons;
+        let cluster = if is_stranger { OTHER_CLUSTER } else { CLUSTER };
         let daemon = |at: usize| Daemon { name: daemon_name(at), address: address(at) };
         let daemons = (0..self.settings.daemons).map(daemon).collect();
         Config {
@@ -285,7 +310,7 @@ impl World {
             sessions: self.settings.sessions.clone(),
             #[cfg(feature = "mutants")]
             mutant: self.settings.mutant,
-            ..Config::new(daemons, me, CLUSTER)
+            ..Config::new(daemons, me, cluster)
         }
     }
 }

@@ -33,6 +33,8 @@ pub struct Settings {
     pub host: HostSettings,
     /// By how many millionths the clock of each host runs fast; the last one counts for the rest.
     pub clock_ppm: Vec<i64>,
+    /// How many of the last daemons run with another configuration file, on the same network.
+    pub strangers: usize,
     /// Whether daemons boot one after the other over 200 ms instead of at once.
     pub staggered_start: bool,
     /// The fault that all daemons have.
@@ -50,6 +52,7 @@ impl Default for Settings {
             quality: Quality::default(),
             host: HostSettings::default(),
             clock_ppm: vec![0],
+            strangers: 0,
             staggered_start: false,
             #[cfg(feature = "mutants")]
             mutant: None,

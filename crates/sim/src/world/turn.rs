@@ -43,7 +43,7 @@ impl World {
         }
     }
 
-    fn plan_wake(&mut self, host: usize) {
+    pub(super) fn plan_wake(&mut self, host: usize) {
         let Some(deadline) = self.hosts[host].deadline() else { return };
         let at = deadline.max(self.now);
         if self.hosts[host].wake_at.is_none_or(|planned| at < planned) {
@@ -146,6 +146,7 @@ impl World {
     fn on_event(&mut self, host: usize, event: Event) {
         match event {
             Event::MembershipState { from, to, reason } => {
+                *self.transitions.entry((from, to)).or_default() += 1;
                 self.note(host, || format!("{from} -> {to}: {reason}"));
                 self.trigger(host, Point::State(to));
             }

@@ -35,6 +35,9 @@ pub const VERSION: u8 = 1;
 /// Bytes that all datagrams have in common.
 pub const HEADER_BYTES: usize = 10;
 
+/// Where among them the hash of the sender's configuration stands.
+pub const CLUSTER_HASH: std::ops::Range<usize> = 4..8;
+
 /// A decoded datagram.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Datagram {
@@ -90,7 +93,8 @@ pub enum DatagramKind {
 }
 
 impl DatagramKind {
-    const ALL: [Self; 14] = [
+    /// Every kind, in the order of their numbers.
+    pub const ALL: [Self; 14] = [
         Self::Packet,
         Self::Token,
         Self::Join,
