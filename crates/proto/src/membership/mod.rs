@@ -354,7 +354,7 @@ impl Membership {
 
     /// Sends to one daemon, in pieces if need be.
     fn tell(&mut self, to: DaemonId, datagram: &Datagram, cx: &mut Cx<'_>) {
-        self.transmit(Target::One(to), Channel::Control, datagram, cx);
+        self.transmit(Target::One(to), Channel::Control, &datagram.encode(cx.config.cluster), cx);
     }
 
     /// Sends to every other member of a list.
@@ -365,17 +365,18 @@ impl Membership {
         }
     }
 
-    /// Sends to all configured daemons the way packets go, so that who hears it hears packets too.
+    /// Sends to all configured daemons the way packets go and as long as they are, so that who hears
+    /// it hears packets too (protocol design SC-34).
     fn gossip_to_everyone(&mut self, datagram: &Datagram, cx: &mut Cx<'_>) {
         if !self.everyone.is_empty() {
-            self.transmit(Target::Each(self.everyone.clone()), Channel::Data, datagram, cx);
+            let whole = datagram.encode_padded(cx.config.cluster, cx.config.ring.datagram_bytes);
+            self.transmit(Target::Each(self.everyone.clone()), Channel::Data, &whole, cx);
         }
     }
 
-    fn transmit(&mut self, to: Target, channel: Channel, datagram: &Datagram, cx: &mut Cx<'_>) {
-        let whole = datagram.encode(cx.config.cluster);
+    fn transmit(&mut self, to: Target, channel: Channel, whole: &Bytes, cx: &mut Cx<'_>) {
         let size = cx.config.ring.datagram_bytes;
-        let pieces = fragment::split(&whole, self.me, self.next_fragment, size, cx.config.cluster);
+        let pieces = fragment::split(whole, self.me, self.next_fragment, size, cx.config.cluster);
         self.next_fragment = self.next_fragment.wrapping_add(1);
         for burst in pieces {
             let segment_bytes = burst.len();

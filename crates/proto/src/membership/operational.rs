@@ -21,7 +21,7 @@ impl Membership {
     /// A packet of the working ring.
     pub(super) fn receive(&mut self, packet: Packet, cx: &mut Cx<'_>) {
         let (seq, has_unordered) = (packet.header.seq, packet.header.has_unordered);
-        let new = self.ring.on_packet(packet);
+        let new = self.ring.on_packet(packet, cx);
         count_packet(new, cx);
         if new && has_unordered {
             self.deliver_early(seq, cx);

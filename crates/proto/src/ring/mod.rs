@@ -9,6 +9,7 @@
 //! the acknowledgement vector of the protocol design (D2).
 
 mod flow;
+mod lateness;
 mod pack;
 mod requests;
 mod token;
@@ -21,8 +22,10 @@ use antiphon_wire::ring::attempt::Holdings;
 use antiphon_wire::ring::packet::Packet;
 use antiphon_wire::ring::token::Token;
 
+use crate::cx::Cx;
 use crate::io::Channel;
 use crate::time::Instant;
+use lateness::Lateness;
 use window::Window;
 
 pub(crate) use token::Visited;
@@ -55,6 +58,8 @@ pub(crate) struct Ring {
     token: TokenPlace,
     /// The highest number on the token when I last passed it.
     passed_seq: Seq,
+    /// Which packets should be here by now.
+    lateness: Lateness,
     /// Packets that I added to the flow control count in my last visit.
     sent_last_visit: u32,
     /// Packets that waited here in my last visit, as I counted them on the token.
@@ -92,6 +97,7 @@ impl Ring {
             hop: 0,
             token: TokenPlace::Elsewhere,
             passed_seq: Seq::ZERO,
+            lateness: Lateness::default(),
             sent_last_visit: 0,
             backlog_last_visit: 0,
             quiet_visits: 0,
@@ -188,7 +194,7 @@ impl Ring {
     }
 
     /// Takes a packet of this ring while it is operational; false when it is not new.
-    pub(crate) fn on_packet(&mut self, packet: Packet) -> bool {
+    pub(crate) fn on_packet(&mut self, packet: Packet, cx: &Cx<'_>) -> bool {
         let header = packet.header;
         let Some(sender) = self.members.iter().position(|member| member.daemon == header.sender) else {
             return false;
@@ -203,7 +209,11 @@ impl Ring {
         if let Some(ack) = self.acks.get_mut(sender) {
             *ack = seen.max(*ack);
         }
-        self.store(packet)
+        let new = self.store(packet);
+        if !new {
+            self.lateness.note_duplicate(header.seq, cx.now, cx.config.ring.token_retransmit);
+        }
+        new
     }
 
     /// Takes a packet of this ring while no token is expected any more.

@@ -4,7 +4,9 @@ use antiphon_wire::ids::Seq;
 use antiphon_wire::ring::ranges;
 use antiphon_wire::ring::token::{MAX_REQUESTS, Request};
 
+use super::lateness::Lateness;
 use super::window::Window;
+use crate::time::Instant;
 
 /// From this age on the member that answers may be one that the asker can not hear, so holders
 /// take turns and leave the request on the token.
@@ -43,12 +45,21 @@ pub(crate) fn answer(
     answered
 }
 
-/// Adds what I lack up to `last` and what nobody else asks for already.
-pub(crate) fn ask(requests: &mut Vec<Request>, window: &Window, last: Seq, my_index: usize, age: u8) {
+/// Adds what I lack of what is due, am not waiting for already, and nobody else asks for.
+pub(crate) fn ask(
+    requests: &mut Vec<Request>,
+    window: &Window,
+    lateness: &mut Lateness,
+    now: Instant,
+    (my_index, age): (usize, u8),
+) {
     let asked =
         |seq: Seq| requests.iter().any(|request| request.age < STUBBORN_AGE && request.range.contains(seq));
-    let room = MAX_REQUESTS.saturating_sub(requests.len());
-    let missing = ranges::collect(window.missing(last).filter(|seq| !asked(*seq)));
+    let due = lateness.due(now);
+    let lacking = window.missing(due).filter(|seq| !asked(*seq) && !lateness.awaits(*seq, now));
+    let mut missing = ranges::collect(lacking);
+    missing.truncate(MAX_REQUESTS.saturating_sub(requests.len()));
+    lateness.note_asked(now, missing.iter().copied());
     let member = my_index as u16;
-    requests.extend(missing.into_iter().take(room).map(|range| Request { range, member, age }));
+    requests.extend(missing.into_iter().map(|range| Request { range, member, age }));
 }

@@ -117,13 +117,15 @@ impl Ring {
             return Visited::Deaf;
         }
         if !cx.config.is_mutant(Mutant::NeverAsk) {
-            requests::ask(&mut token.requests, &self.window, self.passed_seq, self.me, self.asked_visits);
+            let me = (self.me, self.asked_visits);
+            requests::ask(&mut token.requests, &self.window, &mut self.lateness, cx.now, me);
         }
         if cx.config.is_mutant(Mutant::AckBeyondHole) {
             self.acks[self.me] = self.window.highest();
         }
         let round_was_empty = token.seq == self.passed_seq && token.backlog == 0;
         self.passed_seq = token.seq;
+        self.lateness.note_passed(cx.now, token.seq);
         token.acks.clone_from(&self.acks);
         let before = burst.packets.iter().take_while(|packet| !packet.header.after_token).count();
         let split = (before * cx.config.ring.datagram_bytes).min(burst.bytes.len());

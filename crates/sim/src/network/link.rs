@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use antiphon_proto::Channel;
 use antiphon_proto::time::Instant;
 use antiphon_wire::ring::DatagramKind;
 
@@ -24,6 +25,10 @@ pub struct Quality {
     pub held_up: Duration,
     /// Chance of being damaged.
     pub corrupt_ppm: u32,
+    /// Longer datagrams do not get through.
+    pub longest: usize,
+    /// Further time on the way for what is sent to all, as of a switch that copies it slowly.
+    pub data_late: Duration,
 }
 
 impl Default for Quality {
@@ -37,6 +42,8 @@ impl Default for Quality {
             reorder_ppm: 0,
             held_up: Duration::from_millis(2),
             corrupt_ppm: 0,
+            longest: usize::MAX,
+            data_late: Duration::ZERO,
         }
     }
 }
@@ -63,6 +70,7 @@ pub struct Link {
     pub dropped_kinds: Vec<DatagramKind>,
     bad: bool,
     last_arrival: Instant,
+    last_data_arrival: Instant,
 }
 
 /// Whether something of that chance happens now. A chance of 0 draws nothing.
@@ -78,7 +86,14 @@ fn part(of: Duration, rng: &mut fastrand::Rng) -> Duration {
 
 impl Link {
     pub(super) fn new(quality: Quality) -> Self {
-        Self { quality, cut: false, dropped_kinds: Vec::new(), bad: false, last_arrival: Instant(0) }
+        Self {
+            quality,
+            cut: false,
+            dropped_kinds: Vec::new(),
+            bad: false,
+            last_arrival: Instant(0),
+            last_data_arrival: Instant(0),
+        }
     }
 
     pub(super) fn loses(&mut self, rng: &mut fastrand::Rng) -> bool {
@@ -89,8 +104,17 @@ impl Link {
     }
 
     /// When a datagram sent now arrives, and whether it was held up. Others arrive in order.
-    pub(super) fn arrival(&mut self, now: Instant, rng: &mut fastrand::Rng) -> (Instant, bool) {
+    pub(super) fn arrival(
+        &mut self,
+        now: Instant,
+        channel: Channel,
+        rng: &mut fastrand::Rng,
+    ) -> (Instant, bool) {
         let at = now + self.quality.delay + part(self.quality.jitter, rng);
+        if channel == Channel::Data && !self.quality.data_late.is_zero() {
+            self.last_data_arrival = self.last_data_arrival.max(at + self.quality.data_late);
+            return (self.last_data_arrival, false);
+        }
         if strikes(self.quality.reorder_ppm, rng) {
             return (at + part(self.quality.held_up, rng), true);
         }
@@ -107,7 +131,8 @@ mod tests {
     fn without_reordering_datagrams_arrive_in_order() {
         let mut rng = fastrand::Rng::with_seed(7);
         let mut link = Link::new(Quality { jitter: Duration::from_millis(5), ..Quality::default() });
-        let arrivals: Vec<Instant> = (0..100).map(|at| link.arrival(Instant(at), &mut rng).0).collect();
+        let arrivals: Vec<Instant> =
+            (0..100).map(|at| link.arrival(Instant(at), Channel::Data, &mut rng).0).collect();
         assert!(arrivals.is_sorted());
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Every directed pair of hosts has a [`Link`]. A datagram to several hosts draws its fate on each
 //! link alone, as multicast does. What a cut kills is kept for a while as a [`Ghost`], so that the
-//! world can bring it back at a bad moment.
+//! world can bring it back at a bad moment; a story may ask for ghosts of what arrived as well.
 
 mod link;
 
@@ -18,7 +18,7 @@ pub use link::{Burst, Link, Quality};
 /// Most ghosts that are kept.
 const GHOSTS: usize = 512;
 
-/// A datagram that a cut killed.
+/// A datagram that a cut killed, or a copy of one.
 #[derive(Clone, Debug)]
 pub struct Ghost {
     /// Which host it was for.
@@ -72,6 +72,8 @@ impl Tally {
 pub struct Network {
     links: Vec<Vec<Link>>,
     ghosts: VecDeque<Ghost>,
+    /// Of datagrams of these kinds, a ghost is kept even if they arrive.
+    pub copied: Vec<DatagramKind>,
     /// How often each fault struck.
     pub tally: Tally,
 }
@@ -81,7 +83,7 @@ impl Network {
     #[must_use]
     pub fn new(hosts: usize, quality: Quality) -> Self {
         let row = vec![Link::new(quality); hosts];
-        Self { links: vec![row; hosts], ghosts: VecDeque::new(), tally: Tally::default() }
+        Self { links: vec![row; hosts], ghosts: VecDeque::new(), copied: Vec::new(), tally: Tally::default() }
     }
 
     /// How many hosts there are.
@@ -146,8 +148,11 @@ impl Network {
         self.tally.sent += 1;
         let kind = DatagramKind::of(bytes).map_or(0, |kind| kind as usize);
         self.tally.kinds[kind % 16] += 1;
+        if DatagramKind::of(bytes).is_some_and(|kind| self.copied.contains(&kind)) {
+            self.bury(to, channel, bytes);
+        }
         let link = &mut self.links[from][to];
-        if link.cut {
+        if link.cut || bytes.len() > link.quality.longest {
             self.tally.cut += 1;
             self.bury(to, channel, bytes);
             return [None, None];
@@ -161,11 +166,11 @@ impl Network {
             self.tally.lost += 1;
             return [None, None];
         }
-        let first = self.arrival(now, from, to, bytes, rng);
+        let first = self.arrival(now, (from, to), channel, bytes, rng);
         let twice = link::strikes(self.links[from][to].quality.duplicate_ppm, rng);
         let second = twice.then(|| {
             self.tally.duplicated += 1;
-            self.arrival(now, from, to, bytes, rng)
+            self.arrival(now, (from, to), channel, bytes, rng)
         });
         [Some(first), second]
     }
@@ -173,13 +178,13 @@ impl Network {
     fn arrival(
         &mut self,
         now: Instant,
-        from: usize,
-        to: usize,
+        (from, to): (usize, usize),
+        channel: Channel,
         bytes: &Bytes,
         rng: &mut fastrand::Rng,
     ) -> Arrival {
         let link = &mut self.links[from][to];
-        let (at, reordered) = link.arrival(now, rng);
+        let (at, reordered) = link.arrival(now, channel, rng);
         self.tally.reordered += u64::from(reordered);
         let bytes = if link::strikes(link.quality.corrupt_ppm, rng) {
             self.tally.corrupted += 1;

@@ -8,7 +8,7 @@
 //!
 //! Then follow, in data packets, the fields of [`packet`], and in all others the incarnation of the
 //! sender (u64) and the fields of their kind. A control datagram that does not fit one packet is sent
-//! as [`Fragment`]s.
+//! as [`Fragment`]s. One with the flag [`PADDED`] goes on with bytes that mean nothing.
 
 pub mod attempt;
 pub mod chunk;
@@ -35,8 +35,14 @@ pub const VERSION: u8 = 1;
 /// Bytes that all datagrams have in common.
 pub const HEADER_BYTES: usize = 10;
 
+/// Where among them the flags stand.
+const FLAGS: usize = 3;
+
 /// Where among them the hash of the sender's configuration stands.
 pub const CLUSTER_HASH: std::ops::Range<usize> = 4..8;
+
+/// Flag of a control datagram that was made longer to show that datagrams of its length arrive.
+pub const PADDED: u8 = 1;
 
 /// A decoded datagram.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -185,7 +191,9 @@ pub fn decode(bytes: Bytes) -> Result<(Envelope, Datagram), DecodeError> {
         DatagramKind::Install => Datagram::Install(Install::decode(from, r)?),
         DatagramKind::Fragment => Datagram::Fragment(Fragment::decode(from, r)?),
     };
-    reader.finish()?;
+    if flags & PADDED == 0 {
+        reader.finish()?;
+    }
     Ok((envelope, datagram))
 }
 
@@ -230,6 +238,21 @@ impl Datagram {
             Self::Install(x) => Some(x.from),
             Self::Fragment(x) => Some(x.from),
         }
+    }
+
+    /// Encodes a control datagram and makes it `datagram_bytes` long if it is shorter.
+    #[must_use]
+    pub fn encode_padded(&self, cluster: u32, datagram_bytes: usize) -> Bytes {
+        let bytes = self.encode(cluster);
+        if bytes.len() >= datagram_bytes {
+            return bytes;
+        }
+        let mut padded = BytesMut::from(bytes);
+        padded.resize(datagram_bytes, 0);
+        if let Some(flags) = padded.get_mut(FLAGS) {
+            *flags |= PADDED;
+        }
+        padded.freeze()
     }
 
     /// Encodes a datagram. A packet is encoded once, when it is made, and this returns those bytes.

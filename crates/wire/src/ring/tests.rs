@@ -89,6 +89,19 @@ fn every_datagram_comes_back_as_it_was_written() {
 }
 
 #[test]
+fn padding_shows_that_long_datagrams_arrive_and_means_nothing() {
+    for datagram in samples() {
+        let plain = datagram.encode(7);
+        let padded = datagram.encode_padded(7, plain.len() + 100);
+        assert_eq!(datagram.encode_padded(7, plain.len()), plain, "it is long enough");
+        if !matches!(datagram, Datagram::Packet(_) | Datagram::Fragment(_)) {
+            assert_eq!(padded.len(), plain.len() + 100);
+            assert_eq!(decode(padded).map(|(_, decoded)| decoded), Ok(datagram));
+        }
+    }
+}
+
+#[test]
 fn prefixes_and_mutations_never_panic() {
     let mut random = fastrand::Rng::with_seed(1);
     for datagram in samples() {
