@@ -11,8 +11,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
-#[path = "hostile/datagrams.rs"]
-mod datagrams;
 mod support;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -24,13 +22,13 @@ use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
 use antiphon::{Connection, Event, Sender, ServiceLevel};
+use antiphon_hostile::samples::datagrams;
 use antiphon_wire::client::flags::{JOIN, KILL, LEAVE};
 use antiphon_wire::client::frame::put_frame;
 use antiphon_wire::client::handshake::{AuthChoice, Hello as ClientHello, Version};
 use antiphon_wire::client::header::Hint;
 use antiphon_wire::names::{GroupName, MemberName, PrivateName};
 use bytes::BytesMut;
-use datagrams::samples;
 use support::cluster::{Cluster, Layout};
 use support::raw::{ANSWER_LIMIT, Raw};
 use support::{PROGRAM, nightly, wait_until};
@@ -340,7 +338,7 @@ fn attack_daemon_ports(cluster: &Cluster, host: usize, hash: Option<u32>, stop: 
     let socket = UdpSocket::bind((STRANGER, 0)).expect("a loopback address");
     while !stop.load(Ordering::Relaxed) {
         for _ in 0..DATAGRAMS {
-            let samples = samples(&mut random, hash.unwrap_or(0x0bad_cafe));
+            let samples = datagrams(&mut random, hash.unwrap_or(0x0bad_cafe));
             let sample = random.choice(&samples).expect("some");
             let bytes = match random.u8(0..4) {
                 0 => (0..random.usize(0..1500)).map(|_| random.u8(..)).collect(),

@@ -11,7 +11,8 @@ use antiphon_wire::ring::token::{Request, Token};
 use bytes::{Bytes, BytesMut};
 
 /// A datagram of each kind, with ids such as daemons have.
-pub(crate) fn samples(random: &mut fastrand::Rng, cluster: u32) -> Vec<Bytes> {
+#[must_use]
+pub fn datagrams(random: &mut fastrand::Rng, cluster: u32) -> Vec<Bytes> {
     let started = 1_795_000_000_000_000 + random.u64(..1_000_000_000);
     let process =
         |daemon: u16| ProcessId { daemon: DaemonId(daemon), incarnation: started + u64::from(daemon) };

@@ -1,0 +1,171 @@
+//! Bytes from outside, fed to every part of Antiphon that reads some.
+//!
+//! Each function takes any bytes and must return: no panic, no endless loop, no memory without bound.
+//! The fuzzers in `fuzz/` call them with what a coverage-guided search makes up, and this crate's test
+//! with seeded mutations of real exchanges, on a stable toolchain. Not part of the daemon.
+
+pub mod samples;
+
+use std::net::Ipv4Addr;
+
+use antiphon::session::{Handshake, Options, Step};
+use antiphon_daemon::conf::{self, Source};
+use antiphon_proto::config::{Config, Daemon};
+use antiphon_proto::time::Instant;
+use antiphon_proto::{Input, Node, Origin, Outputs};
+use antiphon_wire::ids::{DaemonId, SessionId};
+use antiphon_wire::names::DaemonName;
+use antiphon_wire::ring::{CLUSTER_HASH, HEADER_BYTES};
+use bytes::{Buf, Bytes, BytesMut};
+
+/// Hash of the configuration of the daemons that are fed.
+pub const CLUSTER: u32 = 0x0bad_cafe;
+
+/// Incarnation and first epoch of the daemon that is fed: those of the samples are in its reach.
+const BOOT: u64 = 1_795_000_000_000;
+
+/// A daemon of three, and what it has sent.
+struct Fed {
+    node: Node,
+    out: Outputs,
+    now: Instant,
+    sent: Vec<Bytes>,
+}
+
+impl Fed {
+    fn new(daemons: u16) -> Self {
+        let daemon = |at: u16| {
+            let name = DaemonName::new(format!("d{at}").as_bytes()).ok()?;
+            let last = u8::try_from(at + 1).unwrap_or(u8::MAX);
+            Some(Daemon { name, address: Ipv4Addr::new(10, 0, 0, last) })
+        };
+        let config = Config::new((0..daemons).filter_map(daemon).collect(), DaemonId(0), CLUSTER);
+        let (now, mut out) = (Instant(1_000_000_000), Outputs::default());
+        let node = Node::new(config, BOOT, BOOT, 1, now, &mut out);
+        Self { node, out, now, sent: Vec::new() }
+    }
+
+    fn input(&mut self, input: Input) {
+        self.node.handle(self.now, input, &mut self.out);
+        let bursts = self.out.transmits.drain(..).map(|transmit| transmit.burst);
+        self.sent.extend(bursts);
+        let superfluous = self.sent.len().saturating_sub(16);
+        self.sent.drain(..superfluous);
+        self.out = Outputs::default();
+    }
+
+    /// Lets the next deadline come.
+    fn wait(&mut self) {
+        if let Some((at, _)) = self.node.next_timeout() {
+            self.now = self.now.max(at);
+            self.input(Input::Timeout);
+        }
+    }
+}
+
+/// Datagrams from somebody who knows the configuration's hash. `data` is a list of steps: a byte that
+/// says what to do and, for datagrams, two bytes of length and the datagram.
+pub fn datagrams(data: &[u8]) {
+    let mut fed = Fed::new(3);
+    let mut rest = data;
+    while let Some((step, more)) = rest.split_first() {
+        rest = more;
+        match step % 4 {
+            0 => fed.wait(),
+            // What the daemon sent comes back in the name of another.
+            1 => {
+                let echo = fed.sent.get(usize::from(step / 4) % 16).cloned();
+                let echo = echo.map(|sent| in_the_name_of(u16::from(step / 64) % 2 + 1, &sent));
+                echo.into_iter().for_each(|datagram| fed.input(Input::Datagram(datagram)));
+            }
+            _ => {
+                let length = usize::from(rest.try_get_u16_le().unwrap_or_default()).min(rest.len());
+                let (datagram, more) = rest.split_at(length);
+                rest = more;
+                fed.input(Input::Datagram(of_the_cluster(datagram)));
+            }
+        }
+    }
+    fed.wait();
+}
+
+/// One datagram as a step of [`datagrams`].
+#[must_use]
+pub fn datagram_step(datagram: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(datagram.len()).unwrap_or(u16::MAX);
+    let mut step = vec![2];
+    step.extend(length.to_le_bytes());
+    step.extend(&datagram[..usize::from(length)]);
+    step
+}
+
+fn of_the_cluster(datagram: &[u8]) -> Bytes {
+    let mut bytes = BytesMut::from(datagram);
+    if let Some(hash) = bytes.get_mut(CLUSTER_HASH) {
+        hash.copy_from_slice(&CLUSTER.to_le_bytes());
+    }
+    bytes.freeze()
+}
+
+fn in_the_name_of(daemon: u16, datagram: &Bytes) -> Bytes {
+    let mut bytes = BytesMut::from(datagram.as_ref());
+    if let Some(name) = bytes.get_mut(HEADER_BYTES - 2..HEADER_BYTES) {
+        name.copy_from_slice(&daemon.to_le_bytes());
+    }
+    bytes.freeze()
+}
+
+/// A client of a daemon. The first byte of `data` says how the rest is cut, as do the bytes of the
+/// streams of real clients anywhere.
+pub fn client(data: &[u8]) {
+    let Some((cut, stream)) = data.split_first() else { return };
+    let mut fed = Fed::new(1);
+    let session = SessionId(1);
+    fed.input(Input::SessionOpened(session, Origin::Unix));
+    for piece in stream.chunks(usize::from(*cut).max(1)) {
+        fed.input(Input::SessionBytes(session, Bytes::copy_from_slice(piece)));
+        if let Some(outbox) = fed.node.outbox(session) {
+            outbox.advance(outbox.remaining());
+        }
+        fed.wait();
+    }
+    fed.input(Input::SessionClosed(session));
+    fed.wait();
+}
+
+/// A daemon of the client library, cut as in [`client`].
+pub fn library(data: &[u8]) {
+    let Some((cut, stream)) = data.split_first() else { return };
+    let (mut handshake, _) = Handshake::begin(&Options::default());
+    let mut pieces = stream.chunks(usize::from(*cut).max(1));
+    let mut next: &[u8] = &[];
+    let mut session = loop {
+        match handshake.on_bytes(next) {
+            Ok(Step::Write(_)) => next = &[],
+            Ok(Step::Read) => match pieces.next() {
+                Some(piece) => next = piece,
+                None => return,
+            },
+            Ok(Step::Open(session)) => break session,
+            Err(_) => return,
+        }
+    };
+    loop {
+        match session.inbox.next_event() {
+            Ok(Some(_)) => {}
+            Ok(None) => match pieces.next() {
+                Some(piece) => session.inbox.push(Bytes::copy_from_slice(piece)),
+                None => return,
+            },
+            Err(_) => return,
+        }
+    }
+}
+
+/// A configuration file.
+pub fn configuration(data: &[u8]) {
+    if let Err(error) = conf::load_source(Source::new("spread.conf".to_owned(), data), Some("d0")) {
+        // What is printed about a bad file points into it.
+        let _ = error.to_string();
+    }
+}
