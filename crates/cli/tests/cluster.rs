@@ -16,6 +16,7 @@ mod faults;
 mod planted;
 mod support;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use client::{Client, Control, Phase, Session};
@@ -35,33 +36,78 @@ fn clients_see_one_order_whatever_happens_to_daemons() {
     for seed in seeds {
         let layout = if seed % 3 == 2 { Layout::SharedSegment } else { Layout::OwnSegments };
         println!("seed {seed}, {layout:?}");
-        let sessions = round(seed, layout);
+        let mut cluster = Cluster::running(layout, DAEMONS, "");
+        let (sessions, logs) = round(seed, &mut cluster);
         println!("  {}", check::check(&sessions));
+        assert_eq!(violations(&logs), Vec::<String>::new(), "seed {seed}");
+        logs_that_were_tampered_with_are_rejected(&logs);
     }
 }
 
-/// Runs a cluster through a round of faults; returns the logs of all sessions.
-fn round(seed: u64, layout: Layout) -> Vec<Session> {
+/// What the simulator's checkers say of the logs: the names of the broken properties.
+fn violations(logs: &[PathBuf]) -> Vec<String> {
+    let trace = antiphon_sim::log::read(logs).expect("logs");
+    antiphon_sim::check::clients(&trace).iter().map(ToString::to_string).collect()
+}
+
+/// The same checkers notice each of several changes of one log.
+fn logs_that_were_tampered_with_are_rejected(logs: &[PathBuf]) {
+    let good = std::fs::read_to_string(&logs[0]).expect("a log");
+    let lines: Vec<String> = good.lines().map(str::to_owned).collect();
+    let is_agreed = |line: &String| line.contains("\"message\"") && line.contains("\"agreed\"");
+    let agreed: Vec<usize> = (0..lines.len()).filter(|at| is_agreed(&lines[*at])).collect();
+    let view = lines.iter().rposition(|line| line.contains("\"view\"")).expect("a view");
+    let at = agreed[agreed.len() / 2];
+    let next = agreed[agreed.len() / 2 + 1];
+    let changed = |change: &dyn Fn(&mut Vec<String>)| {
+        let mut lines = lines.clone();
+        change(&mut lines);
+        lines.join("\n") + "\n"
+    };
+    let another_size = lines[at].replace("\"bytes\":", "\"bytes\":1");
+    let another_view = lines[view].replacen("\"#", "\"#x", 1);
+    let tampered = [
+        ("twice", changed(&|lines| lines.insert(at, lines[at].clone())), "S1"),
+        ("not at all", changed(&|lines| drop(lines.remove(at))), "G10"),
+        ("too late", changed(&|lines| lines.swap(at, next)), "G10"),
+        ("changed", changed(&|lines| lines[at].clone_from(&another_size)), "S9"),
+        ("another member", changed(&|lines| lines[view].clone_from(&another_view)), "G"),
+    ];
+    for (what, log, property) in tampered {
+        std::fs::write(&logs[0], log).expect("a log");
+        let found = violations(logs);
+        assert!(found.iter().any(|found| found.starts_with(property)), "{what}: {found:?}");
+    }
+    std::fs::write(&logs[0], good).expect("a log");
+}
+
+/// Runs a cluster through a round of faults; returns what all sessions did and the files they wrote.
+fn round(seed: u64, cluster: &mut Cluster) -> (Vec<Session>, Vec<PathBuf>) {
     let mut random = Rng::with_seed(seed);
-    let mut cluster = Cluster::running(layout, DAEMONS, "");
+    let log = |number: usize| cluster.directory().path().join(format!("client-{number}.log"));
+    let logs: Vec<PathBuf> = (0..CLIENTS).map(log).collect();
     let control = Control::new(CLIENTS);
     let connectors: Vec<_> = (0..CLIENTS).map(|number| cluster.connector(number / 2, "")).collect();
     std::thread::scope(|scope| {
         let clients: Vec<_> = connectors
             .into_iter()
             .enumerate()
-            .map(|(number, connector)| Client { number, connector, control: &control, random: random.fork() })
+            .map(|(number, connector)| {
+                let (random, log) = (random.fork(), logs[number].clone());
+                Client { number, connector, control: &control, random, log }
+            })
             .map(|client| scope.spawn(move || client.live()))
             .collect();
         let everybody = || control.members().iter().all(|members| *members == CLIENTS).then_some(());
         poll(CONVERGENCE_LIMIT, everybody).expect("all clients meet before anything happens");
-        faults::happen(&mut cluster, &mut random);
+        faults::happen(cluster, &mut random);
         let converged = poll(CONVERGENCE_LIMIT, everybody);
         let members = control.members();
         control.enter(Phase::Last);
-        let sessions = clients.into_iter().flat_map(|client| client.join().expect("no panic")).collect();
+        let sessions: Vec<Session> =
+            clients.into_iter().flat_map(|client| client.join().expect("no panic")).collect();
         assert!(converged.is_some(), "after {CONVERGENCE_LIMIT:?} the views have {members:?} members");
         cluster.assert_running();
-        sessions
+        (sessions, logs)
     })
 }

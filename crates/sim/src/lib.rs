@@ -14,6 +14,7 @@
 pub mod check;
 pub mod client;
 pub mod hash;
+pub mod log;
 #[cfg(feature = "mutants")]
 pub mod mutants;
 pub mod network;

@@ -1,14 +1,16 @@
-//! Runs seeds of the simulator: `antiphon-sim run` many, `antiphon-sim replay` one.
+//! Runs seeds of the simulator, `antiphon-sim run` many, `antiphon-sim replay` one; and `antiphon-sim
+//! check` judges logs of real clients.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use antiphon_sim::report;
 use antiphon_sim::runner::{self, Job};
 use antiphon_sim::swarm::Options;
 use antiphon_sim::swarm::reduction::{self, Reduction};
 use antiphon_sim::times::{Distribution, Occasion};
 use antiphon_sim::world::DAEMON_NAMES;
+use antiphon_sim::{check, log, report};
 use clap::{Parser, Subcommand};
 
 /// Deterministic simulation of whole clusters, judged by independent checkers.
@@ -55,6 +57,12 @@ enum Command {
         #[arg(long, default_value_t = 5000)]
         seeds: u64,
     },
+    /// Judge the logs that clients of a real cluster have written.
+    Check {
+        /// The logs of all clients, so that what one read can be compared with what others sent.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
     /// Run one seed and print what happened.
     Replay {
         /// The seed.
@@ -79,6 +87,7 @@ fn main() -> ExitCode {
         Command::Times { runs, daemons } => times(runs, &daemons),
         #[cfg(feature = "mutants")]
         Command::Mutants { seeds } => mutants(seeds),
+        Command::Check { files } => check(&files),
         Command::Replay { seed, without, trace } => replay(seed, &without, trace),
     }
 }
@@ -138,6 +147,28 @@ fn mutants(seeds: u64) -> ExitCode {
         }
     }
     if survivors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn check(files: &[PathBuf]) -> ExitCode {
+    let trace = match log::read(files) {
+        Ok(trace) => trace,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let violations = check::clients(&trace);
+    let read: usize = trace.sessions.iter().map(|session| session.records.len()).sum();
+    println!(
+        "{} connections, {} messages sent, {read} events",
+        trace.sessions.len(),
+        trace.submissions.len()
+    );
+    println!("judged: what clients see; not judged: what only daemons see, and the order of members");
+    for violation in &violations {
+        println!("{violation}");
+    }
+    if violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn replay(seed: u64, without: &[Reduction], whole: bool) -> ExitCode {

@@ -1,12 +1,15 @@
 //! Clients that send, join and leave, connect again when their daemon dies, and write down everything.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use antiphon::{
     Cause, Connection, Connector, Envelope, Error, Event, MemberName, ServiceLevel, Transition, View,
 };
+use antiphon_sim::log::Recorder;
 use fastrand::Rng;
 
 /// The group that all clients are always in.
@@ -99,17 +102,22 @@ pub(crate) struct Client<'a> {
     pub(crate) connector: Connector,
     pub(crate) control: &'a Control,
     pub(crate) random: Rng,
+    /// Where to write down what happens.
+    pub(crate) log: PathBuf,
 }
 
 impl Client<'_> {
     /// Lives until the last messages have come; returns all its sessions.
     pub(crate) fn live(mut self) -> Vec<Session> {
         let mut sessions = Vec::new();
+        let mut recorder = Recorder::new(File::create(&self.log).expect("a log"));
         loop {
             let name = format!("c{}x{}", self.number, sessions.len());
             let Some(connection) = self.connect(&name) else { continue };
-            let mut life = Life::new(connection);
+            let mut life = Life::new(connection, &mut recorder);
             let ended = self.session(&mut life);
+            let written = if ended.is_ok() { life.log.disconnecting() } else { life.log.closed() };
+            written.expect("the log is written");
             self.control.members[self.number].store(0, Ordering::SeqCst);
             match ended {
                 Ok(()) => {
@@ -134,7 +142,7 @@ impl Client<'_> {
         }
     }
 
-    fn session(&mut self, life: &mut Life) -> Result<(), Error> {
+    fn session(&mut self, life: &mut Life<'_>) -> Result<(), Error> {
         life.join(EVERYBODY)?;
         if self.number.is_multiple_of(2) {
             life.join(SOMETIMES)?;
@@ -157,7 +165,7 @@ impl Client<'_> {
         Ok(())
     }
 
-    fn act(&mut self, life: &mut Life) -> Result<(), Error> {
+    fn act(&mut self, life: &mut Life<'_>) -> Result<(), Error> {
         let random = &mut self.random;
         if random.u8(..) < 16 && self.number % 2 == 1 && life.neighbours > 1 {
             return if life.groups.contains(SOMETIMES) {
@@ -178,8 +186,9 @@ impl Client<'_> {
 }
 
 /// A session that goes on.
-struct Life {
+struct Life<'a> {
     connection: Connection,
+    log: &'a mut Recorder<File>,
     session: Session,
     /// What was asked for.
     groups: BTreeSet<&'static str>,
@@ -190,12 +199,14 @@ struct Life {
     markers: usize,
 }
 
-impl Life {
-    fn new(connection: Connection) -> Self {
+impl<'a> Life<'a> {
+    fn new(connection: Connection, log: &'a mut Recorder<File>) -> Self {
         let member = connection.member();
+        log.opened(&member).expect("the log is written");
         let session = Session { member, sent: Vec::new(), seen: Vec::new(), broken: false };
         Self {
             connection,
+            log,
             session,
             groups: BTreeSet::new(),
             joins_under_way: 0,
@@ -208,11 +219,13 @@ impl Life {
     fn join(&mut self, group: &'static str) -> Result<(), Error> {
         self.groups.insert(group);
         self.joins_under_way += 1;
+        self.log.joining(group).expect("the log is written");
         self.connection.join(group)
     }
 
     fn leave(&mut self, group: &'static str) -> Result<(), Error> {
         self.groups.remove(group);
+        self.log.leaving(group).expect("the log is written");
         self.connection.leave(group)
     }
 
@@ -229,6 +242,7 @@ impl Life {
         // Some messages need several packets.
         let padding = if number.is_multiple_of(50) { 5000 } else { usize::from(number.to_le_bytes()[0]) };
         let body = [&number.to_le_bytes()[..], &vec![0; padding]].concat();
+        self.log.sent(number, service, groups, body.len()).expect("the log is written");
         self.connection.send(&envelope, body)
     }
 
@@ -248,6 +262,7 @@ impl Life {
     }
 
     fn note(&mut self, event: Event) {
+        self.log.read(&event).expect("the log is written");
         let seen = match event {
             Event::Message(message) => {
                 let number = message.body.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));

@@ -61,8 +61,11 @@ impl Exits {
     }
 
     /// Whether a process came out of a configuration between two views without the daemon of some
-    /// member of the first.
+    /// member of the first, or may have, since nothing is known of its configurations.
     pub(super) fn parted(&self, process: usize, before: &View, after: &View) -> bool {
+        if self.rings.get(process).is_some_and(BTreeMap::is_empty) {
+            return true;
+        }
         let Some(company) = self.company.get(process) else { return false };
         let daemons = || before.members.iter().map(daemon_of);
         company

@@ -114,6 +114,27 @@ pub fn all(trace: &Trace) -> Vec<Violation> {
     violations
 }
 
+/// What can be said of what clients saw without knowing what their daemons did: of logs of real runs.
+const CLIENT_CHECKS: [SessionCheck; 6] = [
+    stream::check,
+    session_order::check,
+    views::check,
+    view_identity::check,
+    virtual_synchrony::check,
+    signals::check,
+];
+
+/// Checks a trace of clients alone; an empty result means that no promise to them was broken.
+#[must_use]
+pub fn clients(trace: &Trace) -> Vec<Violation> {
+    let stays = Stays::new(trace);
+    let mut violations = Vec::new();
+    for check in CLIENT_CHECKS {
+        check(trace, &stays, &mut violations);
+    }
+    violations
+}
+
 /// The verdict on a run that was given up because its events did not end.
 #[must_use]
 pub fn spinning(events: u64) -> Violation {
