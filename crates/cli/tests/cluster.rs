@@ -14,20 +14,17 @@ mod client;
 mod faults;
 #[path = "cluster/planted.rs"]
 mod planted;
+#[path = "cluster/round.rs"]
+mod round;
 mod support;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
-use client::{Client, Control, Phase, Session};
-use fastrand::Rng;
+use round::violations;
 use support::cluster::{Cluster, Layout};
-use support::{nightly, poll};
+use support::nightly;
 
 const DAEMONS: u8 = 5;
-const CLIENTS: usize = 10;
-/// How long all clients may take to find each other after the last fault.
-const CONVERGENCE_LIMIT: Duration = Duration::from_secs(30);
 
 #[test]
 fn clients_see_one_order_whatever_happens_to_daemons() {
@@ -37,17 +34,11 @@ fn clients_see_one_order_whatever_happens_to_daemons() {
         let layout = if seed % 3 == 2 { Layout::SharedSegment } else { Layout::OwnSegments };
         println!("seed {seed}, {layout:?}");
         let mut cluster = Cluster::running(layout, DAEMONS, "");
-        let (sessions, logs) = round(seed, &mut cluster);
+        let (sessions, logs) = round::round(seed, &mut cluster, faults::happen);
         println!("  {}", check::check(&sessions));
         assert_eq!(violations(&logs), Vec::<String>::new(), "seed {seed}");
         logs_that_were_tampered_with_are_rejected(&logs);
     }
-}
-
-/// What the simulator's checkers say of the logs: the names of the broken properties.
-fn violations(logs: &[PathBuf]) -> Vec<String> {
-    let trace = antiphon_sim::log::read(logs).expect("logs");
-    antiphon_sim::check::clients(&trace).iter().map(ToString::to_string).collect()
 }
 
 /// The same checkers notice each of several changes of one log.
@@ -79,35 +70,4 @@ fn logs_that_were_tampered_with_are_rejected(logs: &[PathBuf]) {
         assert!(found.iter().any(|found| found.starts_with(property)), "{what}: {found:?}");
     }
     std::fs::write(&logs[0], good).expect("a log");
-}
-
-/// Runs a cluster through a round of faults; returns what all sessions did and the files they wrote.
-fn round(seed: u64, cluster: &mut Cluster) -> (Vec<Session>, Vec<PathBuf>) {
-    let mut random = Rng::with_seed(seed);
-    let log = |number: usize| cluster.directory().path().join(format!("client-{number}.log"));
-    let logs: Vec<PathBuf> = (0..CLIENTS).map(log).collect();
-    let control = Control::new(CLIENTS);
-    let connectors: Vec<_> = (0..CLIENTS).map(|number| cluster.connector(number / 2, "")).collect();
-    std::thread::scope(|scope| {
-        let clients: Vec<_> = connectors
-            .into_iter()
-            .enumerate()
-            .map(|(number, connector)| {
-                let (random, log) = (random.fork(), logs[number].clone());
-                Client { number, connector, control: &control, random, log }
-            })
-            .map(|client| scope.spawn(move || client.live()))
-            .collect();
-        let everybody = || control.members().iter().all(|members| *members == CLIENTS).then_some(());
-        poll(CONVERGENCE_LIMIT, everybody).expect("all clients meet before anything happens");
-        faults::happen(cluster, &mut random);
-        let converged = poll(CONVERGENCE_LIMIT, everybody);
-        let members = control.members();
-        control.enter(Phase::Last);
-        let sessions: Vec<Session> =
-            clients.into_iter().flat_map(|client| client.join().expect("no panic")).collect();
-        assert!(converged.is_some(), "after {CONVERGENCE_LIMIT:?} the views have {members:?} members");
-        cluster.assert_running();
-        (sessions, logs)
-    })
 }

@@ -9,6 +9,7 @@ use antiphon::{Connection, Connector, Error, Event};
 use rustix::process::Signal;
 
 use super::directory::Directory;
+use super::namespaces::{self, Namespaces};
 use super::poll;
 use super::port::Port;
 use super::process::Process;
@@ -32,6 +33,8 @@ pub(crate) struct Cluster {
     hosts: Vec<Host>,
     port: Port,
     directory: Directory,
+    /// Where the daemons run, if not all on this host.
+    namespaces: Option<Namespaces>,
 }
 
 #[derive(Debug)]
@@ -52,6 +55,10 @@ impl Cluster {
                 process: None,
             })
             .collect();
+        Self::with_hosts(layout, hosts, directives)
+    }
+
+    fn with_hosts(layout: Layout, hosts: Vec<Host>, directives: &str) -> Self {
         let (port, directory) = (Port::lease(), Directory::new());
         let mut text = segments(layout, &hosts, port.number());
         text.push_str(directives);
@@ -59,7 +66,7 @@ impl Cluster {
         for host in &hosts {
             std::fs::create_dir(directory.file(&host.name)).expect("a new directory");
         }
-        Self { hosts, port, directory }
+        Self { hosts, port, directory, namespaces: None }
     }
 
     /// One daemon named `localhost` on 127.0.0.1, running.
@@ -73,13 +80,36 @@ impl Cluster {
     pub(crate) fn running(layout: Layout, count: u8, directives: &str) -> Self {
         let names: Vec<String> = (1..=count).map(|number| format!("d{number}")).collect();
         let hosts: Vec<(&str, u8)> = names.iter().map(String::as_str).zip(2..).collect();
-        let mut cluster = Self::new(layout, &hosts, directives);
-        let all: Vec<usize> = (0..hosts.len()).collect();
+        Self::new(layout, &hosts, directives).all_running()
+    }
+
+    /// `count` daemons named d1, d2, …, each on a host of its own, running as one ring. Clients reach
+    /// them by their Unix sockets.
+    pub(crate) fn in_namespaces(count: u8) -> Self {
+        let bed = Namespaces::new(count);
+        let host = |number: usize| Host {
+            name: format!("d{}", number + 1),
+            address: namespaces::address(number),
+            process: None,
+        };
+        let hosts = (0..bed.count()).map(host).collect();
+        let mut cluster = Self::with_hosts(Layout::OwnSegments, hosts, "");
+        cluster.namespaces = Some(bed);
+        cluster.all_running()
+    }
+
+    fn all_running(mut self) -> Self {
+        let all: Vec<usize> = (0..self.count()).collect();
         for host in &all {
-            cluster.launch(*host);
+            self.launch(*host);
         }
-        cluster.settle(&all);
-        cluster
+        self.settle(&all);
+        self
+    }
+
+    /// The hosts of a cluster made by [`Cluster::in_namespaces`].
+    pub(crate) fn namespaces(&self) -> &Namespaces {
+        self.namespaces.as_ref().expect("a cluster with hosts of its own")
     }
 
     /// Starts a daemon and waits until clients are accepted.
@@ -94,7 +124,11 @@ impl Cluster {
         let here = &self.hosts[host];
         let directory = self.directory.file(&here.name);
         let log = self.directory.file(&format!("{}.log", here.name));
-        self.hosts[host].process = Some(Process::start(&directory, &log, args));
+        let process = match &self.namespaces {
+            Some(bed) => Process::start_in(&bed.name(host), &directory, &log, args),
+            None => Process::start(&directory, &log, args),
+        };
+        self.hosts[host].process = Some(process);
     }
 
     /// The arguments with which a daemon is started.
@@ -208,7 +242,11 @@ impl Cluster {
     }
 
     pub(crate) fn connector(&self, host: usize, name: &str) -> Connector {
-        Connector::new(self.address(host)).name(name).timeout(START_LIMIT)
+        let connector = match self.namespaces {
+            Some(_) => Connector::new(self.port().to_string()).unix_directory(self.home(host)),
+            None => Connector::new(self.address(host)),
+        };
+        connector.name(name).timeout(START_LIMIT)
     }
 
     /// Connects a client, as soon as the daemon listens.

@@ -5,6 +5,7 @@
 pub(crate) mod cluster;
 pub(crate) mod directory;
 pub(crate) mod golden;
+pub(crate) mod namespaces;
 pub(crate) mod port;
 pub(crate) mod process;
 pub(crate) mod raw;

@@ -24,9 +24,31 @@ impl Process {
         log: &Path,
         args: impl IntoIterator<Item = impl AsRef<OsStr>>,
     ) -> Self {
+        Self::spawn(Command::new(PROGRAM), directory, log, args)
+    }
+
+    /// As [`Process::start`], in a network namespace.
+    pub(crate) fn start_in(
+        namespace: &str,
+        directory: &Path,
+        log: &Path,
+        args: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    ) -> Self {
+        // `ip` becomes the program, so that signals to the child reach it.
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", namespace, PROGRAM]);
+        Self::spawn(command, directory, log, args)
+    }
+
+    fn spawn(
+        mut command: Command,
+        directory: &Path,
+        log: &Path,
+        args: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    ) -> Self {
         let output = File::options().create(true).append(true).open(log).expect("a log file");
         let errors = output.try_clone().expect("a second handle");
-        let child = Command::new(PROGRAM)
+        let child = command
             .args(args)
             .current_dir(directory)
             .stdin(Stdio::null())

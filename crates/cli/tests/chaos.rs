@@ -1,0 +1,52 @@
+//! Five daemons on hosts of their own, joined by a bridge, ten clients, and everything that goes wrong
+//! with hosts and cables; the logs of all clients are judged by the checkers of the simulator.
+//!
+//! One round by default, two minutes of them with `ANTIPHON_NIGHTLY=1`, others with
+//! `ANTIPHON_CHAOS_MINUTES=n`; `ANTIPHON_SEED=n` repeats the faults of one round. Needs root.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
+#[path = "cluster/check.rs"]
+mod check;
+#[path = "cluster/client.rs"]
+mod client;
+#[path = "chaos/faults.rs"]
+mod faults;
+#[path = "cluster/round.rs"]
+mod round;
+mod support;
+
+use std::time::{Duration, Instant};
+
+use support::cluster::Cluster;
+use support::namespaces::Namespaces;
+use support::nightly;
+
+const DAEMONS: u8 = 5;
+
+#[test]
+fn clients_see_one_order_whatever_happens_to_hosts_and_cables() {
+    if !Namespaces::are_possible() {
+        return;
+    }
+    let variable = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
+    let minutes = variable("ANTIPHON_CHAOS_MINUTES").unwrap_or(if nightly() { 2 } else { 0 });
+    let end = Instant::now() + Duration::from_secs(60 * minutes);
+    let (mut rounds, mut happened) = (0, faults::Tally::default());
+    let mut seed = variable("ANTIPHON_SEED").unwrap_or(1);
+    loop {
+        println!("seed {seed}");
+        let mut cluster = Cluster::in_namespaces(DAEMONS);
+        let (sessions, logs) = round::round(seed, &mut cluster, |cluster, random| {
+            faults::happen(cluster, random, &mut happened)
+        });
+        println!("  {}", check::check(&sessions));
+        assert_eq!(round::violations(&logs), Vec::<String>::new(), "seed {seed}");
+        rounds += 1;
+        seed += 1;
+        if Instant::now() >= end {
+            break;
+        }
+    }
+    println!("{rounds} rounds without a violation; {happened:?}");
+}

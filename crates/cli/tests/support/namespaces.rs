@@ -1,0 +1,153 @@
+//! Hosts on one Ethernet: network namespaces joined by a bridge in a namespace of its own.
+//!
+//! Every host knows the others' hardware addresses by heart. A cut gives one of them another address
+//! in one host's table: its frames go out and reach nobody, without an error, in that direction only.
+
+use std::net::Ipv4Addr;
+use std::process::{Command, Stdio};
+
+/// The interface by which a host sees the others.
+const INTERFACE: &str = "eth0";
+/// A hardware address that no host has.
+const NOWHERE: &str = "02:00:00:00:ff:ff";
+
+/// The hosts and their bridge; dropping it removes them with all that is in them.
+#[derive(Debug)]
+pub(crate) struct Namespaces {
+    prefix: String,
+    count: u8,
+}
+
+impl Namespaces {
+    /// Whether this user may make namespaces and has the program for it; says so if not.
+    pub(crate) fn are_possible() -> bool {
+        let probe = format!("antiphon{}p", std::process::id());
+        let made = ip(&format!("netns add {probe}"));
+        if made {
+            assert!(ip(&format!("netns del {probe}")), "a namespace that was made can be removed");
+        } else {
+            println!("skipped: needs root and the program ip of iproute2");
+        }
+        made
+    }
+
+    /// Makes `count` hosts with all links whole.
+    pub(crate) fn new(count: u8) -> Self {
+        let bed = Self { prefix: format!("antiphon{}n", std::process::id()), count };
+        bed.remove();
+        let bridge = bed.bridge();
+        must(&format!("netns add {bridge}"));
+        must(&format!("-n {bridge} link add br0 type bridge"));
+        must(&format!("-n {bridge} link set br0 up"));
+        for host in 0..bed.count() {
+            bed.add(host);
+        }
+        bed.heal();
+        bed
+    }
+
+    fn add(&self, host: usize) {
+        let (name, bridge, port) = (self.name(host), self.bridge(), port(host));
+        must(&format!("netns add {name}"));
+        must(&format!("-n {name} link set lo up"));
+        must(&format!("-n {name} link add {INTERFACE} type veth peer name {port} netns {bridge}"));
+        must(&format!("-n {name} link set {INTERFACE} address {}", hardware(host)));
+        must(&format!("-n {name} addr add {}/24 dev {INTERFACE}", address(host)));
+        must(&format!("-n {name} link set {INTERFACE} up"));
+        must(&format!("-n {bridge} link set {port} master br0 up"));
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        usize::from(self.count)
+    }
+
+    /// The namespace of a host.
+    pub(crate) fn name(&self, host: usize) -> String {
+        format!("{}{host}", self.prefix)
+    }
+
+    fn bridge(&self) -> String {
+        format!("{}b", self.prefix)
+    }
+
+    /// Nothing that `from` sends reaches `to` any more; the other direction is as it was.
+    pub(crate) fn cut(&self, from: usize, to: usize) {
+        self.know(from, to, NOWHERE);
+    }
+
+    /// Pulls a host's cable.
+    pub(crate) fn unplug(&self, host: usize) {
+        must(&format!("-n {} link set {} down", self.bridge(), port(host)));
+    }
+
+    /// What reaches a host comes through so narrow a pipe, with so short a queue, that much is lost.
+    pub(crate) fn squeeze(&self, host: usize, kilobits: u32) {
+        let device = format!("qdisc replace dev {} root tbf", port(host));
+        let narrow = format!("{device} rate {kilobits}kbit burst 1600 limit 3000");
+        assert!(run("tc", &format!("-n {} {narrow}", self.bridge())), "tc {narrow}");
+    }
+
+    /// Makes every link whole.
+    pub(crate) fn heal(&self) {
+        for host in 0..self.count() {
+            // There is nothing to remove where nothing was squeezed.
+            run("tc", &format!("-n {} qdisc del dev {} root", self.bridge(), port(host)));
+            must(&format!("-n {} link set {} up", self.bridge(), port(host)));
+        }
+        for from in 0..self.count() {
+            for to in (0..self.count()).filter(|to| *to != from) {
+                self.know(from, to, &hardware(to));
+            }
+        }
+    }
+
+    fn know(&self, host: usize, other: usize, hardware: &str) {
+        let (name, other) = (self.name(host), address(other));
+        must(&format!("-n {name} neigh replace {other} lladdr {hardware} dev {INTERFACE} nud permanent"));
+    }
+
+    fn remove(&self) {
+        for host in 0..self.count() {
+            ip(&format!("netns del {}", self.name(host)));
+        }
+        ip(&format!("netns del {}", self.bridge()));
+    }
+}
+
+impl Drop for Namespaces {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+/// The address of a host.
+pub(crate) fn address(host: usize) -> Ipv4Addr {
+    Ipv4Addr::new(10, 77, 0, last_byte(host))
+}
+
+fn hardware(host: usize) -> String {
+    format!("02:00:00:00:00:{:02x}", last_byte(host))
+}
+
+fn last_byte(host: usize) -> u8 {
+    u8::try_from(host + 1).expect("a few hosts")
+}
+
+/// The bridge's end of a host's cable.
+fn port(host: usize) -> String {
+    format!("port{host}")
+}
+
+fn must(words: &str) {
+    assert!(ip(words), "ip {words}");
+}
+
+fn ip(words: &str) -> bool {
+    run("ip", words)
+}
+
+fn run(program: &str, words: &str) -> bool {
+    let mut command = Command::new(program);
+    command.args(words.split(' ')).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
