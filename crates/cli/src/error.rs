@@ -42,6 +42,9 @@ pub(crate) enum CliError {
     /// The line editor.
     #[error("the terminal can not be used: {0}")]
     Terminal(#[from] rustyline::error::ReadlineError),
+    /// A measurement.
+    #[error(transparent)]
+    Bench(#[from] antiphon_bench::BenchError),
     /// The daemons of the demo.
     #[error("the demo could not run: {0}")]
     Demo(#[source] io::Error),

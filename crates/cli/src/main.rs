@@ -1,5 +1,6 @@
 //! The antiphon program: a daemon, and clients for people and scripts.
 
+mod bench;
 mod connect;
 mod demo;
 mod error;
@@ -35,6 +36,8 @@ enum Command {
     Send(send::Args),
     /// Print what is sent to groups.
     Receive(receive::Args),
+    /// Measure daemons: throughput, latency.
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Some(Command::User(args)) => user::run(args),
         Some(Command::Send(args)) => send::run(args),
         Some(Command::Receive(args)) => receive::run(args),
+        Some(Command::Bench(args)) => bench::run(args),
         None => Ok(antiphon_daemon::cli::run(&antiphon_daemon::cli::DaemonArgs::default())),
     };
     match ended {

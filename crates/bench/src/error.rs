@@ -1,0 +1,53 @@
+//! Why a load could not be measured.
+
+use std::io;
+
+use thiserror::Error;
+
+use crate::stamp::STAMP_BYTES;
+
+/// Why a load could not be measured.
+#[derive(Debug, Error)]
+pub enum BenchError {
+    /// A daemon could not be reached, or a session ended.
+    #[error("{address}: {source}")]
+    Client {
+        /// The daemon.
+        address: String,
+        /// What happened.
+        source: antiphon::Error,
+    },
+    /// The messages have no room for what the senders must write.
+    #[error("messages of {0} bytes are too short: sender, number and time take {STAMP_BYTES}")]
+    TooShort(usize),
+    /// Levels below fifo promise no order, so nothing can be said about the correctness of a run.
+    #[error("{0} messages have no order to check; choose fifo, causal, agreed or safe")]
+    Unordered(&'static str),
+    /// The load has no daemon, no sender, no receiver, no time or no rate.
+    #[error("nothing to measure: {0}")]
+    Nothing(&'static str),
+    /// Nothing came for so long that nothing more is expected.
+    #[error("{address}: nothing was received for {seconds} s before {wanted}")]
+    Stalled {
+        /// The daemon.
+        address: String,
+        /// What the receiver waited for.
+        wanted: &'static str,
+        /// How long it waited.
+        seconds: u64,
+    },
+    /// Something else than this run's messages is in its group.
+    #[error("{0}: a message that no sender of this run has sent")]
+    Foreign(String),
+    /// The process of a daemon could not be looked at.
+    #[error("process {pid}: {source}")]
+    Process {
+        /// Its id.
+        pid: u32,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A thread of the run ended with a panic, whose message stands on standard error.
+    #[error("a thread of the run failed")]
+    Thread,
+}

@@ -1,0 +1,32 @@
+//! Loads for daemons that speak the client protocol, and what they took.
+//!
+//! Daemons are only ever reached by their addresses, as any client reaches them, so that the same load
+//! can be put on any implementation. [`measure`] runs one [`Load`]: receivers join a group on some of
+//! the daemons, senders multicast to it from others, and a [`Report`] says how fast, how late, at what
+//! price, and whether every receiver got every message in the same order.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`load`] | what to put on which daemons |
+//! | [`stamp`] | what a sender writes at the start of a body |
+//! | [`sequence`] | gaps, duplicates and order differences |
+//! | [`process`] | what a daemon process has used, from `/proc` |
+//! | [`run`] | the threads of a run |
+//! | [`report`] | the outcome, as a table or for serde |
+//! | [`error`] | why a load could not be measured |
+
+pub mod error;
+pub mod load;
+pub mod process;
+pub mod report;
+pub mod run;
+pub mod sequence;
+pub mod stamp;
+
+mod receiver;
+mod sender;
+
+pub use self::error::BenchError;
+pub use self::load::{Load, Rate};
+pub use self::report::Report;
+pub use self::run::{Phase, measure};

@@ -1,0 +1,139 @@
+//! What to put on which daemons.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use antiphon::{Connection, Connector, ServiceLevel};
+
+use crate::error::BenchError;
+use crate::stamp::STAMP_BYTES;
+
+/// A load, and for how long.
+#[derive(Clone, Debug)]
+pub struct Load {
+    /// Where the daemons are, as [`Connector::new`] reads it.
+    pub daemons: Vec<String>,
+    /// The directory of Unix sockets, for addresses without a host.
+    pub unix_directory: PathBuf,
+    /// Processes whose use of processor and memory is reported; may be empty.
+    pub daemon_pids: Vec<u32>,
+    /// Length of every message.
+    pub body_bytes: usize,
+    /// Level of every message, fifo or stronger.
+    pub service: ServiceLevel,
+    /// Senders on each daemon that has senders.
+    pub senders: usize,
+    /// Receivers on each daemon that has receivers.
+    pub receivers: usize,
+    /// Whether all daemons have senders and receivers. Otherwise the first half has the senders and
+    /// the second half the receivers; a single daemon always has both.
+    pub everywhere: bool,
+    /// How fast each sender is.
+    pub rate: Rate,
+    /// What is not measured, at the start.
+    pub warm_up: Duration,
+    /// What is measured.
+    pub duration: Duration,
+}
+
+/// How fast one sender is.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Rate {
+    /// As fast as the daemon takes messages.
+    BackPressure,
+    /// Messages a second.
+    Fixed(f64),
+}
+
+impl Load {
+    /// Daemons with senders, and daemons with receivers.
+    #[must_use]
+    pub fn halves(&self) -> (&[String], &[String]) {
+        if self.everywhere || self.daemons.len() < 2 {
+            return (&self.daemons, &self.daemons);
+        }
+        self.daemons.split_at(self.daemons.len() / 2)
+    }
+
+    /// Refuses what can not be measured.
+    pub(crate) fn check(&self) -> Result<(), BenchError> {
+        let missing = [
+            (self.daemons.is_empty(), "no daemon"),
+            (self.senders == 0, "no sender"),
+            (self.receivers == 0, "no receiver"),
+            (self.duration.is_zero(), "no time"),
+            (matches!(self.rate, Rate::Fixed(rate) if rate.is_nan() || rate <= 0.0), "no message a second"),
+        ];
+        if let Some((_, what)) = missing.into_iter().find(|(is_missing, _)| *is_missing) {
+            return Err(BenchError::Nothing(what));
+        }
+        if self.body_bytes < STAMP_BYTES {
+            return Err(BenchError::TooShort(self.body_bytes));
+        }
+        match self.service {
+            ServiceLevel::Unreliable | ServiceLevel::Reliable => {
+                Err(BenchError::Unordered(self.service.name()))
+            }
+            ServiceLevel::Fifo | ServiceLevel::Causal | ServiceLevel::Agreed | ServiceLevel::Safe => Ok(()),
+        }
+    }
+
+    /// Whether all receivers must see one order across senders.
+    pub(crate) fn has_total_order(&self) -> bool {
+        matches!(self.service, ServiceLevel::Agreed | ServiceLevel::Safe)
+    }
+
+    pub(crate) fn connect(&self, address: &str, membership: bool) -> Result<Connection, BenchError> {
+        Connector::new(address)
+            .unix_directory(&self.unix_directory)
+            .membership(membership)
+            .connect()
+            .map_err(|source| client_error(address, source))
+    }
+}
+
+pub(crate) fn client_error(address: &str, source: antiphon::Error) -> BenchError {
+    BenchError::Client { address: address.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(daemons: usize) -> Load {
+        Load {
+            daemons: (0..daemons).map(|number| format!("4803@d{number}")).collect(),
+            unix_directory: "/tmp".into(),
+            daemon_pids: Vec::new(),
+            body_bytes: 100,
+            service: ServiceLevel::Agreed,
+            senders: 1,
+            receivers: 1,
+            everywhere: false,
+            rate: Rate::BackPressure,
+            warm_up: Duration::ZERO,
+            duration: Duration::from_secs(1),
+        }
+    }
+
+    #[test]
+    fn one_half_sends_and_the_other_receives() {
+        let sizes = |load: &Load| (load.halves().0.len(), load.halves().1.len());
+        assert_eq!(sizes(&load(1)), (1, 1));
+        assert_eq!(sizes(&load(2)), (1, 1));
+        assert_eq!(sizes(&load(5)), (2, 3));
+        assert_eq!(sizes(&Load { everywhere: true, ..load(5) }), (5, 5));
+    }
+
+    #[test]
+    fn what_can_not_be_judged_is_refused() {
+        assert!(load(1).check().is_ok());
+        assert!(matches!(load(0).check(), Err(BenchError::Nothing("no daemon"))));
+        let short = Load { body_bytes: STAMP_BYTES - 1, ..load(1) };
+        assert!(matches!(short.check(), Err(BenchError::TooShort(19))));
+        let reliable = Load { service: ServiceLevel::Reliable, ..load(1) };
+        assert!(matches!(reliable.check(), Err(BenchError::Unordered("reliable"))));
+        let still = Load { rate: Rate::Fixed(0.0), ..load(1) };
+        assert!(matches!(still.check(), Err(BenchError::Nothing("no message a second"))));
+    }
+}

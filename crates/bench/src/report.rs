@@ -1,0 +1,164 @@
+//! The outcome of a run, as a table for people or for serde.
+
+use std::fmt::{self, Display};
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use crate::load::{Load, Rate};
+use crate::process::Usage;
+use crate::receiver::Received;
+use crate::sequence::{Faults, Sequence, compare};
+
+/// What a run came to.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Level of the messages.
+    pub service: &'static str,
+    /// Length of the messages.
+    pub body_bytes: usize,
+    /// Daemons that clients were connected to.
+    pub daemons: usize,
+    /// Senders on all daemons.
+    pub senders: usize,
+    /// Receivers on all daemons.
+    pub receivers: usize,
+    /// Messages a second of each sender; nothing where back-pressure set it.
+    pub rate_per_sender: Option<f64>,
+    /// How long was measured.
+    pub seconds: f64,
+    /// Messages a second at one receiver, the mean of all.
+    pub messages_per_second: f64,
+    /// The same in payload.
+    pub payload_mbit_per_second: f64,
+    /// From the time at which a message was due to its reception, over all receivers.
+    pub latency: Latency,
+    /// The daemon processes that were asked for.
+    pub processes: Vec<Process>,
+    /// What went wrong.
+    pub faults: Faults,
+}
+
+/// Quantiles of latency, in microseconds.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[allow(missing_docs, reason = "the names say it")]
+pub struct Latency {
+    pub p50_us: f64,
+    pub p90_us: f64,
+    pub p99_us: f64,
+    pub p99_9_us: f64,
+    pub max_us: f64,
+}
+
+/// What one daemon process used while the run measured.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Process {
+    /// Its id.
+    pub pid: u32,
+    /// Processor time for each message that one receiver got, in microseconds; nothing if none came.
+    pub cpu_us_per_message: Option<f64>,
+    /// Processor time for each second, in percent of one core.
+    pub cpu_percent: f64,
+    /// Memory resident at the end.
+    pub resident_bytes: u64,
+}
+
+impl Report {
+    pub(crate) fn new(
+        load: &Load,
+        measured: Duration,
+        received: &[Received],
+        before: &[Usage],
+        after: &[Usage],
+    ) -> Self {
+        let seconds = measured.as_secs_f64();
+        let total: u64 = received.iter().map(|receiver| receiver.measured).sum();
+        let messages = total as f64 / received.len() as f64;
+        let sequences: Vec<Sequence> = received.iter().map(|receiver| receiver.sequence.clone()).collect();
+        let processes = load.daemon_pids.iter().zip(before.iter().zip(after));
+        Self {
+            service: load.service.name(),
+            body_bytes: load.body_bytes,
+            daemons: load.daemons.len(),
+            senders: load.halves().0.len() * load.senders,
+            receivers: received.len(),
+            rate_per_sender: match load.rate {
+                Rate::BackPressure => None,
+                Rate::Fixed(rate) => Some(rate),
+            },
+            seconds,
+            messages_per_second: messages / seconds,
+            payload_mbit_per_second: messages / seconds * load.body_bytes as f64 * 8.0 / 1e6,
+            latency: latency(received),
+            processes: processes
+                .map(|(pid, (before, after))| Process::new(*pid, before, after, seconds, messages))
+                .collect(),
+            faults: compare(&sequences, load.has_total_order()),
+        }
+    }
+}
+
+impl Process {
+    fn new(pid: u32, before: &Usage, after: &Usage, seconds: f64, messages: f64) -> Self {
+        let cpu_seconds = after.cpu_seconds - before.cpu_seconds;
+        Self {
+            pid,
+            cpu_us_per_message: (messages > 0.0).then(|| cpu_seconds * 1e6 / messages),
+            cpu_percent: cpu_seconds / seconds * 100.0,
+            resident_bytes: after.resident_bytes,
+        }
+    }
+}
+
+fn latency(received: &[Received]) -> Latency {
+    let longest = received.iter().map(|receiver| receiver.latency_ns.max()).max().unwrap_or(0);
+    let quantile = |quantile| match received {
+        [only] => only.latency_ns.value_at_quantile(quantile),
+        several => merged(several).map_or(0, |all| all.value_at_quantile(quantile)),
+    };
+    // A bucket's upper end may lie above the longest latency that was measured.
+    let us = |ns: u64| ns.min(longest) as f64 / 1e3;
+    Latency {
+        p50_us: us(quantile(0.5)),
+        p90_us: us(quantile(0.9)),
+        p99_us: us(quantile(0.99)),
+        p99_9_us: us(quantile(0.999)),
+        max_us: us(longest),
+    }
+}
+
+/// All receivers in one histogram.
+fn merged(received: &[Received]) -> Option<Histogram<u64>> {
+    let (first, others) = received.split_first()?;
+    let mut all = first.latency_ns.clone();
+    for other in others {
+        all.add(&other.latency_ns).ok()?;
+    }
+    Some(all)
+}
+
+impl Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { service, body_bytes, daemons, senders, receivers, seconds, latency, faults, .. } = self;
+        writeln!(f, "load       {service}, {body_bytes} bytes, {daemons} daemons, {senders} senders")?;
+        match self.rate_per_sender {
+            Some(rate) => writeln!(f, "           {rate} msg/s each, {receivers} receivers, {seconds:.1} s")?,
+            None => writeln!(f, "           back-pressure, {receivers} receivers, {seconds:.1} s")?,
+        }
+        let (rate, payload) = (self.messages_per_second, self.payload_mbit_per_second);
+        writeln!(f, "delivered  {rate:.0} msg/s, {payload:.1} Mbit/s to each receiver")?;
+        writeln!(
+            f,
+            "latency    p50 {:.0}, p90 {:.0}, p99 {:.0}, p99.9 {:.0}, max {:.0} µs",
+            latency.p50_us, latency.p90_us, latency.p99_us, latency.p99_9_us, latency.max_us
+        )?;
+        for Process { pid, cpu_us_per_message, cpu_percent, resident_bytes } in &self.processes {
+            let memory = *resident_bytes as f64 / 1e6;
+            let price = cpu_us_per_message.map_or(String::new(), |us| format!("{us:.2} µs a message, "));
+            writeln!(f, "daemon     {pid}: {price}{cpu_percent:.0} % of a core, {memory:.1} MB resident")?;
+        }
+        let Faults { gaps, duplicates, order_differences } = faults;
+        writeln!(f, "faults     {gaps} gaps, {duplicates} duplicates, {order_differences} order differences")
+    }
+}

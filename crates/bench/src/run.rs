@@ -1,0 +1,157 @@
+//! The threads of a run: one for each receiver, one for each sender, and the one that keeps time.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Barrier};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use antiphon::Connection;
+
+use crate::error::BenchError;
+use crate::load::Load;
+use crate::process::Usage;
+use crate::receiver::{Counts, Received, receive};
+use crate::report::Report;
+use crate::sender::send;
+
+/// How often the one that keeps time reports.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Where a run is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Phase {
+    /// Messages flow and are checked, but not measured.
+    WarmUp = 0,
+    /// Messages are measured.
+    Measuring = 1,
+    /// Senders end; receivers take what is left.
+    Over = 2,
+}
+
+/// The phase and the clock that all threads of a run share.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    phase: AtomicU8,
+    pub(crate) clock: Clock,
+}
+
+/// One monotonic clock for stamps and receptions.
+#[derive(Debug)]
+pub(crate) struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    /// Nanoseconds since the run began.
+    pub(crate) fn now_ns(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self { phase: AtomicU8::new(Phase::WarmUp as u8), clock: Clock { start: Instant::now() } }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Relaxed) {
+            0 => Phase::WarmUp,
+            1 => Phase::Measuring,
+            _ => Phase::Over,
+        }
+    }
+
+    fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Relaxed);
+    }
+}
+
+/// Puts a load on the daemons and reports what came of it. `on_tick` is told now and then which part
+/// of the run's time is over.
+///
+/// # Errors
+/// When the load makes no sense, a daemon does not answer, or messages stop coming. What was received
+/// in a wrong order is no error but stands in the report.
+pub fn measure(load: &Load, mut on_tick: impl FnMut(Duration)) -> Result<Report, BenchError> {
+    load.check()?;
+    let usage = || load.daemon_pids.iter().map(|pid| Usage::of(*pid)).collect::<Result<Vec<_>, _>>();
+    usage()?;
+    let group = format!("bench-{}", std::process::id());
+    let progress = Arc::new(Progress::new());
+    let receivers = start_receivers(load, &group, &progress);
+    let senders = start_senders(load, &group, &progress);
+    let begun = Instant::now();
+    wait(begun, load.warm_up, &mut on_tick);
+    let (before, measured_from) = (usage(), Instant::now());
+    progress.enter(Phase::Measuring);
+    wait(begun, load.warm_up + load.duration, &mut on_tick);
+    progress.enter(Phase::Over);
+    let (after, measured) = (usage(), measured_from.elapsed());
+    let (received, open) = collect(receivers, senders)?;
+    let report = Report::new(load, measured, &received, &before?, &after?);
+    for connection in received.into_iter().map(|received| received.connection).chain(open) {
+        // The figures are complete; a daemon that fails now takes nothing from them.
+        let _ = connection.disconnect();
+    }
+    Ok(report)
+}
+
+type Running<T> = Vec<JoinHandle<Result<T, BenchError>>>;
+
+/// Returns when all receivers are in the group, or have failed.
+fn start_receivers(load: &Load, group: &str, progress: &Arc<Progress>) -> Running<Received> {
+    let (sending, receiving) = load.halves();
+    let counts =
+        Counts { senders: sending.len() * load.senders, receivers: receiving.len() * load.receivers };
+    let ready = Arc::new(Barrier::new(counts.receivers + 1));
+    let threads = clients(receiving, load.receivers)
+        .map(|address| {
+            let (load, group, progress) = (load.clone(), group.to_owned(), Arc::clone(progress));
+            let ready = Arc::clone(&ready);
+            thread::spawn(move || receive(&load, &address, &group, counts, &ready, &progress))
+        })
+        .collect();
+    ready.wait();
+    threads
+}
+
+fn start_senders(load: &Load, group: &str, progress: &Arc<Progress>) -> Running<Connection> {
+    (0..)
+        .zip(clients(load.halves().0, load.senders))
+        .map(|(sender, address)| {
+            let (load, group, progress) = (load.clone(), group.to_owned(), Arc::clone(progress));
+            thread::spawn(move || send(&load, &address, &group, sender, &progress))
+        })
+        .collect()
+}
+
+/// The address of each client, `each` on every daemon.
+fn clients(daemons: &[String], each: usize) -> impl Iterator<Item = String> {
+    daemons.iter().flat_map(move |address| std::iter::repeat_n(address.clone(), each))
+}
+
+fn wait(begun: Instant, until: Duration, on_tick: &mut impl FnMut(Duration)) {
+    while let Some(left) = until.checked_sub(begun.elapsed()).filter(|left| !left.is_zero()) {
+        thread::sleep(left.min(TICK));
+        on_tick(begun.elapsed());
+    }
+}
+
+/// Waits for the receivers first: a sender whose messages nobody takes may never end, and is then left
+/// to the end of the program. The error of a sender that did end tells more than a receiver's silence.
+fn collect(
+    receivers: Running<Received>,
+    senders: Running<Connection>,
+) -> Result<(Vec<Received>, Vec<Connection>), BenchError> {
+    let received: Result<Vec<_>, _> = receivers.into_iter().map(join).collect();
+    let silent = received.is_err();
+    let open: Result<Vec<_>, _> =
+        senders.into_iter().filter(|sender| !silent || sender.is_finished()).map(join).collect();
+    let open = open?;
+    Ok((received?, open))
+}
+
+fn join<T>(thread: JoinHandle<Result<T, BenchError>>) -> Result<T, BenchError> {
+    thread.join().unwrap_or(Err(BenchError::Thread))
+}

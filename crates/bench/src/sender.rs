@@ -1,0 +1,92 @@
+//! One sender of a run.
+
+use std::thread;
+use std::time::Duration;
+
+use antiphon::{Connection, Envelope, Error};
+
+use crate::error::BenchError;
+use crate::load::{Load, Rate, client_error};
+use crate::run::{Phase, Progress};
+use crate::stamp::Stamp;
+
+/// Message type of the last message of a sender: its number is the count of those before it.
+pub(crate) const END_TYPE: i16 = 1;
+
+/// Longest sleep, so that the end of a run is noticed.
+const NAP: Duration = Duration::from_millis(50);
+
+/// Sends until the run is over, then says how many there were. Returns the open connection: closing it
+/// while others still receive would put a membership change into the measurement.
+pub(crate) fn send(
+    load: &Load,
+    address: &str,
+    group: &str,
+    sender: u32,
+    progress: &Progress,
+) -> Result<Connection, BenchError> {
+    let mut connection = load.connect(address, false)?;
+    connection.set_buffered(true);
+    send_all(&mut connection, load, group, sender, progress)
+        .map_err(|source| client_error(address, source))?;
+    Ok(connection)
+}
+
+fn send_all(
+    connection: &mut Connection,
+    load: &Load,
+    group: &str,
+    sender: u32,
+    progress: &Progress,
+) -> Result<(), Error> {
+    let envelope = Envelope::new(load.service).to(group)?;
+    let mut body = vec![0; load.body_bytes];
+    let mut next = Stamp { sender, number: 0, due_ns: 0 };
+    let schedule = Schedule { start_ns: progress.clock.now_ns(), rate: load.rate };
+    while progress.phase() != Phase::Over {
+        let now_ns = progress.clock.now_ns();
+        next.due_ns = schedule.due_ns(next.number, now_ns);
+        if next.due_ns > now_ns {
+            connection.flush()?;
+            thread::sleep(Duration::from_nanos(next.due_ns - now_ns).min(NAP));
+            continue;
+        }
+        next.write(&mut body);
+        connection.send(&envelope, &body)?;
+        next.number += 1;
+    }
+    next.write(&mut body);
+    connection.send(&envelope.message_type(END_TYPE), &body)?;
+    connection.flush()
+}
+
+/// When messages are due.
+struct Schedule {
+    start_ns: u64,
+    rate: Rate,
+}
+
+impl Schedule {
+    /// A sender that is held up at a fixed rate has its messages due at their old times: their waiting
+    /// counts as latency (no coordinated omission).
+    fn due_ns(&self, number: u64, now_ns: u64) -> u64 {
+        match self.rate {
+            Rate::BackPressure => now_ns,
+            Rate::Fixed(rate) => self.start_ns + (number as f64 * 1e9 / rate) as u64,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_late_sender_does_not_move_what_is_due() {
+        let schedule = Schedule { start_ns: 1000, rate: Rate::Fixed(1e6) };
+        assert_eq!(schedule.due_ns(3, 1000), 4000);
+        assert_eq!(schedule.due_ns(3, 900_000), 4000);
+        let flood = Schedule { start_ns: 1000, rate: Rate::BackPressure };
+        assert_eq!(flood.due_ns(3, 900_000), 900_000);
+    }
+}
