@@ -70,8 +70,8 @@ pub(crate) struct Ring {
     visited: Instant,
     /// My last acknowledged prefix that was new, and when: stands still when I am deaf.
     progress: (Seq, Instant),
-    /// Visits in a row in which I asked for the same packet.
-    asked_visits: u8,
+    /// How often I asked since my acknowledged prefix was new, as the age of the next request.
+    asked: u8,
     /// Packets that my last visit numbered: first and last.
     numbered: Option<(Seq, Seq)>,
     /// Whether I keep to myself that I hold more, because my clients can not take it.
@@ -103,7 +103,7 @@ impl Ring {
             quiet_visits: 0,
             visited: now,
             progress: (Seq::ZERO, now),
-            asked_visits: 0,
+            asked: 0,
             numbered: None,
             held_back: false,
             preference: Channel::Data,

@@ -26,9 +26,7 @@ pub(crate) fn answer(
         if usize::from(request.member) == my_index {
             return false;
         }
-        let my_turn =
-            (usize::from(request.member) + 1 + usize::from(request.age)) % members.max(1) == my_index;
-        if request.age >= STUBBORN_AGE && !my_turn {
+        if request.age >= STUBBORN_AGE && whose_turn(request, members) != my_index {
             return true;
         }
         let room = limit.saturating_sub(answered.len());
@@ -45,14 +43,26 @@ pub(crate) fn answer(
     answered
 }
 
-/// Adds what I lack of what is due, am not waiting for already, and nobody else asks for.
+/// Who answers a stubborn request: all members but the asker, one after the other as it grows older.
+fn whose_turn(request: &Request, members: usize) -> usize {
+    let others = members.saturating_sub(1).max(1);
+    (usize::from(request.member) + 1 + usize::from(request.age) % others) % members.max(1)
+}
+
+/// The age of a request that is made once more: from the highest number on, the turns begin anew.
+pub(crate) fn older(age: u8) -> u8 {
+    age.checked_add(1).unwrap_or(STUBBORN_AGE)
+}
+
+/// Adds what I lack of what is due, am not waiting for already, and nobody else asks for. Returns
+/// whether there was any such.
 pub(crate) fn ask(
     requests: &mut Vec<Request>,
     window: &Window,
     lateness: &mut Lateness,
     now: Instant,
     (my_index, age): (usize, u8),
-) {
+) -> bool {
     let asked =
         |seq: Seq| requests.iter().any(|request| request.age < STUBBORN_AGE && request.range.contains(seq));
     let due = lateness.due(now);
@@ -61,5 +71,36 @@ pub(crate) fn ask(
     missing.truncate(MAX_REQUESTS.saturating_sub(requests.len()));
     lateness.note_asked(now, missing.iter().copied());
     let member = my_index as u16;
+    let known = requests.len();
     requests.extend(missing.into_iter().map(|range| Request { range, member, age }));
+    requests.len() > known
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use antiphon_wire::ring::ranges::SeqRange;
+
+    use super::*;
+
+    /// Seed 1092834: with two members, every request of an odd age was left to the one that asked.
+    #[test]
+    fn however_often_it_is_asked_everyone_else_has_a_turn() {
+        for members in 2..=128_u16 {
+            let range = SeqRange { first: Seq(1), last: Seq(1) };
+            let mut request = Request { range, member: members / 2, age: STUBBORN_AGE };
+            let others: BTreeSet<usize> =
+                (0..members).filter(|member| *member != request.member).map(usize::from).collect();
+            for _ in 0..10 {
+                let mut asked = BTreeSet::new();
+                // Where the ages begin anew, two members may have a turn less or more.
+                for _ in 0..others.len() * 2 {
+                    asked.insert(whose_turn(&request, members.into()));
+                    request.age = older(request.age);
+                }
+                assert_eq!(asked, others, "of {members}");
+            }
+        }
+    }
 }

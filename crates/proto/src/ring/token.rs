@@ -117,8 +117,10 @@ impl Ring {
             return Visited::Deaf;
         }
         if !cx.config.is_mutant(Mutant::NeverAsk) {
-            let me = (self.me, self.asked_visits);
-            requests::ask(&mut token.requests, &self.window, &mut self.lateness, cx.now, me);
+            let me = (self.me, self.asked);
+            if requests::ask(&mut token.requests, &self.window, &mut self.lateness, cx.now, me) {
+                self.asked = requests::older(self.asked);
+            }
         }
         if cx.config.is_mutant(Mutant::AckBeyondHole) {
             self.acks[self.me] = self.window.highest();
@@ -196,10 +198,9 @@ impl Ring {
         let ack = self.window.contiguous();
         if ack >= self.passed_seq || ack != self.progress.0 {
             self.progress = (ack, now);
-            self.asked_visits = 0;
+            self.asked = 0;
             return false;
         }
-        self.asked_visits = self.asked_visits.saturating_add(1);
         now.since(self.progress.1) > cx.config.ring.deaf
     }
 

@@ -41,7 +41,7 @@ pub struct Request {
     pub range: SeqRange,
     /// Which member asked first, as an index into the members.
     pub member: u16,
-    /// How many rounds it has been answered without success.
+    /// How often it was made before, in vain.
     pub age: u8,
 }
 
