@@ -146,6 +146,13 @@ impl Node {
         self.queue.accepts(&self.config.ring)
     }
 
+    /// Whether a session is not established yet. What it says is to be handed in even while nothing is
+    /// to be submitted: its time runs, and it submits nothing.
+    #[must_use]
+    pub fn is_greeting(&self, session: SessionId) -> bool {
+        self.sessions.is_greeting(session)
+    }
+
     /// Bytes owed to a session; the host writes what the socket takes and advances the buffer.
     pub fn outbox(&mut self, session: SessionId) -> Option<&mut Outbox> {
         self.sessions.outbox(session)

@@ -33,8 +33,11 @@ pub(crate) struct SessionIo {
     sessions: HashMap<SessionId, Session>,
     /// The next session's number; none is used twice.
     next: u64,
-    /// Sessions that may have unread bytes, each once, in the order of their turns.
+    /// Established sessions that may have unread bytes, each once, in the order of their turns.
     unread: VecDeque<SessionId>,
+    /// The same of sessions that are not established yet. These are read even while the core takes no
+    /// submissions, for the time in which they must say who they are runs all the same.
+    greeting: VecDeque<SessionId>,
     /// Sessions to write to in this turn.
     unwritten: Vec<SessionId>,
     /// Sessions whose connection broke while writing.
@@ -45,8 +48,10 @@ pub(crate) struct SessionIo {
 #[derive(Debug)]
 struct Session {
     stream: Stream,
-    /// Whether it stands in the `unread` queue.
+    /// Whether it stands in the queue `unread` or `greeting`.
     queued: bool,
+    /// Whether it is not established yet, as far as its last turn showed.
+    greeting: bool,
     /// The client has closed its side, so reading must go on to the end.
     ending: bool,
     /// The poller is asked about writability; nothing is written until it answers.
@@ -59,6 +64,7 @@ impl SessionIo {
             sessions: HashMap::new(),
             next: 1,
             unread: VecDeque::new(),
+            greeting: VecDeque::new(),
             unwritten: Vec::new(),
             broken: Vec::new(),
             buffer: BytesMut::new(),
@@ -73,7 +79,8 @@ impl SessionIo {
         let id = SessionId(self.next);
         registry.register(&mut stream, token(id), Interest::READABLE)?;
         self.next += 1;
-        self.sessions.insert(id, Session { stream, queued: false, ending: false, blocked: false });
+        let session = Session { stream, queued: false, greeting: true, ending: false, blocked: false };
+        self.sessions.insert(id, session);
         Ok(id)
     }
 
@@ -84,17 +91,18 @@ impl SessionIo {
         session.ending |= event.is_read_closed() || event.is_error();
         if (event.is_readable() || session.ending) && !session.queued {
             session.queued = true;
-            self.unread.push_back(id);
+            if session.greeting { &mut self.greeting } else { &mut self.unread }.push_back(id);
         }
         if session.blocked && event.is_writable() {
             self.unwritten.push(id);
         }
     }
 
-    /// Whether something can be done without waiting for the poller; unread bytes count only while
-    /// the core takes them.
+    /// Whether something can be done without waiting for the poller; unread bytes of established
+    /// sessions count only while the core takes submissions.
     pub(crate) fn has_work(&self, accepts: bool) -> bool {
-        !self.unwritten.is_empty() || !self.broken.is_empty() || (accepts && !self.unread.is_empty())
+        let is_ready = !self.unwritten.is_empty() || !self.broken.is_empty() || !self.greeting.is_empty();
+        is_ready || (accepts && !self.unread.is_empty())
     }
 
     /// How many clients are connected.
@@ -109,6 +117,7 @@ impl SessionIo {
                 node.handle(now, Input::SessionClosed(id), out);
             }
         }
+        self.greet(node, now, out);
         let mut budget = TURN_BYTES;
         for _ in 0..self.unread.len() {
             if budget == 0 || !node.accepts_submissions() {
@@ -119,6 +128,20 @@ impl SessionIo {
                 if let Input::SessionBytes(_, bytes) = &input {
                     budget = budget.saturating_sub(bytes.len());
                 }
+                node.handle(now, input, out);
+            }
+        }
+    }
+
+    /// Goes on with the handshakes, each in turn.
+    fn greet(&mut self, node: &mut Node, now: Instant, out: &mut Outputs) {
+        for _ in 0..self.greeting.len() {
+            let Some(id) = self.greeting.pop_front() else { return };
+            let Some(session) = self.sessions.get_mut(&id) else { continue };
+            session.greeting = node.is_greeting(id);
+            if !session.greeting {
+                self.unread.push_back(id);
+            } else if let Some(input) = self.read(id) {
                 node.handle(now, input, out);
             }
         }
@@ -142,7 +165,7 @@ impl SessionIo {
         // A short read has emptied the connection; what comes later is announced again.
         if length == 0 || length == READ_BYTES || session.ending {
             session.queued = true;
-            self.unread.push_back(id);
+            if session.greeting { &mut self.greeting } else { &mut self.unread }.push_back(id);
         }
         (length > 0).then(|| Input::SessionBytes(id, take(&mut self.buffer, length)))
     }

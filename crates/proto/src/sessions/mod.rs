@@ -153,6 +153,11 @@ impl Sessions {
         self.arm(cx);
     }
 
+    /// Whether a session is not established yet.
+    pub(crate) fn is_greeting(&self, id: SessionId) -> bool {
+        self.handshakes.contains_key(&id)
+    }
+
     /// Bytes owed to a session. Of a session in [`crate::Outputs::closed`] until the next input of
     /// any session.
     pub(crate) fn outbox(&mut self, id: SessionId) -> Option<&mut Outbox> {

@@ -7,7 +7,7 @@ use antiphon_wire::ids::SessionId;
 use antiphon_wire::names::GroupName;
 use bytes::Bytes;
 
-use super::host::StreamInput;
+use super::streams::StreamInput;
 use super::{Happening, World, daemon_name};
 use crate::client::{Cast, Client, payload};
 
@@ -45,7 +45,7 @@ impl World {
         self.owners.push(client);
         let position = self.recorder.open(place.member, self.hosts[host].process, place.wants_views);
         let hello = self.clients[client.0].connect(session, position);
-        self.hosts[host].streams.push_back(StreamInput::Open(session));
+        self.hosts[host].streams.push(session, StreamInput::Open);
         self.send_bytes(host, session, hello);
     }
 
@@ -85,7 +85,7 @@ impl World {
         place.hang_up(self.now, &mut self.recorder);
         let host = place.host;
         self.hosts[host].writable.remove(&session);
-        self.hosts[host].streams.push_back(StreamInput::Close(session));
+        self.hosts[host].streams.push(session, StreamInput::Close);
         self.plan_turn(host);
     }
 
@@ -114,7 +114,7 @@ impl World {
 
     fn send_bytes(&mut self, host: usize, session: SessionId, bytes: Bytes) {
         for piece in payload::chopped(bytes, &mut self.rng) {
-            self.hosts[host].streams.push_back(StreamInput::Bytes(session, piece));
+            self.hosts[host].streams.push(session, StreamInput::Bytes(piece));
         }
         self.plan_turn(host);
     }

@@ -8,6 +8,8 @@ use antiphon_proto::{Channel, Node, Outputs};
 use antiphon_wire::ids::SessionId;
 use bytes::Bytes;
 
+use super::streams::{StreamInput, Streams};
+
 /// The monotonic clock of a host: an offset and a rate.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Clock {
@@ -71,14 +73,6 @@ impl Socket {
     }
 }
 
-/// What a client does to its connection.
-#[derive(Debug)]
-pub(super) enum StreamInput {
-    Open(SessionId),
-    Bytes(SessionId, Bytes),
-    Close(SessionId),
-}
-
 /// See the module documentation.
 pub(super) struct Host {
     /// The daemon; `None` while it is down.
@@ -92,7 +86,7 @@ pub(super) struct Host {
     pub(super) calendar_late: Duration,
     pub(super) data: Socket,
     pub(super) control: Socket,
-    pub(super) streams: VecDeque<StreamInput>,
+    pub(super) streams: Streams,
     /// Sessions that have bytes to read.
     pub(super) writable: BTreeSet<SessionId>,
     pub(super) paused_until: Option<Instant>,
@@ -120,7 +114,7 @@ impl Host {
             calendar_late: Duration::ZERO,
             data: Socket::default(),
             control: Socket::default(),
-            streams: VecDeque::new(),
+            streams: Streams::default(),
             writable: BTreeSet::new(),
             paused_until: None,
             busy_until: Instant(0),
@@ -174,8 +168,20 @@ impl Host {
         Some(self.clock.world(local))
     }
 
-    pub(super) fn accepts_submissions(&self) -> bool {
-        self.node.as_ref().is_some_and(Node::accepts_submissions)
+    /// Whether the daemon reads a client's stream now.
+    fn reads(node: &Node, session: SessionId) -> bool {
+        node.accepts_submissions() || node.is_greeting(session)
+    }
+
+    /// Whether some client said something that the daemon reads.
+    pub(super) fn has_streams(&self) -> bool {
+        self.node.as_ref().is_some_and(|node| self.streams.has_any(|session| Self::reads(node, session)))
+    }
+
+    /// The next thing of a client that the daemon reads.
+    pub(super) fn read_stream(&mut self) -> Option<(SessionId, StreamInput)> {
+        let node = self.node.as_ref()?;
+        self.streams.pop(|session| Self::reads(node, session))
     }
 }
 

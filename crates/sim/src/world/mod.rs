@@ -7,6 +7,7 @@ mod clients;
 mod fault;
 mod host;
 mod settings;
+mod streams;
 mod trigger;
 mod turn;
 

@@ -10,7 +10,7 @@ use antiphon_wire::ids::SessionId;
 use antiphon_wire::ring::DatagramKind;
 use bytes::Buf;
 
-use super::host::StreamInput;
+use super::streams::StreamInput;
 use super::trigger::Point;
 use super::{Happening, World};
 
@@ -89,14 +89,11 @@ impl World {
 
     fn read_streams(&mut self, host: usize) {
         for _ in 0..self.settings.host.stream_batch {
-            if !self.hosts[host].accepts_submissions() {
-                return;
-            }
-            let Some(input) = self.hosts[host].streams.pop_front() else { return };
+            let Some((session, input)) = self.hosts[host].read_stream() else { return };
             let input = match input {
-                StreamInput::Open(session) => Input::SessionOpened(session, Origin::Unix),
-                StreamInput::Bytes(session, bytes) => Input::SessionBytes(session, bytes),
-                StreamInput::Close(session) => Input::SessionClosed(session),
+                StreamInput::Open => Input::SessionOpened(session, Origin::Unix),
+                StreamInput::Bytes(bytes) => Input::SessionBytes(session, bytes),
+                StreamInput::Close => Input::SessionClosed(session),
             };
             self.input(host, input);
         }
@@ -265,7 +262,7 @@ impl World {
     fn has_work(&self, host: usize) -> bool {
         let asked = &self.hosts[host];
         asked.has_datagrams()
-            || (asked.accepts_submissions() && !asked.streams.is_empty())
+            || asked.has_streams()
             || asked.writable.iter().any(|session| self.client_reads(*session))
             || asked.deadline().is_some_and(|deadline| deadline <= self.now)
     }
