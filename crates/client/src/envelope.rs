@@ -81,6 +81,11 @@ impl Envelope {
         Self { service, groups: Vec::new(), message_type: 0, flags: 0 }
     }
 
+    /// An envelope to one group, of message type 0.
+    pub(crate) fn for_group(service: ServiceLevel, group: GroupName) -> Self {
+        Self { groups: vec![group], ..Self::new(service) }
+    }
+
     /// Adds a group, or a member by its private group.
     ///
     /// # Errors

@@ -28,12 +28,14 @@
 //! | [`envelope`] | what goes with a body: service level, groups, message type |
 //! | [`message`] | what is received: messages, views, transitions |
 //! | [`session`] | the protocol without sockets, to drive from another event loop |
+//! | [`flush`] | virtual synchrony: messages delivered in the view in which they were sent |
 //! | [`error`] | what can go wrong |
 
 pub mod address;
 pub mod blocking;
 pub mod envelope;
 pub mod error;
+pub mod flush;
 pub mod message;
 pub mod session;
 

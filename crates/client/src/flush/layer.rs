@@ -1,0 +1,212 @@
+//! All groups of one connection, without the connection: events in, requests and events out.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use antiphon_wire::names::{GroupName, MemberName};
+use antiphon_wire::service::ServiceLevel;
+
+use super::group::{Group, Output};
+use super::wire::{self, MARKED, SUBGROUP_CAST, put_mark};
+use super::{Event, FlushError, Request};
+use crate::envelope::{Destination, Envelope};
+use crate::message;
+
+/// The flush layer of one session. After each call, everything in [`Layer::next_request`] goes to the
+/// daemon, in order. Same inputs, same outputs; memory grows only with what the caller does not take.
+#[derive(Debug)]
+pub struct Layer {
+    me: MemberName,
+    groups: BTreeMap<GroupName, Group>,
+    requests: VecDeque<Request>,
+    events: VecDeque<Event>,
+}
+
+impl Layer {
+    /// A layer without groups, for the session called `me`. The session must receive membership.
+    #[must_use]
+    pub fn new(me: MemberName) -> Self {
+        Self { me, groups: BTreeMap::new(), requests: VecDeque::new(), events: VecDeque::new() }
+    }
+
+    /// The session's name.
+    #[must_use]
+    pub fn member(&self) -> MemberName {
+        self.me
+    }
+
+    /// Joins a group; its first [`Event::View`] makes this client a member.
+    ///
+    /// # Errors
+    /// When the name is not legal, or this client is joining, in or leaving the group.
+    pub fn join(&mut self, group: impl Destination) -> Result<(), FlushError> {
+        let name = group.group_name()?;
+        if name.is_private() || self.groups.contains_key(&name) {
+            return Err(FlushError::AlreadyInvolved);
+        }
+        self.groups.insert(name, Group::new(name, self.me));
+        self.requests.push_back(Request::Join(name));
+        Ok(())
+    }
+
+    /// Leaves a group; [`Event::SelfLeave`] confirms it.
+    ///
+    /// # Errors
+    /// When this client is not a member.
+    pub fn leave(&mut self, group: impl Destination) -> Result<(), FlushError> {
+        let name = group.group_name()?;
+        self.member_of(name)?.leave();
+        self.requests.push_back(Request::Leave(name));
+        Ok(())
+    }
+
+    /// Answers [`Event::FlushRequest`]: nothing more will be sent to the group before its next view.
+    ///
+    /// # Errors
+    /// When this client is not a member, or no request is open.
+    pub fn flush(&mut self, group: impl Destination) -> Result<(), FlushError> {
+        let name = group.group_name()?;
+        let mut out = Output::default();
+        self.member_of(name)?.flush(&mut out)?;
+        self.put(out);
+        Ok(())
+    }
+
+    /// Sends to all members of the view. Unreliable and reliable messages go as FIFO ones: only those
+    /// keep their place before the acknowledgement that follows them.
+    ///
+    /// # Errors
+    /// When this client is not a member or has flushed, or the message type is reserved.
+    pub fn multicast(
+        &mut self,
+        service: ServiceLevel,
+        group: impl Destination,
+        message_type: i16,
+        body: impl Into<Vec<u8>>,
+    ) -> Result<(), FlushError> {
+        let name = group.group_name()?;
+        self.cast(service, name, None, message_type, body.into())
+    }
+
+    /// As [`Layer::multicast`], to some members of the view only.
+    ///
+    /// # Errors
+    /// As [`Layer::multicast`], and when a receiver is not in the view or has left it.
+    pub fn subgroup_cast(
+        &mut self,
+        service: ServiceLevel,
+        group: impl Destination,
+        receivers: &[MemberName],
+        message_type: i16,
+        body: impl Into<Vec<u8>>,
+    ) -> Result<(), FlushError> {
+        let name = group.group_name()?;
+        self.cast(service, name, Some(receivers), message_type, body.into())
+    }
+
+    /// Sends to one member of the view; see [`Layer::subgroup_cast`].
+    ///
+    /// # Errors
+    /// As [`Layer::subgroup_cast`].
+    pub fn unicast(
+        &mut self,
+        service: ServiceLevel,
+        group: impl Destination,
+        receiver: MemberName,
+        message_type: i16,
+        body: impl Into<Vec<u8>>,
+    ) -> Result<(), FlushError> {
+        self.subgroup_cast(service, group, &[receiver], message_type, body)
+    }
+
+    /// Takes in what the connection received.
+    ///
+    /// # Errors
+    /// When too much came for a view that is not installed yet; the session is of no use then.
+    pub fn on_event(&mut self, event: message::Event) -> Result<(), FlushError> {
+        let mut out = Output::default();
+        match event {
+            message::Event::Message(message) => {
+                let sender = message.sender;
+                match wire::decode(message.clone()) {
+                    Some((name, meaning)) if !name.is_private() => {
+                        if let Some(group) = self.groups.get_mut(&name) {
+                            group.on_message(sender, meaning, &mut out)?;
+                        }
+                    }
+                    _ => out.events.push(Event::Outside(message)),
+                }
+            }
+            message::Event::View(view) => {
+                if let Some(group) = self.groups.get_mut(&view.group) {
+                    group.on_view(view, &mut out);
+                }
+            }
+            message::Event::Transition(transition) => {
+                if let Some(group) = self.groups.get_mut(&transition.group) {
+                    group.on_transition(transition.id, &mut out);
+                }
+            }
+            message::Event::SelfLeave(name) => {
+                if self.groups.remove(&name).is_some() {
+                    out.events.push(Event::SelfLeave(name));
+                }
+            }
+            // Known daemons refuse no request of a session.
+            message::Event::Rejected(_) => {}
+        }
+        self.put(out);
+        Ok(())
+    }
+
+    /// Takes the next request for the daemon.
+    pub fn next_request(&mut self) -> Option<Request> {
+        self.requests.pop_front()
+    }
+
+    /// Takes the next event for the program.
+    pub fn next_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    fn cast(
+        &mut self,
+        service: ServiceLevel,
+        name: GroupName,
+        receivers: Option<&[MemberName]>,
+        message_type: i16,
+        mut body: Vec<u8>,
+    ) -> Result<(), FlushError> {
+        if message_type <= MARKED {
+            return Err(FlushError::ReservedType(message_type));
+        }
+        let view = self.member_of(name)?.may_send(receivers.unwrap_or_default())?;
+        let service = service.max(ServiceLevel::Fifo);
+        let mut envelope = Envelope::new(service).message_type(message_type);
+        // Stronger messages come after the acknowledgements that their sender had seen.
+        if let Some(view) = view.filter(|_| service == ServiceLevel::Fifo) {
+            put_mark(&mut body, message_type, view);
+            envelope = envelope.message_type(MARKED);
+        }
+        envelope = match receivers {
+            None => envelope.to(name)?,
+            Some(receivers) => {
+                body.extend_from_slice(name.as_field());
+                receivers
+                    .iter()
+                    .try_fold(envelope.flags(SUBGROUP_CAST), |envelope, member| envelope.to(*member))?
+            }
+        };
+        envelope.check(body.len())?;
+        self.requests.push_back(Request::Send(envelope, body));
+        Ok(())
+    }
+
+    fn member_of(&mut self, name: GroupName) -> Result<&mut Group, FlushError> {
+        self.groups.get_mut(&name).filter(|group| group.is_member()).ok_or(FlushError::NotAMember)
+    }
+
+    fn put(&mut self, out: Output) {
+        self.requests.extend(out.requests);
+        self.events.extend(out.events);
+    }
+}

@@ -1,0 +1,147 @@
+//! Virtual synchrony: closed groups, and every message delivered in the view in which it was sent.
+//!
+//! The layer works on top of a session and needs nothing new of the daemon. When a group changes,
+//! its members get an [`Event::FlushRequest`], send what they still have to send, and answer with
+//! `flush`; from then until the next [`Event::View`] they can not send to the group. The view is
+//! installed when all its members have flushed. Programs that use the existing flush library and
+//! programs that use this one can be members of one group.
+//!
+//! ```no_run
+//! use antiphon::ServiceLevel;
+//! use antiphon::flush::{Connection, Event};
+//!
+//! # fn main() -> Result<(), antiphon::flush::FlushError> {
+//! let mut connection = Connection::new(antiphon::Connection::connect("4803@localhost", "alice")?);
+//! connection.join("replicas")?;
+//! loop {
+//!     match connection.receive()? {
+//!         Event::FlushRequest(group) => connection.flush(group)?,
+//!         Event::View(view) => connection.multicast(ServiceLevel::Agreed, view.group, 0, "state")?,
+//!         Event::Message { message, .. } => println!("{}: {:?}", message.sender, message.body),
+//!         Event::Transition(_) | Event::SelfLeave(_) | Event::Outside(_) => {}
+//!     }
+//! }
+//! # }
+//! ```
+//!
+//! [`Layer`] is the layer without sockets, [`Connection`] drives it over a blocking connection.
+
+mod connection;
+mod group;
+mod layer;
+mod wire;
+
+use antiphon_wire::client::membership::{Cause, GroupId};
+use antiphon_wire::names::{GroupName, MemberName, NameError};
+use antiphon_wire::service::ServiceLevel;
+use thiserror::Error;
+
+pub use self::connection::Connection;
+pub use self::layer::Layer;
+use crate::envelope::Envelope;
+use crate::error::Error;
+use crate::message::Message;
+
+/// What the program is told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// A message of a member of the group's view.
+    Message {
+        /// The group; a subgroup cast names only its receivers in the message.
+        group: GroupName,
+        /// The message.
+        message: Message,
+    },
+    /// The group is about to change: send what belongs in this view, then flush.
+    FlushRequest(GroupName),
+    /// The next view.
+    View(View),
+    /// Members of the view became unreachable: its ordinary promises end. At most once for a view.
+    Transition(GroupName),
+    /// This client is out of the group, as it requested.
+    SelfLeave(GroupName),
+    /// A message that was not sent through a flush layer: to this client's private group, or to
+    /// several groups.
+    Outside(Message),
+}
+
+/// Who is in a group, after all members have flushed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct View {
+    /// The group.
+    pub group: GroupName,
+    /// Identity of the view.
+    pub id: GroupId,
+    /// What changed the group; [`Cause::Network`] also when several changes came at once.
+    pub cause: Cause,
+    /// The member that joined, left or disconnected; `None` after a network change.
+    pub changed: Option<MemberName>,
+    /// All members, in the same order at each of them.
+    pub members: Vec<MemberName>,
+    /// The members that came here together with this client, itself included: they have delivered the
+    /// same messages in the view before.
+    pub came_along: Vec<MemberName>,
+}
+
+/// What the layer wants the daemon to do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Request {
+    /// Join a group.
+    Join(GroupName),
+    /// Leave a group.
+    Leave(GroupName),
+    /// Send a message.
+    Send(Envelope, Vec<u8>),
+}
+
+impl Request {
+    fn flush_ok(group: GroupName, id: GroupId) -> Self {
+        Self::about(group, wire::FLUSH_OK, id)
+    }
+
+    fn flush_recv(group: GroupName, id: GroupId) -> Self {
+        Self::about(group, wire::FLUSH_RECV, id)
+    }
+
+    fn about(group: GroupName, message_type: i16, id: GroupId) -> Self {
+        let mut body = Vec::new();
+        wire::put_id(&mut body, id);
+        Self::Send(Envelope::for_group(ServiceLevel::Fifo, group).message_type(message_type), body)
+    }
+}
+
+/// Why a call of the flush layer failed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum FlushError {
+    /// The connection or the message.
+    #[error(transparent)]
+    Connection(#[from] Error),
+    /// A name is not legal.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// Only members send, flush and leave: from the first view until leaving.
+    #[error("this client is not a member of the group")]
+    NotAMember,
+    /// A group can be joined once, and a private group not at all.
+    #[error("this client is in the group, or on its way in or out, or the group is private")]
+    AlreadyInvolved,
+    /// Flushing answers a request.
+    #[error("no flush was requested in the group")]
+    NotRequested,
+    /// Nothing can be sent between flush and view.
+    #[error("this client has flushed; it can send again in the next view")]
+    Flushed,
+    /// Receivers must be members of the view.
+    #[error("{0} is not in the view")]
+    NotInView(MemberName),
+    /// The lowest message types are the layer's own.
+    #[error("message type {0} is reserved, the lowest that can be used is -32765")]
+    ReservedType(i16),
+    /// Other members send more than can be kept for a view that is not installed yet.
+    #[error("too many messages for a view that is not installed yet")]
+    TooManyHeld,
+}
+
+#[cfg(test)]
+mod tests;
