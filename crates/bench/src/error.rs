@@ -47,6 +47,9 @@ pub enum BenchError {
         /// What the system says.
         source: io::Error,
     },
+    /// There is no memory for latencies.
+    #[error("no room for a histogram: {0}")]
+    Histogram(#[from] hdrhistogram::CreationError),
     /// A thread of the run ended with a panic, whose message stands on standard error.
     #[error("a thread of the run failed")]
     Thread,

@@ -16,6 +16,9 @@ use crate::stamp::Stamp;
 /// How long nothing may come before a receiver gives up.
 const STALL: Duration = Duration::from_secs(15);
 
+/// The longest latency that is told from longer ones, in nanoseconds: an hour.
+const LONGEST_NS: u64 = 3_600_000_000_000;
+
 /// What one receiver found.
 #[derive(Debug)]
 pub(crate) struct Received {
@@ -43,8 +46,7 @@ pub(crate) fn receive(
     ready.wait();
     let mut received = Received {
         measured: 0,
-        // Three digits, and as far as it takes.
-        latency_ns: Histogram::new(3).map_err(|_| BenchError::Thread)?,
+        latency_ns: latencies()?,
         sequence: Sequence::new(counts.senders),
         connection: joined?,
     };
@@ -64,6 +66,11 @@ pub(crate) fn receive(
         }
     }
     Ok(received)
+}
+
+/// An empty histogram with three digits. Its range is set, since what lies beyond is counted as its end.
+fn latencies() -> Result<Histogram<u64>, BenchError> {
+    Ok(Histogram::new_with_max(LONGEST_NS, 3)?)
 }
 
 /// How many others there are in a run.
@@ -111,4 +118,19 @@ fn next_event(connection: &mut Connection, address: &str, wanted: &'static str) 
         .receive_timeout(STALL)
         .map_err(|source| client_error(address, source))?
         .ok_or_else(|| BenchError::Stalled { address: address.to_owned(), wanted, seconds: STALL.as_secs() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latencies_of_any_size_are_told_apart() {
+        for ns in [14_000, 3_000_000, 90_000_000_000] {
+            let mut latencies = latencies().expect("the range is a valid one");
+            latencies.saturating_record(ns);
+            let found = latencies.value_at_quantile(0.5);
+            assert!(found.abs_diff(ns) <= ns / 1000, "{found} for {ns}");
+        }
+    }
 }

@@ -44,7 +44,8 @@ fn latency_has_quantiles_in_order() {
     let cluster = Cluster::running(Layout::OwnSegments, 2, "");
     let report = report(&bench(&cluster, &["latency", "--json", "--service", "safe"]));
     let latency = |name: &str| report["latency"][name].as_f64().unwrap();
-    assert!(latency("p50_us") > 0.0, "{report}");
+    // No message crosses four sockets in less than a microsecond.
+    assert!(latency("p50_us") > 1.0, "{report}");
     assert!(latency("p50_us") <= latency("p99_us") && latency("p99_us") <= latency("max_us"), "{report}");
 }
 
