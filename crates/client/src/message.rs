@@ -131,7 +131,10 @@ impl View {
 
 impl Event {
     /// What a frame from the daemon means to the client called `me`.
-    pub(crate) fn from_frame(frame: &Frame, me: &MemberName) -> Result<Self, ProtocolError> {
+    ///
+    /// # Errors
+    /// When no daemon may send such a frame.
+    pub fn from_frame(frame: &Frame, me: &MemberName) -> Result<Self, ProtocolError> {
         let flags = frame.header.flags;
         if flags & REJECT != 0 {
             return Ok(Self::Rejected(Rejected {

@@ -132,7 +132,7 @@ impl Handshake {
         Ok(Step::Open(Box::new(Session {
             daemon: accept.daemon,
             inbox: Inbox { member: accept.member, frames },
-            outbox: Outbox { member: accept.member, bytes: BytesMut::new() },
+            outbox: Outbox::new(accept.member),
         })))
     }
 }
@@ -185,6 +185,12 @@ pub struct Outbox {
 }
 
 impl Outbox {
+    /// The outbox of a session that has that name and nothing to say yet.
+    #[must_use]
+    pub fn new(member: MemberName) -> Self {
+        Self { member, bytes: BytesMut::new() }
+    }
+
     /// The session's name.
     #[must_use]
     pub fn member(&self) -> MemberName {

@@ -15,7 +15,9 @@ use bytes::Bytes;
 
 use crate::client::payload;
 use crate::hash;
-use crate::trace::{ProcessEvent, ProcessTrace, SessionEvent, SessionTrace, Stamp, Submission, Trace};
+use crate::trace::{
+    FlushEvent, FlushTrace, ProcessEvent, ProcessTrace, SessionEvent, SessionTrace, Stamp, Submission, Trace,
+};
 
 /// The trace of a run in the making.
 #[derive(Debug, Default)]
@@ -24,6 +26,8 @@ pub struct Recorder {
     pub trace: Trace,
     /// How many records of processes and sessions there are.
     pub records: u64,
+    /// Numbers given to messages of clients with the flush layer.
+    flush_numbers: u64,
     /// Ring of the configuration that each process recorded last.
     rings: Vec<RingId>,
     /// Multicasts by name of the sender and message type, which together are never used twice.
@@ -50,6 +54,24 @@ impl Recorder {
             session.records.push((now, event));
             self.records += 1;
         }
+    }
+
+    /// Begins the trace of a connection with the flush layer; returns its position.
+    pub fn open_flush(&mut self, session: usize) -> usize {
+        self.trace.flushes.push(FlushTrace { session, records: Vec::new() });
+        self.trace.flushes.len() - 1
+    }
+
+    /// Records an event of a client with the flush layer.
+    pub fn flush(&mut self, now: Instant, position: usize, group: GroupName, event: FlushEvent) {
+        self.trace.flushes[position].records.push((now, group, event));
+        self.records += 1;
+    }
+
+    /// A number that no message of a client with the flush layer has yet.
+    pub fn next_flush_number(&mut self) -> u64 {
+        self.flush_numbers += 1;
+        self.flush_numbers
     }
 
     /// Records a multicast that a client sends with that message type; returns its position.

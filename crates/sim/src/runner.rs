@@ -81,7 +81,8 @@ impl Totals {
             events: world.happened(),
             installs: count(|event| matches!(event, ProcessEvent::Configured(Configuration::Regular { .. }))),
             deliveries: count(|event| matches!(event, ProcessEvent::Delivered { .. })),
-            readings: trace.sessions.iter().map(|session| session.records.len() as u64).sum(),
+            readings: trace.sessions.iter().map(|session| session.records.len() as u64).sum::<u64>()
+                + trace.flushes.iter().map(|program| program.records.len() as u64).sum::<u64>(),
             network: world.network.tally,
             overflows: world.overflows,
             faults: world.faults.clone(),
@@ -167,6 +168,10 @@ pub fn hash(trace: &Trace) -> u64 {
             fold.word(at.0);
             fold.bytes(format!("{event:?}").as_bytes());
         }
+    }
+    for (at, group, event) in trace.flushes.iter().flat_map(|program| &program.records) {
+        fold.word(at.0);
+        fold.bytes(format!("{group} {event:?}").as_bytes());
     }
     for (at, remark) in &trace.remarks {
         fold.word(at.0);

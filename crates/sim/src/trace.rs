@@ -5,6 +5,7 @@
 //! [`SessionTrace`] for each client connection, filled by the simulated client from the bytes it
 //! read (EVS contract §1).
 
+use antiphon::flush;
 use antiphon_proto::CloseReason;
 use antiphon_proto::delivery::{Configuration, Kind};
 use antiphon_proto::time::Instant;
@@ -22,6 +23,8 @@ pub struct Trace {
     pub sessions: Vec<SessionTrace>,
     /// Every multicast that a client sent.
     pub submissions: Vec<Submission>,
+    /// Every connection whose client uses the flush layer.
+    pub flushes: Vec<FlushTrace>,
     /// Faults and other doings of the world, for people.
     pub remarks: Vec<(Instant, String)>,
     /// How the run ended.
@@ -177,6 +180,39 @@ pub enum SessionEvent {
     Garbage(String),
     /// The connection was closed by the daemon, for that reason, or by its crash.
     Closed(Option<CloseReason>),
+}
+
+/// What the flush layer told the client of one connection, and what the client did with it. The
+/// connection itself has nothing but its beginning and its end in [`Trace::sessions`].
+#[derive(Clone, Debug)]
+pub struct FlushTrace {
+    /// The connection, as a position in [`Trace::sessions`].
+    pub session: usize,
+    /// What happened in which group, in order.
+    pub records: Vec<(Instant, GroupName, FlushEvent)>,
+}
+
+/// One record of a client with the flush layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FlushEvent {
+    /// The client joined.
+    Joining,
+    /// The client left.
+    Leaving,
+    /// The client was asked to flush.
+    Requested,
+    /// The client flushed.
+    Flushed,
+    /// The client sent the message of that number, which no other has.
+    Sent(u64),
+    /// The client was given the message of that number and sender.
+    Message(u64, MemberName),
+    /// The client was given a view.
+    View(Box<flush::View>),
+    /// The client was told that members became unreachable.
+    Transition,
+    /// The client was told that it is out of the group.
+    Left,
 }
 
 /// A multicast as a client read it.

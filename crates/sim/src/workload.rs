@@ -5,6 +5,7 @@ use std::time::Duration;
 use antiphon_wire::names::GroupName;
 use antiphon_wire::service::ServiceLevel;
 
+use crate::client::flush::Deed;
 use crate::client::{Cast, payload};
 use crate::world::{ClientId, World};
 
@@ -47,6 +48,7 @@ pub struct Workload {
     mix: Mix,
     groups: Vec<GroupName>,
     clients: Vec<ClientId>,
+    flush_clients: Vec<ClientId>,
 }
 
 /// A group name.
@@ -71,7 +73,16 @@ impl Workload {
             }
         }
         let groups = ["g", "h", "aa", "z", "m", "b2"].iter().take(groups.max(1));
-        Self { mix, groups: groups.map(|name| group(name)).collect(), clients }
+        Self { mix, groups: groups.map(|name| group(name)).collect(), clients, flush_clients: Vec::new() }
+    }
+
+    /// Adds clients with the flush layer to every host. They have groups of their own, which are closed.
+    pub fn add_flush_clients(&mut self, world: &mut World, per_host: usize) {
+        for host in 0..world.settings().daemons {
+            for number in 0..per_host {
+                self.flush_clients.push(world.add_flush_client(host, &format!("f{number}")));
+            }
+        }
     }
 
     /// From here on no body has more bytes than that.
@@ -81,6 +92,9 @@ impl Workload {
 
     /// Lets one client do something.
     pub fn act(&self, world: &mut World) {
+        if !self.flush_clients.is_empty() && world.rng.bool() {
+            return self.flush_act(world);
+        }
         let client = self.clients[world.rng.usize(..self.clients.len())];
         if world.client(client).session().is_none() {
             return world.connect(client);
@@ -110,6 +124,23 @@ impl Workload {
             let nap = Duration::from_millis(world.rng.u64(1..400));
             world.stop_reading(client, nap);
         }
+    }
+
+    fn flush_act(&self, world: &mut World) {
+        let client = self.flush_clients[world.rng.usize(..self.flush_clients.len())];
+        if world.client(client).session().is_none() {
+            return world.connect(client);
+        }
+        let group = group(if world.rng.u32(..4) == 0 { "w" } else { "v" });
+        let deed = match world.rng.u32(..100) {
+            0 => return world.disconnect(client, true),
+            1 => return world.hang_up(client),
+            2..5 => Deed::Leave,
+            5..20 => Deed::Join,
+            20..40 => Deed::Flush,
+            _ => Deed::Cast(ServiceLevel::ALL[world.rng.usize(..ServiceLevel::ALL.len())]),
+        };
+        world.act(client, group, deed);
     }
 
     /// Connects every client that is not.

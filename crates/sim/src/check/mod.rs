@@ -10,6 +10,7 @@ mod causal;
 mod configurations;
 mod delivery;
 mod exits;
+mod flush;
 mod ghosts;
 mod history;
 mod integrity;
@@ -87,7 +88,7 @@ const DAEMON_CHECKS: [DaemonCheck; 9] = [
     liveness::check,
 ];
 
-const SESSION_CHECKS: [SessionCheck; 8] = [
+const SESSION_CHECKS: [SessionCheck; 9] = [
     stream::check,
     session_order::check,
     views::check,
@@ -96,6 +97,7 @@ const SESSION_CHECKS: [SessionCheck; 8] = [
     virtual_synchrony::check,
     signals::check,
     ghosts::check,
+    flush::check,
 ];
 
 /// Checks everything; an empty result means that no promise was broken.

@@ -3,6 +3,7 @@
 //! A [`Client`] is a place from which one connection after the other is opened to one daemon, always
 //! under the same name. It speaks the client protocol in bytes and records what it does and reads.
 
+pub mod flush;
 pub mod payload;
 
 use antiphon_proto::CloseReason;
@@ -17,6 +18,7 @@ use antiphon_wire::names::{DaemonName, GroupName, MemberName, PrivateName};
 use antiphon_wire::service::ServiceLevel;
 use bytes::{Bytes, BytesMut};
 
+use self::flush::{Deed, Program};
 use crate::record::{Recorder, flags};
 use crate::trace::{Received, SessionEvent, Submission};
 
@@ -46,6 +48,8 @@ pub struct Client {
     pub wants_views: bool,
     /// Whether it reads what the daemon sends.
     pub reads: bool,
+    /// Whether it uses the flush layer.
+    pub flushes: bool,
     /// Groups it asked to join and not to leave since.
     pub joined: Vec<GroupName>,
     connection: Option<Connection>,
@@ -58,6 +62,8 @@ struct Connection {
     /// Position in the trace.
     session: usize,
     phase: Phase,
+    /// What reads the frames, if the client uses the flush layer.
+    program: Option<Program>,
 }
 
 #[derive(Debug)]
@@ -86,6 +92,7 @@ impl Client {
             member: MemberName::new(&private, daemon),
             wants_views,
             reads: true,
+            flushes: false,
             joined: Vec::new(),
             connection: None,
             message_type: 0,
@@ -124,8 +131,10 @@ impl Client {
     }
 
     /// Opens a connection; returns the hello.
-    pub fn connect(&mut self, id: SessionId, session: usize) -> Bytes {
-        self.connection = Some(Connection { id, session, phase: Phase::Hello(ReplyReader::new()) });
+    pub fn connect(&mut self, id: SessionId, session: usize, recorder: &mut Recorder) -> Bytes {
+        let program = self.flushes.then(|| Program::new(self.member, recorder.open_flush(session)));
+        let phase = Phase::Hello(ReplyReader::new());
+        self.connection = Some(Connection { id, session, phase, program });
         self.joined.clear();
         let (version, name) = (Version::REPORTED, Some(self.private));
         Hello { version, wants_membership: self.wants_views, priority: 0, name }.encode()
@@ -188,7 +197,18 @@ impl Client {
         }
         let answer = self.handshake(now, recorder);
         self.read_frames(now, recorder);
-        answer
+        let program = self.connection.as_mut().and_then(|connection| connection.program.as_mut());
+        let said = program.map(Program::take_bytes).filter(|bytes| !bytes.is_empty());
+        // No frame is read before the handshake is over.
+        answer.or(said)
+    }
+
+    /// Lets a client with the flush layer do something.
+    pub fn act(&mut self, now: Instant, group: GroupName, deed: Deed, recorder: &mut Recorder) -> Bytes {
+        let program = self.connection.as_mut().and_then(|connection| connection.program.as_mut());
+        let Some(program) = program else { return Bytes::new() };
+        program.act(now, group, deed, recorder);
+        program.take_bytes()
     }
 
     fn handshake(&mut self, now: Instant, recorder: &mut Recorder) -> Option<Bytes> {
@@ -243,8 +263,15 @@ impl Client {
             match frames.next_frame() {
                 Ok(None) => break,
                 Ok(Some(frame)) => {
-                    let event = read(&frame, recorder);
-                    recorder.session(now, session, event);
+                    let event = match &mut connection.program {
+                        Some(program) => {
+                            program.on_frame(now, &frame, recorder).err().map(SessionEvent::Garbage)
+                        }
+                        None => Some(read(&frame, recorder)),
+                    };
+                    if let Some(event) = event {
+                        recorder.session(now, session, event);
+                    }
                 }
                 Err(error) => {
                     recorder.session(now, session, SessionEvent::Garbage(error.to_string()));

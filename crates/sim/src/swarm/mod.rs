@@ -48,7 +48,8 @@ impl Swarm {
     pub fn with(seed: u64, options: Options) -> Self {
         let mut world = World::new(seed, options.settings.clone());
         let (clients, groups) = (options.clients_per_host, options.groups);
-        let workload = Workload::new(&mut world, options.mix, clients, groups);
+        let mut workload = Workload::new(&mut world, options.mix, clients, groups);
+        workload.add_flush_clients(&mut world, options.flush_clients_per_host);
         Self { options, world, workload }
     }
 

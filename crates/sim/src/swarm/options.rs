@@ -18,6 +18,8 @@ pub struct Options {
     pub clients_per_host: usize,
     /// Groups that they use.
     pub groups: usize,
+    /// Clients of each daemon that use the flush layer.
+    pub flush_clients_per_host: usize,
     /// What they do.
     pub mix: Mix,
     /// Mean time between two bursts of what they do.
@@ -74,6 +76,7 @@ impl Options {
             quiet_loss_ppm: one_of(&[0, 0, 0, 5000], rng),
             chaos: ms(300..2500, rng),
             freezes: daemons > 2 && rng.u32(..5) == 0,
+            flush_clients_per_host: one_of(&[0, 0, 1, 2], rng),
             settings,
         }
     }

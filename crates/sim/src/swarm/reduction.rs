@@ -28,6 +28,7 @@ pub enum Reduction {
     BadLinks,
     ManyClients,
     ManyGroups,
+    FlushClients,
     LargeBodies,
     HalfOfTheLoad,
     HalfOfTheTime,
@@ -52,6 +53,7 @@ impl Reduction {
             Self::BadLinks => options.settings.quality = Quality::default(),
             Self::ManyClients => options.clients_per_host = 1,
             Self::ManyGroups => options.groups = 1,
+            Self::FlushClients => options.flush_clients_per_host = 0,
             Self::LargeBodies => options.mix.largest_body = options.mix.largest_body.min(300),
             Self::HalfOfTheLoad => options.load_gap *= 2,
             Self::HalfOfTheTime => options.chaos /= 2,
@@ -70,7 +72,7 @@ pub fn reduced(options: &Options, without: &[Reduction]) -> Options {
 }
 
 /// Looks for reductions of the options under which the seed still fails in the way it did, trying each once and the
-/// halvings up to four times; at most 23 runs. Returns them with what then happened.
+/// halvings up to four times; at most 24 runs. Returns them with what then happened.
 #[must_use]
 pub fn shrink(failed: &Outcome, options: &Options) -> Option<(Vec<Reduction>, Outcome)> {
     let mut without = Vec::new();

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::streams::StreamInput;
 use super::{Happening, World, daemon_name};
+use crate::client::flush::Deed;
 use crate::client::{Cast, Client, payload};
 
 /// A client's position in its world.
@@ -20,6 +21,13 @@ impl World {
     pub fn add_client(&mut self, host: usize, private: &str, wants_views: bool) -> ClientId {
         self.clients.push(Client::new(host, private, &daemon_name(host), wants_views));
         ClientId(self.clients.len() - 1)
+    }
+
+    /// Adds a client that uses the flush layer; it does not connect yet.
+    pub fn add_flush_client(&mut self, host: usize, private: &str) -> ClientId {
+        let client = self.add_client(host, private, true);
+        self.clients[client.0].flushes = true;
+        client
     }
 
     /// All clients, in the order in which they were added.
@@ -44,7 +52,7 @@ impl World {
         let session = SessionId(self.owners.len() as u64);
         self.owners.push(client);
         let position = self.recorder.open(place.member, self.hosts[host].process, place.wants_views);
-        let hello = self.clients[client.0].connect(session, position);
+        let hello = self.clients[client.0].connect(session, position, &mut self.recorder);
         self.hosts[host].streams.push(session, StreamInput::Open);
         self.send_bytes(host, session, hello);
     }
@@ -67,6 +75,12 @@ impl World {
         if !self.clients[client.0].is_spent() {
             self.request(client, |client, recorder| client.multicast(now, cast, recorder));
         }
+    }
+
+    /// Lets a client with the flush layer do something, if its layer allows it.
+    pub fn act(&mut self, client: ClientId, group: GroupName, deed: Deed) {
+        let now = self.now;
+        self.request(client, |client, recorder| client.act(now, group, deed, recorder));
     }
 
     /// Asks to disconnect, and closes the connection from this side at once if `and_close`.
@@ -113,6 +127,9 @@ impl World {
     }
 
     fn send_bytes(&mut self, host: usize, session: SessionId, bytes: Bytes) {
+        if bytes.is_empty() {
+            return;
+        }
         for piece in payload::chopped(bytes, &mut self.rng) {
             self.hosts[host].streams.push(session, StreamInput::Bytes(piece));
         }
