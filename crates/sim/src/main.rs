@@ -50,7 +50,7 @@ enum Command {
         #[arg(long, value_delimiter = ',', default_values_t = [2, 4, 8, 16])]
         daemons: Vec<usize>,
     },
-    /// Plant faults in the core, one after the other, and show which check finds each.
+    /// Plant faults in the core and in the flush layer, one after the other, and show which check finds each.
     #[cfg(feature = "mutants")]
     Mutants {
         /// Seeds for each fault at most.
@@ -129,22 +129,28 @@ fn times(runs: u64, daemons: &[usize]) -> ExitCode {
 #[cfg(feature = "mutants")]
 fn mutants(seeds: u64) -> ExitCode {
     use antiphon_proto::mutant::Mutant;
-    use antiphon_sim::mutants::{BY_STORY, hunt};
+    use antiphon_sim::mutants::{BY_STORY, Catch, hunt};
 
     let mut survivors = 0;
     println!("| planted fault | what it does | found by | after seeds |\n|---|---|---|---|");
+    let mut row = |name: String, what: &str, found: Option<Catch>| match found {
+        Some(found) => println!("| {name} | {what} | {} | {} |", found.property, found.seeds),
+        None => {
+            println!("| {name} | {what} | NOT FOUND | {seeds} |");
+            survivors += 1;
+        }
+    };
+    for (mutant, what) in antiphon::flush::mutant::Mutant::ALL {
+        let found = hunt(|settings| settings.flush_mutant = Some(*mutant), seeds);
+        row(format!("{mutant:?}"), what, found);
+    }
     for (mutant, what) in Mutant::ALL {
         if let Some((_, story)) = BY_STORY.iter().find(|(other, _)| other == mutant) {
             println!("| {mutant:?} | {what} | test {story} | |");
             continue;
         }
-        match hunt(*mutant, seeds) {
-            Some(found) => println!("| {mutant:?} | {what} | {} | {} |", found.property, found.seeds),
-            None => {
-                println!("| {mutant:?} | {what} | NOT FOUND | {seeds} |");
-                survivors += 1;
-            }
-        }
+        let found = hunt(|settings| settings.mutant = Some(*mutant), seeds);
+        row(format!("{mutant:?}"), what, found);
     }
     if survivors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -1,4 +1,4 @@
-//! Whether the checkers find faults that are planted in the core (protocol design §14.6).
+//! Whether the checkers find faults that are planted in the core and in the flush layer (protocol design §14.6).
 //!
 //! Built only with the feature `mutants`.
 
@@ -6,6 +6,7 @@ use antiphon_proto::mutant::Mutant;
 
 use crate::runner;
 use crate::swarm::Options;
+use crate::world::Settings;
 
 /// Faults that random seeds find too seldom, each with the story that finds it.
 pub const BY_STORY: &[(Mutant, &str)] = &[(Mutant::ForgetObligations, "a_word_that_is_forgotten_is_noticed")];
@@ -21,10 +22,10 @@ pub struct Catch {
 
 /// Runs seeds from 0 with a fault, up to the first that is found bad.
 #[must_use]
-pub fn hunt(mutant: Mutant, most: u64) -> Option<Catch> {
+pub fn hunt(plant: impl Fn(&mut Settings), most: u64) -> Option<Catch> {
     (0..most).find_map(|seed| {
         let mut options = Options::draw(seed);
-        options.settings.mutant = Some(mutant);
+        plant(&mut options.settings);
         let outcome = runner::run_with(seed, options, false);
         let first = outcome.violations.first().map(|violation| violation.property);
         let property = first.or(outcome.panic.is_some().then_some("panic"))?;

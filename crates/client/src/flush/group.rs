@@ -15,6 +15,7 @@ use std::collections::{BTreeSet, VecDeque};
 use antiphon_wire::client::membership::{Cause, GroupId};
 use antiphon_wire::names::{GroupName, MemberName};
 
+use super::mutant::{Mutant, Planted};
 use super::wire::Meaning;
 use super::{Event, FlushError, Request, View};
 use crate::message;
@@ -46,6 +47,7 @@ pub(super) struct Group {
     changes: u64,
     /// Acknowledgements and receipts that may be for views to come, oldest first.
     early: VecDeque<Early>,
+    planted: Planted,
 }
 
 #[derive(Debug)]
@@ -95,8 +97,17 @@ struct Pending {
 }
 
 impl Group {
-    pub(super) fn new(name: GroupName, me: MemberName) -> Self {
-        Self { name, me, leaving: false, installed: None, pending: None, changes: 0, early: VecDeque::new() }
+    pub(super) fn new(name: GroupName, me: MemberName, planted: Planted) -> Self {
+        Self {
+            name,
+            me,
+            leaving: false,
+            installed: None,
+            pending: None,
+            changes: 0,
+            early: VecDeque::new(),
+            planted,
+        }
     }
 
     /// Whether this client is a full member, which can send, flush and leave.
@@ -122,7 +133,7 @@ impl Group {
     /// Whether a message may be sent to `receivers` now; the view to mark it with, if it must be.
     pub(super) fn may_send(&self, receivers: &[MemberName]) -> Result<Option<GroupId>, FlushError> {
         let installed = self.installed.as_ref().filter(|_| !self.leaving).ok_or(FlushError::NotAMember)?;
-        if installed.phase == Phase::Flushed {
+        if installed.phase == Phase::Flushed && !self.planted.is(Mutant::SendAfterFlush) {
             return Err(FlushError::Flushed);
         }
         if let Some(stranger) = receivers.iter().find(|member| !installed.together.contains(member)) {
@@ -209,7 +220,9 @@ impl Group {
     /// Delivers what was sent in the installed view. A sender that parted from this member may be in
     /// another view by now; one that never was in the view is not of this closed group.
     fn deliver(&self, message: Message, out: &mut Output) {
-        if self.installed.as_ref().is_some_and(|installed| installed.together.contains(&message.sender)) {
+        let anyone = self.planted.is(Mutant::HearAnyone);
+        let is_heard = |installed: &Installed| anyone || installed.together.contains(&message.sender);
+        if self.installed.as_ref().is_some_and(is_heard) {
             out.events.push(Event::Message { group: self.name, message });
         }
     }
@@ -221,7 +234,8 @@ impl Group {
     }
 
     fn install_if_agreed(&mut self, out: &mut Output) {
-        let agreed = |pending: &mut Pending| pending.silent.is_empty();
+        let missing = usize::from(self.planted.is(Mutant::ViewBeforeFlush));
+        let agreed = |pending: &mut Pending| pending.silent.len() <= missing;
         let Some(Pending { view, single, held, .. }) = self.pending.take_if(agreed) else { return };
         let old = self.installed.take();
         let mut came_along = old.map_or_else(BTreeSet::new, |installed| installed.together);

@@ -6,6 +6,7 @@ use antiphon_wire::names::{GroupName, MemberName};
 use antiphon_wire::service::ServiceLevel;
 
 use super::group::{Group, Output};
+use super::mutant::Planted;
 use super::wire::{self, MARKED, SUBGROUP_CAST, put_mark};
 use super::{Event, FlushError, Request};
 use crate::envelope::{Destination, Envelope};
@@ -19,13 +20,21 @@ pub struct Layer {
     groups: BTreeMap<GroupName, Group>,
     requests: VecDeque<Request>,
     events: VecDeque<Event>,
+    planted: Planted,
 }
 
 impl Layer {
     /// A layer without groups, for the session called `me`. The session must receive membership.
     #[must_use]
     pub fn new(me: MemberName) -> Self {
-        Self { me, groups: BTreeMap::new(), requests: VecDeque::new(), events: VecDeque::new() }
+        let (requests, events) = (VecDeque::new(), VecDeque::new());
+        Self { me, groups: BTreeMap::new(), requests, events, planted: Planted::default() }
+    }
+
+    /// Plants a fault in the groups that will be joined.
+    #[cfg(feature = "mutants")]
+    pub fn plant(&mut self, mutant: super::mutant::Mutant) {
+        self.planted.mutant = Some(mutant);
     }
 
     /// The session's name.
@@ -43,7 +52,7 @@ impl Layer {
         if name.is_private() || self.groups.contains_key(&name) {
             return Err(FlushError::AlreadyInvolved);
         }
-        self.groups.insert(name, Group::new(name, self.me));
+        self.groups.insert(name, Group::new(name, self.me, self.planted));
         self.requests.push_back(Request::Join(name));
         Ok(())
     }

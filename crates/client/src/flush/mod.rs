@@ -29,6 +29,7 @@
 mod connection;
 mod group;
 mod layer;
+pub mod mutant;
 mod wire;
 
 use antiphon_wire::client::membership::{Cause, GroupId};

@@ -44,6 +44,16 @@ impl Program {
         Self { layer: Layer::new(me), outbox: Outbox::new(me), position, requests: 0 }
     }
 
+    /// The same program, over a layer with a fault.
+    #[cfg(feature = "mutants")]
+    #[must_use]
+    pub fn planted(mut self, mutant: Option<antiphon::flush::mutant::Mutant>) -> Self {
+        if let Some(mutant) = mutant {
+            self.layer.plant(mutant);
+        }
+        self
+    }
+
     /// Takes a frame from the daemon; what is wrong with it, if anything.
     pub(super) fn on_frame(
         &mut self,

@@ -53,6 +53,8 @@ pub struct Client {
     /// Groups it asked to join and not to leave since.
     pub joined: Vec<GroupName>,
     connection: Option<Connection>,
+    #[cfg(feature = "mutants")]
+    flush_mutant: Option<antiphon::flush::mutant::Mutant>,
     message_type: u16,
 }
 
@@ -95,6 +97,8 @@ impl Client {
             flushes: false,
             joined: Vec::new(),
             connection: None,
+            #[cfg(feature = "mutants")]
+            flush_mutant: None,
             message_type: 0,
         }
     }
@@ -130,9 +134,17 @@ impl Client {
         self.message_type == u16::MAX
     }
 
+    /// Plants a fault in the flush layers of connections to come.
+    #[cfg(feature = "mutants")]
+    pub fn plant(&mut self, mutant: Option<antiphon::flush::mutant::Mutant>) {
+        self.flush_mutant = mutant;
+    }
+
     /// Opens a connection; returns the hello.
     pub fn connect(&mut self, id: SessionId, session: usize, recorder: &mut Recorder) -> Bytes {
         let program = self.flushes.then(|| Program::new(self.member, recorder.open_flush(session)));
+        #[cfg(feature = "mutants")]
+        let program = program.map(|program| program.planted(self.flush_mutant));
         let phase = Phase::Hello(ReplyReader::new());
         self.connection = Some(Connection { id, session, phase, program });
         self.joined.clear();

@@ -112,6 +112,8 @@ fn settings(daemons: usize, rng: &mut fastrand::Rng) -> Settings {
         ring,
         #[cfg(feature = "mutants")]
         mutant: None,
+        #[cfg(feature = "mutants")]
+        flush_mutant: None,
     }
 }
 

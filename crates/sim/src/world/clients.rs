@@ -52,6 +52,8 @@ impl World {
         let session = SessionId(self.owners.len() as u64);
         self.owners.push(client);
         let position = self.recorder.open(place.member, self.hosts[host].process, place.wants_views);
+        #[cfg(feature = "mutants")]
+        self.clients[client.0].plant(self.settings.flush_mutant);
         let hello = self.clients[client.0].connect(session, position, &mut self.recorder);
         self.hosts[host].streams.push(session, StreamInput::Open);
         self.send_bytes(host, session, hello);

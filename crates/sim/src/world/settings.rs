@@ -40,6 +40,9 @@ pub struct Settings {
     /// The fault that all daemons have.
     #[cfg(feature = "mutants")]
     pub mutant: Option<antiphon_proto::mutant::Mutant>,
+    /// The fault that all flush layers have.
+    #[cfg(feature = "mutants")]
+    pub flush_mutant: Option<antiphon::flush::mutant::Mutant>,
 }
 
 impl Default for Settings {
@@ -56,6 +59,8 @@ impl Default for Settings {
             staggered_start: false,
             #[cfg(feature = "mutants")]
             mutant: None,
+            #[cfg(feature = "mutants")]
+            flush_mutant: None,
         }
     }
 }
