@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
+/// Size of a TCP connection's buffers in the system, each way.
+const BUFFER_BYTES: usize = 128 << 10;
+
 /// A connected socket.
 #[derive(Debug)]
 pub(super) enum Stream {
@@ -28,7 +31,11 @@ impl Stream {
             match connected {
                 Ok(stream) => {
                     stream.set_nodelay(true)?;
-                    socket2::SockRef::from(&stream).set_keepalive(true)?;
+                    let socket = socket2::SockRef::from(&stream);
+                    socket.set_keepalive(true)?;
+                    // Left to itself the system lets these grow to megabytes, and messages wait in them.
+                    socket.set_send_buffer_size(BUFFER_BYTES)?;
+                    socket.set_recv_buffer_size(BUFFER_BYTES)?;
                     return Ok(Self::Tcp(stream));
                 }
                 Err(error) => last = error,

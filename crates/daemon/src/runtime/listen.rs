@@ -15,6 +15,8 @@ use super::stream::Stream;
 use crate::StartError;
 use crate::conf::{PortReuse, Settings};
 
+/// Size of a TCP client's buffers in the system, each way: what waits there only makes messages late.
+const CLIENT_BUFFER_BYTES: usize = 128 << 10;
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
@@ -101,6 +103,9 @@ impl Listener {
 fn listen_tcp(address: SocketAddr, reuse: PortReuse) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(reuse != PortReuse::Off)?;
+    // Accepted connections inherit these. Left to itself the system lets them grow to megabytes.
+    socket.set_recv_buffer_size(CLIENT_BUFFER_BYTES)?;
+    socket.set_send_buffer_size(CLIENT_BUFFER_BYTES)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
