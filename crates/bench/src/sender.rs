@@ -13,6 +13,10 @@ use crate::stamp::Stamp;
 /// Message type of the last message of a sender: its number is the count of those before it.
 pub(crate) const END_TYPE: i16 = 1;
 
+/// What is due sooner than this is waited for awake: a sleeper may wake up so late, and that would count
+/// as latency of the daemons.
+const AWAKE: Duration = Duration::from_micros(300);
+
 /// Longest sleep, so that the end of a run is noticed.
 const NAP: Duration = Duration::from_millis(50);
 
@@ -48,7 +52,10 @@ fn send_all(
         next.due_ns = schedule.due_ns(next.number, now_ns);
         if next.due_ns > now_ns {
             connection.flush()?;
-            thread::sleep(Duration::from_nanos(next.due_ns - now_ns).min(NAP));
+            match Duration::from_nanos(next.due_ns - now_ns).checked_sub(AWAKE) {
+                Some(asleep) => thread::sleep(asleep.min(NAP)),
+                None => thread::yield_now(),
+            }
             continue;
         }
         next.write(&mut body);
