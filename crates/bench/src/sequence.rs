@@ -1,7 +1,7 @@
 //! Gaps, duplicates and order differences.
 //!
 //! Every receiver keeps one [`Sequence`]: the next number expected of each sender, and a running hash
-//! of all that it received, noted every [`BLOCK`] messages. Receivers that are there before the first
+//! of all that it received, noted every thousand messages or so. Receivers that are there before the first
 //! message and after the last one have the same notes exactly if they saw the same order.
 
 use serde::Serialize;
