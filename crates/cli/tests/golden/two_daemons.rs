@@ -60,13 +60,13 @@ pub(crate) fn transitional_leave() -> (String, Outcome) {
         stayer.join("grp").expect("joined");
     }
     let seen = std::thread::scope(|scope| {
+        // A failed check must end the test, and the scope waits for all of its threads.
+        let _stopped = StopOnDrop(&stop);
         for (host, name) in [(0, "t1"), (1, "t2"), (0, "t3"), (1, "t4")] {
             let (cluster, stop) = (&cluster, &stop);
             scope.spawn(move || come_and_go(cluster.client(host, name), stop));
         }
-        let seen = (0..12).map(|_| part_and_watch(&cluster, &mut stayers)).sum::<usize>();
-        stop.store(true, Ordering::Relaxed);
-        seen
+        (0..12).map(|_| part_and_watch(&cluster, &mut stayers)).sum::<usize>()
     });
     let verdict = match seen {
         0 => Verdict::Skipped("no request fell between a transition and the next view".to_owned()),
@@ -75,13 +75,23 @@ pub(crate) fn transitional_leave() -> (String, Outcome) {
     (name, Ok(verdict))
 }
 
+/// Tells the others to stop when the one that holds it returns or panics.
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Joins, sends and leaves over and over.
 fn come_and_go(mut connection: Connection, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         connection.join("grp").expect("written");
         connection.multicast(ServiceLevel::Safe, "grp", "m").expect("written");
         connection.leave("grp").expect("written");
-        while !matches!(connection.receive().expect("connected"), Event::SelfLeave(_)) {}
+        let mut next = || connection.receive_timeout(ANSWER_LIMIT).expect("connected").expect("an answer");
+        while !matches!(next(), Event::SelfLeave(_)) {}
     }
 }
 
