@@ -1,6 +1,6 @@
 //! The cursor that every decoder of this crate reads through.
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use thiserror::Error;
 
 /// Why bytes were refused.
@@ -68,9 +68,11 @@ impl Reader {
     /// # Errors
     /// [`DecodeError::Truncated`] when fewer are left.
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
-        let taken = self.take(N)?;
-        let mut array = [0; N];
-        array.copy_from_slice(&taken);
+        // Not by `take`, which counts a reference: there are several numbers in every message.
+        let Some(array) = self.bytes.first_chunk::<N>().copied() else {
+            return Err(DecodeError::Truncated { what: self.what, missing: N - self.bytes.len() });
+        };
+        self.bytes.advance(N);
         Ok(array)
     }
 

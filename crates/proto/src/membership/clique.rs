@@ -16,33 +16,40 @@ pub(crate) fn containing(
     mine: &BTreeSet<ProcessId>,
     rows: &BTreeMap<ProcessId, &BTreeSet<ProcessId>>,
 ) -> Vec<ProcessId> {
-    let hears = |a: &ProcessId, b: &ProcessId| {
-        if *a == me { mine.contains(b) } else { rows.get(a).is_some_and(|row| row.contains(b)) }
+    let vertices: Vec<ProcessId> =
+        rows.keys().copied().chain([me]).collect::<BTreeSet<_>>().into_iter().collect();
+    let row = |process: &ProcessId| if *process == me { Some(mine) } else { rows.get(process).copied() };
+    let rows: Vec<_> = vertices.iter().map(row).collect();
+    let hears = |a: usize, b: usize| match (rows.get(a), vertices.get(b)) {
+        (Some(Some(row)), Some(other)) => row.contains(other),
+        _ => false,
     };
-    let joined = |a: &ProcessId, b: &ProcessId| hears(a, b) && hears(b, a);
-    let mut pool: BTreeSet<ProcessId> = rows.keys().copied().chain([me]).collect();
+    let matrix: Vec<Vec<bool>> = (0..vertices.len())
+        .map(|a| (0..vertices.len()).map(|b| a != b && hears(a, b) && hears(b, a)).collect())
+        .collect();
+    let joined = |a: usize, b: usize| matrix.get(a).and_then(|row| row.get(b)).copied().unwrap_or(false);
+    let mut pool: Vec<usize> = (0..vertices.len()).collect();
     loop {
         let clique = reduce(pool.clone(), joined);
-        if clique.contains(&me) {
-            return clique.into_iter().collect();
+        let members = || clique.iter().filter_map(|vertex| vertices.get(*vertex)).copied();
+        if members().any(|member| member == me) {
+            return members().collect();
         }
-        pool.retain(|process| !clique.contains(process));
+        pool.retain(|vertex| !clique.contains(vertex));
     }
 }
 
-fn reduce(
-    mut clique: BTreeSet<ProcessId>,
-    joined: impl Fn(&ProcessId, &ProcessId) -> bool,
-) -> BTreeSet<ProcessId> {
+/// Removes vertices, given in order, until all that are left are joined.
+fn reduce(mut clique: Vec<usize>, joined: impl Fn(usize, usize) -> bool) -> Vec<usize> {
     loop {
-        let degree = |a: &ProcessId| clique.iter().filter(|b| *b != a && joined(a, b)).count();
+        let degree = |a: usize| clique.iter().filter(|b| joined(a, **b)).count();
         let incomplete =
-            clique.iter().map(|a| (degree(a), *a)).filter(|(degree, _)| degree + 1 < clique.len());
+            clique.iter().map(|a| (degree(*a), *a)).filter(|(links, _)| links + 1 < clique.len());
         let worst = incomplete.min_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)));
         match worst {
-            Some((_, process)) => clique.remove(&process),
+            Some((_, vertex)) => clique.retain(|other| *other != vertex),
             None => return clique,
-        };
+        }
     }
 }
 
