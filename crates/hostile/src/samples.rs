@@ -50,6 +50,7 @@ pub fn datagrams(random: &mut fastrand::Rng, cluster: u32) -> Vec<Bytes> {
         seq,
         fcc: random.u32(..),
         backlog: random.u32(..),
+        window: random.u32(..),
         acks: vec![seq; 3],
         requests: vec![request; random.usize(0..64)],
     };

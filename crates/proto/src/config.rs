@@ -43,9 +43,13 @@ pub struct Config {
 pub struct RingConfig {
     /// Largest datagram in bytes, UDP payload. 1472 fills an Ethernet frame.
     pub datagram_bytes: usize,
-    /// New packets of all daemons together in one token round (`Window`).
+    /// New packets of all daemons together in one token round, at first (`Window`). The ring changes
+    /// it by what the network takes, and the other windows in proportion.
     pub window_packets: u32,
-    /// New packets of one daemon in one token visit (`PersonalWindow`).
+    /// How far the ring may raise it (`WindowLimit`). The smallest limit of a ring's members counts;
+    /// a daemon with a small receive buffer has a small one.
+    pub window_limit_packets: u32,
+    /// New packets of one daemon in one token visit, at first (`PersonalWindow`).
     pub personal_window_packets: u32,
     /// How many of these may follow the token instead of preceding it (`AcceleratedWindow`).
     pub accelerated_window_packets: u32,
@@ -75,6 +79,7 @@ impl Default for RingConfig {
         Self {
             datagram_bytes: 1472,
             window_packets: 160,
+            window_limit_packets: 1280,
             personal_window_packets: 20,
             accelerated_window_packets: 15,
             outstanding_packets: 4096,

@@ -26,7 +26,7 @@ pub(crate) enum Shape {
     Matrix,
 }
 
-const TABLE: [(&str, Shape); 38] = [
+const TABLE: [(&str, Shape); 39] = [
     ("AcceleratedRing", Shape::Value),
     ("AcceleratedWindow", Shape::Value),
     ("AccessControlPolicy", Shape::Value),
@@ -65,6 +65,7 @@ const TABLE: [(&str, Shape); 38] = [
     ("VirtualID", Shape::Value),
     ("WideAreaNetwork", Shape::Value),
     ("Window", Shape::Value),
+    ("WindowLimit", Shape::Value),
 ];
 
 /// Looks a directive up by its exact name.
@@ -105,6 +106,7 @@ pub(crate) struct Directives {
     seen: Vec<&'static str>,
     timeouts: Timeouts,
     window: Option<Spanned<u32>>,
+    window_limit: Option<Spanned<u32>>,
     personal_window: Option<Spanned<u32>>,
     accelerated_window: Option<Spanned<u32>>,
     accelerated_ring: Option<bool>,
@@ -139,6 +141,7 @@ impl Directives {
         let config = &mut settings.config;
         match key {
             "Window" => self.window = Some(number(value, 1..=WINDOW_MAX)?),
+            "WindowLimit" => self.window_limit = Some(number(value, 1..=WINDOW_MAX)?),
             "PersonalWindow" => self.personal_window = Some(number(value, 1..=WINDOW_MAX)?),
             "AcceleratedWindow" => self.accelerated_window = Some(number(value, 0..=WINDOW_MAX)?),
             "AcceleratedRing" => self.accelerated_ring = Some(boolean(value)?),
@@ -241,8 +244,13 @@ impl Directives {
         let ring = &mut settings.config.ring;
         if let Some(window) = &self.window {
             ring.window_packets = window.value;
-            ring.outstanding_packets = ring.outstanding_packets.max(2 * u64::from(window.value));
+            ring.window_limit_packets = window.value.saturating_mul(WINDOW_GROWTH).min(WINDOW_MAX / 4);
         }
+        if let Some(limit) = &self.window_limit {
+            ring.window_limit_packets = limit.value;
+        }
+        let most = u64::from(ring.window_limit_packets.max(ring.window_packets));
+        ring.outstanding_packets = ring.outstanding_packets.max(2 * most);
         let limit = ring.window_packets;
         ring.personal_window_packets = ring.personal_window_packets.min(limit);
         if let Some(personal) = &self.personal_window {
@@ -274,6 +282,8 @@ impl Directives {
 
 /// Largest window in packets; beyond it a round could hold more than any receive buffer.
 const WINDOW_MAX: u32 = 65_536;
+/// How far a ring may raise a window by itself, unless `WindowLimit` says otherwise.
+const WINDOW_GROWTH: u32 = 8;
 
 fn over_limit(value: &Spanned<u32>, limit: u32, name: &str, of: &str) -> Option<Diagnostic> {
     (value.value > limit).then(|| {

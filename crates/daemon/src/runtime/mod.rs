@@ -108,9 +108,12 @@ impl Daemon {
     ///
     /// # Errors
     /// When an address is in use or not of this machine, and the other cases of [`StartError`].
-    pub fn bind(settings: Settings) -> Result<Self, StartError> {
+    pub fn bind(mut settings: Settings) -> Result<Self, StartError> {
         raise_descriptor_limit();
         let transport = Transport::bind(&settings)?;
+        let ring = &mut settings.config.ring;
+        ring.window_limit_packets =
+            ring.window_limit_packets.min(transport.window_limit_packets(ring.datagram_bytes));
         let acceptor = Acceptor::new(Listener::open_all(&settings)?);
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);

@@ -34,6 +34,8 @@ pub(crate) const FIRST_FREE_TOKEN: usize = 3;
 
 /// A receive buffer smaller than this loses packets under load.
 const LEAST_BUFFER_BYTES: usize = 1 << 20;
+/// What the system charges a receive buffer for a datagram on top of its length, at most.
+const BUFFERED_OVERHEAD_BYTES: usize = 1024;
 
 /// Counters of the sockets between daemons. All of them only grow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -151,6 +153,12 @@ impl Transport {
                  raise net.core.rmem_max to 8388608 to keep packets from being lost under load"
             );
         }
+    }
+
+    /// Packets of one round that the receive buffer has room for.
+    pub(crate) fn window_limit_packets(&self, datagram_bytes: usize) -> u32 {
+        let packets = self.data.receive_buffer_bytes() / (datagram_bytes + BUFFERED_OVERHEAD_BYTES);
+        u32::try_from(packets).unwrap_or(u32::MAX).max(1)
     }
 
     /// Adds the sockets to the poller.

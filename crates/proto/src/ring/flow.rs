@@ -1,6 +1,94 @@
-//! How many new packets a token visit may send (Totem flow control; CNDS-2014-2 §III-A).
+//! How many new packets a token visit may send (Totem flow control; CNDS-2014-2 §III-A), and how the
+//! windows follow what the network takes.
+//!
+//! The window of a round is on the token, so all members have the same. It begins as configured and
+//! grows while rounds are full and short: what a round costs beside its packets is then spread over
+//! more of them. When packets are lost it shrinks. On a network that one configured window keeps busy
+//! for long, a greater one would only make everyone wait, so it stays.
+
+use std::time::Duration;
 
 use crate::config::RingConfig;
+
+/// A round of one member that takes longer than this is not made longer.
+const ROUND_OF_EACH: Duration = Duration::from_micros(500);
+/// The same for small rings.
+const SHORT_ROUND: Duration = Duration::from_millis(4);
+/// A window changes by this part of itself.
+const STEP: u32 = 8;
+/// Losing a greater part of a round than this is a reason to send less. Less than that may be the
+/// network's nature, and is no reason to send more.
+const MUCH_LOST: u32 = 16;
+/// The configured window is never divided by more than this.
+const LEAST_PART: u32 = 4;
+
+/// What a round may send, in packets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Windows {
+    /// All members together.
+    pub(crate) all: u32,
+    /// One member in a visit.
+    pub(crate) mine: u32,
+    /// How many of these may follow the token.
+    pub(crate) after_token: u32,
+}
+
+impl Windows {
+    /// The windows of a round in which all may send `all` packets, the others in proportion.
+    pub(crate) fn new(config: &RingConfig, all: u32) -> Self {
+        let all = all.clamp(least(config), limit(config));
+        let part = |configured: u32| {
+            let scaled = u64::from(configured) * u64::from(all) / u64::from(config.window_packets.max(1));
+            u32::try_from(scaled).unwrap_or(u32::MAX)
+        };
+        let mine = part(config.personal_window_packets).max(1);
+        Self { all, mine, after_token: part(config.accelerated_window_packets).min(mine) }
+    }
+}
+
+fn least(config: &RingConfig) -> u32 {
+    (config.window_packets / LEAST_PART).clamp(1, limit(config))
+}
+
+fn limit(config: &RingConfig) -> u32 {
+    config.window_limit_packets.max(1)
+}
+
+/// A round of the token, as the leader saw it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Round {
+    /// How long it took.
+    pub(crate) took: Duration,
+    /// How many members passed the token.
+    pub(crate) members: u32,
+    /// Packets that were sent.
+    pub(crate) fcc: u32,
+    /// Packets that waited.
+    pub(crate) backlog: u32,
+    /// Whether packets are asked for.
+    pub(crate) is_lossy: bool,
+}
+
+/// The window after a round: greater when packets waited for it although the round was short.
+pub(crate) fn after_round(config: &RingConfig, window: u32, round: Round) -> u32 {
+    let short = SHORT_ROUND.max(ROUND_OF_EACH * round.members);
+    let step = (window / STEP).max(1);
+    let is_raised = window > config.window_packets;
+    let wanted = !round.is_lossy && round.backlog > round.fcc;
+    if wanted && (round.took < short || window < config.window_packets) {
+        window.saturating_add(step)
+    } else if is_raised && round.took > short * 2 {
+        window.saturating_sub(step).max(config.window_packets)
+    } else {
+        window
+    }
+}
+
+/// The window after a member found that it lacks `lost` packets of a round.
+pub(crate) fn after_loss(window: u32, fcc: u32, lost: u32) -> u32 {
+    let much = fcc.max(MUCH_LOST) / MUCH_LOST;
+    if lost > much { window - window / STEP } else { window }
+}
 
 /// What the allowance depends on.
 #[derive(Clone, Copy, Debug)]
@@ -23,12 +111,12 @@ pub(crate) struct Load {
 /// any may always send one packet: otherwise the members that come first after a change would fill
 /// the window in each round, and the others would wait for ever. Every subtraction saturates: a
 /// count that a departed member left on the token must never wrap into a licence to flood.
-pub(crate) fn allowance(config: &RingConfig, load: Load) -> usize {
+pub(crate) fn allowance(config: &RingConfig, windows: Windows, load: Load) -> usize {
     let others = load.fcc.saturating_sub(load.mine_last_round);
-    let free = config.window_packets.saturating_sub(others).saturating_sub(load.retransmitted);
-    let share = u64::from(config.window_packets) * u64::from(load.my_backlog)
+    let free = windows.all.saturating_sub(others).saturating_sub(load.retransmitted);
+    let share = u64::from(windows.all) * u64::from(load.my_backlog)
         / u64::from(load.backlog.max(load.my_backlog).max(1));
-    let packets = u64::from(free.min(config.personal_window_packets)).min(share).max(1);
+    let packets = u64::from(free.min(windows.mine)).min(share).max(1);
     let outstanding = config.outstanding_packets.saturating_sub(load.outstanding);
     usize::try_from(packets.min(outstanding)).unwrap_or(usize::MAX)
 }
@@ -40,27 +128,76 @@ mod tests {
     const LOAD: Load =
         Load { fcc: 0, mine_last_round: 0, backlog: 50, my_backlog: 50, retransmitted: 0, outstanding: 0 };
 
+    const ROUND: Round =
+        Round { took: Duration::from_micros(300), members: 4, fcc: 160, backlog: 500, is_lossy: false };
+
+    fn allowed(config: &RingConfig, load: Load) -> usize {
+        allowance(config, Windows::new(config, config.window_packets), load)
+    }
+
     #[test]
     fn the_smallest_of_the_windows_decides() {
         let config = RingConfig { window_packets: 100, personal_window_packets: 20, ..RingConfig::default() };
-        assert_eq!(allowance(&config, LOAD), 20);
-        assert_eq!(allowance(&config, Load { fcc: 90, ..LOAD }), 10);
-        assert_eq!(allowance(&config, Load { fcc: 90, mine_last_round: 20, ..LOAD }), 20);
-        assert_eq!(allowance(&config, Load { outstanding: config.outstanding_packets - 3, ..LOAD }), 3);
-        assert_eq!(allowance(&config, Load { backlog: 500, ..LOAD }), 10);
+        assert_eq!(allowed(&config, LOAD), 20);
+        assert_eq!(allowed(&config, Load { fcc: 90, ..LOAD }), 10);
+        assert_eq!(allowed(&config, Load { fcc: 90, mine_last_round: 20, ..LOAD }), 20);
+        assert_eq!(allowed(&config, Load { outstanding: config.outstanding_packets - 3, ..LOAD }), 3);
+        assert_eq!(allowed(&config, Load { backlog: 500, ..LOAD }), 10);
     }
 
     #[test]
     fn a_full_window_leaves_one_packet_to_everyone_who_waits() {
         let config = RingConfig { window_packets: 100, ..RingConfig::default() };
-        assert_eq!(allowance(&config, Load { fcc: 100, ..LOAD }), 1);
-        assert_eq!(allowance(&config, Load { fcc: 100, outstanding: config.outstanding_packets, ..LOAD }), 0);
+        assert_eq!(allowed(&config, Load { fcc: 100, ..LOAD }), 1);
+        let outstanding = config.outstanding_packets;
+        assert_eq!(allowed(&config, Load { fcc: 100, outstanding, ..LOAD }), 0);
     }
 
     #[test]
     fn nothing_wraps() {
         let config = RingConfig::default();
         let load = Load { fcc: u32::MAX, backlog: u32::MAX, retransmitted: 9, outstanding: u64::MAX, ..LOAD };
-        assert_eq!(allowance(&config, load), 0);
+        assert_eq!(allowed(&config, load), 0);
+        let extreme = Windows::new(&RingConfig { window_limit_packets: u32::MAX, ..config }, u32::MAX);
+        assert_eq!((extreme.all, extreme.mine), (u32::MAX, u32::MAX / 8));
+        assert_eq!(after_round(&RingConfig::default(), u32::MAX, ROUND), u32::MAX);
+        assert_eq!(after_loss(u32::MAX, u32::MAX, u32::MAX), u32::MAX - u32::MAX / STEP);
+    }
+
+    #[test]
+    fn the_windows_of_a_ring_keep_their_proportion_and_limits() {
+        let config = RingConfig::default();
+        let windows = |all| {
+            let windows = Windows::new(&config, all);
+            (windows.all, windows.mine, windows.after_token)
+        };
+        assert_eq!(windows(160), (160, 20, 15));
+        assert_eq!(windows(480), (480, 60, 45));
+        assert_eq!(windows(1_000_000), (1280, 160, 120));
+        assert_eq!(windows(0), (40, 5, 3));
+        let small = RingConfig { window_limit_packets: 3, ..config };
+        assert_eq!(Windows::new(&small, 160).all, 3);
+    }
+
+    #[test]
+    fn full_and_short_rounds_raise_the_window_and_long_ones_let_it_fall_to_what_is_configured() {
+        let config = RingConfig::default();
+        let after = |window, round| after_round(&config, window, round);
+        assert_eq!(after(160, ROUND), 180);
+        assert_eq!(after(160, Round { backlog: 160, ..ROUND }), 160, "nobody waits");
+        assert_eq!(after(160, Round { is_lossy: true, ..ROUND }), 160);
+        let long = Round { took: Duration::from_millis(20), ..ROUND };
+        assert_eq!((after(160, long), after(80, long)), (160, 90));
+        assert_eq!((after(320, long), after(165, long)), (280, 160));
+        let large = Round { took: Duration::from_millis(8), members: 20, ..ROUND };
+        assert_eq!(after(160, large), 180);
+    }
+
+    #[test]
+    fn losing_much_of_a_round_lowers_the_window_and_losing_little_does_not() {
+        assert_eq!(after_loss(160, 160, 10), 160);
+        assert_eq!(after_loss(160, 160, 11), 140);
+        assert_eq!(after_loss(160, 1, 1), 160);
+        assert_eq!(after_loss(1, 1, 100), 1);
     }
 }

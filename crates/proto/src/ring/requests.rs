@@ -55,14 +55,14 @@ pub(crate) fn older(age: u8) -> u8 {
 }
 
 /// Adds what I lack of what is due, am not waiting for already, and nobody else asks for. Returns
-/// whether there was any such.
+/// how many packets these are.
 pub(crate) fn ask(
     requests: &mut Vec<Request>,
     window: &Window,
     lateness: &mut Lateness,
     now: Instant,
     (my_index, age): (usize, u8),
-) -> bool {
+) -> u32 {
     let asked =
         |seq: Seq| requests.iter().any(|request| request.age < STUBBORN_AGE && request.range.contains(seq));
     let due = lateness.due(now);
@@ -71,9 +71,9 @@ pub(crate) fn ask(
     missing.truncate(MAX_REQUESTS.saturating_sub(requests.len()));
     lateness.note_asked(now, missing.iter().copied());
     let member = my_index as u16;
-    let known = requests.len();
+    let packets = missing.iter().map(|range| range.packets()).sum::<u64>();
     requests.extend(missing.into_iter().map(|range| Request { range, member, age }));
-    requests.len() > known
+    u32::try_from(packets).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

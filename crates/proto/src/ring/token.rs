@@ -4,7 +4,7 @@ use antiphon_wire::ids::Seq;
 use antiphon_wire::ring::Datagram;
 use antiphon_wire::ring::token::Token;
 
-use super::flow::{self, Load};
+use super::flow::{self, Load, Round, Windows};
 use super::pack::{self, Burst, Visit};
 use super::{Ring, TokenPlace, requests};
 use crate::cx::Cx;
@@ -35,6 +35,7 @@ impl Ring {
             seq: Seq::ZERO,
             fcc: 0,
             backlog: 0,
+            window: cx.config.ring.window_packets,
             acks,
             requests: Vec::new(),
         };
@@ -106,6 +107,7 @@ impl Ring {
 
     fn visit(&mut self, mut token: Token, cx: &mut Cx<'_>) -> Visited {
         cx.stats.token_visits += 1;
+        self.note_round(&mut token, cx);
         self.visited = cx.now;
         self.preference = Channel::Data;
         for (index, ack) in token.acks.iter().enumerate().filter(|(index, _)| *index != self.me) {
@@ -118,9 +120,11 @@ impl Ring {
         }
         if !cx.config.is_mutant(Mutant::NeverAsk) {
             let me = (self.me, self.asked);
-            if requests::ask(&mut token.requests, &self.window, &mut self.lateness, cx.now, me) {
+            let lost = requests::ask(&mut token.requests, &self.window, &mut self.lateness, cx.now, me);
+            if lost > 0 {
                 self.asked = requests::older(self.asked);
             }
+            token.window = flow::after_loss(token.window, token.fcc, lost);
         }
         if cx.config.is_mutant(Mutant::AckBeyondHole) {
             self.acks[self.me] = self.window.highest();
@@ -137,9 +141,26 @@ impl Ring {
         Visited::Done
     }
 
+    /// Adapts the window to the round that ends here if I lead. A round in which the token rested
+    /// says nothing.
+    fn note_round(&self, token: &mut Token, cx: &Cx<'_>) {
+        let config = &cx.config.ring;
+        if self.i_lead() && self.quiet_visits == 0 {
+            let round = Round {
+                took: cx.now.since(self.visited),
+                members: self.members.len() as u32,
+                fcc: token.fcc,
+                backlog: token.backlog,
+                is_lossy: !token.requests.is_empty(),
+            };
+            token.window = flow::after_round(config, token.window, round);
+        }
+        token.window = Windows::new(config, token.window).all;
+    }
+
     /// Sends again what others ask for; returns how many packets.
     fn answer(&mut self, token: &mut Token, cx: &mut Cx<'_>) -> u32 {
-        let limit = cx.config.ring.window_packets as usize;
+        let limit = token.window as usize;
         let members = self.members.len();
         let answered = requests::answer(&mut token.requests, &self.window, self.me, members, limit);
         if cx.config.is_mutant(Mutant::NeverAnswer) {
@@ -158,9 +179,10 @@ impl Ring {
     /// Numbers new packets and stores them as received.
     fn number(&mut self, token: &mut Token, retransmitted: u32, cx: &mut Cx<'_>) -> Burst {
         let my_backlog =
-            cx.queue.backlog_packets(cx.config.ring.datagram_bytes).min(cx.config.ring.window_packets);
+            cx.queue.backlog_packets(cx.config.ring.datagram_bytes).min(cx.config.ring.window_limit_packets);
         token.backlog = token.backlog.saturating_sub(self.backlog_last_visit).saturating_add(my_backlog);
         self.backlog_last_visit = my_backlog;
+        let windows = Windows::new(&cx.config.ring, token.window);
         let load = Load {
             fcc: token.fcc,
             mine_last_round: self.sent_last_visit,
@@ -175,8 +197,8 @@ impl Ring {
             seq: token.seq,
             ack: self.acks[self.me],
             hop: token.hop,
-            packets: if self.doubtful { 0 } else { flow::allowance(&cx.config.ring, load) },
-            after_token: cx.config.ring.accelerated_window_packets as usize,
+            packets: if self.doubtful { 0 } else { flow::allowance(&cx.config.ring, windows, load) },
+            after_token: windows.after_token as usize,
         };
         let burst = pack::fill(visit, cx);
         for packet in &burst.packets {

@@ -120,9 +120,11 @@ fn settings(daemons: usize, rng: &mut fastrand::Rng) -> Settings {
 fn ring(rng: &mut fastrand::Rng) -> RingConfig {
     let token_loss = ms(80..500, rng);
     let personal = one_of(&[1, 2, 5, 20, 60], rng);
+    let window = one_of(&[1, 4, 30, 160, 500], rng);
     RingConfig {
         datagram_bytes: one_of(&[256, 600, 1472, 1472, 8972], rng),
-        window_packets: one_of(&[1, 4, 30, 160, 500], rng),
+        window_packets: window,
+        window_limit_packets: window * one_of(&[1, 2, 8], rng),
         personal_window_packets: personal,
         accelerated_window_packets: rng.u32(..=personal),
         outstanding_packets: one_of(&[8, 64, 4096], rng),

@@ -54,6 +54,7 @@ fn samples() -> Vec<Datagram> {
             seq: Seq(20),
             fcc: 5,
             backlog: 8,
+            window: 160,
             acks: vec![Seq(20), Seq(18), Seq(3)],
             requests: vec![request],
         }),

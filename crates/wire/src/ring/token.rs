@@ -28,6 +28,8 @@ pub struct Token {
     pub fcc: u32,
     /// Packets that wait at all members, as each counted them in its last visit.
     pub backlog: u32,
+    /// New packets of all members together that a round may have.
+    pub window: u32,
     /// For each member, in member order, up to where it holds everything.
     pub acks: Vec<Seq>,
     /// What members lack.
@@ -54,6 +56,7 @@ impl Token {
         to.put_u64_le(self.seq.0);
         to.put_u32_le(self.fcc);
         to.put_u32_le(self.backlog);
+        to.put_u32_le(self.window);
         let members = u16::try_from(self.acks.len()).unwrap_or(u16::MAX);
         to.put_u16_le(members);
         for ack in self.acks.iter().take(usize::from(members)) {
@@ -78,6 +81,7 @@ impl Token {
         }
         let fcc = reader.u32()?;
         let backlog = reader.u32()?;
+        let window = reader.u32()?;
         let members = reader.count(4)?;
         let mut acks = Vec::with_capacity(members);
         for _ in 0..members {
@@ -89,7 +93,7 @@ impl Token {
             return Err(reader.bad_value("request count", requests as u64));
         }
         let requests = (0..requests).map(|_| Request::decode(reader)).collect::<Result<_, _>>()?;
-        Ok(Self { from, ring, hop, seq, fcc, backlog, acks, requests })
+        Ok(Self { from, ring, hop, seq, fcc, backlog, window, acks, requests })
     }
 }
 
