@@ -4,7 +4,7 @@ use antiphon_wire::ids::{DaemonId, ProcessId, RingId, Seq};
 use antiphon_wire::ring::Datagram;
 use antiphon_wire::ring::attempt::{Accept, Commit, Done, Holdings, Install, Propose, RecoveryRequest};
 use antiphon_wire::ring::fragment::Fragment;
-use antiphon_wire::ring::gossip::{HearsRow, Hello, Join, Leave, MergeRequest, Wake};
+use antiphon_wire::ring::gossip::{Ack, HearsRow, Hello, Join, Leave, MergeRequest, Wake};
 use antiphon_wire::ring::packet::{Packet, PacketHeader};
 use antiphon_wire::ring::ranges::SeqRange;
 use antiphon_wire::ring::token::{Request, Token};
@@ -38,6 +38,7 @@ pub fn datagrams(random: &mut fastrand::Rng, cluster: u32) -> Vec<Bytes> {
         visit: random.u32(..),
         after_token: random.bool(),
         has_unordered: random.bool(),
+        wants_ack: random.bool(),
         ack: seq.previous(),
     };
     let mut packet = BytesMut::new();
@@ -75,6 +76,7 @@ pub fn datagrams(random: &mut fastrand::Rng, cluster: u32) -> Vec<Bytes> {
         Datagram::Leave(Leave { from }),
         Datagram::MergeRequest(MergeRequest { from }),
         Datagram::Wake(Wake { from, ring, hop: random.u64(..) }),
+        Datagram::Ack(Ack { from, ring, ack: seq, stable: seq.previous() }),
         Datagram::Propose(Propose { from, ring, members: members.clone() }),
         Datagram::Accept(Accept { from, ring, holdings: holdings.clone() }),
         Datagram::Commit(Commit { from, ring, members, holdings: vec![holdings; 3] }),

@@ -24,6 +24,7 @@ macro_rules! mutants {
 mutants! {
     SafeOnReceipt: "Safe messages are delivered when they are here, not when everyone has them.",
     AckBeyondHole: "A daemon acknowledges packets behind one that it lacks.",
+    AnnounceEarly: "A safe message is said to be held by all when the first of them has said so.",
     TakeOldTokens: "A token is taken although its hop was seen.",
     NeverAsk: "Missing packets are never asked for.",
     NeverAnswer: "Packets that are asked for are never sent again.",

@@ -140,17 +140,17 @@ impl Node {
         self.membership.ring().preference()
     }
 
-    /// Whether clients should be read (and accepted); false while enough of their messages wait.
+    /// Whether clients should be accepted; false while enough of their messages wait.
     #[must_use]
     pub fn accepts_submissions(&self) -> bool {
         self.queue.accepts(&self.config.ring)
     }
 
-    /// Whether a session is not established yet. What it says is to be handed in even while nothing is
-    /// to be submitted: its time runs, and it submits nothing.
+    /// Whether a session should be read; false while enough of its messages wait, or of all together.
+    /// One that is not established yet is always read: its time runs, and it submits nothing.
     #[must_use]
-    pub fn is_greeting(&self, session: SessionId) -> bool {
-        self.sessions.is_greeting(session)
+    pub fn reads(&self, session: SessionId) -> bool {
+        self.sessions.is_greeting(session) || self.queue.accepts_from(session, &self.config.ring)
     }
 
     /// Bytes owed to a session; the host writes what the socket takes and advances the buffer.

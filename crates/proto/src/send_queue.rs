@@ -5,6 +5,10 @@
 //! served round robin by bytes, so that neither a flood nor a large message of one session holds
 //! up another. Within a session the order is kept, joins and leaves included.
 //!
+//! A session may have as much waiting as a few token visits take, all of them together what is
+//! configured. More would only wait here, and make every message late, where it could as well wait
+//! with its client.
+//!
 //! A message leaves the queue when its last chunk is numbered. If the ring ends before that, it is
 //! sent again from its beginning in the next one ([`SendQueue::rewind`]).
 
@@ -21,6 +25,11 @@ use crate::delivery::Kind;
 /// How many messages of one daemon may be under way in fragments at once; bounds what receivers
 /// must reassemble.
 pub(crate) const MAX_OPEN_MESSAGES: usize = 8;
+
+/// Token visits for which a session may have messages waiting.
+const VISITS: usize = 2;
+/// What a session may have waiting at least.
+const LEAST_SHARE_BYTES: usize = 64 << 10;
 
 /// A message to send.
 #[derive(Clone, Debug)]
@@ -52,11 +61,18 @@ struct Open {
     sent_bytes: usize,
 }
 
+/// What waits of one session.
+#[derive(Debug, Default)]
+struct Lane {
+    messages: VecDeque<Waiting>,
+    bytes: usize,
+}
+
 /// See the module documentation.
 #[derive(Debug, Default)]
 pub(crate) struct SendQueue {
     control: VecDeque<Waiting>,
-    sessions: HashMap<SessionId, VecDeque<Waiting>, foldhash::fast::FixedState>,
+    sessions: HashMap<SessionId, Lane, foldhash::fast::FixedState>,
     /// Sessions with waiting messages, the next to be served first.
     turns: VecDeque<SessionId>,
     /// Bytes that the first session in `turns` may still send.
@@ -66,6 +82,8 @@ pub(crate) struct SendQueue {
     next_number: u32,
     messages: usize,
     bytes: usize,
+    /// What one session may have waiting; none while no token comes and goes.
+    share_bytes: Option<usize>,
 }
 
 impl SendQueue {
@@ -73,11 +91,12 @@ impl SendQueue {
     pub(crate) fn push(&mut self, session: SessionId, message: Outgoing) {
         self.messages += 1;
         self.bytes += message.frame.len();
-        let queue = self.sessions.entry(session).or_default();
-        if queue.is_empty() {
+        let lane = self.sessions.entry(session).or_default();
+        if lane.messages.is_empty() {
             self.turns.push_back(session);
         }
-        queue.push_back(Waiting { message, open: None });
+        lane.bytes += message.frame.len();
+        lane.messages.push_back(Waiting { message, open: None });
     }
 
     /// Queues a message of the daemon itself, ahead of all sessions.
@@ -95,6 +114,17 @@ impl SendQueue {
     /// Whether clients may hand in more messages.
     pub(crate) fn accepts(&self, config: &RingConfig) -> bool {
         self.messages < config.send_queue_messages && self.bytes < config.send_queue_bytes
+    }
+
+    /// Whether that client may hand in more messages.
+    pub(crate) fn accepts_from(&self, session: SessionId, config: &RingConfig) -> bool {
+        let waiting = self.sessions.get(&session).map_or(0, |lane| lane.bytes);
+        self.accepts(config) && self.share_bytes.is_none_or(|share| waiting < share)
+    }
+
+    /// Says how many bytes one token visit takes; none when no token comes and goes.
+    pub(crate) fn set_visit_bytes(&mut self, bytes: Option<usize>) {
+        self.share_bytes = bytes.map(|bytes| bytes.saturating_mul(VISITS).max(LEAST_SHARE_BYTES));
     }
 
     /// Whether something may be sent now.
@@ -148,7 +178,8 @@ impl SendQueue {
     /// Whether the session in turn is stopped only because too many messages are open already, so
     /// that the next one may go instead.
     fn may_skip(&self) -> bool {
-        let first = self.turns.front().and_then(|id| self.sessions.get(id)).and_then(VecDeque::front);
+        let lane = self.turns.front().and_then(|id| self.sessions.get(id));
+        let first = lane.and_then(|lane| lane.messages.front());
         self.open_messages >= MAX_OPEN_MESSAGES && first.is_some_and(|waiting| waiting.open.is_none())
     }
 
@@ -164,13 +195,14 @@ impl SendQueue {
 
     fn take_turn(&mut self, space: usize, payload: usize) -> Option<Piece> {
         let session = *self.turns.front()?;
-        let queue = self.sessions.get_mut(&session)?;
-        let waiting = queue.front_mut()?;
+        let lane = self.sessions.get_mut(&session)?;
+        let waiting = lane.messages.front_mut()?;
         let piece = cut(waiting, space, payload, &mut self.next_number, &mut self.open_messages)?;
         self.quantum_left = self.quantum_left.saturating_sub(piece.bytes.len().max(1));
         if piece.ends.is_some() {
-            queue.pop_front();
-            if queue.is_empty() {
+            lane.bytes -= waiting.message.frame.len();
+            lane.messages.pop_front();
+            if lane.messages.is_empty() {
                 self.sessions.remove(&session);
                 self.turns.pop_front();
                 self.quantum_left = self.quantum_left.max(1);
@@ -189,7 +221,7 @@ impl SendQueue {
     pub(crate) fn rewind(&mut self) {
         let queues = self.turns.iter();
         for session in queues {
-            if let Some(first) = self.sessions.get_mut(session).and_then(VecDeque::front_mut) {
+            if let Some(first) = self.sessions.get_mut(session).and_then(|lane| lane.messages.front_mut()) {
                 first.open = None;
             }
         }
@@ -309,6 +341,22 @@ mod tests {
         queue.push(SessionId(1), message(80, ServiceLevel::Reliable));
         assert!(queue.take(50, 100, 1000).is_none());
         assert!(queue.take(100, 100, 1000).expect("fits").head.fragment.is_none());
+    }
+
+    #[test]
+    fn a_session_has_no_more_waiting_than_a_few_visits_take_and_does_not_stop_the_others() {
+        let (config, [flood, other]) = (RingConfig::default(), [SessionId(1), SessionId(2)]);
+        let mut queue = open_queue();
+        queue.push(flood, message(70_000, ServiceLevel::Agreed));
+        assert!(queue.accepts_from(flood, &config), "no token comes and goes");
+        queue.set_visit_bytes(Some(20 * 1472));
+        assert!(!queue.accepts_from(flood, &config) && queue.accepts_from(other, &config));
+        queue.set_visit_bytes(Some(40_000));
+        assert!(queue.accepts_from(flood, &config));
+        for _ in 0..20 {
+            queue.push(flood, message(70_000, ServiceLevel::Agreed));
+        }
+        assert!(!queue.accepts_from(other, &config), "all together have too much");
     }
 
     #[test]

@@ -201,3 +201,67 @@ fn the_token_does_not_rest_while_a_member_sends() {
         world.finish();
     }
 }
+
+/// The resting token goes straight to the member that asks for it, not by those between.
+#[test]
+fn a_woken_token_takes_the_short_way() {
+    let mut world = World::ring_of(6);
+    let [p, q, r, s, t, u] = world.clients_in("g");
+    world.run(ms(50));
+    world.drop_to(1, DatagramKind::Token);
+    let message = world.cast(u, "g", Agreed, 10);
+    world.run(ms(3));
+    for client in [p, q, r, s, t, u] {
+        world.expect_message(client, message);
+    }
+    world.apply(Fault::Heal);
+    world.finish();
+}
+
+/// A token that is lost on the short way is repeated to where it was meant for, and nobody else takes it.
+#[test]
+fn a_token_lost_on_the_short_way_is_sent_again() {
+    let mut world = World::ring_of(5);
+    let [p, _, _, s, t] = world.clients_in("g");
+    world.run(ms(50));
+    world.drop_to(4, DatagramKind::Token);
+    let (late, next) = (world.cast(t, "g", Agreed, 10), world.cast(s, "g", Agreed, 10));
+    world.run(ms(20));
+    world.apply(Fault::Heal);
+    world.run(ms(30));
+    world.expect_message(p, late);
+    world.expect_message(p, next);
+    world.finish();
+}
+
+/// In a quiet ring a safe message is delivered as soon as all have acknowledged it, without the token.
+#[test]
+fn a_lone_safe_message_does_not_wait_for_the_token() {
+    let mut world = World::ring_of(6);
+    let clients: [_; 6] = world.clients_in("g");
+    world.run(ms(50));
+    (0..6).for_each(|host| world.drop_from(host, DatagramKind::Token));
+    let message = world.cast(clients[0], "g", Safe, 3000);
+    world.run(ms(4));
+    for client in clients {
+        world.expect_message(client, message);
+    }
+    world.apply(Fault::Heal);
+    world.finish();
+}
+
+/// A daemon that lacks a packet does not acknowledge it, so no safe message is delivered anywhere.
+#[test]
+fn a_safe_message_is_not_acknowledged_by_who_lacks_a_part_of_it() {
+    let mut world = World::ring_of(3);
+    let clients: [_; 3] = world.clients_in("g");
+    world.run(ms(50));
+    world.drop_to(2, DatagramKind::Packet);
+    let message = world.cast(clients[0], "g", Safe, 3000);
+    world.run(ms(20));
+    clients.into_iter().for_each(|client| world.expect_no_message(client, message));
+    world.apply(Fault::Heal);
+    world.run(ms(50));
+    clients.into_iter().for_each(|client| world.expect_message(client, message));
+    world.finish();
+}

@@ -250,7 +250,7 @@ impl Daemon {
     /// How long the poller may block: not at all with work left over, else until the next deadline.
     fn timeout(&self) -> Option<Duration> {
         let accepts = self.node.accepts_submissions();
-        let clients = self.sessions.has_work(accepts) || (accepts && self.acceptor.has_work());
+        let clients = self.sessions.has_work() || (accepts && self.acceptor.has_work());
         if clients || ring_io::is_ready(&self.transport) {
             return Some(Duration::ZERO);
         }

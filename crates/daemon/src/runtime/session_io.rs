@@ -17,7 +17,9 @@ use mio::{Interest, Registry, Token};
 use super::stream::{Stream, Written};
 
 /// Most bytes that are read from one session in a turn.
-const READ_BYTES: usize = 256 << 10;
+const READ_BYTES: usize = 64 << 10;
+/// Memory that is cut into what was read before the next piece is allocated.
+const BUFFER_BYTES: usize = 8 * READ_BYTES;
 /// Most bytes that are read from all sessions in a turn; the ring must not wait longer.
 const TURN_BYTES: usize = 2 << 20;
 /// Reads up to this length are copied out, so that a few bytes do not keep a whole buffer alive.
@@ -33,11 +35,10 @@ pub(crate) struct SessionIo {
     sessions: HashMap<SessionId, Session>,
     /// The next session's number; none is used twice.
     next: u64,
-    /// Established sessions that may have unread bytes, each once, in the order of their turns.
+    /// Sessions that may have unread bytes, in the order of their turns.
     unread: VecDeque<SessionId>,
-    /// The same of sessions that are not established yet. These are read even while the core takes no
-    /// submissions, for the time in which they must say who they are runs all the same.
-    greeting: VecDeque<SessionId>,
+    /// The same of which the core takes nothing for now. Each session is in one of the two at most.
+    parked: Vec<SessionId>,
     /// Sessions to write to in this turn.
     unwritten: Vec<SessionId>,
     /// Sessions whose connection broke while writing.
@@ -48,10 +49,8 @@ pub(crate) struct SessionIo {
 #[derive(Debug)]
 struct Session {
     stream: Stream,
-    /// Whether it stands in the queue `unread` or `greeting`.
+    /// Whether it is among the `unread` or `parked`.
     queued: bool,
-    /// Whether it is not established yet, as far as its last turn showed.
-    greeting: bool,
     /// The client has closed its side, so reading must go on to the end.
     ending: bool,
     /// The poller is asked about writability; nothing is written until it answers.
@@ -64,7 +63,7 @@ impl SessionIo {
             sessions: HashMap::new(),
             next: 1,
             unread: VecDeque::new(),
-            greeting: VecDeque::new(),
+            parked: Vec::new(),
             unwritten: Vec::new(),
             broken: Vec::new(),
             buffer: BytesMut::new(),
@@ -79,7 +78,7 @@ impl SessionIo {
         let id = SessionId(self.next);
         registry.register(&mut stream, token(id), Interest::READABLE)?;
         self.next += 1;
-        let session = Session { stream, queued: false, greeting: true, ending: false, blocked: false };
+        let session = Session { stream, queued: false, ending: false, blocked: false };
         self.sessions.insert(id, session);
         Ok(id)
     }
@@ -91,18 +90,16 @@ impl SessionIo {
         session.ending |= event.is_read_closed() || event.is_error();
         if (event.is_readable() || session.ending) && !session.queued {
             session.queued = true;
-            if session.greeting { &mut self.greeting } else { &mut self.unread }.push_back(id);
+            self.unread.push_back(id);
         }
         if session.blocked && event.is_writable() {
             self.unwritten.push(id);
         }
     }
 
-    /// Whether something can be done without waiting for the poller; unread bytes of established
-    /// sessions count only while the core takes submissions.
-    pub(crate) fn has_work(&self, accepts: bool) -> bool {
-        let is_ready = !self.unwritten.is_empty() || !self.broken.is_empty() || !self.greeting.is_empty();
-        is_ready || (accepts && !self.unread.is_empty())
+    /// Whether something can be done without waiting for the poller.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.unwritten.is_empty() || !self.broken.is_empty() || !self.unread.is_empty()
     }
 
     /// How many clients are connected.
@@ -117,31 +114,21 @@ impl SessionIo {
                 node.handle(now, Input::SessionClosed(id), out);
             }
         }
-        self.greet(node, now, out);
+        if node.accepts_submissions() {
+            self.unread.extend(self.parked.extract_if(.., |id| node.reads(*id)));
+        }
         let mut budget = TURN_BYTES;
         for _ in 0..self.unread.len() {
-            if budget == 0 || !node.accepts_submissions() {
+            if budget == 0 {
                 return;
             }
             let Some(id) = self.unread.pop_front() else { return };
-            if let Some(input) = self.read(id) {
+            if !node.reads(id) {
+                self.parked.push(id);
+            } else if let Some(input) = self.read(id) {
                 if let Input::SessionBytes(_, bytes) = &input {
                     budget = budget.saturating_sub(bytes.len());
                 }
-                node.handle(now, input, out);
-            }
-        }
-    }
-
-    /// Goes on with the handshakes, each in turn.
-    fn greet(&mut self, node: &mut Node, now: Instant, out: &mut Outputs) {
-        for _ in 0..self.greeting.len() {
-            let Some(id) = self.greeting.pop_front() else { return };
-            let Some(session) = self.sessions.get_mut(&id) else { continue };
-            session.greeting = node.is_greeting(id);
-            if !session.greeting {
-                self.unread.push_back(id);
-            } else if let Some(input) = self.read(id) {
                 node.handle(now, input, out);
             }
         }
@@ -152,7 +139,7 @@ impl SessionIo {
         let session = self.sessions.get_mut(&id)?;
         session.queued = false;
         if self.buffer.len() < READ_BYTES {
-            self.buffer = BytesMut::zeroed(2 * READ_BYTES);
+            self.buffer = BytesMut::zeroed(BUFFER_BYTES);
         }
         let room = self.buffer.get_mut(..READ_BYTES).unwrap_or_default();
         let length = match session.stream.read(room) {
@@ -165,7 +152,7 @@ impl SessionIo {
         // A short read has emptied the connection; what comes later is announced again.
         if length == 0 || length == READ_BYTES || session.ending {
             session.queued = true;
-            if session.greeting { &mut self.greeting } else { &mut self.unread }.push_back(id);
+            self.unread.push_back(id);
         }
         (length > 0).then(|| Input::SessionBytes(id, take(&mut self.buffer, length)))
     }
@@ -224,7 +211,7 @@ impl SessionIo {
             }
         }
         if self.buffer.is_empty() {
-            self.buffer = BytesMut::zeroed(2 * READ_BYTES);
+            self.buffer = BytesMut::zeroed(BUFFER_BYTES);
         }
         session.stream.finish(&mut self.buffer);
     }

@@ -1,6 +1,7 @@
 //! Proposing and accepting a ring.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use antiphon_wire::ids::{DaemonId, ProcessId, RingId};
 use antiphon_wire::ring::Datagram;
@@ -53,7 +54,7 @@ impl Membership {
         self.stop_ring_timers(cx);
         let reason = format!("{} proposes {} members", accepted.ring.leader, accepted.members.len());
         cx.timers.set(Timer::AttemptRetransmit, cx.now + cx.config.membership.attempt_retransmit);
-        let deadline = self.jittered(cx.config.membership.attempt_deadline);
+        let deadline = self.jittered(self.attempt_deadline(cx));
         cx.timers.set(Timer::AttemptDeadline, cx.now + deadline);
         self.enter(State::Accepted(accepted), reason, cx);
     }
@@ -177,8 +178,14 @@ impl Membership {
         self.search(&format!("no answer from {waiting_for}"), cx);
     }
 
+    /// How long an attempt may be without progress. Where several have failed, machines or links are
+    /// slower than the configured time allows for.
+    fn attempt_deadline(&self, cx: &Cx<'_>) -> Duration {
+        cx.config.membership.attempt_deadline * (1 + self.failures)
+    }
+
     /// The attempt got on: it may take longer.
     pub(super) fn extend_attempt(&mut self, times: u32, cx: &mut Cx<'_>) {
-        cx.timers.set(Timer::AttemptDeadline, cx.now + cx.config.membership.attempt_deadline * times);
+        cx.timers.set(Timer::AttemptDeadline, cx.now + self.attempt_deadline(cx) * times);
     }
 }

@@ -13,6 +13,8 @@ use crate::time::{Instant, Timer};
 
 /// Two joins of one daemon are at least this share of the join interval apart.
 const JOIN_GAP_SHARE: u32 = 10;
+/// Failed attempts that make the next one more patient.
+const MAX_FAILURES: u32 = 3;
 
 /// What a search needs to remember.
 #[derive(Debug)]
@@ -50,6 +52,7 @@ impl Membership {
     ) {
         let failed = matches!(self.state, State::Accepted(_) | State::Recover(_));
         cx.stats.attempts_failed += u64::from(failed);
+        self.failures = (self.failures + u32::from(failed)).min(MAX_FAILURES);
         self.stop_ring_timers(cx);
         self.gossip.begin_search(cx.now, cx.config);
         self.early = false;

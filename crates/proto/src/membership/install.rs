@@ -49,6 +49,7 @@ impl Membership {
         self.stream = Stream::default();
         self.obligations = [self.me].into();
         self.gossip.end_search();
+        self.failures /= 2;
         // The groups layer opens the lane again, at once or after its exchange.
         if !cx.config.is_mutant(Mutant::ForgetUnsent) {
             cx.queue.rewind();

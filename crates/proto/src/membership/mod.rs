@@ -111,6 +111,8 @@ pub(crate) struct Membership {
     /// Whether I made a ring whose first token is still to be sent.
     must_start: bool,
     next_fragment: u32,
+    /// Attempts that failed lately: the more, the longer the next may take.
+    failures: u32,
     last_hello: Instant,
     last_join: Instant,
     strange_clusters: BTreeSet<u32>,
@@ -144,6 +146,7 @@ impl Membership {
             early: false,
             must_start: false,
             next_fragment: 0,
+            failures: 0,
             last_hello: Instant::default(),
             last_join: Instant::default(),
             strange_clusters: BTreeSet::new(),
@@ -256,6 +259,7 @@ impl Membership {
         match datagram {
             Datagram::Token(token) => self.on_token(token, cx),
             Datagram::Wake(wake) => self.on_wake(&wake, cx),
+            Datagram::Ack(ack) => self.on_ack(&ack, cx),
             Datagram::Join(join) => self.on_join(&join, cx),
             Datagram::Hello(hello) => self.on_hello(&hello, cx),
             Datagram::MergeRequest(request) => self.on_merge_request(request.from, cx),

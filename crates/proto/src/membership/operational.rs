@@ -2,7 +2,7 @@
 
 use antiphon_wire::ids::{ProcessId, Seq};
 use antiphon_wire::ring::Datagram;
-use antiphon_wire::ring::gossip::{Hello, Join, MergeRequest, Wake};
+use antiphon_wire::ring::gossip::{Ack, Hello, Join, MergeRequest, Wake};
 use antiphon_wire::ring::packet::Packet;
 use antiphon_wire::ring::token::Token;
 
@@ -65,8 +65,18 @@ impl Membership {
     }
 
     pub(super) fn on_wake(&mut self, wake: &Wake, cx: &mut Cx<'_>) {
-        if wake.ring == self.ring.id() && wake.hop <= self.ring.hop() {
-            self.on_hold_over(cx);
+        let operational = matches!(self.state, State::Operational { .. });
+        if operational && wake.ring == self.ring.id() && wake.hop <= self.ring.hop() {
+            let visited = self.ring.hand_to(wake.from, cx);
+            self.after_visit(visited, cx);
+        }
+    }
+
+    pub(super) fn on_ack(&mut self, ack: &Ack, cx: &mut Cx<'_>) {
+        if matches!(self.state, State::Operational { .. }) && ack.ring == self.ring.id() {
+            self.ring.on_ack(ack, cx);
+        } else {
+            cx.stats.datagrams_stale += 1;
         }
     }
 

@@ -8,6 +8,7 @@
 //! Sources: Totem single ring (Amir et al., TOCS '95), the accelerated ring (CNDS-2014-2 §III), and
 //! the acknowledgement vector of the protocol design (D2).
 
+mod acks;
 mod flow;
 mod lateness;
 mod pack;
@@ -36,8 +37,8 @@ enum TokenPlace {
     /// With someone else, and nothing of mine depends on it.
     #[default]
     Elsewhere,
-    /// I passed it and have no sign yet that it arrived.
-    Passed(Token),
+    /// I passed it to that member and have no sign yet that it arrived.
+    Passed(Token, ProcessId),
     /// It rests here until there is something to send.
     Resting(Token),
 }
@@ -72,11 +73,15 @@ pub(crate) struct Ring {
     progress: (Seq, Instant),
     /// How often I asked since my acknowledged prefix was new, as the age of the next request.
     asked: u8,
+    /// A packet of mine whose receivers acknowledge it without the token, until all have.
+    awaited: Option<Seq>,
     /// Packets that my last visit numbered: first and last.
     numbered: Option<(Seq, Seq)>,
     /// Whether I keep to myself that I hold more, because my clients can not take it.
     held_back: bool,
     preference: Channel,
+    /// Whether the token of this visit rested here before it.
+    rested: bool,
     /// Whether the token of this visit may be that of a ring that is gone.
     doubtful: bool,
 }
@@ -104,9 +109,11 @@ impl Ring {
             visited: now,
             progress: (Seq::ZERO, now),
             asked: 0,
+            awaited: None,
             numbered: None,
             held_back: false,
             preference: Channel::Data,
+            rested: false,
             doubtful: false,
         }
     }
@@ -139,6 +146,11 @@ impl Ring {
     /// Who passes the token to me; myself if I am alone.
     pub(crate) fn predecessor(&self) -> ProcessId {
         self.members[(self.me + self.members.len() - 1) % self.members.len()]
+    }
+
+    /// Whom I pass the token to; myself if I am alone.
+    fn successor(&self) -> ProcessId {
+        self.members[(self.me + 1) % self.members.len()]
     }
 
     /// When the token was here last, or the ring began.
@@ -194,12 +206,12 @@ impl Ring {
     }
 
     /// Takes a packet of this ring while it is operational; false when it is not new.
-    pub(crate) fn on_packet(&mut self, packet: Packet, cx: &Cx<'_>) -> bool {
+    pub(crate) fn on_packet(&mut self, packet: Packet, cx: &mut Cx<'_>) -> bool {
         let header = packet.header;
         let Some(sender) = self.members.iter().position(|member| member.daemon == header.sender) else {
             return false;
         };
-        if let TokenPlace::Passed(token) = &self.token
+        if let TokenPlace::Passed(token, _) = &self.token
             && header.seq > token.seq
         {
             self.token = TokenPlace::Elsewhere;
@@ -212,6 +224,8 @@ impl Ring {
         let new = self.store(packet);
         if !new {
             self.lateness.note_duplicate(header.seq, cx.now, cx.config.ring.token_retransmit);
+        } else if header.wants_ack {
+            self.acknowledge_at_once(header.sender, header.seq, cx);
         }
         new
     }

@@ -5,6 +5,7 @@
 
 use antiphon_wire::ids::{DaemonId, RingId, Seq};
 use antiphon_wire::ring::packet::{PACKET_HEADER_BYTES, Packet, PacketHeader};
+use antiphon_wire::service::ServiceLevel;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::cx::Cx;
@@ -26,6 +27,8 @@ pub(crate) struct Visit {
     pub(crate) packets: usize,
     /// How many of them may follow the token.
     pub(crate) after_token: usize,
+    /// Whether the ring was quiet, so that a safe message need not wait for the token's rounds.
+    pub(crate) after_quiet: bool,
 }
 
 /// The new packets of a visit.
@@ -42,19 +45,23 @@ pub(crate) fn fill(visit: Visit, cx: &mut Cx<'_>) -> Burst {
     let size = cx.config.ring.datagram_bytes;
     let wanted = estimate(visit.packets, size, cx.queue);
     let mut buffer = BytesMut::with_capacity(wanted.saturating_mul(size));
-    let mut headers = Vec::with_capacity(wanted);
+    let mut headers: Vec<PacketHeader> = Vec::with_capacity(wanted);
+    let mut has_safe = false;
     while headers.len() < visit.packets && cx.queue.has_sendable() {
         // A packet is known to be followed by another, and so must be full, only now.
         let start = headers.len() * size;
         buffer.resize(start, 0);
         let seq = visit.seq.advanced(headers.len() as u64 + 1);
-        match fill_packet(visit, seq, &mut buffer, cx) {
+        match fill_packet(visit, seq, &mut buffer, &mut has_safe, cx) {
             Some(header) => headers.push(header),
             None => {
                 buffer.truncate(start);
                 break;
             }
         }
+    }
+    if let Some(last) = headers.last_mut() {
+        last.wants_ack = visit.after_quiet && has_safe && !cx.queue.has_sendable();
     }
     finish(visit, buffer, headers, size, cx.config.cluster)
 }
@@ -67,7 +74,13 @@ fn estimate(packets: usize, size: usize, queue: &SendQueue) -> usize {
 }
 
 /// Fills one packet; `None` when nothing could be taken.
-fn fill_packet(visit: Visit, seq: Seq, buffer: &mut BytesMut, cx: &mut Cx<'_>) -> Option<PacketHeader> {
+fn fill_packet(
+    visit: Visit,
+    seq: Seq,
+    buffer: &mut BytesMut,
+    has_safe: &mut bool,
+    cx: &mut Cx<'_>,
+) -> Option<PacketHeader> {
     let size = cx.config.ring.datagram_bytes;
     let start = buffer.len();
     let ack = if visit.ack == visit.seq { seq } else { visit.ack };
@@ -78,6 +91,7 @@ fn fill_packet(visit: Visit, seq: Seq, buffer: &mut BytesMut, cx: &mut Cx<'_>) -
         visit: visit.hop as u32,
         after_token: false,
         has_unordered: false,
+        wants_ack: false,
         ack,
     };
     header.encode(cx.config.cluster, buffer);
@@ -87,6 +101,7 @@ fn fill_packet(visit: Visit, seq: Seq, buffer: &mut BytesMut, cx: &mut Cx<'_>) -
     let quantum = cx.config.ring.session_quantum_bytes;
     while let Some(piece) = cx.queue.take(size - (buffer.len() - start), payload, quantum) {
         taken = true;
+        *has_safe |= piece.head.service == ServiceLevel::Safe;
         header.has_unordered |= piece.head.fragment.is_none() && !piece.head.service.is_ordered();
         piece.head.encode(piece.bytes.len() as u16, buffer);
         buffer.put_slice(&piece.bytes);

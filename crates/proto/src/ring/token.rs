@@ -1,6 +1,6 @@
 //! The token visit: check, answer, send, ask, pass.
 
-use antiphon_wire::ids::Seq;
+use antiphon_wire::ids::{ProcessId, Seq};
 use antiphon_wire::ring::Datagram;
 use antiphon_wire::ring::token::Token;
 
@@ -40,7 +40,7 @@ impl Ring {
             requests: Vec::new(),
         };
         self.hop = 1;
-        self.visit(token, cx);
+        self.visit(token, self.successor(), cx);
     }
 
     /// A token of this ring arrived. A copy can not be newer than what I passed on, because every
@@ -48,24 +48,39 @@ impl Ring {
     pub(crate) fn on_token(&mut self, token: Token, cx: &mut Cx<'_>) -> Visited {
         let plausible = token.acks.len() == self.members.len() && token.seq >= self.window.highest();
         let is_old = token.hop <= self.hop && !cx.config.is_mutant(Mutant::TakeOldTokens);
-        if is_old || token.from != self.predecessor() || !plausible {
+        if is_old || !self.contains(token.from) || !plausible {
             cx.stats.datagrams_stale += 1;
             return Visited::Ignored;
         }
         self.hop = token.hop;
         cx.timers.stop(Timer::Wake);
         cx.patience.note_visit(cx.now, self.quiet_visits == 0);
-        self.visit(token, cx)
+        self.visit(token, self.successor(), cx)
     }
 
     /// Continues with the token that rests here, because there is something to send or it has
     /// rested long enough.
     pub(crate) fn resume(&mut self, cx: &mut Cx<'_>) -> Visited {
+        self.resume_towards(self.successor(), cx)
+    }
+
+    /// Passes the token that rests here to a member that asks for it, over the heads of those between.
+    /// They had nothing to say a round ago, and before it rests again it goes round once in full.
+    pub(crate) fn hand_to(&mut self, member: ProcessId, cx: &mut Cx<'_>) -> Visited {
+        let known = self.contains(member) && member != self.members[self.me];
+        let next = if known && !cx.queue.has_sendable() { member } else { self.successor() };
+        self.resume_towards(next, cx)
+    }
+
+    fn resume_towards(&mut self, next: ProcessId, cx: &mut Cx<'_>) -> Visited {
         match std::mem::take(&mut self.token) {
             TokenPlace::Resting(token) => {
+                self.rested = true;
                 self.quiet_visits = 0;
                 cx.patience.note_visit(cx.now, false);
-                self.visit(token, cx)
+                let visited = self.visit(token, next, cx);
+                self.rested = false;
+                visited
             }
             other => {
                 self.token = other;
@@ -95,7 +110,7 @@ impl Ring {
     /// Something waits to be sent: a token that I passed on must not be lost for longer than need be,
     /// even if it was quiet.
     pub(crate) fn expect_token_soon(&self, cx: &mut Cx<'_>) {
-        if matches!(self.token, TokenPlace::Passed(_)) {
+        if matches!(self.token, TokenPlace::Passed(..)) {
             cx.timers.set_no_later(Timer::TokenRetransmit, cx.now + cx.config.ring.token_retransmit);
         }
     }
@@ -105,7 +120,8 @@ impl Ring {
         self.hop
     }
 
-    fn visit(&mut self, mut token: Token, cx: &mut Cx<'_>) -> Visited {
+    /// A visit, after which the token goes to `next`.
+    fn visit(&mut self, mut token: Token, next: ProcessId, cx: &mut Cx<'_>) -> Visited {
         cx.stats.token_visits += 1;
         self.note_round(&mut token, cx);
         self.visited = cx.now;
@@ -136,7 +152,7 @@ impl Ring {
         let before = burst.packets.iter().take_while(|packet| !packet.header.after_token).count();
         let split = (before * cx.config.ring.datagram_bytes).min(burst.bytes.len());
         self.send(burst.bytes.slice(..split), cx);
-        self.pass_or_rest(token, round_was_empty, cx);
+        self.pass_or_rest(token, next, round_was_empty, cx);
         self.send(burst.bytes.slice(split..), cx);
         Visited::Done
     }
@@ -183,6 +199,8 @@ impl Ring {
         token.backlog = token.backlog.saturating_sub(self.backlog_last_visit).saturating_add(my_backlog);
         self.backlog_last_visit = my_backlog;
         let windows = Windows::new(&cx.config.ring, token.window);
+        let visit_bytes = cx.config.ring.datagram_bytes.saturating_mul(windows.mine as usize);
+        cx.queue.set_visit_bytes(Some(visit_bytes).filter(|_| !self.is_alone()));
         let load = Load {
             fcc: token.fcc,
             mine_last_round: self.sent_last_visit,
@@ -199,6 +217,7 @@ impl Ring {
             hop: token.hop,
             packets: if self.doubtful { 0 } else { flow::allowance(&cx.config.ring, windows, load) },
             after_token: windows.after_token as usize,
+            after_quiet: self.is_quiet_but_for_me(token) && !self.is_alone(),
         };
         let burst = pack::fill(visit, cx);
         for packet in &burst.packets {
@@ -206,6 +225,9 @@ impl Ring {
             debug_assert!(new, "a number is given out once");
         }
         let new = burst.packets.len();
+        if let Some(last) = burst.packets.last().filter(|packet| packet.header.wants_ack) {
+            self.awaited = Some(last.header.seq);
+        }
         self.numbered = (new > 0).then(|| (token.seq.next(), token.seq.advanced(new as u64)));
         token.seq = token.seq.advanced(new as u64);
         let sent = retransmitted + new as u32;
@@ -213,6 +235,13 @@ impl Ring {
         self.sent_last_visit = sent;
         cx.stats.packets_sent += new as u64;
         burst
+    }
+
+    /// Whether nobody but me has sent or has anything to send, as far as the token tells, and the token
+    /// has been at rest or about to.
+    fn is_quiet_but_for_me(&self, token: &Token) -> bool {
+        let nobody = token.fcc <= self.sent_last_visit && token.requests.is_empty();
+        nobody && (self.rested || self.quiet_visits > 0)
     }
 
     /// Watches my own prefix: it must move while I ask for packets.
@@ -226,7 +255,7 @@ impl Ring {
         now.since(self.progress.1) > cx.config.ring.deaf
     }
 
-    fn pass_or_rest(&mut self, mut token: Token, round_was_empty: bool, cx: &mut Cx<'_>) {
+    fn pass_or_rest(&mut self, mut token: Token, next: ProcessId, round_was_empty: bool, cx: &mut Cx<'_>) {
         let idle = round_was_empty && token.requests.is_empty() && self.stable() == token.seq;
         self.quiet_visits = if idle { self.quiet_visits.saturating_add(1) } else { 0 };
         // One whole round must have shown everyone that all is stable, else safe messages would
@@ -254,23 +283,22 @@ impl Ring {
             patience += cx.config.ring.token_hold;
         }
         cx.timers.set(Timer::TokenLoss, cx.now + patience);
-        self.token = TokenPlace::Passed(token);
+        self.token = TokenPlace::Passed(token, next);
         self.send_token(cx);
     }
 
     /// No sign that the token arrived: passes it again.
     pub(crate) fn retransmit_token(&mut self, cx: &mut Cx<'_>) {
-        if matches!(self.token, TokenPlace::Passed(_)) && !cx.config.is_mutant(Mutant::NeverRepeatToken) {
+        if matches!(self.token, TokenPlace::Passed(..)) && !cx.config.is_mutant(Mutant::NeverRepeatToken) {
             cx.stats.tokens_retransmitted += 1;
             self.send_token(cx);
         }
     }
 
     fn send_token(&mut self, cx: &mut Cx<'_>) {
-        let TokenPlace::Passed(token) = &self.token else {
+        let TokenPlace::Passed(token, next) = &self.token else {
             return;
         };
-        let next = self.members[(self.me + 1) % self.members.len()];
         let burst = Datagram::Token(token.clone()).encode(cx.config.cluster);
         let segment_bytes = burst.len();
         cx.out.transmits.push(Transmit {

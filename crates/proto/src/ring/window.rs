@@ -128,6 +128,7 @@ mod tests {
             visit: 0,
             after_token: false,
             has_unordered: false,
+            wants_ack: false,
             ack: Seq::ZERO,
         };
         Packet { header, bytes: Bytes::new() }

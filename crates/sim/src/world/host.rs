@@ -170,7 +170,7 @@ impl Host {
 
     /// Whether the daemon reads a client's stream now.
     fn reads(node: &Node, session: SessionId) -> bool {
-        node.accepts_submissions() || node.is_greeting(session)
+        node.reads(session)
     }
 
     /// Whether some client said something that the daemon reads.

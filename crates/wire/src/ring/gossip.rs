@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bytes::BufMut;
 
 use super::codec::{processes, put_processes, put_ring, ring, sorted_processes};
-use crate::ids::{ProcessId, RingId};
+use crate::ids::{ProcessId, RingId, Seq};
 use crate::reader::{DecodeError, Reader};
 
 /// Said by a daemon that looks for a ring: whom it hears, and what it was told about whom others hear.
@@ -70,6 +70,19 @@ pub struct Wake {
     pub ring: RingId,
     /// The last hop of the token that it has seen.
     pub hop: u64,
+}
+
+/// Tells without the token up to where packets are held.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ack {
+    /// The member.
+    pub from: ProcessId,
+    /// Its ring.
+    pub ring: RingId,
+    /// Up to where it holds everything.
+    pub ack: Seq,
+    /// Up to where it knows that every member does; not beyond `ack`.
+    pub stable: Seq,
 }
 
 impl Join {
@@ -157,5 +170,21 @@ impl Wake {
 
     pub(super) fn decode(from: ProcessId, reader: &mut Reader) -> Result<Self, DecodeError> {
         Ok(Self { from, ring: ring(reader)?, hop: reader.u64()? })
+    }
+}
+
+impl Ack {
+    pub(super) fn encode(&self, to: &mut impl BufMut) {
+        put_ring(self.ring, to);
+        to.put_u64_le(self.ack.0);
+        to.put_u64_le(self.stable.0);
+    }
+
+    pub(super) fn decode(from: ProcessId, reader: &mut Reader) -> Result<Self, DecodeError> {
+        let (ring, ack, stable) = (ring(reader)?, Seq(reader.u64()?), Seq(reader.u64()?));
+        if stable > ack {
+            return Err(reader.bad_value("stable seq", stable.0));
+        }
+        Ok(Self { from, ring, ack, stable })
     }
 }

@@ -25,7 +25,7 @@ use crate::ids::{DaemonId, ProcessId};
 use crate::reader::{DecodeError, Reader};
 use attempt::{Accept, Commit, Done, Install, Propose, RecoveryRequest};
 use fragment::Fragment;
-use gossip::{Hello, Join, Leave, MergeRequest, Wake};
+use gossip::{Ack, Hello, Join, Leave, MergeRequest, Wake};
 use packet::Packet;
 use token::Token;
 
@@ -75,6 +75,8 @@ pub enum Datagram {
     Install(Install),
     /// A piece of a larger datagram.
     Fragment(Fragment),
+    /// Up to where packets are held.
+    Ack(Ack),
 }
 
 /// What a datagram is, without its fields: for counters, filters and faults.
@@ -96,11 +98,12 @@ pub enum DatagramKind {
     Done = 12,
     Install = 13,
     Fragment = 14,
+    Ack = 15,
 }
 
 impl DatagramKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Packet,
         Self::Token,
         Self::Join,
@@ -115,6 +118,7 @@ impl DatagramKind {
         Self::Done,
         Self::Install,
         Self::Fragment,
+        Self::Ack,
     ];
 
     /// The kind of an encoded datagram, without decoding the rest.
@@ -190,6 +194,7 @@ pub fn decode(bytes: Bytes) -> Result<(Envelope, Datagram), DecodeError> {
         DatagramKind::Done => Datagram::Done(Done::decode(from, r)?),
         DatagramKind::Install => Datagram::Install(Install::decode(from, r)?),
         DatagramKind::Fragment => Datagram::Fragment(Fragment::decode(from, r)?),
+        DatagramKind::Ack => Datagram::Ack(Ack::decode(from, r)?),
     };
     if flags & PADDED == 0 {
         reader.finish()?;
@@ -216,6 +221,7 @@ impl Datagram {
             Self::Done(_) => DatagramKind::Done,
             Self::Install(_) => DatagramKind::Install,
             Self::Fragment(_) => DatagramKind::Fragment,
+            Self::Ack(_) => DatagramKind::Ack,
         }
     }
 
@@ -237,6 +243,7 @@ impl Datagram {
             Self::Done(x) => Some(x.from),
             Self::Install(x) => Some(x.from),
             Self::Fragment(x) => Some(x.from),
+            Self::Ack(x) => Some(x.from),
         }
     }
 
@@ -280,6 +287,7 @@ impl Datagram {
             Self::Done(x) => x.encode(&mut to),
             Self::Install(x) => x.encode(&mut to),
             Self::Fragment(x) => x.encode(&mut to),
+            Self::Ack(x) => x.encode(&mut to),
         }
         to.freeze()
     }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! common header (10) · ring 18 · seq u64 · visit u32 · ack u64 · chunks
-//! flags: bit 0 sent after the token, bit 1 carries whole messages that need no order
+//! flags: bit 0 sent after the token, bit 1 carries whole messages that need no order,
+//! bit 2 is to be acknowledged at once
 //! ```
 //!
 //! A packet is encoded once. Retransmission and recovery send the same bytes.
@@ -19,6 +20,7 @@ pub const PACKET_HEADER_BYTES: usize = HEADER_BYTES + 18 + 8 + 4 + 8;
 
 const AFTER_TOKEN: u8 = 1;
 const HAS_UNORDERED: u8 = 2;
+const WANTS_ACK: u8 = 4;
 
 /// The fields before the chunks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,6 +37,8 @@ pub struct PacketHeader {
     pub after_token: bool,
     /// Whether it carries whole messages that are delivered on arrival.
     pub has_unordered: bool,
+    /// Whether its receivers are to acknowledge it without waiting for the token.
+    pub wants_ack: bool,
     /// Up to where the sender held everything when it numbered the packet.
     pub ack: Seq,
 }
@@ -53,6 +57,7 @@ impl PacketHeader {
     pub fn encode(&self, cluster: u32, to: &mut impl BufMut) {
         let mut flags = if self.after_token { AFTER_TOKEN } else { 0 };
         flags |= if self.has_unordered { HAS_UNORDERED } else { 0 };
+        flags |= if self.wants_ack { WANTS_ACK } else { 0 };
         put_header(DatagramKind::Packet, flags, Envelope { cluster, daemon: self.sender }, to);
         put_ring(self.ring, to);
         to.put_u64_le(self.seq.0);
@@ -77,7 +82,8 @@ impl Packet {
         }
         let after_token = flags & AFTER_TOKEN != 0;
         let has_unordered = flags & HAS_UNORDERED != 0;
-        let header = PacketHeader { ring, sender, seq, visit, after_token, has_unordered, ack };
+        let wants_ack = flags & WANTS_ACK != 0;
+        let header = PacketHeader { ring, sender, seq, visit, after_token, has_unordered, wants_ack, ack };
         Ok(Self { header, bytes })
     }
 

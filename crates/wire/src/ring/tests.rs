@@ -42,6 +42,7 @@ fn samples() -> Vec<Datagram> {
         visit: 3,
         after_token: true,
         has_unordered: false,
+        wants_ack: true,
         ack: Seq(7),
     };
     header.encode(7, &mut packet);
@@ -63,6 +64,7 @@ fn samples() -> Vec<Datagram> {
         Datagram::Leave(Leave { from }),
         Datagram::MergeRequest(MergeRequest { from }),
         Datagram::Wake(Wake { from, ring, hop: 7 }),
+        Datagram::Ack(Ack { from, ring, ack: Seq(9), stable: Seq(8) }),
         Datagram::Propose(Propose { from, ring, members: members.clone() }),
         Datagram::Accept(Accept { from, ring, holdings: holdings.clone() }),
         Datagram::Commit(Commit { from, ring, members, holdings: vec![holdings; 3] }),

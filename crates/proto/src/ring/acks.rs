@@ -1,0 +1,59 @@
+//! Acknowledgements without the token.
+//!
+//! A safe message that is sent into a quiet ring would wait for two rounds of the token: one in which
+//! everyone says that it holds the message, one in which everyone learns it. Its last packet asks to be
+//! acknowledged at once instead: each receiver tells its sender, which tells all when all have. The
+//! token goes round as ever, so nothing depends on these datagrams; they bring the same numbers that
+//! the token brings, only earlier. In a busy ring the token is soon here and they are not used.
+
+use antiphon_wire::ids::{DaemonId, Seq};
+use antiphon_wire::ring::Datagram;
+use antiphon_wire::ring::gossip::Ack;
+
+use super::Ring;
+use crate::cx::Cx;
+use crate::io::{Channel, Target, Transmit};
+use crate::mutant::Mutant;
+
+impl Ring {
+    /// Tells the sender of a packet that I hold it, if I hold all before it too.
+    pub(super) fn acknowledge_at_once(&self, sender: DaemonId, seq: Seq, cx: &mut Cx<'_>) {
+        if self.my_ack() >= seq {
+            self.send_ack(Target::One(sender), Channel::Control, cx);
+        }
+    }
+
+    /// Takes what a member tells. Numbers beyond what I have seen wait for the token: no member can
+    /// be believed to hold what may not exist.
+    pub(crate) fn on_ack(&mut self, told: &Ack, cx: &mut Cx<'_>) {
+        let Some(sender) = self.members.iter().position(|member| *member == told.from) else {
+            cx.stats.datagrams_stale += 1;
+            return;
+        };
+        let known = self.window.highest();
+        for (index, ack) in self.acks.iter_mut().enumerate().filter(|(index, _)| *index != self.me) {
+            let told = if index == sender { told.ack } else { told.stable };
+            *ack = told.min(known).max(*ack);
+        }
+        let all_hold = |seq: &Seq| self.stable() >= *seq || cx.config.is_mutant(Mutant::AnnounceEarly);
+        if let Some(seq) = self.awaited.filter(all_hold) {
+            self.awaited = None;
+            if cx.config.is_mutant(Mutant::AnnounceEarly) {
+                self.acks.iter_mut().for_each(|ack| *ack = seq.max(*ack));
+            }
+            self.send_ack(Target::Each(self.others.clone()), Channel::Data, cx);
+        }
+    }
+
+    fn my_ack(&self) -> Seq {
+        self.acks.get(self.me).copied().unwrap_or_default()
+    }
+
+    fn send_ack(&self, to: Target, channel: Channel, cx: &mut Cx<'_>) {
+        let (ack, stable) = (self.my_ack(), self.stable());
+        let burst = Datagram::Ack(Ack { from: self.members[self.me], ring: self.id, ack, stable })
+            .encode(cx.config.cluster);
+        let segment_bytes = burst.len();
+        cx.out.transmits.push(Transmit { to, channel, burst, segment_bytes });
+    }
+}
