@@ -62,16 +62,12 @@ pub fn datagrams(random: &mut fastrand::Rng, cluster: u32) -> Vec<Bytes> {
         count: 255,
         bytes: Bytes::from(vec![7; 1000]),
     };
+    let (epoch, version, cause) = (random.u64(..), random.u64(..), "no token for 200 ms".to_owned());
+    let join = Join { from, epoch, version, wanted: members.clone(), cause, rows: vec![row] };
     let datagrams = [
         Datagram::Packet(Packet { header, bytes: packet.freeze() }),
         Datagram::Token(token),
-        Datagram::Join(Join {
-            from,
-            epoch: random.u64(..),
-            version: random.u64(..),
-            wanted: members.clone(),
-            rows: vec![row],
-        }),
+        Datagram::Join(join),
         Datagram::Hello(Hello { from, ring, members: members.clone(), hears }),
         Datagram::Leave(Leave { from }),
         Datagram::MergeRequest(MergeRequest { from }),
@@ -85,5 +81,5 @@ pub fn datagrams(random: &mut fastrand::Rng, cluster: u32) -> Vec<Bytes> {
         Datagram::Install(Install { from, ring }),
         Datagram::Fragment(piece),
     ];
-    datagrams.iter().map(|datagram| datagram.encode(cluster)).collect()
+    datagrams.map(|datagram| datagram.encode(cluster)).to_vec()
 }

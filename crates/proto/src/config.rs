@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use antiphon_wire::ids::DaemonId;
+use antiphon_wire::ids::{DaemonId, ProcessId};
 use antiphon_wire::names::DaemonName;
 
 pub use crate::sessions::access::{AccessRule, AuthMethod, Authentication};
@@ -178,6 +178,11 @@ impl Config {
             #[cfg(feature = "mutants")]
             mutant: None,
         }
+    }
+
+    /// What people call that process: the name of its daemon.
+    pub(crate) fn name_of(&self, process: ProcessId) -> String {
+        self.daemon(process.daemon).map_or_else(|| process.to_string(), |daemon| daemon.name.to_string())
     }
 
     /// The configured daemon of that number.

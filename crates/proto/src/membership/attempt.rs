@@ -52,7 +52,8 @@ impl Membership {
 
     fn begin_attempt(&mut self, accepted: Accepted, cx: &mut Cx<'_>) {
         self.stop_ring_timers(cx);
-        let reason = format!("{} proposes {} members", accepted.ring.leader, accepted.members.len());
+        let leader = cx.config.name_of(accepted.ring.leader);
+        let reason = format!("{leader} proposes {} members", accepted.members.len());
         cx.timers.set(Timer::AttemptRetransmit, cx.now + cx.config.membership.attempt_retransmit);
         let deadline = self.jittered(self.attempt_deadline(cx));
         cx.timers.set(Timer::AttemptDeadline, cx.now + deadline);
@@ -166,16 +167,16 @@ impl Membership {
     }
 
     pub(super) fn on_attempt_deadline(&mut self, cx: &mut Cx<'_>) {
-        let waiting_for = match &self.state {
+        let waiting_for: Vec<ProcessId> = match &self.state {
             State::Accepted(Accepted { members, reports: Some(reports), .. }) => {
-                let silent = members.iter().filter(|member| !reports.contains_key(member));
-                silent.map(ToString::to_string).collect::<Vec<_>>().join(", ")
+                members.iter().copied().filter(|member| !reports.contains_key(member)).collect()
             }
-            State::Accepted(accepted) => accepted.ring.leader.to_string(),
+            State::Accepted(accepted) => vec![accepted.ring.leader],
             State::Recover(recover) => recover.waiting_for(),
             State::Operational { .. } | State::Gather(_) | State::Leaving(_) => return,
         };
-        self.search(&format!("no answer from {waiting_for}"), cx);
+        let names: Vec<String> = waiting_for.iter().map(|process| cx.config.name_of(*process)).collect();
+        self.search(&format!("no answer from {}", names.join(", ")), cx);
     }
 
     /// How long an attempt may be without progress. Where several have failed, machines or links are

@@ -84,12 +84,12 @@ impl Membership {
             }
             State::Accepted(accepted) => {
                 if accepted.was_given_up(join) {
-                    self.search(&format!("{} gave up its proposal", join.from), cx);
+                    self.search(&format!("{} gave up its proposal", cx.config.name_of(join.from)), cx);
                 }
             }
             State::Recover(recover) => {
                 if recover.was_given_up(join) {
-                    self.search(&format!("{} gave up its proposal", join.from), cx);
+                    self.search(&format!("{} gave up its proposal", cx.config.name_of(join.from)), cx);
                 }
             }
             State::Leaving(_) => {}
@@ -101,7 +101,8 @@ impl Membership {
             return;
         };
         let wanted = gather.wanted.clone();
-        let join = self.gossip.join(wanted, cx.now, cx.config);
+        let cause = self.reasons.first().cloned().unwrap_or_default();
+        let join = self.gossip.join(wanted, cause, cx.now, cx.config);
         self.last_join = cx.now;
         self.gossip_to_everyone(&Datagram::Join(join), cx);
         let interval = cx.config.membership.join;

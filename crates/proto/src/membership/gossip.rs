@@ -187,7 +187,13 @@ impl Gossip {
     }
 
     /// My next join.
-    pub(crate) fn join(&mut self, wanted: Vec<ProcessId>, now: Instant, config: &Config) -> Join {
+    pub(crate) fn join(
+        &mut self,
+        wanted: Vec<ProcessId>,
+        cause: String,
+        now: Instant,
+        config: &Config,
+    ) -> Join {
         use antiphon_wire::ring::gossip::HearsRow;
         self.version += 1;
         let mine = HearsRow { of: self.me, version: self.version, hears: self.hears(now, config) };
@@ -199,7 +205,7 @@ impl Gossip {
             hears: hears.clone(),
         });
         let rows = std::iter::once(mine).chain(others).collect();
-        Join { from: self.me, epoch: self.epoch, version: self.version, wanted, rows }
+        Join { from: self.me, epoch: self.epoch, version: self.version, wanted, cause, rows }
     }
 
     /// The highest epoch that I know of.

@@ -53,7 +53,8 @@ impl Membership {
     pub(super) fn on_token_loss(&mut self, cx: &mut Cx<'_>) {
         if matches!(self.state, State::Operational { .. }) {
             let silent = cx.now.since(self.ring.last_visit()).as_millis();
-            self.search(&format!("no token from {} for {silent} ms", self.ring.predecessor()), cx);
+            let from = cx.config.name_of(self.ring.predecessor());
+            self.search(&format!("no token from {from} for {silent} ms"), cx);
         }
     }
 
@@ -157,7 +158,8 @@ impl Membership {
         if self.ring.contains(join.from) {
             // An older epoch was said before this ring was agreed on.
             if join.epoch >= self.ring.id().epoch {
-                self.search(&format!("{} has left the ring", join.from), cx);
+                let from = cx.config.name_of(join.from);
+                self.search(&format!("{from} has left the ring: {}", join.cause), cx);
             }
             return;
         }
@@ -174,7 +176,7 @@ impl Membership {
 
     fn merge(&mut self, union: Vec<ProcessId>, with: ProcessId, cx: &mut Cx<'_>) {
         let expected = union.iter().map(|process| process.daemon).collect();
-        self.search_for(expected, union, &format!("merge agreed with {with}"), cx);
+        self.search_for(expected, union, &format!("merge agreed with {}", cx.config.name_of(with)), cx);
     }
 
     pub(super) fn on_hello(&mut self, hello: &Hello, cx: &mut Cx<'_>) {
@@ -250,7 +252,7 @@ impl Membership {
             State::Gather(_) | State::Leaving(_) => false,
         };
         if counted_on {
-            self.search(&format!("{process} was restarted"), cx);
+            self.search(&format!("{} was restarted", cx.config.name_of(process)), cx);
         }
     }
 
@@ -263,7 +265,7 @@ impl Membership {
             State::Gather(_) | State::Leaving(_) => false,
         };
         if counted_on {
-            self.search(&format!("{from} said goodbye"), cx);
+            self.search(&format!("{} said goodbye", cx.config.name_of(from)), cx);
         } else if let State::Gather(gather) = &mut self.state {
             gather.expect_no_more(from.daemon);
         }

@@ -122,13 +122,12 @@ impl Recover {
     }
 
     /// Whom the attempt waits for, for the log.
-    pub(super) fn waiting_for(&self) -> String {
+    pub(super) fn waiting_for(&self) -> Vec<ProcessId> {
         match &self.done {
             Some(done) => {
-                let late = self.commit.members.iter().filter(|member| !done.contains(member));
-                late.map(ToString::to_string).collect::<Vec<_>>().join(", ")
+                self.commit.members.iter().copied().filter(|member| !done.contains(member)).collect()
             }
-            None => self.commit.ring.leader.to_string(),
+            None => vec![self.commit.ring.leader],
         }
     }
 

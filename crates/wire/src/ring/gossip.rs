@@ -8,6 +8,9 @@ use super::codec::{processes, put_processes, put_ring, ring, sorted_processes};
 use crate::ids::{ProcessId, RingId, Seq};
 use crate::reader::{DecodeError, Reader};
 
+/// Longest cause in a join; the rest is cut off.
+const MAX_CAUSE_BYTES: usize = 160;
+
 /// Said by a daemon that looks for a ring: whom it hears, and what it was told about whom others hear.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Join {
@@ -19,6 +22,8 @@ pub struct Join {
     pub version: u64,
     /// The processes that the sender wants to merge with, when a merge is why it gathers.
     pub wanted: Vec<ProcessId>,
+    /// Why it left its ring, in words for the logs of those who follow it.
+    pub cause: String,
     /// Whom the sender hears, and the freshest rows it knows of others.
     pub rows: Vec<HearsRow>,
 }
@@ -94,6 +99,7 @@ impl Join {
         to.put_u64_le(self.epoch);
         to.put_u64_le(self.version);
         put_processes(self.wanted.iter(), to);
+        put_cause(&self.cause, to);
         put_processes(table.iter(), to);
         to.put_u16_le(u16::try_from(self.rows.len()).unwrap_or(u16::MAX));
         for row in self.rows.iter().take(usize::from(u16::MAX)) {
@@ -113,11 +119,27 @@ impl Join {
         let epoch = reader.u64()?;
         let version = reader.u64()?;
         let wanted = processes(reader)?;
+        let cause = cause(reader)?;
         let table = sorted_processes(reader)?;
         let rows = reader.count(10 + table.len().div_ceil(8))?;
         let rows = (0..rows).map(|_| row(&table, reader)).collect::<Result<_, _>>()?;
-        Ok(Self { from, epoch, version, wanted, rows })
+        Ok(Self { from, epoch, version, wanted, cause, rows })
     }
+}
+
+fn put_cause(cause: &str, to: &mut impl BufMut) {
+    let longest = cause.len().min(MAX_CAUSE_BYTES);
+    let cut = (0..=longest).rev().find(|at| cause.is_char_boundary(*at)).unwrap_or_default();
+    let bytes = cause.as_bytes().get(..cut).unwrap_or_default();
+    to.put_u8(u8::try_from(bytes.len()).unwrap_or_default());
+    to.put_slice(bytes);
+}
+
+/// A cause ends up in a log, so it must not be able to end a line there.
+fn cause(reader: &mut Reader) -> Result<String, DecodeError> {
+    let length = usize::from(reader.u8()?);
+    let bytes = reader.take(length)?;
+    Ok(String::from_utf8_lossy(&bytes).chars().map(|it| if it.is_control() { ' ' } else { it }).collect())
 }
 
 fn row(table: &[ProcessId], reader: &mut Reader) -> Result<HearsRow, DecodeError> {
@@ -186,5 +208,25 @@ impl Ack {
             return Err(reader.bad_value("stable seq", stable.0));
         }
         Ok(Self { from, ring, ack, stable })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+
+    use super::*;
+
+    fn heard(said: &str) -> String {
+        let mut bytes = BytesMut::new();
+        put_cause(said, &mut bytes);
+        cause(&mut Reader::new(bytes.freeze(), "join")).expect("whole")
+    }
+
+    #[test]
+    fn a_cause_is_cut_between_characters_and_stays_one_line() {
+        assert_eq!(heard("no token from südwest for 208 ms"), "no token from südwest for 208 ms");
+        assert_eq!(heard(&"ü".repeat(200)), "ü".repeat(80));
+        assert_eq!(heard("gone\nERROR all is lost"), "gone ERROR all is lost");
     }
 }
