@@ -15,6 +15,17 @@ pub(crate) enum CliError {
     /// A group name on the command line is not legal.
     #[error(transparent)]
     Name(#[from] antiphon::NameError),
+    /// A daemon does not say where it stands.
+    #[error(
+        "no status at {}: {source}\nIs a daemon running there, and are you the user who runs it? \
+         Say where with --port and --unix-dir.", path.display()
+    )]
+    Status {
+        /// Its socket.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Standard output, or what else is written to.
     #[error("could not write the output: {0}")]
     Output(#[source] io::Error),

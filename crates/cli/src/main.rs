@@ -7,6 +7,7 @@ mod error;
 mod print;
 mod receive;
 mod send;
+mod status;
 mod user;
 
 use std::io;
@@ -36,6 +37,8 @@ enum Command {
     Send(send::Args),
     /// Print what is sent to groups.
     Receive(receive::Args),
+    /// Say where a daemon of this host stands, and why its last configurations came about.
+    Status(status::Args),
     /// Measure daemons: throughput, latency.
     Bench(bench::Args),
 }
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Some(Command::User(args)) => user::run(args),
         Some(Command::Send(args)) => send::run(args),
         Some(Command::Receive(args)) => receive::run(args),
+        Some(Command::Status(args)) => status::run(&args),
         Some(Command::Bench(args)) => bench::run(args),
         None => Ok(antiphon_daemon::cli::run(&antiphon_daemon::cli::DaemonArgs::default())),
     };

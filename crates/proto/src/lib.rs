@@ -25,4 +25,4 @@ pub mod time;
 pub use io::{Channel, CloseReason, Event, Input, Origin, Outputs, Target, Trace, Transmit};
 pub use node::Node;
 pub use sessions::Outbox;
-pub use stats::{Stats, Status};
+pub use stats::{Behind, Stats, Status};

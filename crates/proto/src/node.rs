@@ -158,7 +158,7 @@ impl Node {
         self.sessions.outbox(session)
     }
 
-    /// Where the daemon stands.
+    /// Where the daemon stands. Looks at every session.
     #[must_use]
     pub fn status(&self) -> Status {
         let ring = self.membership.ring();
@@ -170,6 +170,10 @@ impl Node {
             settled: self.groups.is_settled(),
             packets_held: ring.window().len(),
             messages_waiting: self.queue.messages(),
+            bytes_waiting: self.queue.bytes(),
+            sessions: self.sessions.count(),
+            groups: self.groups.count(),
+            behind: self.sessions.behind(),
         }
     }
 

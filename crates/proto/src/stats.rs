@@ -1,6 +1,7 @@
 //! Counters of what happened, and a snapshot of where things stand. Nothing in the protocol reads them.
 
 use antiphon_wire::ids::{ProcessId, RingId};
+use antiphon_wire::names::MemberName;
 
 /// Where a daemon stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -19,6 +20,25 @@ pub struct Status {
     pub packets_held: usize,
     /// Messages waiting for the token.
     pub messages_waiting: usize,
+    /// Bytes in them.
+    pub bytes_waiting: usize,
+    /// Established sessions.
+    pub sessions: usize,
+    /// Groups that have members anywhere.
+    pub groups: usize,
+    /// The sessions that are furthest behind with reading, the furthest first.
+    pub behind: Vec<Behind>,
+}
+
+/// A session that has not read everything that is for it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Behind {
+    /// Its name.
+    pub member: MemberName,
+    /// Messages that it has not read whole.
+    pub messages: usize,
+    /// Bytes in them.
+    pub bytes: usize,
 }
 
 /// Counters since the daemon started. All of them only grow.

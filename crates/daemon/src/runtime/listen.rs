@@ -39,7 +39,7 @@ impl Listener {
     pub(crate) fn open_all(settings: &Settings) -> Result<Vec<Self>, StartError> {
         let port = settings.my_place().ok_or(StartError::NotConfigured)?.port;
         let tcp = settings.client_interfaces.iter().map(|ip| Self::tcp(*ip, port, settings.port_reuse));
-        let unix = settings.unix_dirs.iter().map(|dir| Self::unix(&dir.join(port.to_string())));
+        let unix = settings.unix_dirs.iter().map(|dir| Self::unix(&dir.join(port.to_string()), 0o666));
         tcp.chain(unix).collect()
     }
 
@@ -50,12 +50,17 @@ impl Listener {
         Ok(Self { socket: Listening::Tcp(listener), ready: true })
     }
 
-    fn unix(path: &Path) -> Result<Self, StartError> {
+    /// A Unix socket that only the user of this process can open.
+    pub(crate) fn private_unix(path: &Path) -> Result<Self, StartError> {
+        Self::unix(path, 0o600)
+    }
+
+    fn unix(path: &Path, mode: u32) -> Result<Self, StartError> {
         clear_stale(path)?;
         let failed = |error| StartError::Unix { path: path.to_path_buf(), error };
         let listener = UnixListener::bind(path).map_err(failed)?;
         let file = SocketFile::new(path).map_err(failed)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o666)).map_err(failed)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed)?;
         Ok(Self { socket: Listening::Unix(listener, file), ready: true })
     }
 
@@ -177,7 +182,7 @@ mod tests {
         let path = directory.join("4803");
         drop(std::os::unix::net::UnixListener::bind(&path).expect("a socket"));
         assert!(path.exists(), "dropping a listener leaves its file");
-        let listener = Listener::unix(&path).expect("the stale file is replaced");
+        let listener = Listener::unix(&path, 0o666).expect("the stale file is replaced");
         let mode = fs::metadata(&path).expect("it exists").permissions().mode();
         assert_eq!(mode & 0o777, 0o666);
         drop(listener);
@@ -190,10 +195,10 @@ mod tests {
         let directory = directory();
         let live = directory.join("4803");
         let _listener = std::os::unix::net::UnixListener::bind(&live).expect("a socket");
-        assert!(matches!(Listener::unix(&live), Err(StartError::UnixInUse(_))));
+        assert!(matches!(Listener::unix(&live, 0o666), Err(StartError::UnixInUse(_))));
         let plain = directory.join("4804");
         fs::write(&plain, b"precious").expect("writable");
-        assert!(matches!(Listener::unix(&plain), Err(StartError::Unix { .. })));
+        assert!(matches!(Listener::unix(&plain, 0o666), Err(StartError::Unix { .. })));
         assert!(plain.exists());
         fs::remove_dir_all(directory).expect("removable");
     }

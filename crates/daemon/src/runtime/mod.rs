@@ -19,6 +19,7 @@ mod clock;
 mod listen;
 mod ring_io;
 mod session_io;
+mod status_io;
 mod stop;
 mod stream;
 mod test_links;
@@ -42,11 +43,13 @@ pub use stop::StopHandle;
 use crate::StartError;
 use crate::conf::Settings;
 use crate::log::EventLog;
+use crate::status::StatusBoard;
 use crate::transport::{self, LinkFilter, Transport, TransportStats};
 use accept::Acceptor;
 use clock::Clock;
 use listen::Listener;
 use session_io::SessionIo;
+use status_io::StatusIo;
 use test_links::TestLinks;
 
 const WAKER: Token = Token(transport::FIRST_FREE_TOKEN);
@@ -71,6 +74,8 @@ pub struct Daemon {
     signals: Option<Signals>,
     test_links: Option<TestLinks>,
     log: EventLog,
+    board: StatusBoard,
+    status: StatusIo,
     clock: Clock,
     now: Instant,
     stopping: Stopping,
@@ -118,6 +123,7 @@ impl Daemon {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let log = EventLog::new(&settings.config);
+        let (board, status) = (StatusBoard::new(&settings.config), StatusIo::open(&settings));
         let test_links = TestLinks::new(&settings);
         let clock = Clock::start();
         let now = clock.now();
@@ -137,6 +143,8 @@ impl Daemon {
             signals: None,
             test_links,
             log,
+            board,
+            status,
             clock,
             now,
             stopping: Stopping::No,
@@ -145,6 +153,7 @@ impl Daemon {
         };
         daemon.transport.register(daemon.poll.registry())?;
         daemon.acceptor.register(daemon.poll.registry())?;
+        daemon.status.register(daemon.poll.registry())?;
         Ok(daemon)
     }
 
@@ -176,6 +185,7 @@ impl Daemon {
             self.serve_ring();
             self.fire_timers();
             self.serve_clients();
+            self.status.serve(&self.board, &self.node, &self.transport.stats(), self.now);
             self.sessions.flush(&mut self.node, self.poll.registry());
             self.transport.update_interest(self.poll.registry())?;
         }
@@ -237,6 +247,7 @@ impl Daemon {
                 token if token.0 < transport::FIRST_FREE_TOKEN => {
                     self.transport.on_ready(token, event.is_readable(), event.is_writable());
                 }
+                token if self.status.on_ready(token) => {}
                 token if token.0 < session_io::FIRST_TOKEN => self.acceptor.on_ready(token),
                 _ => self.sessions.on_ready(event),
             }
@@ -251,7 +262,7 @@ impl Daemon {
     fn timeout(&self) -> Option<Duration> {
         let accepts = self.node.accepts_submissions();
         let clients = self.sessions.has_work() || (accepts && self.acceptor.has_work());
-        if clients || ring_io::is_ready(&self.transport) {
+        if clients || self.status.has_work() || ring_io::is_ready(&self.transport) {
             return Some(Duration::ZERO);
         }
         let stopping = match self.stopping {
@@ -334,6 +345,7 @@ impl Daemon {
         }
         for event in &self.out.events {
             self.log.event(event);
+            self.board.event(event);
             if *event == Event::Stopped {
                 self.stopping = Stopping::Done;
             }

@@ -109,6 +109,11 @@ impl Groups {
         self.exchange.is_none()
     }
 
+    /// How many groups have members.
+    pub(crate) fn count(&self) -> usize {
+        self.table.group_count()
+    }
+
     /// Takes a configuration change, in stream order.
     pub(crate) fn on_configuration(
         &mut self,

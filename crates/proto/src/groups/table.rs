@@ -90,6 +90,11 @@ pub(super) struct Table {
 }
 
 impl Table {
+    /// How many groups there are.
+    pub(super) fn group_count(&self) -> usize {
+        self.group_names.len()
+    }
+
     /// The group of that name.
     pub(super) fn find_group(&self, name: &GroupName) -> Option<GroupRef> {
         self.group_names.get(name).copied()

@@ -30,6 +30,7 @@ use crate::delivery::Kind;
 use crate::groups::codec::encode_disconnect;
 use crate::io::{CloseReason, Event, Origin};
 use crate::send_queue::Outgoing;
+use crate::stats::Behind;
 use crate::time::{Instant, Timer};
 use handshake::{Connecting, Connection, Handshake};
 use ingress::Request;
@@ -39,6 +40,9 @@ use pressure::Pressure;
 
 /// How often it is looked whether readers have caught up.
 const PRESSURE_CHECK: Duration = Duration::from_millis(1);
+
+/// Sessions that a status names for being behind.
+const MAX_BEHIND: usize = 20;
 
 /// A session of this daemon as a receiver.
 #[derive(Clone, Copy, Debug)]
@@ -151,6 +155,24 @@ impl Sessions {
         }
         self.deadlines.clear();
         self.arm(cx);
+    }
+
+    /// How many sessions are established.
+    pub(crate) fn count(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Who is furthest behind with reading.
+    pub(crate) fn behind(&self) -> Vec<Behind> {
+        let behind = |id: &SessionId| {
+            let Session { member, outbox, .. } = self.established.get(id)?;
+            let (messages, bytes) = (outbox.messages(), outbox.remaining());
+            (bytes > 0).then_some(Behind { member: *member, messages, bytes })
+        };
+        let mut behind: Vec<Behind> = self.ids.iter().filter_map(behind).collect();
+        behind.sort_by_key(|session| std::cmp::Reverse(session.bytes));
+        behind.truncate(MAX_BEHIND);
+        behind
     }
 
     /// Whether a session is not established yet.

@@ -1,0 +1,77 @@
+//! What a daemon says about itself: the ring, and why the last configurations came about.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
+mod support;
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use support::PROGRAM;
+use support::cluster::{Cluster, Layout};
+
+fn ask(cluster: &Cluster, host: usize, options: &[&str]) -> Output {
+    let (port, home) = (cluster.port().to_string(), cluster.home(host));
+    let mut command = Command::new(PROGRAM);
+    command.args(["status", "--port", &port, "--unix-dir"]).arg(home).args(options);
+    command.output().expect("the program runs")
+}
+
+fn status(cluster: &Cluster, host: usize) -> Value {
+    let output = ask(cluster, host, &["--json"]);
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+fn text(output: Output) -> String {
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// Each survivor says what it missed, of whom and for how long, or who told it so, and who proposed
+/// the ring that followed; in its status and in its log.
+#[test]
+fn why_the_membership_changed_has_an_answer() {
+    let mut cluster = Cluster::running(Layout::OwnSegments, 3, "");
+    cluster.kill(1);
+    cluster.settle(&[0, 2]);
+    for host in [0, 2] {
+        let status = status(&cluster, host);
+        assert_eq!(status["daemon"], cluster.name(host));
+        assert_eq!(status["members"], serde_json::json!(["d1", "d3"]));
+        let view = status["views"].as_array().and_then(|views| views.last()).expect("a view");
+        assert_eq!(view["reasons"], status["reasons"]);
+        let reasons: Vec<&str> =
+            view["reasons"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+        let why = reasons.join("; ");
+        let (first, rest) = why.split_once("; ").expect("several steps");
+        assert!(first.contains("no token from d") && first.ends_with(" ms"), "{why}");
+        assert!(rest.contains("proposes 2 members"), "{why}");
+        let log = cluster.process(host).log();
+        assert!(log.contains(&why), "{why} is not in the log:\n{log}");
+    }
+    cluster.assert_running();
+}
+
+#[test]
+fn numbers_are_told_to_people_and_to_prometheus() {
+    let cluster = Cluster::single("");
+    let mut client = cluster.client(0, "c");
+    client.join("g").expect("joined");
+    client.receive().expect("a view");
+    let people = text(ask(&cluster, 0, &[]));
+    assert!(people.contains("state       operational\n"), "{people}");
+    assert!(people.contains("now         sessions 1\n"), "{people}");
+    let metrics = text(ask(&cluster, 0, &["--metrics"]));
+    assert!(metrics.contains("# TYPE antiphon_groups gauge\n"), "{metrics}");
+    assert!(metrics.contains("antiphon_groups{daemon=\"localhost\"} 1\n"), "{metrics}");
+    assert!(metrics.contains("antiphon_sessions_accepted_total{daemon=\"localhost\"} 1\n"), "{metrics}");
+}
+
+#[test]
+fn a_daemon_that_is_not_there_is_no_status() {
+    let mut cluster = Cluster::single("");
+    cluster.kill(0);
+    let output = ask(&cluster, 0, &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("Is a daemon running there"));
+}

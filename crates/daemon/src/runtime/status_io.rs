@@ -1,0 +1,100 @@
+//! The socket at which a daemon tells where it stands.
+//!
+//! It lies beside the clients' Unix socket, under the same name with `.status` behind it, and only
+//! the user who runs the daemon can open it. Who connects is told at once, in one line of JSON, and
+//! the connection is closed. Nothing is read, so nothing can be asked that is not answered.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use antiphon_proto::Node;
+use antiphon_proto::time::Instant;
+use mio::{Registry, Token};
+
+use super::listen::Listener;
+use super::{accept, session_io};
+use crate::conf::Settings;
+use crate::status::StatusBoard;
+use crate::transport::TransportStats;
+
+/// Poll token of the first of these sockets: behind those of the clients' listeners.
+const FIRST_TOKEN: usize = 1 << 12;
+/// Who is told in one turn.
+const TURN_CONNECTIONS: usize = 4;
+
+const _: () = assert!(accept::FIRST_TOKEN < FIRST_TOKEN && FIRST_TOKEN < session_io::FIRST_TOKEN);
+
+/// The listening sockets, one for each directory that has a socket for clients.
+#[derive(Debug)]
+pub(crate) struct StatusIo {
+    listeners: Vec<Listener>,
+}
+
+impl StatusIo {
+    /// Opens the sockets. A daemon that can not tell where it stands serves its clients all the same.
+    pub(crate) fn open(settings: &Settings) -> Self {
+        let Some(place) = settings.my_place() else { return Self { listeners: Vec::new() } };
+        let path = |dir: &PathBuf| dir.join(format!("{}.status", place.port));
+        let open = |path: PathBuf| match Listener::private_unix(&path) {
+            Ok(listener) => Some(listener),
+            Err(error) => {
+                tracing::warn!("nobody can ask for the status: {error}");
+                None
+            }
+        };
+        Self { listeners: settings.unix_dirs.iter().map(path).filter_map(open).collect() }
+    }
+
+    /// Adds the sockets to the poller.
+    pub(crate) fn register(&mut self, registry: &Registry) -> std::io::Result<()> {
+        for (index, listener) in self.listeners.iter_mut().enumerate() {
+            listener.register(registry, Token(FIRST_TOKEN + index))?;
+        }
+        Ok(())
+    }
+
+    /// Takes note of what the poller said; false when it was about another socket.
+    pub(crate) fn on_ready(&mut self, token: Token) -> bool {
+        let index = token.0.checked_sub(FIRST_TOKEN);
+        match index.and_then(|index| self.listeners.get_mut(index)) {
+            Some(listener) => {
+                listener.ready = true;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Whether someone may be waiting.
+    pub(crate) fn has_work(&self) -> bool {
+        self.listeners.iter().any(|listener| listener.ready)
+    }
+
+    /// Tells those who ask.
+    pub(crate) fn serve(
+        &mut self,
+        board: &StatusBoard,
+        node: &Node,
+        transport: &TransportStats,
+        now: Instant,
+    ) {
+        for listener in &mut self.listeners {
+            for _ in 0..TURN_CONNECTIONS {
+                if !listener.ready {
+                    break;
+                }
+                // Any error is over by the next time that somebody connects.
+                let Ok((mut stream, _)) = listener.accept() else {
+                    listener.ready = false;
+                    break;
+                };
+                let uptime_ms = u64::try_from(now.since(Instant::default()).as_millis()).unwrap_or(u64::MAX);
+                let report = board.report(uptime_ms, &node.status(), &node.stats(), transport);
+                // The buffer of a fresh socket takes it whole; whoever is gone again misses nothing.
+                if let Err(error) = stream.write_all(format!("{report}\n").as_bytes()) {
+                    tracing::debug!("the status was not taken: {error}");
+                }
+            }
+        }
+    }
+}
