@@ -52,6 +52,7 @@ impl Program {
                 assert!(members.contains(&message.sender), "{} is not in the view", message.sender);
                 delivered.push(String::from_utf8_lossy(&message.body).into_owned());
             }
+            Some(Event::Overdue(group)) => panic!("{group} did not wait"),
             Some(Event::Transition(_) | Event::SelfLeave(_) | Event::Outside(_)) | None => {}
         }
     }

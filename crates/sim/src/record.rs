@@ -1,6 +1,7 @@
 //! Writes the [`Trace`] of a run.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use antiphon_proto::delivery::{Configuration, Kind};
 use antiphon_proto::time::Instant;
@@ -57,8 +58,8 @@ impl Recorder {
     }
 
     /// Begins the trace of a connection with the flush layer; returns its position.
-    pub fn open_flush(&mut self, session: usize) -> usize {
-        self.trace.flushes.push(FlushTrace { session, records: Vec::new() });
+    pub fn open_flush(&mut self, session: usize, limit: Option<Duration>) -> usize {
+        self.trace.flushes.push(FlushTrace { session, limit, records: Vec::new() });
         self.trace.flushes.len() - 1
     }
 

@@ -4,12 +4,13 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use antiphon_proto::time::Instant;
+use antiphon_wire::names::GroupName;
 use antiphon_wire::ring::DatagramKind;
 use clap::ValueEnum;
 
 use crate::runner::{Outcome, Summary, Totals};
 use crate::swarm::reduction::Reduction;
-use crate::trace::{ProcessEvent, SessionEvent, Trace};
+use crate::trace::{FlushEvent, ProcessEvent, SessionEvent, Trace};
 
 /// Lines of a timeline before the violation.
 const LINES_BEFORE: usize = 120;
@@ -127,6 +128,15 @@ pub fn timeline(trace: &Trace, processes: &[usize]) -> Vec<(Instant, String)> {
             let line =
                 |(at, event): &(Instant, SessionEvent)| (*at, format!("    {name} {}", client(trace, event)));
             lines.extend(session.records.iter().map(line));
+        }
+        for flushes in &trace.flushes {
+            let session = &trace.sessions[flushes.session];
+            if session.process == at {
+                let line = |(time, group, event): &(Instant, GroupName, FlushEvent)| {
+                    (*time, format!("    {} in {group}: {event:?}", session.name))
+                };
+                lines.extend(flushes.records.iter().map(line));
+            }
         }
     }
     lines.sort_by_key(|(at, _)| *at);

@@ -5,7 +5,9 @@
 //! [`SessionTrace`] for each client connection, filled by the simulated client from the bytes it
 //! read (EVS contract §1).
 
-use antiphon::flush;
+use std::time::Duration;
+
+use antiphon::{flush, message};
 use antiphon_proto::CloseReason;
 use antiphon_proto::delivery::{Configuration, Kind};
 use antiphon_proto::time::Instant;
@@ -188,6 +190,8 @@ pub enum SessionEvent {
 pub struct FlushTrace {
     /// The connection, as a position in [`Trace::sessions`].
     pub session: usize,
+    /// How long it may take to flush, if its layer has a limit.
+    pub limit: Option<Duration>,
     /// What happened in which group, in order.
     pub records: Vec<(Instant, GroupName, FlushEvent)>,
 }
@@ -209,8 +213,12 @@ pub enum FlushEvent {
     Message(u64, MemberName),
     /// The client was given a view.
     View(Box<flush::View>),
+    /// The daemon told of a change, which the layer turns into a view when all have flushed.
+    Change(Box<message::View>),
     /// The client was told that members became unreachable.
     Transition,
+    /// The layer left the group, as the client did not flush in time.
+    Overdue,
     /// The client was told that it is out of the group.
     Left,
 }

@@ -77,10 +77,10 @@ impl Workload {
     }
 
     /// Adds clients with the flush layer to every host. They have groups of their own, which are closed.
-    pub fn add_flush_clients(&mut self, world: &mut World, per_host: usize) {
+    pub fn add_flush_clients(&mut self, world: &mut World, per_host: usize, limit: Option<Duration>) {
         for host in 0..world.settings().daemons {
             for number in 0..per_host {
-                self.flush_clients.push(world.add_flush_client(host, &format!("f{number}")));
+                self.flush_clients.push(world.add_flush_client(host, &format!("f{number}"), limit));
             }
         }
     }

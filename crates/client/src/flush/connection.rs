@@ -15,6 +15,8 @@ use crate::envelope::Destination;
 pub struct Connection {
     inner: blocking::Connection,
     layer: Layer,
+    /// When the layer's clock began.
+    begun: Instant,
 }
 
 impl Connection {
@@ -22,13 +24,19 @@ impl Connection {
     #[must_use]
     pub fn new(inner: blocking::Connection) -> Self {
         let layer = Layer::new(inner.member());
-        Self { inner, layer }
+        Self { inner, layer, begun: Instant::now() }
     }
 
     /// The session's name.
     #[must_use]
     pub fn member(&self) -> MemberName {
         self.inner.member()
+    }
+
+    /// How long this program may take to flush before it leaves the group by itself; see
+    /// [`Layer::set_flush_limit`]. The limit is kept while the program receives.
+    pub fn set_flush_limit(&mut self, limit: Option<Duration>) {
+        self.layer.set_flush_limit(limit);
     }
 
     /// Joins a group; see [`Layer::join`].
@@ -111,12 +119,14 @@ impl Connection {
     /// As [`blocking::Connection::receive`] and [`Layer::on_event`].
     pub fn receive(&mut self) -> Result<Event, FlushError> {
         loop {
-            if let Some(event) = self.layer.next_event() {
+            if let Some(event) = self.next_event()? {
                 return Ok(event);
             }
-            let event = self.inner.receive()?;
-            self.layer.on_event(event)?;
-            self.write()?;
+            let event = match self.until_deadline() {
+                Some(left) => self.inner.receive_timeout(left)?,
+                None => Some(self.inner.receive()?),
+            };
+            self.take_in(event)?;
         }
     }
 
@@ -127,14 +137,36 @@ impl Connection {
     pub fn receive_timeout(&mut self, timeout: Duration) -> Result<Option<Event>, FlushError> {
         let begun = Instant::now();
         loop {
-            if let Some(event) = self.layer.next_event() {
+            if let Some(event) = self.next_event()? {
                 return Ok(Some(event));
             }
             let left = timeout.saturating_sub(begun.elapsed());
-            let Some(event) = self.inner.receive_timeout(left)? else { return Ok(None) };
-            self.layer.on_event(event)?;
-            self.write()?;
+            let wait = self.until_deadline().map_or(left, |deadline| deadline.min(left));
+            let event = self.inner.receive_timeout(wait)?;
+            if event.is_none() && wait == left {
+                return Ok(None);
+            }
+            self.take_in(event)?;
         }
+    }
+
+    /// What is there already; groups whose flush is overdue are left first.
+    fn next_event(&mut self) -> Result<Option<Event>, FlushError> {
+        self.layer.on_time(self.begun.elapsed());
+        self.write()?;
+        Ok(self.layer.next_event())
+    }
+
+    fn until_deadline(&self) -> Option<Duration> {
+        self.layer.deadline().map(|deadline| deadline.saturating_sub(self.begun.elapsed()))
+    }
+
+    fn take_in(&mut self, event: Option<crate::message::Event>) -> Result<(), FlushError> {
+        if let Some(event) = event {
+            self.layer.on_time(self.begun.elapsed());
+            self.layer.on_event(event)?;
+        }
+        self.write()
     }
 
     /// Ends the session in order; see [`blocking::Connection::disconnect`].

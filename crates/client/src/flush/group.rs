@@ -150,7 +150,9 @@ impl Group {
         let silent = self.not_early(Kind::Acknowledgement, &view);
         let mut parted = BTreeSet::new();
         if let Some(installed) = &mut self.installed {
-            parted = part(&mut installed.together, &view);
+            if !self.planted.is(Mutant::ForgetWhoParted) {
+                parted = part(&mut installed.together, &view);
+            }
             if installed.phase == Phase::Open && !self.leaving {
                 installed.phase = Phase::Requested;
                 out.events.push(Event::FlushRequest(self.name));

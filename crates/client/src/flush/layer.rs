@@ -1,12 +1,13 @@
 //! All groups of one connection, without the connection: events in, requests and events out.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use antiphon_wire::names::{GroupName, MemberName};
 use antiphon_wire::service::ServiceLevel;
 
 use super::group::{Group, Output};
-use super::mutant::Planted;
+use super::mutant::{Mutant, Planted};
 use super::wire::{self, MARKED, SUBGROUP_CAST, put_mark};
 use super::{Event, FlushError, Request};
 use crate::envelope::{Destination, Envelope};
@@ -20,6 +21,12 @@ pub struct Layer {
     groups: BTreeMap<GroupName, Group>,
     requests: VecDeque<Request>,
     events: VecDeque<Event>,
+    /// How long the program may take to flush.
+    flush_limit: Option<Duration>,
+    /// The time, as the caller last said it.
+    now: Duration,
+    /// Until when the program may flush the groups in which it was asked to.
+    deadlines: BTreeMap<GroupName, Duration>,
     planted: Planted,
 }
 
@@ -27,8 +34,48 @@ impl Layer {
     /// A layer without groups, for the session called `me`. The session must receive membership.
     #[must_use]
     pub fn new(me: MemberName) -> Self {
-        let (requests, events) = (VecDeque::new(), VecDeque::new());
-        Self { me, groups: BTreeMap::new(), requests, events, planted: Planted::default() }
+        Self {
+            me,
+            groups: BTreeMap::new(),
+            requests: VecDeque::new(),
+            events: VecDeque::new(),
+            flush_limit: None,
+            now: Duration::ZERO,
+            deadlines: BTreeMap::new(),
+            planted: Planted::default(),
+        }
+    }
+
+    /// How long the program may take to answer an [`Event::FlushRequest`] that comes from now on. A
+    /// group in which it takes longer is left, with an [`Event::Overdue`], so that the other members
+    /// go on: until it flushes they can not. Without a limit, as at first, they wait for ever.
+    pub fn set_flush_limit(&mut self, limit: Option<Duration>) {
+        self.flush_limit = limit;
+    }
+
+    /// When [`Layer::on_time`] has something to do, on the caller's clock.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Duration> {
+        self.deadlines.values().min().copied()
+    }
+
+    /// Tells the layer the time, as it passed since any fixed moment, before what happens at it; and
+    /// leaves the groups that the program has not flushed in time.
+    pub fn on_time(&mut self, now: Duration) {
+        self.now = self.now.max(now);
+        let is_over = |(_, deadline): &(&GroupName, &Duration)| **deadline <= now;
+        let late: Vec<GroupName> = self.deadlines.iter().filter(is_over).map(|(name, _)| *name).collect();
+        for name in late {
+            self.deadlines.remove(&name);
+            if self.planted.is(Mutant::NeverOverdue) {
+                continue;
+            }
+            if let Ok(group) = self.member_of(name) {
+                group.leave();
+                self.requests.push_back(Request::Leave(name));
+                self.events.push_back(Event::Overdue(name));
+            }
+        }
     }
 
     /// Plants a fault in the groups that will be joined.
@@ -64,6 +111,7 @@ impl Layer {
     pub fn leave(&mut self, group: impl Destination) -> Result<(), FlushError> {
         let name = group.group_name()?;
         self.member_of(name)?.leave();
+        self.deadlines.remove(&name);
         self.requests.push_back(Request::Leave(name));
         Ok(())
     }
@@ -76,6 +124,7 @@ impl Layer {
         let name = group.group_name()?;
         let mut out = Output::default();
         self.member_of(name)?.flush(&mut out)?;
+        self.deadlines.remove(&name);
         self.put(out);
         Ok(())
     }
@@ -215,6 +264,17 @@ impl Layer {
     }
 
     fn put(&mut self, out: Output) {
+        for event in &out.events {
+            match (event, self.flush_limit) {
+                (Event::FlushRequest(name), Some(limit)) => {
+                    self.deadlines.insert(*name, self.now + limit);
+                }
+                (Event::SelfLeave(name), _) => {
+                    self.deadlines.remove(name);
+                }
+                _ => {}
+            }
+        }
         self.requests.extend(out.requests);
         self.events.extend(out.events);
     }

@@ -10,19 +10,28 @@
 //! use antiphon::ServiceLevel;
 //! use antiphon::flush::{Connection, Event};
 //!
-//! # fn main() -> Result<(), antiphon::flush::FlushError> {
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let mut connection = Connection::new(antiphon::Connection::connect("4803@localhost", "alice")?);
+//! connection.set_flush_limit(Some(std::time::Duration::from_secs(10)));
 //! connection.join("replicas")?;
 //! loop {
 //!     match connection.receive()? {
 //!         Event::FlushRequest(group) => connection.flush(group)?,
 //!         Event::View(view) => connection.multicast(ServiceLevel::Agreed, view.group, 0, "state")?,
 //!         Event::Message { message, .. } => println!("{}: {:?}", message.sender, message.body),
+//!         Event::Overdue(group) => return Err(format!("{group} did not wait for us").into()),
 //!         Event::Transition(_) | Event::SelfLeave(_) | Event::Outside(_) => {}
 //!     }
 //! }
 //! # }
 //! ```
+//!
+//! A member that does not flush holds everyone up, and nobody can make it: the daemon knows nothing of
+//! flushing, and members that went on without it would not all have the same view. So each member sees
+//! to itself: with [`Connection::set_flush_limit`] a program that takes too long leaves the group by
+//! itself, which the others, also those with the existing flush library, see as any leave. That needs a
+//! program that still receives. One that does not is cut off by its daemon for reading too slowly, if
+//! enough is sent to it; one that uses the existing library has no limit.
 //!
 //! [`Layer`] is the layer without sockets, [`Connection`] drives it over a blocking connection.
 
@@ -59,7 +68,10 @@ pub enum Event {
     View(View),
     /// Members of the view became unreachable: its ordinary promises end. At most once for a view.
     Transition(GroupName),
-    /// This client is out of the group, as it requested.
+    /// The program did not flush in time (see [`Layer::set_flush_limit`]): this client leaves the
+    /// group, and can do nothing more in it. [`Event::SelfLeave`] follows.
+    Overdue(GroupName),
+    /// This client is out of the group, as it requested, or as its flush was overdue.
     SelfLeave(GroupName),
     /// A message that was not sent through a flush layer: to this client's private group, or to
     /// several groups.

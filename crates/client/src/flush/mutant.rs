@@ -23,6 +23,8 @@ mutants! {
     ViewBeforeFlush: "A view is installed when all but one have flushed.",
     SendAfterFlush: "Members can send between flush and view.",
     HearAnyone: "Whoever sends to the group is heard, also from another view.",
+    NeverOverdue: "Who does not flush in time stays in the group all the same.",
+    ForgetWhoParted: "Members that left and came back are said to have stayed.",
 }
 
 /// The fault that a layer has, if any.

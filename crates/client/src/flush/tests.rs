@@ -4,6 +4,7 @@ mod network;
 mod views;
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use antiphon_wire::client::membership::{Cause, GroupId};
 use antiphon_wire::names::{GroupName, MemberName};
@@ -212,7 +213,46 @@ fn in_words(event: Event) -> String {
             format!("{}, {} after {cause}", letters(&view.members), letters(&view.came_along))
         }
         Event::Transition(_) => "transition".to_owned(),
+        Event::Overdue(_) => "overdue".to_owned(),
         Event::SelfLeave(_) => "left".to_owned(),
         Event::Outside(message) => format!("outside, {}", letters(&[message.sender])),
     }
+}
+
+/// SC-57, F7: one member never flushes; the others wait for it no longer than its limit.
+#[test]
+fn a_member_that_does_not_flush_in_time_leaves() {
+    let mut world = World::steady(3);
+    let limit = Duration::from_secs(2);
+    world.ask(2, |layer| layer.set_flush_limit(Some(limit)));
+    world.ask(2, |layer| layer.on_time(Duration::from_secs(10)));
+    world.crash(1);
+    world.hear_all();
+    world.flush(0);
+    world.hear_all();
+    assert_eq!(world.told(0), ["flush?"], "c holds it up");
+    assert_eq!(world.ask(2, |layer| layer.deadline()), Some(Duration::from_secs(12)));
+    world.ask(2, |layer| layer.on_time(Duration::from_millis(11_999)));
+    world.hear_all();
+    assert_eq!((world.told(0), world.told(2)), (vec![], vec!["flush?".to_owned()]));
+    world.ask(2, |layer| layer.on_time(Duration::from_secs(12)));
+    world.hear_all();
+    assert_eq!(world.told(0), ["a, a after network"]);
+    assert_eq!(world.told(2), ["overdue", "left"]);
+    assert!(matches!(world.ask(2, |layer| layer.flush("g")), Err(FlushError::NotAMember)));
+    assert_eq!(world.ask(2, |layer| layer.deadline()), None);
+}
+
+#[test]
+fn who_flushes_in_time_stays() {
+    let mut world = World::steady(2);
+    world.ask(1, |layer| layer.set_flush_limit(Some(Duration::from_secs(2))));
+    let id = world.ids;
+    world.tell(0, Cause::Network, world.members(0), &[world.members(0)]);
+    assert!(world.ids > id);
+    world.hear_all();
+    world.flush_all();
+    world.ask(1, |layer| layer.on_time(Duration::from_secs(60)));
+    world.hear_all();
+    assert_eq!(world.told(1), ["flush?", "ab, ab after network"]);
 }

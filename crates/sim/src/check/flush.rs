@@ -88,7 +88,7 @@ impl<'a> Walk<'a> {
                     let flushed = stay.flushes > 0;
                     flushed.then(|| ("F3", format!("sent message {number} after its flush")))
                 }
-                FlushEvent::Leaving => {
+                FlushEvent::Leaving | FlushEvent::Overdue => {
                     stay.leaving = true;
                     None
                 }
@@ -98,7 +98,7 @@ impl<'a> Walk<'a> {
                     *stay = Stay::default();
                     None
                 }
-                FlushEvent::Transition => None,
+                FlushEvent::Transition | FlushEvent::Change(_) => None,
             };
             if let Some((property, text)) = found {
                 say(
@@ -176,6 +176,7 @@ fn say(property: &'static str, process: usize, at: Instant, text: &str, violatio
 
 #[cfg(test)]
 mod tests {
+    use antiphon::message;
     use antiphon_wire::client::membership::Cause;
 
     use super::super::story::Story;
@@ -196,7 +197,7 @@ mod tests {
             let names: Vec<MemberName> =
                 sessions.iter().map(|session| story.trace.sessions[*session].name).collect();
             for session in sessions {
-                story.trace.flushes.push(FlushTrace { session, records: Vec::new() });
+                story.trace.flushes.push(FlushTrace { session, limit: None, records: Vec::new() });
             }
             let mut told = Self { story, names };
             for program in 0..2 {
@@ -221,14 +222,19 @@ mod tests {
 
         fn view(&mut self, program: usize, counter: u32, members: &[usize], came_along: &[usize]) {
             let named = |list: &[usize]| list.iter().map(|at| self.names[*at]).collect();
-            let view = View {
-                group: group("v"),
-                id: GroupId { leader: 1, time: 1, counter },
+            let (members, came_along): (Vec<_>, Vec<_>) = (named(members), named(came_along));
+            let (group, id) = (group("v"), GroupId { leader: 1, time: 1, counter });
+            let change = message::View {
+                group,
+                id,
                 cause: Cause::Network,
-                changed: None,
-                members: named(members),
-                came_along: named(came_along),
+                my_index: None,
+                members: members.clone(),
+                vs_sets: Vec::new(),
+                my_vs_set: 0,
             };
+            self.does(program, FlushEvent::Change(Box::new(change)));
+            let view = View { group, id, cause: Cause::Network, changed: None, members, came_along };
             self.does(program, FlushEvent::View(Box::new(view)));
         }
 

@@ -11,6 +11,8 @@ mod configurations;
 mod delivery;
 mod exits;
 mod flush;
+mod flush_changes;
+mod flush_limit;
 mod ghosts;
 mod history;
 mod integrity;
@@ -88,7 +90,7 @@ const DAEMON_CHECKS: [DaemonCheck; 9] = [
     liveness::check,
 ];
 
-const SESSION_CHECKS: [SessionCheck; 9] = [
+const SESSION_CHECKS: [SessionCheck; 11] = [
     stream::check,
     session_order::check,
     views::check,
@@ -98,6 +100,8 @@ const SESSION_CHECKS: [SessionCheck; 9] = [
     signals::check,
     ghosts::check,
     flush::check,
+    flush_changes::check,
+    flush_limit::check,
 ];
 
 /// Checks everything; an empty result means that no promise was broken.

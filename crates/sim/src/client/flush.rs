@@ -3,6 +3,8 @@
 //! A [`Program`] takes the place of what an application would be: it answers flush requests, some at
 //! once and some when the load says so, and records what its layer told it.
 
+use std::time::Duration;
+
 use antiphon::flush::{Event, Layer, Request};
 use antiphon::session::Outbox;
 use antiphon_proto::time::Instant;
@@ -40,8 +42,21 @@ pub struct Program {
 impl Program {
     /// The program of a connection that has just been opened.
     #[must_use]
-    pub fn new(me: MemberName, position: usize) -> Self {
-        Self { layer: Layer::new(me), outbox: Outbox::new(me), position, requests: 0 }
+    pub fn new(me: MemberName, position: usize, limit: Option<Duration>) -> Self {
+        let mut layer = Layer::new(me);
+        layer.set_flush_limit(limit);
+        Self { layer, outbox: Outbox::new(me), position, requests: 0 }
+    }
+
+    /// When the layer will have waited long enough for a flush.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.layer.deadline().map(|deadline| Instant::default() + deadline)
+    }
+
+    /// Lets the layer look at the clock.
+    pub(super) fn on_time(&mut self, now: Instant, recorder: &mut Recorder) -> Result<(), String> {
+        self.layer.on_time(now.since(Instant::default()));
+        self.tell(now, recorder)
     }
 
     /// The same program, over a layer with a fault.
@@ -62,7 +77,17 @@ impl Program {
         recorder: &mut Recorder,
     ) -> Result<(), String> {
         let event = antiphon::Event::from_frame(frame, &self.layer.member());
-        self.layer.on_event(event.map_err(|error| error.to_string())?).map_err(|error| error.to_string())?;
+        let event = event.map_err(|error| error.to_string())?;
+        self.layer.on_time(now.since(Instant::default()));
+        if let antiphon::Event::View(view) = &event {
+            recorder.flush(now, self.position, view.group, FlushEvent::Change(Box::new(view.clone())));
+        }
+        self.layer.on_event(event).map_err(|error| error.to_string())?;
+        self.tell(now, recorder)
+    }
+
+    /// Records what the layer tells, and answers.
+    fn tell(&mut self, now: Instant, recorder: &mut Recorder) -> Result<(), String> {
         while let Some(event) = self.layer.next_event() {
             match event {
                 Event::FlushRequest(group) => {
@@ -84,6 +109,7 @@ impl Program {
                 Event::Transition(group) => {
                     recorder.flush(now, self.position, group, FlushEvent::Transition);
                 }
+                Event::Overdue(group) => recorder.flush(now, self.position, group, FlushEvent::Overdue),
                 Event::SelfLeave(group) => recorder.flush(now, self.position, group, FlushEvent::Left),
                 Event::Outside(message) => return Err(format!("a message of {} outside", message.sender)),
             }

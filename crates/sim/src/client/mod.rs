@@ -6,6 +6,8 @@
 pub mod flush;
 pub mod payload;
 
+use std::time::Duration;
+
 use antiphon_proto::CloseReason;
 use antiphon_proto::time::Instant;
 use antiphon_wire::client::flags::{JOIN, KILL, LEAVE};
@@ -50,6 +52,8 @@ pub struct Client {
     pub reads: bool,
     /// Whether it uses the flush layer.
     pub flushes: bool,
+    /// How long it may take to flush, if there is a limit.
+    pub flush_limit: Option<Duration>,
     /// Groups it asked to join and not to leave since.
     pub joined: Vec<GroupName>,
     connection: Option<Connection>,
@@ -95,6 +99,7 @@ impl Client {
             wants_views,
             reads: true,
             flushes: false,
+            flush_limit: None,
             joined: Vec::new(),
             connection: None,
             #[cfg(feature = "mutants")]
@@ -142,7 +147,9 @@ impl Client {
 
     /// Opens a connection; returns the hello.
     pub fn connect(&mut self, id: SessionId, session: usize, recorder: &mut Recorder) -> Bytes {
-        let program = self.flushes.then(|| Program::new(self.member, recorder.open_flush(session)));
+        let limit = self.flush_limit;
+        let program =
+            self.flushes.then(|| Program::new(self.member, recorder.open_flush(session, limit), limit));
         #[cfg(feature = "mutants")]
         let program = program.map(|program| program.planted(self.flush_mutant));
         let phase = Phase::Hello(ReplyReader::new());
@@ -213,6 +220,24 @@ impl Client {
         let said = program.map(Program::take_bytes).filter(|bytes| !bytes.is_empty());
         // No frame is read before the handshake is over.
         answer.or(said)
+    }
+
+    /// When a client with the flush layer will have taken too long to flush.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.connection.as_ref()?.program.as_ref()?.deadline()
+    }
+
+    /// Lets a client with the flush layer look at the clock.
+    pub fn on_time(&mut self, now: Instant, recorder: &mut Recorder) -> Bytes {
+        let program = self.connection.as_mut().and_then(|connection| connection.program.as_mut());
+        let Some(program) = program else { return Bytes::new() };
+        let told = program.on_time(now, recorder);
+        let said = program.take_bytes();
+        if let Err(error) = told {
+            self.record(now, recorder, SessionEvent::Garbage(error));
+        }
+        said
     }
 
     /// Lets a client with the flush layer do something.

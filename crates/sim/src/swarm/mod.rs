@@ -49,7 +49,7 @@ impl Swarm {
         let mut world = World::new(seed, options.settings.clone());
         let (clients, groups) = (options.clients_per_host, options.groups);
         let mut workload = Workload::new(&mut world, options.mix, clients, groups);
-        workload.add_flush_clients(&mut world, options.flush_clients_per_host);
+        workload.add_flush_clients(&mut world, options.flush_clients_per_host, options.flush_limit);
         Self { options, world, workload }
     }
 

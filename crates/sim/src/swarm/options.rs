@@ -20,6 +20,8 @@ pub struct Options {
     pub groups: usize,
     /// Clients of each daemon that use the flush layer.
     pub flush_clients_per_host: usize,
+    /// How long these may take to flush, if there is a limit.
+    pub flush_limit: Option<Duration>,
     /// What they do.
     pub mix: Mix,
     /// Mean time between two bursts of what they do.
@@ -77,6 +79,7 @@ impl Options {
             chaos: ms(300..2500, rng),
             freezes: daemons > 2 && rng.u32(..5) == 0,
             flush_clients_per_host: one_of(&[0, 0, 1, 2], rng),
+            flush_limit: one_of(&[None, Some(150), Some(400)], rng).map(Duration::from_millis),
             settings,
         }
     }

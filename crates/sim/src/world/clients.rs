@@ -24,9 +24,10 @@ impl World {
     }
 
     /// Adds a client that uses the flush layer; it does not connect yet.
-    pub fn add_flush_client(&mut self, host: usize, private: &str) -> ClientId {
+    pub fn add_flush_client(&mut self, host: usize, private: &str, limit: Option<Duration>) -> ClientId {
         let client = self.add_client(host, private, true);
         self.clients[client.0].flushes = true;
+        self.clients[client.0].flush_limit = limit;
         client
     }
 
@@ -83,6 +84,21 @@ impl World {
     pub fn act(&mut self, client: ClientId, group: GroupName, deed: Deed) {
         let now = self.now;
         self.request(client, |client, recorder| client.act(now, group, deed, recorder));
+    }
+
+    /// Lets a client with the flush layer leave groups that it has not flushed in time.
+    pub(super) fn look_at_the_clock(&mut self, client: ClientId) {
+        let now = self.now;
+        self.request(client, |client, recorder| client.on_time(now, recorder));
+        self.mind_deadline(client);
+    }
+
+    /// Makes sure that the client looks at the clock when it will have taken too long to flush; and then
+    /// at the next such time.
+    fn mind_deadline(&mut self, client: ClientId) {
+        if let Some(at) = self.clients[client.0].deadline() {
+            self.plan_at(at.max(self.now), Happening::Overdue(client));
+        }
     }
 
     /// Asks to disconnect, and closes the connection from this side at once if `and_close`.
@@ -152,8 +168,11 @@ impl World {
         if client.session() != Some(session) {
             return;
         }
+        let (before, host) = (client.deadline(), client.host);
         let answer = client.on_bytes(self.now, bytes, &mut self.recorder);
-        let host = client.host;
+        if let Some(owner) = owner.copied().filter(|owner| self.clients[owner.0].deadline() != before) {
+            self.mind_deadline(owner);
+        }
         if let Some(answer) = answer {
             self.send_bytes(host, session, answer);
         }

@@ -60,6 +60,8 @@ enum Happening {
     Flap(Flapping),
     /// A client reads again.
     Reads(ClientId),
+    /// A client with the flush layer may have taken too long to flush.
+    Overdue(ClientId),
 }
 
 #[derive(Debug)]
@@ -251,6 +253,7 @@ impl World {
             Happening::Boot(host) => self.boot(host),
             Happening::Flap(flapping) => self.flap(flapping),
             Happening::Reads(client) => self.read_again(client),
+            Happening::Overdue(client) => self.look_at_the_clock(client),
         }
         true
     }

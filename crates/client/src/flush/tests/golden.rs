@@ -160,6 +160,7 @@ fn in_short(event: Event) -> String {
         }
         Event::FlushRequest(_) => "flush?".to_owned(),
         Event::Transition(_) => "transition".to_owned(),
+        Event::Overdue(_) => "overdue".to_owned(),
         Event::SelfLeave(_) => "left".to_owned(),
         Event::Outside(_) => "outside".to_owned(),
     }
