@@ -75,3 +75,18 @@ fn a_daemon_that_is_not_there_is_no_status() {
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("Is a daemon running there"));
 }
+
+/// SC-33: a daemon is started a second time. The second one says why it ends; the ring goes on.
+#[test]
+fn a_second_process_with_the_name_of_a_daemon_ends_and_disturbs_nobody() {
+    let mut cluster = Cluster::running(Layout::OwnSegments, 2, "");
+    let ring = status(&cluster, 0)["ring"].clone();
+    let output = Command::new(PROGRAM).args(cluster.daemon_args(1)).output().expect("the program runs");
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("is in use; is another daemon running?"), "{error}");
+    assert_eq!(status(&cluster, 0)["ring"], ring);
+    assert_eq!(status(&cluster, 1)["ring"], ring);
+    assert_eq!(status(&cluster, 1)["counters"]["duplicate_daemons_heard"], 0);
+    cluster.assert_running();
+}

@@ -282,3 +282,26 @@ fn clusters_with_different_configurations_do_not_meet() {
     assert_eq!(world.installs(), installs, "no ring was installed");
     world.check();
 }
+
+/// SC-33: two processes run as one daemon, which takes two hosts with one address: on one host the
+/// second does not start. For the others the later one is the daemon restarted; the earlier one says
+/// what is wrong, once, and disturbs nobody.
+#[test]
+fn of_two_processes_with_one_name_the_later_counts() {
+    let double = Some((1, 3));
+    let mut world = World::ring_with(Settings { daemons: 4, double, ..Settings::default() });
+    assert!(world.are_one_ring(&[0, 1, 2]));
+    let [p, _, r] = world.clients_in("g");
+    world.apply(Fault::Restart { host: 3, after: ms(0) });
+    world.run(ms(2000));
+    assert!(world.are_one_ring(&[0, 2, 3]) && world.are_one_ring(&[1]));
+    let reported: Vec<usize> = world.duplicates_reported.iter().map(|(host, _)| *host).collect();
+    assert_eq!(reported, [1], "the earlier one reports the later one, once");
+    let ring = world.ring_id(0);
+    let message = world.cast(p, "g", Safe, 100);
+    world.run(ms(20_000));
+    assert_eq!(world.ring_id(0), ring, "the earlier one disturbs nobody");
+    world.expect_message(r, message);
+    world.apply(Fault::Crash { host: 3, silent: false });
+    world.wait_for("the earlier one to be believed again", |world| world.are_one_ring(&[0, 1, 2]));
+}

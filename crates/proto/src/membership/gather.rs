@@ -73,6 +73,9 @@ impl Membership {
             cx.stats.datagrams_stale += 1;
             return;
         };
+        for row in &join.rows {
+            self.notice_double(&[row.of], cx);
+        }
         match &self.state {
             State::Operational { .. } => self.join_while_operational(join, cx),
             State::Gather(_) => {

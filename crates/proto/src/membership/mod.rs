@@ -239,10 +239,7 @@ impl Membership {
             return;
         };
         if from.daemon == self.me.daemon {
-            let reported = self.duplicates.len() == MAX_STRANGERS || !self.duplicates.insert(from);
-            if from.incarnation > self.me.incarnation && !reported {
-                cx.out.events.push(Event::DuplicateDaemon(from));
-            }
+            self.notice_double(&[from], cx);
             return;
         }
         match self.gossip.sight(from, self.ring.contains(from), cx.now) {
@@ -251,6 +248,18 @@ impl Membership {
             Sighting::Newer => {
                 self.on_restart_of(from, cx);
                 self.dispatch(datagram, cx);
+            }
+        }
+    }
+
+    /// Processes were named. A later run of this daemon than this one can only be another process that
+    /// uses its place, for this one is still here. The others take it for a restart of this one, and
+    /// what this one says for late words of the dead; so it is for this one to report it.
+    fn notice_double(&mut self, named: &[ProcessId], cx: &mut Cx<'_>) {
+        let is_double = |it: &&ProcessId| it.daemon == self.me.daemon && it.incarnation > self.me.incarnation;
+        for process in named.iter().filter(is_double) {
+            if self.duplicates.len() < MAX_STRANGERS && self.duplicates.insert(*process) {
+                cx.out.events.push(Event::DuplicateDaemon(*process));
             }
         }
     }

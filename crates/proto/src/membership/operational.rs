@@ -180,6 +180,7 @@ impl Membership {
     }
 
     pub(super) fn on_hello(&mut self, hello: &Hello, cx: &mut Cx<'_>) {
+        self.notice_double(&hello.members, cx);
         let hears_me = self.gossip.on_hello(hello, cx.now);
         let State::Operational { since } = self.state else {
             return;

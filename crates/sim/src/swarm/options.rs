@@ -111,6 +111,7 @@ fn settings(daemons: usize, rng: &mut fastrand::Rng) -> Settings {
         host: host(rng),
         clock_ppm: (0..daemons).map(|_| if rng.bool() { 0 } else { rng.i64(-10_000..10_000) }).collect(),
         strangers: 0,
+        double: None,
         staggered_start: rng.bool(),
         ring,
         #[cfg(feature = "mutants")]

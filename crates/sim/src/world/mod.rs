@@ -119,6 +119,8 @@ pub struct World {
     pub overflows: u64,
     /// How often membership went from one state to another, over all daemons.
     pub transitions: BTreeMap<(&'static str, &'static str), u64>,
+    /// Which host's daemon reported which other process that uses its place.
+    pub duplicates_reported: Vec<(usize, ProcessId)>,
 }
 
 impl World {
@@ -148,6 +150,7 @@ impl World {
             faults: BTreeMap::new(),
             overflows: 0,
             transitions: BTreeMap::new(),
+            duplicates_reported: Vec::new(),
             settings,
         };
         world.boot_all();
@@ -155,7 +158,8 @@ impl World {
     }
 
     fn boot_all(&mut self) {
-        for host in 0..self.hosts.len() {
+        let double = self.settings.double.map(|(_, second)| second);
+        for host in (0..self.hosts.len()).filter(|host| Some(*host) != double) {
             let late = if self.settings.staggered_start { self.rng.u64(..200_000_000) } else { 0 };
             self.plan(Duration::from_nanos(late), Happening::Boot(host));
         }
@@ -283,7 +287,10 @@ impl World {
             i64::try_from(incarnation).unwrap_or(i64::MAX).saturating_sub_unsigned(WALL_START_MS),
         );
         let seed = self.rng.u64(..);
-        let me = daemon_id(host);
+        let me = match self.settings.double {
+            Some((first, second)) if host == second => daemon_id(first),
+            _ => daemon_id(host),
+        };
         let process = self.recorder.boot(ProcessId { daemon: me, incarnation });
         let config = self.config(me);
         let booted = &mut self.hosts[host];

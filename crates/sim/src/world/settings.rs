@@ -35,6 +35,9 @@ pub struct Settings {
     pub clock_ppm: Vec<i64>,
     /// How many of the last daemons run with another configuration file, on the same network.
     pub strangers: usize,
+    /// A host that, by mistake, runs the daemon of another host too, instead of its own: first the
+    /// other, then that host. Both get what is sent to that daemon. It does not boot by itself.
+    pub double: Option<(usize, usize)>,
     /// Whether daemons boot one after the other over 200 ms instead of at once.
     pub staggered_start: bool,
     /// The fault that all daemons have.
@@ -56,6 +59,7 @@ impl Default for Settings {
             host: HostSettings::default(),
             clock_ppm: vec![0],
             strangers: 0,
+            double: None,
             staggered_start: false,
             #[cfg(feature = "mutants")]
             mutant: None,

@@ -150,7 +150,10 @@ impl World {
             Event::Installed { .. } => self.trigger(host, Point::Installed),
             Event::Settled { .. } => self.trigger(host, Point::Settled),
             Event::Stopped => self.hosts[host].stopped = true,
-            Event::DuplicateDaemon(process) => self.note(host, || format!("duplicate daemon {process}")),
+            Event::DuplicateDaemon(process) => {
+                self.duplicates_reported.push((host, process));
+                self.note(host, || format!("duplicate daemon {process}"));
+            }
             Event::ForeignCluster { .. } | Event::SessionAccepted(..) | Event::SessionClosed(..) => {}
         }
     }
@@ -219,10 +222,23 @@ impl World {
         match &transmit.to {
             Target::Each(daemons) => {
                 for daemon in daemons.iter() {
-                    self.send_burst(host, daemon.index(), transmit);
+                    self.send_to(host, daemon.index(), transmit);
                 }
             }
-            Target::One(daemon) => self.send_burst(host, daemon.index(), transmit),
+            Target::One(daemon) => self.send_to(host, daemon.index(), transmit),
+        }
+    }
+
+    /// Sends to the host of a daemon, or to all hosts that run it.
+    fn send_to(&mut self, from: usize, daemon: usize, transmit: &Transmit) {
+        match self.settings.double {
+            Some((_, second)) if daemon == second => {}
+            Some((first, second)) if daemon == first => {
+                for to in [first, second].into_iter().filter(|to| *to != from) {
+                    self.send_burst(from, to, transmit);
+                }
+            }
+            _ => self.send_burst(from, daemon, transmit),
         }
     }
 
