@@ -305,3 +305,22 @@ fn of_two_processes_with_one_name_the_later_counts() {
     world.apply(Fault::Crash { host: 3, silent: false });
     world.wait_for("the earlier one to be believed again", |world| world.are_one_ring(&[0, 1, 2]));
 }
+
+/// A datagram of a daemon's former run comes when the ring has been idle for so long that the others
+/// have heard nothing of some members but through the token. It is a word of the dead all the same.
+#[test]
+fn a_late_word_of_a_former_run_breaks_no_ring() {
+    let mut world = World::new(1, Settings { daemons: 4, ..Settings::default() });
+    world.network.copied = vec![DatagramKind::Hello, DatagramKind::Join];
+    world.run_until_one_ring();
+    world.network.copied.clear();
+    world.apply(Fault::Restart { host: 1, after: ms(10) });
+    world.run(ms(500));
+    world.run_until_one_ring();
+    world.run(ms(10_000));
+    let installs = world.installs();
+    world.apply(Fault::Resurrect(500));
+    world.run(ms(3000));
+    assert_eq!(world.installs(), installs, "no ring was installed");
+    world.finish();
+}

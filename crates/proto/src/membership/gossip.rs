@@ -81,16 +81,16 @@ impl Gossip {
         }
     }
 
-    /// Notes that a datagram of `from` arrived. `in_ring` says whether that very process is a
-    /// member of my ring.
-    pub(crate) fn sight(&mut self, from: ProcessId, in_ring: bool, now: Instant) -> Sighting {
+    /// Notes that a datagram of `from` arrived. `is_old` says that an earlier run than the last one
+    /// known can not be alive, however long that one has not been heard.
+    pub(crate) fn sight(&mut self, from: ProcessId, is_old: bool, now: Instant) -> Sighting {
         if self.departed.contains(&from) {
             return Sighting::Dead;
         }
         let known = self.incarnations.get(&from.daemon).copied();
         match known {
             Some((incarnation, at)) if from.incarnation < incarnation => {
-                if in_ring || now.since(at) < FORGET_INCARNATION {
+                if is_old || now.since(at) < FORGET_INCARNATION {
                     return Sighting::Dead;
                 }
             }

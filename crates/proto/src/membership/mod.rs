@@ -242,7 +242,11 @@ impl Membership {
             self.notice_double(&[from], cx);
             return;
         }
-        match self.gossip.sight(from, self.ring.contains(from), cx.now) {
+        // In a working ring little is heard of most members but through the token; yet they are there,
+        // and what comes of an earlier run of one was long on its way.
+        let operational = matches!(self.state, State::Operational { .. });
+        let is_old = self.ring.member_of(from.daemon).is_some_and(|member| operational || member == from);
+        match self.gossip.sight(from, is_old, cx.now) {
             Sighting::Dead => cx.stats.datagrams_stale += 1,
             Sighting::Known => self.dispatch(datagram, cx),
             Sighting::Newer => {
