@@ -28,6 +28,8 @@ pub struct Faults {
     pub flapping: bool,
     /// Clocks that leap.
     pub leaps: bool,
+    /// Calendars that are set back.
+    pub calendars: bool,
 }
 
 impl Faults {
@@ -44,12 +46,13 @@ impl Faults {
             resurrections: rng.u32(..10) < 5,
             flapping: rng.u32(..10) < 3,
             leaps: rng.u32(..10) < 3,
+            calendars: rng.u32(..10) < 2,
         }
     }
 
     /// Applies one fault, or the end of one, unless the one drawn is not in the subset.
     pub(super) fn strike(self, world: &mut World) {
-        let fault = match world.rng.u32(..19) {
+        let fault = match world.rng.u32(..20) {
             0 | 1 if self.partitions => self.partition(world),
             2 if self.cuts => cut(world),
             3 if self.deafness => deafness(world),
@@ -63,7 +66,8 @@ impl Faults {
             13 if self.resurrections => Some(Fault::Strangers(world.rng.usize(1..30))),
             14 if self.flapping => flap(world),
             15 if self.leaps => leap(world),
-            16..19 => Some(Fault::Heal),
+            16 if self.calendars => Some(calendar(world)),
+            17..20 => Some(Fault::Heal),
             _ => None,
         };
         if let Some(fault) = fault {
@@ -133,6 +137,13 @@ fn leap(world: &mut World) -> Option<Fault> {
     let longest = if world.rng.bool() { 50 } else { 5000 };
     let by = Duration::from_millis(world.rng.u64(1..longest));
     Some(Fault::ClockLeap { host: any(world), by })
+}
+
+/// By a moment, so that a calendar shows again what it has shown, or by a year.
+fn calendar(world: &mut World) -> Fault {
+    const YEAR_MS: u64 = 365 * 24 * 3_600_000;
+    let late_ms = if world.rng.bool() { world.rng.u64(1..2000) } else { YEAR_MS };
+    Fault::SetCalendar { host: any(world), late: Duration::from_millis(late_ms) }
 }
 
 fn slowness(world: &mut World) -> Option<Fault> {

@@ -24,6 +24,9 @@ use crate::world::{Fault, World};
 /// Events after which a run is given up: some daemon must be spinning.
 const MAX_EVENTS: u64 = 6_000_000;
 
+/// How long a later run of a daemon is remembered by the others, and a little.
+const FORGET_INCARNATION: Duration = Duration::from_millis(3200);
+
 /// How long what was sent may take to be delivered in the end.
 const MAX_DRAIN: Duration = Duration::from_secs(60);
 
@@ -192,7 +195,9 @@ impl Options {
     pub fn convergence_time(&self) -> Duration {
         let (ring, membership) = (&self.settings.ring, &self.settings.membership);
         let attempt = membership.gather + membership.attempt_deadline + membership.fresh;
-        ring.token_loss * 3 + ring.deaf * 2 + attempt * 8 + membership.hello * 12
+        // A run that has an older date than the one before is believed once that one is forgotten.
+        let date = if self.faults.calendars { FORGET_INCARNATION } else { Duration::ZERO };
+        date + ring.token_loss * 3 + ring.deaf * 2 + attempt * 8 + membership.hello * 12
     }
 
     /// How long nothing may change after that.

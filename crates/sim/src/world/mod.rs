@@ -307,7 +307,11 @@ impl World {
         let booting = &self.hosts[host];
         let late = u64::try_from(booting.calendar_late.as_millis()).unwrap_or(u64::MAX);
         let shown = (WALL_START_MS + self.now.0 / 1_000_000).saturating_sub(late);
-        if late == 0 { shown.max(booting.incarnation + 1) } else { shown }
+        let wanted = if late == 0 { shown.max(booting.incarnation + 1) } else { shown };
+        let runs = self.recorder.trace.processes.iter().map(|process| process.process);
+        let used: BTreeSet<u64> =
+            runs.filter(|run| run.daemon == daemon_id(host)).map(|run| run.incarnation).collect();
+        (wanted..).find(|incarnation| !used.contains(incarnation)).unwrap_or(wanted)
     }
 
     fn config(&self, me: DaemonId) -> Config {
