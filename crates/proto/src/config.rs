@@ -51,6 +51,9 @@ pub struct RingConfig {
     pub window_limit_packets: u32,
     /// New packets of one daemon in one token visit, at first (`PersonalWindow`).
     pub personal_window_packets: u32,
+    /// What is added to the numbers of all packets and hops of a ring: 0, but in simulations of rings that
+    /// have worked for ever. The same at all daemons.
+    pub numbers_from: u64,
     /// How many of these may follow the token instead of preceding it (`AcceleratedWindow`).
     pub accelerated_window_packets: u32,
     /// Packets that may be on the ring without being held by everyone.
@@ -81,6 +84,7 @@ impl Default for RingConfig {
             window_packets: 160,
             window_limit_packets: 1280,
             personal_window_packets: 20,
+            numbers_from: 0,
             accelerated_window_packets: 15,
             outstanding_packets: 4096,
             send_queue_messages: 8192,

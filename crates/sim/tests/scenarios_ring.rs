@@ -1,5 +1,6 @@
 //! Stories about the token and the packets of one ring (protocol design §16, SC-01 to SC-15).
 
+use antiphon_proto::config::RingConfig;
 use antiphon_sim::network::Quality;
 use antiphon_sim::scenario::ms;
 use antiphon_sim::world::{Fault, Settings, World};
@@ -264,4 +265,52 @@ fn a_safe_message_is_not_acknowledged_by_who_lacks_a_part_of_it() {
     world.run(ms(50));
     clients.into_iter().for_each(|client| world.expect_message(client, message));
     world.finish();
+}
+
+/// SC-13: a ring has worked for so long that the numbers of its packets, and of the token's hops, pass
+/// 32 bits. Nothing happens.
+#[test]
+fn numbers_may_be_larger_than_32_bits() {
+    let mut world = large_numbers((1 << 32) - 50);
+    let installs = world.installs();
+    speak(&mut world);
+    assert_eq!(world.installs(), installs, "no ring was installed");
+    // The holes of a ring that breaks have large numbers as well.
+    world.apply(Fault::Crash { host: 2, silent: true });
+    world.run_until_quiet();
+    world.apply(Fault::Restart { host: 2, after: ms(1) });
+    world.finish();
+}
+
+/// SC-13: a ring comes near to 2^63 packets, after 290,000 years with a million in a second. Before
+/// that it makes way for a new one, and no message is lost.
+#[test]
+fn a_ring_without_numbers_makes_way_for_another() {
+    let mut world = large_numbers((1 << 63) - (1 << 16) - 200);
+    let installs = world.installs();
+    speak(&mut world);
+    assert!(world.installs() > installs, "rings of 200 packets follow each other");
+    world.finish();
+}
+
+fn large_numbers(numbers_from: u64) -> World {
+    let ring = RingConfig { numbers_from, ..RingConfig::default() };
+    World::ring_with(Settings { ring, ..Settings::default() })
+}
+
+/// Three clients send many messages over bad links, and all of them arrive.
+fn speak(world: &mut World) {
+    let clients: [_; 3] = world.clients_in("g");
+    world.apply(Fault::Links(Quality { loss_ppm: 20_000, ..Quality::default() }));
+    let mut sent = Vec::new();
+    for _ in 0..100 {
+        sent.extend(clients.map(|client| world.cast(client, "g", Safe, 1000)));
+        sent.push(world.cast(clients[0], "g", Agreed, 5000));
+        world.run(ms(5));
+    }
+    world.apply(Fault::Links(Quality::default()));
+    world.run_until_quiet();
+    for message in sent {
+        clients.iter().for_each(|client| world.expect_message(*client, message));
+    }
 }

@@ -94,6 +94,11 @@ impl Open {
 }
 
 impl Stream {
+    /// A stream that begins after `before`.
+    pub(crate) fn after(before: Seq) -> Self {
+        Self { done: before, ..Self::default() }
+    }
+
     /// Everything up to here is read.
     pub(crate) fn done(&self) -> Seq {
         self.done

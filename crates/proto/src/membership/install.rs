@@ -45,8 +45,9 @@ impl Membership {
         let ring = recover.ring();
         let members = recover.members().to_vec();
         let all_from_one_ring = recover.all_from_one_ring();
-        self.ring = Ring::new(ring, members.clone(), self.me, cx.now);
-        self.stream = Stream::default();
+        let before = Seq(cx.config.ring.numbers_from);
+        self.ring = Ring::new(ring, members.clone(), self.me, before, cx.now);
+        self.stream = Stream::after(before);
         self.obligations = [self.me].into();
         self.gossip.end_search();
         self.failures /= 2;

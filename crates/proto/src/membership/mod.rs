@@ -28,7 +28,7 @@ mod recovery;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use antiphon_wire::ids::{DaemonId, ProcessId, RingId};
+use antiphon_wire::ids::{DaemonId, ProcessId, RingId, Seq};
 use antiphon_wire::ring::attempt::Holdings;
 use antiphon_wire::ring::fragment::{self, Assembler};
 use antiphon_wire::ring::gossip::Leave;
@@ -130,12 +130,13 @@ impl Membership {
     /// Boots as the only member of a ring of its own, looking for others.
     pub(crate) fn boot(me: ProcessId, epoch: u64, seed: u64, cx: &mut Cx<'_>) -> Self {
         let epoch = epoch / EPOCH_STEP * EPOCH_STEP;
-        let ring = Ring::new(RingId { epoch, leader: me }, vec![me], me, cx.now);
+        let before = Seq(cx.config.ring.numbers_from);
+        let ring = Ring::new(RingId { epoch, leader: me }, vec![me], me, before, cx.now);
         let everyone: Vec<DaemonId> = daemons(cx.config).filter(|daemon| *daemon != me.daemon).collect();
         let mut membership = Self {
             me,
             ring,
-            stream: Stream::default(),
+            stream: Stream::after(before),
             obligations: BTreeSet::from([me]),
             gossip: Gossip::new(me, epoch),
             state: State::Operational { since: cx.now },

@@ -46,6 +46,7 @@ impl Membership {
                     self.deliver_early(seq, cx);
                 }
             }
+            Visited::Exhausted => self.search("the numbers of the ring are used up", cx),
             Visited::Deaf => self.search("packets that others hold do not reach this daemon", cx),
         }
     }

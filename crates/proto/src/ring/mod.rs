@@ -88,26 +88,27 @@ pub(crate) struct Ring {
 
 impl Ring {
     /// A ring that nothing has been sent in. `members` are ascending and contain `me`.
-    pub(crate) fn new(id: RingId, members: Vec<ProcessId>, me: ProcessId, now: Instant) -> Self {
+    /// Its packets and hops are numbered from the one after `before`.
+    pub(crate) fn new(id: RingId, members: Vec<ProcessId>, me: ProcessId, before: Seq, now: Instant) -> Self {
         let position = members.iter().position(|member| *member == me);
         assert!(position.is_some(), "a process never installs a ring without itself");
         let others = members.iter().filter(|member| **member != me).map(|member| member.daemon).collect();
         Self {
             id,
-            acks: vec![Seq::ZERO; members.len()],
+            acks: vec![before; members.len()],
             me: position.unwrap_or_default(),
             members,
             others,
-            window: Window::default(),
-            hop: 0,
+            window: Window::after(before),
+            hop: before.0,
             token: TokenPlace::Elsewhere,
-            passed_seq: Seq::ZERO,
+            passed_seq: before,
             lateness: Lateness::default(),
             sent_last_visit: 0,
             backlog_last_visit: 0,
             quiet_visits: 0,
             visited: now,
-            progress: (Seq::ZERO, now),
+            progress: (before, now),
             asked: 0,
             awaited: None,
             numbered: None,

@@ -6,6 +6,7 @@ use antiphon_wire::ring::token::Token;
 
 use super::flow::{self, Load, Round, Windows};
 use super::pack::{self, Burst, Visit};
+use super::window::CAPACITY_PACKETS;
 use super::{Ring, TokenPlace, requests};
 use crate::cx::Cx;
 use crate::io::{Channel, Target, Transmit};
@@ -21,7 +22,13 @@ pub(crate) enum Visited {
     Done,
     /// I have been lacking packets for too long although others hold them: this ring can not serve me.
     Deaf,
+    /// The numbers of this ring are used up; the next one begins anew.
+    Exhausted,
 }
+
+/// From this number on a ring gives out no more. All formats refuse numbers from 2^63 on, and what one
+/// visit numbers must still be below.
+const LAST_SEQ: Seq = Seq(u64::MAX / 2 - CAPACITY_PACKETS);
 
 impl Ring {
     /// Makes the first token of the ring, as its leader, and takes the first visit.
@@ -31,24 +38,23 @@ impl Ring {
         let token = Token {
             from,
             ring: self.id,
-            hop: 1,
-            seq: Seq::ZERO,
+            hop: self.hop + 1,
+            seq: self.passed_seq,
             fcc: 0,
             backlog: 0,
             window: cx.config.ring.window_packets,
             acks,
             requests: Vec::new(),
         };
-        self.hop = 1;
+        self.hop = token.hop;
         self.visit(token, self.successor(), cx);
     }
 
     /// A token of this ring arrived. A copy can not be newer than what I passed on, because every
     /// hop counts up.
     pub(crate) fn on_token(&mut self, token: Token, cx: &mut Cx<'_>) -> Visited {
-        let plausible = token.acks.len() == self.members.len() && token.seq >= self.window.highest();
         let is_old = token.hop <= self.hop && !cx.config.is_mutant(Mutant::TakeOldTokens);
-        if is_old || !self.contains(token.from) || !plausible {
+        if is_old || !self.contains(token.from) || !self.is_plausible(&token) {
             cx.stats.datagrams_stale += 1;
             return Visited::Ignored;
         }
@@ -56,6 +62,14 @@ impl Ring {
         cx.timers.stop(Timer::Wake);
         cx.patience.note_visit(cx.now, self.quiet_visits == 0);
         self.visit(token, self.successor(), cx)
+    }
+
+    /// Whether the token can be one of this ring: no ring has more packets on their way than a window
+    /// holds, and to look for those that a forged token claims could take for ever.
+    fn is_plausible(&self, token: &Token) -> bool {
+        token.acks.len() == self.members.len()
+            && token.seq >= self.window.highest()
+            && token.seq.ahead_of(self.window.contiguous()) <= CAPACITY_PACKETS
     }
 
     /// Continues with the token that rests here, because there is something to send or it has
@@ -126,6 +140,9 @@ impl Ring {
         self.note_round(&mut token, cx);
         self.visited = cx.now;
         self.preference = Channel::Data;
+        if token.seq >= LAST_SEQ {
+            return Visited::Exhausted;
+        }
         for (index, ack) in token.acks.iter().enumerate().filter(|(index, _)| *index != self.me) {
             self.acks[index] = self.acks[index].max(*ack);
         }
@@ -327,5 +344,34 @@ impl Ring {
             burst,
             segment_bytes,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use antiphon_wire::ids::{DaemonId, ProcessId, RingId};
+
+    use super::*;
+
+    #[test]
+    fn a_token_that_claims_more_than_a_window_of_packets_is_forged() {
+        let process = |daemon| ProcessId { daemon: DaemonId(daemon), incarnation: 1 };
+        let (me, members) = (process(0), vec![process(0), process(1)]);
+        let ring = Ring::new(RingId { epoch: 2, leader: me }, members, me, Seq(100), Instant::default());
+        let token = |seq, acks| Token {
+            from: process(1),
+            ring: ring.id,
+            hop: 200,
+            seq: Seq(seq),
+            fcc: 0,
+            backlog: 0,
+            window: 160,
+            acks: vec![Seq(100); acks],
+            requests: Vec::new(),
+        };
+        assert!(ring.is_plausible(&token(100, 2)) && ring.is_plausible(&token(4000, 2)));
+        assert!(!ring.is_plausible(&token(99, 2)), "older than what is here");
+        assert!(!ring.is_plausible(&token(100, 3)), "of another ring");
+        assert!(!ring.is_plausible(&token(1 << 40, 2)));
     }
 }

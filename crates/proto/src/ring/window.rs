@@ -30,6 +30,11 @@ pub(crate) struct Window {
 }
 
 impl Window {
+    /// A window of packets after `before`, which counts as received and discarded.
+    pub(crate) fn after(before: Seq) -> Self {
+        Self { discarded: before, slots: VecDeque::new(), contiguous: before }
+    }
+
     fn slot(&self, seq: Seq) -> Option<usize> {
         let ahead = seq.0.checked_sub(self.discarded.0 + 1)?;
         usize::try_from(ahead).ok()

@@ -130,6 +130,7 @@ fn ring(rng: &mut fastrand::Rng) -> RingConfig {
         window_packets: window,
         window_limit_packets: window * one_of(&[1, 2, 8], rng),
         personal_window_packets: personal,
+        numbers_from: one_of(&[0, 0, 0, (1 << 32) - 500], rng),
         accelerated_window_packets: rng.u32(..=personal),
         outstanding_packets: one_of(&[8, 64, 4096], rng),
         send_queue_messages: one_of(&[4, 100, 8192], rng),
