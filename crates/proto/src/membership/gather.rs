@@ -118,12 +118,23 @@ impl Membership {
         let State::Gather(gather) = &self.state else {
             return;
         };
+        // Each of many joins asks this, and most are answered without the clique, which takes long.
+        if !gather.window_over && !self.hears_all(&gather.expected, cx) {
+            return;
+        }
         let clique = self.clique(cx);
         let here: BTreeSet<DaemonId> = clique.iter().map(|member| member.daemon).collect();
         let ready = gather.window_over || gather.expected.is_subset(&here);
         if ready && self.leader_of(&clique, cx.now) == self.me {
             self.propose(clique, cx);
         }
+    }
+
+    fn hears_all(&self, daemons: &BTreeSet<DaemonId>, cx: &Cx<'_>) -> bool {
+        let heard = self.gossip.hears(cx.now, cx.config);
+        let heard: BTreeSet<DaemonId> =
+            heard.iter().chain([&self.me]).map(|process| process.daemon).collect();
+        daemons.is_subset(&heard)
     }
 
     fn clique(&self, cx: &Cx<'_>) -> Vec<ProcessId> {
