@@ -143,6 +143,7 @@ impl Swarm {
         let converged = self.world.now();
         self.bear_loss();
         self.drain();
+        self.haunt();
         self.rest(self.options.quiet_time());
         let sent = self.world.network.tally.sent;
         self.rest(Duration::from_secs(1));
@@ -154,6 +155,14 @@ impl Swarm {
             idle_datagrams,
             idle_budget: self.world.settings().idle_datagrams(),
         };
+    }
+
+    /// What was thought lost arrives in a ring that has been quiet for seconds.
+    fn haunt(&mut self) {
+        if self.options.late_ghosts > 0 {
+            self.rest(FORGET_INCARNATION);
+            self.world.apply(Fault::Resurrect(self.options.late_ghosts));
+        }
     }
 
     /// Cuts some links in one direction or both, for ever; everything else heals.

@@ -36,6 +36,8 @@ pub struct Options {
     pub triggers: Option<Triggers>,
     /// Loss on the links of the quiet phase, which a ring must bear, until the very end.
     pub quiet_loss_ppm: u32,
+    /// How many lost datagrams arrive in the quiet phase, when all seems to be over.
+    pub late_ghosts: usize,
     /// How long faults strike.
     pub chaos: Duration,
     /// Whether the run ends with links frozen in some pattern, instead of healing.
@@ -76,6 +78,7 @@ impl Options {
             fault_gap: ms(20..300, rng),
             triggers,
             quiet_loss_ppm: one_of(&[0, 0, 0, 5000], rng),
+            late_ghosts: one_of(&[0, 0, 0, 100], rng),
             chaos: ms(300..2500, rng),
             freezes: daemons > 2 && rng.u32(..5) == 0,
             flush_clients_per_host: one_of(&[0, 0, 1, 2], rng),
