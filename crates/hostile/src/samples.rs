@@ -31,19 +31,6 @@ pub fn datagrams(random: &mut fastrand::Rng, cluster: u32) -> Vec<Bytes> {
     };
     let row = HearsRow { of: from, version: 5, hears: members.iter().copied().collect() };
     let request = Request { range, member: random.u16(..4), age: 1 };
-    let header = PacketHeader {
-        ring,
-        sender: from.daemon,
-        seq,
-        visit: random.u32(..),
-        after_token: random.bool(),
-        has_unordered: random.bool(),
-        wants_ack: random.bool(),
-        ack: seq.previous(),
-    };
-    let mut packet = BytesMut::new();
-    header.encode(cluster, &mut packet);
-    packet.extend((0..random.usize(0..600)).map(|_| random.u8(..)));
     let token = Token {
         from,
         ring,
@@ -65,7 +52,7 @@ pub fn datagrams(random: &mut fastrand::Rng, cluster: u32) -> Vec<Bytes> {
     let (epoch, version, cause) = (random.u64(..), random.u64(..), "no token for 200 ms".to_owned());
     let join = Join { from, epoch, version, wanted: members.clone(), cause, rows: vec![row] };
     let datagrams = [
-        Datagram::Packet(Packet { header, bytes: packet.freeze() }),
+        Datagram::Packet(packet(random, cluster, ring, from, seq)),
         Datagram::Token(token),
         Datagram::Join(join),
         Datagram::Hello(Hello { from, ring, members: members.clone(), hears }),
@@ -82,4 +69,22 @@ pub fn datagrams(random: &mut fastrand::Rng, cluster: u32) -> Vec<Bytes> {
         Datagram::Fragment(piece),
     ];
     datagrams.map(|datagram| datagram.encode(cluster)).to_vec()
+}
+
+/// A packet of that number, filled with anything.
+fn packet(random: &mut fastrand::Rng, cluster: u32, ring: RingId, from: ProcessId, seq: Seq) -> Packet {
+    let header = PacketHeader {
+        ring,
+        sender: from.daemon,
+        seq,
+        visit: random.u32(..),
+        after_token: random.bool(),
+        has_unordered: random.bool(),
+        wants_ack: random.bool(),
+        ack: seq.previous(),
+    };
+    let mut bytes = BytesMut::new();
+    header.encode(cluster, &mut bytes);
+    bytes.extend((0..random.usize(0..600)).map(|_| random.u8(..)));
+    Packet { header, bytes: bytes.freeze() }
 }

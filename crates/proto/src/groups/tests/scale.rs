@@ -1,6 +1,5 @@
-//! Ten thousand groups with a thousand members each.
-
-use std::time::Duration;
+//! Ten thousand groups with a thousand members each. What is quadratic in either would not end in the
+//! time that anyone waits for a test.
 
 use super::world::{Seen, World, group};
 use antiphon_wire::client::membership::{Cause, GroupId};
@@ -8,8 +7,6 @@ use antiphon_wire::names::MemberName;
 
 const GROUPS: usize = 10_000;
 const MEMBERS: usize = 1000;
-/// Far above what an optimised build needs, far below what anything quadratic would take.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Fills the table of a daemon with its own sessions.
 fn fill(world: &mut World, host: usize, members: usize) {
@@ -29,17 +26,14 @@ fn fill(world: &mut World, host: usize, members: usize) {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test may look at the clock")]
-fn the_exchange_stays_small_and_fast() {
+fn the_exchange_stays_small() {
     let mut world = World::apart(2);
     fill(&mut world, 0, MEMBERS / 2);
     fill(&mut world, 1, MEMBERS / 2);
-    let begin = std::time::Instant::now();
     world.regroup(&[&[0, 1]]);
     let waiting: usize = (0..2).map(|host| world.hosts[host].queue.bytes()).sum();
     assert!(waiting < 2_000_000, "{waiting} bytes of reports");
     world.run();
-    assert!(begin.elapsed() < PATIENCE, "the exchange took {:?}", begin.elapsed());
     for host in 0..2 {
         let table = &world.hosts[host].groups.table;
         let all = table.groups_where(|group| group.members().len() == MEMBERS && !group.marked);
@@ -54,18 +48,15 @@ fn the_exchange_stays_small_and_fast() {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test may look at the clock")]
 fn the_end_of_a_session_in_all_groups_touches_each_once() {
     let mut world = World::apart(1);
     fill(&mut world, 0, MEMBERS);
     let client = world.connect_with(0, "zz", false);
-    let begin = std::time::Instant::now();
     for number in 0..GROUPS {
         world.join(client, &format!("group-{number:05}"));
     }
     world.run();
     world.kill(client);
     world.run();
-    assert!(begin.elapsed() < PATIENCE, "took {:?}", begin.elapsed());
     assert!(world.table(0).iter().all(|(_, _, _, members)| members.len() == MEMBERS));
 }
