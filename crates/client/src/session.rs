@@ -167,6 +167,14 @@ impl Inbox {
         self.frames.push(bytes);
     }
 
+    /// Bytes that are missing from the next event, as far as that is known: those of a header first,
+    /// then the rest. Who reads no more than these leaves the event after it in the socket, for
+    /// programs that wait for the socket alone. Meant for when [`Inbox::next_event`] has returned `None`.
+    #[must_use]
+    pub fn missing_bytes(&self) -> usize {
+        self.frames.missing_bytes()
+    }
+
     /// Takes the next event; `None` when more bytes are needed.
     ///
     /// # Errors

@@ -74,6 +74,14 @@ impl FrameReader {
         self.partial.len() + self.front.len() + self.queue.iter().map(Bytes::len).sum::<usize>()
     }
 
+    /// Bytes that are missing from the next frame, as far as that is known: those of its header first,
+    /// then the rest. Who reads no more than these reads nothing of the frame after it. Meant for when
+    /// [`FrameReader::next_frame`] has returned `None`.
+    #[must_use]
+    pub fn missing_bytes(&self) -> usize {
+        self.head.map_or(HEADER_BYTES, |head| head.end).saturating_sub(self.buffered_bytes())
+    }
+
     fn take_frame(&mut self) -> Result<Option<Frame>, FrameError> {
         loop {
             if self.front.is_empty() {

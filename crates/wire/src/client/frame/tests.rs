@@ -116,3 +116,26 @@ fn written_frames_read_back() {
     assert!(frame.group_fields().eq(groups.iter().map(GroupName::as_field)));
     assert_eq!((frame.body.as_ref(), frame.whole.len()), (b"body".as_slice(), 48 + 64 + 4));
 }
+
+#[test]
+fn who_reads_what_is_missing_reads_one_frame_at_a_time() {
+    let frames = [bytes(JOIN_REQUEST), bytes(BIG_ENDIAN_DATA), bytes(JOIN_VIEW)];
+    let stream = frames.concat();
+    let mut rest = stream.as_slice();
+    let mut reader = FrameReader::new(FrameLimits::FROM_CLIENT);
+    for frame in frames {
+        let mut read = Vec::new();
+        while read.len() < frame.len() {
+            let (piece, after) = rest.split_at(reader.missing_bytes());
+            reader.push(Bytes::copy_from_slice(piece));
+            read.extend_from_slice(piece);
+            rest = after;
+            match reader.next_frame().expect("well formed") {
+                Some(whole) => assert_eq!(whole.whole, frame),
+                None => assert!(read.len() < frame.len()),
+            }
+        }
+        assert_eq!(read, frame);
+    }
+    assert_eq!((reader.missing_bytes(), rest.len()), (HEADER_BYTES, 0));
+}
