@@ -1,0 +1,379 @@
+"""Connections for threads that may wait."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from antiphon._antiphon import Handshake, Session
+from antiphon._errors import ConnectionClosed
+from antiphon._transport import (
+    CLOSED_BY_DAEMON,
+    CONNECT_TIMEOUT,
+    GATHER_BYTES,
+    GOODBYE_TIMEOUT,
+    HANDSHAKE_READ_BYTES,
+    READ_BYTES,
+    UNIX_DIRECTORY,
+    Place,
+    Target,
+    broken,
+    new_socket,
+)
+from antiphon._types import SELF_DISCARD, Event, ServiceLevel
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+
+def connect(
+    address: str = "",
+    name: str = "",
+    *,
+    membership: bool = True,
+    priority: int = 0,
+    auth: Iterable[str] = ("NULL",),
+    timeout: float | None = CONNECT_TIMEOUT,
+    unix_directory: str = UNIX_DIRECTORY,
+) -> Connection:
+    """Connects to a daemon and waits until the session is open.
+
+    ``address`` is ``4803`` for the Unix socket of that port, ``4803@host`` for TCP over IPv4 or IPv6 (all
+    addresses of the host are tried in turn), or empty for the Unix socket of the default port. ``name`` is
+    the private name, 1 to 10 characters from ``$`` to ``~``; without one the daemon makes one up.
+    ``membership`` says whether views, transitions and self-leaves are wanted. ``timeout`` is in seconds,
+    without looking up the host's name; None is for ever.
+
+    Raises AddressError or IllegalNameError, ConnectError when nobody answers, ConnectTimeout, or
+    RefusedError with the daemon's reason.
+    """
+    handshake = Handshake(name, membership, priority, auth)
+    return Connection(*open_session(Place.of(address, unix_directory), handshake, timeout))
+
+
+def open_session(
+    place: Place, handshake: Handshake, timeout: float | None, read_bytes: int = HANDSHAKE_READ_BYTES
+) -> tuple[Session, socket.socket]:
+    """Connects and waits until the session is open, reading ``read_bytes`` at once."""
+    deadline = _Deadline(timeout)
+    opened = _open(place, deadline)
+    try:
+        session = _shake_hands(opened, handshake, deadline, read_bytes)
+        opened.settimeout(None)
+    except TimeoutError as error:
+        opened.close()
+        raise place.late() from error
+    except BaseException:
+        opened.close()
+        raise
+    return session, opened
+
+
+class _Deadline:
+    """When something must be done; never, if its timeout is None."""
+
+    def __init__(self, timeout: float | None) -> None:
+        self._at = None if timeout is None else time.monotonic() + timeout
+
+    def left(self) -> float | None:
+        """Seconds that are left, 0 at least; None for ever."""
+        return None if self._at is None else max(0.0, self._at - time.monotonic())
+
+    def limit(self, used: socket.socket) -> None:
+        """Lets the next operation of the socket take what is left, which must be something."""
+        left = self.left()
+        if left == 0.0:
+            raise TimeoutError
+        used.settimeout(left)
+
+
+def _open(place: Place, deadline: _Deadline) -> socket.socket:
+    last = OSError("the host has no address")
+    try:
+        for family, target in _targets(place):
+            made = new_socket(family)
+            try:
+                deadline.limit(made)
+                made.connect(target)
+            except OSError as error:
+                made.close()
+                last = error
+            except BaseException:
+                made.close()
+                raise
+            else:
+                return made
+    except OSError as error:
+        last = error
+    raise place.unreachable(last) from last
+
+
+def _targets(place: Place) -> list[Target]:
+    if place.host is None:
+        return [(socket.AF_UNIX, place.unix_path)]
+    found = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
+    return [(family, target) for family, _, _, _, target in found]
+
+
+def _shake_hands(opened: socket.socket, handshake: Handshake, deadline: _Deadline, read_bytes: int) -> Session:
+    # A daemon at its limit refuses without reading the hello: its answer counts, not the write.
+    deadline.limit(opened)
+    with contextlib.suppress(ConnectionError):
+        opened.sendall(handshake.hello)
+    step: bytes | Session | None = None
+    while not isinstance(step, Session):
+        deadline.limit(opened)
+        try:
+            if step is None:
+                received = opened.recv(read_bytes)
+                if not received:
+                    raise ConnectionClosed(CLOSED_BY_DAEMON)
+                step = handshake.on_bytes(received)
+            else:
+                opened.sendall(step)
+                step = handshake.on_bytes(b"")
+        except (ConnectionResetError, BrokenPipeError) as error:
+            raise ConnectionClosed(broken(error)) from error
+    return step
+
+
+class Connection:
+    """An open session with a daemon, whose calls wait; other threads run meanwhile.
+
+    One thread may receive while others send. ``with`` says goodbye at its end. The calls that send wait
+    while the daemon takes no more: it stops reading from clients that send faster than messages can be
+    ordered.
+    """
+
+    def __init__(self, session: Session, opened: socket.socket) -> None:
+        self._session = session
+        self._socket = opened
+        self._sending = threading.Lock()
+        self._receiving = threading.Lock()
+        self._batches = 0
+        # Why nothing more is sent.
+        self._end: str | None = None
+
+    @property
+    def member(self) -> str:
+        """The session's name, ``#private#daemon``: what others send to for this client alone."""
+        return self._session.member
+
+    @property
+    def daemon_version(self) -> tuple[int, int, int]:
+        """The version that the daemon reports."""
+        return self._session.daemon_version
+
+    def fileno(self) -> int:
+        """The socket, for ``select``; -1 when it is closed.
+
+        Several events are read at once: after the socket was readable, receive with
+        ``receive_many(timeout=0)`` or :meth:`receive_ready` until there are none.
+        """
+        return self._socket.fileno()
+
+    def join(self, group: str) -> None:
+        """Requests to join a group. When that has happened, a :class:`View` of the group says so."""
+        with self._sending:
+            self._check()
+            self._session.join(group)
+            self._after_request()
+
+    def leave(self, group: str) -> None:
+        """Requests to leave a group. When that has happened, a :class:`SelfLeave` says so."""
+        with self._sending:
+            self._check()
+            self._session.leave(group)
+            self._after_request()
+
+    def multicast(
+        self,
+        service: ServiceLevel,
+        groups: str | Iterable[str],
+        body: ReadableBuffer,
+        *,
+        message_type: int = 0,
+        self_discard: bool = False,
+    ) -> None:
+        """Sends a message to one group or several; every receiver gets it once.
+
+        A group is a name, or ``#private#daemon`` for one member alone. The sender need not be a member.
+        ``body`` is bytes or anything else with the buffer protocol. With ``self_discard`` the sender goes
+        without its own copy.
+        """
+        self._send(service | SELF_DISCARD if self_discard else service, groups, body, message_type)
+
+    @contextlib.contextmanager
+    def batch(self) -> Iterator[None]:
+        """Gathers the requests made inside ``with``, and writes them when they are many, before waiting
+        for events, and at the end. Many small messages go out several times faster."""
+        with self._sending:
+            self._batches += 1
+        try:
+            yield
+        finally:
+            with self._sending:
+                self._batches -= 1
+                self._check()
+                self._write()
+
+    def flush(self) -> None:
+        """Writes what was gathered."""
+        with self._sending:
+            self._check()
+            self._write()
+
+    def receive(self, timeout: float | None = None) -> Event:
+        """Waits for the next event. Raises TimeoutError when none came in ``timeout`` seconds; nothing is
+        lost by that."""
+        with self._receiving:
+            if (event := self._session.next_event()) is not None:
+                return event
+            deadline = _Deadline(timeout)
+            while True:
+                self._read(deadline)
+                if (event := self._session.next_event()) is not None:
+                    return event
+
+    def receive_many(self, limit: int = 1024, timeout: float | None = None) -> list[Event]:
+        """Waits for the next event and takes those that came with it, ``limit`` at most.
+
+        Raises TimeoutError when none came in ``timeout`` seconds. The fastest way to receive much.
+        """
+        if limit < 1:
+            raise ValueError("the limit must be at least 1")
+        with self._receiving:
+            if events := self._session.take_events(limit):
+                return events
+            deadline = _Deadline(timeout)
+            while True:
+                self._read(deadline)
+                if events := self._session.take_events(limit):
+                    return events
+
+    def receive_ready(self) -> Event | None:
+        """Takes an event that was read together with an earlier one; None when the next one would have to
+        be waited for. Makes no system call."""
+        with self._receiving:
+            return self._session.next_event()
+
+    def disconnect(self) -> None:
+        """Ends the session in order: everything sent before it is delivered, and the groups learn of the
+        disconnect at once. Waits a moment for the daemon to close; events that were not received are
+        lost. Does nothing when the connection is closed."""
+        if self._socket.fileno() < 0:
+            return
+        try:
+            with self._sending:
+                if self._end is None:
+                    self._session.disconnect()
+                    self._write()
+                    self._end = "this session has ended"
+                    self._socket.shutdown(socket.SHUT_WR)
+            self._drain(_Deadline(GOODBYE_TIMEOUT))
+        except OSError:
+            # Closed already, which is what was wanted. ConnectionClosed is an OSError.
+            pass
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Closes the socket without a goodbye. Members of its groups see a disconnect."""
+        self._end = "this connection was closed"
+        # Threads that wait for the socket are not woken by closing alone.
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.disconnect()
+
+    def __iter__(self) -> Self:
+        """The events that come. A connection that ends, ends with ConnectionClosed."""
+        return self
+
+    def __next__(self) -> Event:
+        return self.receive()
+
+    def __repr__(self) -> str:
+        state = "closed " if self._socket.fileno() < 0 else ""
+        return f"<antiphon.Connection {state}{self.member}>"
+
+    def _check(self) -> None:
+        if self._end is not None:
+            raise ConnectionClosed(self._end)
+
+    def _send(self, flags: int, groups: str | Iterable[str], body: ReadableBuffer, message_type: int) -> None:
+        with self._sending:
+            self._check()
+            self._session.multicast(flags, groups, body, message_type)
+            self._after_request()
+
+    def _wanted_bytes(self) -> int:
+        """How many bytes to read at most when an event is waited for."""
+        return READ_BYTES
+
+    def _after_request(self) -> None:
+        if not self._batches or self._session.unsent >= GATHER_BYTES:
+            self._write()
+
+    def _write(self) -> None:
+        """Writes all that is to be written. What an exception leaves is written the next time."""
+        while (chunk := self._session.chunk()) is not None:
+            try:
+                count = self._socket.send(chunk)
+            except OSError as error:
+                self._end = self._end or broken(error)
+                raise ConnectionClosed(self._end) from error
+            self._session.wrote(count)
+
+    def _read(self, deadline: _Deadline) -> None:
+        """Waits for bytes and reads them."""
+        if self._session.unsent and self._sending.acquire(blocking=False):
+            # Otherwise another thread is writing them.
+            try:
+                self._write()
+            finally:
+                self._sending.release()
+        left = deadline.left()
+        try:
+            if left is not None:
+                _wait(self._socket, left)
+            received = self._socket.recv(self._wanted_bytes())
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise ConnectionClosed(self._end or broken(error)) from error
+        if not received:
+            raise ConnectionClosed(self._end or CLOSED_BY_DAEMON)
+        self._session.push(received)
+
+    def _drain(self, deadline: _Deadline) -> None:
+        """Reads and forgets until the daemon closes. A socket closed with bytes unread resets the
+        connection, and takes with it what the daemon has not read yet."""
+        with self._receiving:
+            while True:
+                _wait(self._socket, deadline.left() or 0.0)
+                if not self._socket.recv(READ_BYTES):
+                    return
+
+
+def _wait(waited: socket.socket, seconds: float) -> None:
+    """Waits until the socket is readable; raises TimeoutError when it is not in time."""
+    if waited.fileno() < 0:
+        raise OSError("the socket is closed")
+    poll = select.poll()
+    poll.register(waited, select.POLLIN)
+    if not poll.poll(seconds * 1000):
+        raise TimeoutError("no event came in time")

@@ -1,0 +1,72 @@
+"""Sockets, and what both faces know of them."""
+
+from __future__ import annotations
+
+import socket
+from typing import NamedTuple, TypeAlias
+
+from antiphon._antiphon import parse_address
+from antiphon._errors import ConnectError, ConnectTimeout
+
+UNIX_DIRECTORY = "/tmp"
+"""Where daemons put their Unix sockets unless told otherwise."""
+CONNECT_TIMEOUT = 30.0
+"""How long connecting may take unless told otherwise, in seconds."""
+GOODBYE_TIMEOUT = 1.0
+"""How long a daemon may take to close after a goodbye, in seconds."""
+READ_BYTES = 64 * 1024
+"""Bytes read at once."""
+GATHER_BYTES = 64 * 1024
+"""Gathered requests are written when they have this many bytes."""
+HANDSHAKE_READ_BYTES = 256
+"""The handshake of a daemon has less than 200 bytes."""
+BUFFER_BYTES = 128 * 1024
+"""Size of a TCP connection's buffers in the system, each way. Left to itself the system lets these grow
+to megabytes, and messages wait in them."""
+
+CLOSED_BY_DAEMON = "the daemon closed the connection"
+"""Why a connection ended whose stream has an end."""
+
+Target: TypeAlias = tuple[socket.AddressFamily, str | tuple[object, ...]]
+"""Where a socket connects to."""
+
+
+class Place(NamedTuple):
+    """Where a daemon listens, before its host is looked up."""
+
+    text: str
+    host: str | None
+    port: int
+    unix_path: str
+
+    @classmethod
+    def of(cls, address: str, unix_directory: str) -> Place:
+        """Reads ``PORT`` or ``PORT@HOST``; the empty text is the Unix socket of the default port."""
+        host, port = parse_address(address)
+        return cls(address or str(port), host, port, f"{unix_directory}/{port}")
+
+    def unreachable(self, error: OSError) -> ConnectError:
+        """The exception for the last attempt to connect."""
+        if isinstance(error, TimeoutError):
+            return self.late()
+        return ConnectError(f"could not connect to a daemon at {self.text}: {error}")
+
+    def late(self) -> ConnectTimeout:
+        """The exception for a session that was not open in time."""
+        return ConnectTimeout(f"the daemon at {self.text} did not open the session in time")
+
+
+def new_socket(family: socket.AddressFamily) -> socket.socket:
+    """A socket that is not connected yet."""
+    made = socket.socket(family, socket.SOCK_STREAM)
+    if family is not socket.AF_UNIX:
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
+    return made
+
+
+def broken(error: OSError) -> str:
+    """Why a connection ended whose socket has an error."""
+    return f"the connection to the daemon broke: {error}"

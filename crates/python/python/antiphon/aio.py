@@ -1,0 +1,401 @@
+"""Connections for asyncio.
+
+    import asyncio
+    from antiphon import Message, ServiceLevel, aio
+
+    async def main() -> None:
+        async with aio.connect("4803@localhost", "alice") as connection:
+            await connection.join("chat")
+            await connection.multicast(ServiceLevel.AGREED, "chat", b"hello")
+            async for event in connection:
+                match event:
+                    case Message(sender, body):
+                        print(sender, body)
+
+    asyncio.run(main())
+
+Every call can be cancelled, by a timeout for example: a call that sends has then sent nothing, and a call
+that receives has lost nothing. Several tasks can use one connection. The event loop must be able to watch
+sockets (``add_reader``), as that of Unix systems is, and uvloop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Awaitable, Callable, Generator, Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from antiphon._antiphon import Handshake, Session
+from antiphon._errors import ConnectionClosed
+from antiphon._transport import (
+    CLOSED_BY_DAEMON,
+    CONNECT_TIMEOUT,
+    GATHER_BYTES,
+    GOODBYE_TIMEOUT,
+    HANDSHAKE_READ_BYTES,
+    READ_BYTES,
+    UNIX_DIRECTORY,
+    Place,
+    Target,
+    broken,
+    new_socket,
+)
+from antiphon._types import SELF_DISCARD, Event, ServiceLevel
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+__all__ = ["Connecting", "Connection", "connect"]
+
+
+def connect(
+    address: str = "",
+    name: str = "",
+    *,
+    membership: bool = True,
+    priority: int = 0,
+    auth: Iterable[str] = ("NULL",),
+    timeout: float | None = CONNECT_TIMEOUT,
+    unix_directory: str = UNIX_DIRECTORY,
+) -> Connecting:
+    """Connects to a daemon: ``await`` it, or use it with ``async with``.
+
+    The arguments and exceptions are those of :func:`antiphon.connect`, but that ``timeout`` covers looking
+    up the host's name.
+    """
+    place = Place.of(address, unix_directory)
+    handshake = Handshake(name, membership, priority, auth)
+    return Connecting(lambda: _connect(place, handshake, timeout))
+
+
+class Connecting(Awaitable["Connection"]):
+    """A connection that is to be opened."""
+
+    def __init__(self, opening: Callable[[], Awaitable[Connection]]) -> None:
+        self._opening = opening
+        self._connection: Connection | None = None
+
+    def __await__(self) -> Generator[object, None, Connection]:
+        return self._opening().__await__()
+
+    async def __aenter__(self) -> Connection:
+        self._connection = await self._opening()
+        return self._connection
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._connection is not None:
+            await self._connection.disconnect()
+
+
+async def _connect(place: Place, handshake: Handshake, timeout: float | None) -> Connection:
+    try:
+        async with asyncio.timeout(timeout):
+            opened = await _open(place)
+            try:
+                return Connection(await _shake_hands(opened, handshake), opened)
+            except BaseException:
+                opened.close()
+                raise
+    except TimeoutError as error:
+        raise place.late() from error
+
+
+async def _open(place: Place) -> socket.socket:
+    loop = asyncio.get_running_loop()
+    last = OSError("the host has no address")
+    try:
+        for family, target in await _targets(place):
+            made = new_socket(family)
+            made.setblocking(False)
+            try:
+                await loop.sock_connect(made, target)
+            except OSError as error:
+                made.close()
+                last = error
+            except BaseException:
+                made.close()
+                raise
+            else:
+                return made
+    except OSError as error:
+        last = error
+    raise place.unreachable(last) from last
+
+
+async def _targets(place: Place) -> list[Target]:
+    if place.host is None:
+        return [(socket.AF_UNIX, place.unix_path)]
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
+    return [(family, target) for family, _, _, _, target in found]
+
+
+async def _shake_hands(opened: socket.socket, handshake: Handshake) -> Session:
+    loop = asyncio.get_running_loop()
+    # A daemon at its limit refuses without reading the hello: its answer counts, not the write.
+    with contextlib.suppress(ConnectionError):
+        await loop.sock_sendall(opened, handshake.hello)
+    step: bytes | Session | None = None
+    while not isinstance(step, Session):
+        try:
+            if step is None:
+                received = await loop.sock_recv(opened, HANDSHAKE_READ_BYTES)
+                if not received:
+                    raise ConnectionClosed(CLOSED_BY_DAEMON)
+                step = handshake.on_bytes(received)
+            else:
+                await loop.sock_sendall(opened, step)
+                step = handshake.on_bytes(b"")
+        except (ConnectionResetError, BrokenPipeError) as error:
+            raise ConnectionClosed(broken(error)) from error
+    return step
+
+
+class Connection:
+    """An open session with a daemon, for the tasks of one event loop.
+
+    Requests that tasks make in one turn of the loop leave together. The calls that send wait while 64 KiB
+    are not written: the daemon stops reading from clients that send faster than messages can be ordered.
+    Nothing is read while nobody receives.
+    """
+
+    def __init__(self, session: Session, opened: socket.socket) -> None:
+        self._session = session
+        self._socket = opened
+        self._loop = asyncio.get_running_loop()
+        self._readable = _Signal(self._loop)
+        self._writable = _Signal(self._loop)
+        self._watching_reads = False
+        self._watching_writes = False
+        self._write_planned = False
+        self._forgets_events = False
+        # Why nothing more is sent, and why nothing more comes.
+        self._send_end: str | None = None
+        self._read_end: str | None = None
+
+    @property
+    def member(self) -> str:
+        """The session's name, ``#private#daemon``: what others send to for this client alone."""
+        return self._session.member
+
+    @property
+    def daemon_version(self) -> tuple[int, int, int]:
+        """The version that the daemon reports."""
+        return self._session.daemon_version
+
+    async def join(self, group: str) -> None:
+        """Requests to join a group. When that has happened, a :class:`~antiphon.View` says so."""
+        await self._room()
+        self._session.join(group)
+        self._plan_write()
+
+    async def leave(self, group: str) -> None:
+        """Requests to leave a group. When that has happened, a :class:`~antiphon.SelfLeave` says so."""
+        await self._room()
+        self._session.leave(group)
+        self._plan_write()
+
+    async def multicast(
+        self,
+        service: ServiceLevel,
+        groups: str | Iterable[str],
+        body: ReadableBuffer,
+        *,
+        message_type: int = 0,
+        self_discard: bool = False,
+    ) -> None:
+        """Sends a message to one group or several; see :meth:`antiphon.Connection.multicast`."""
+        await self._room()
+        flags = service | SELF_DISCARD if self_discard else service
+        self._session.multicast(flags, groups, body, message_type)
+        self._plan_write()
+
+    async def flush(self) -> None:
+        """Waits until everything that was sent is written to the socket."""
+        self._check()
+        while self._session.unsent:
+            self._plan_write()
+            await self._writable.wait()
+            self._check()
+
+    async def receive(self) -> Event:
+        """Waits for the next event."""
+        while (event := self._session.next_event()) is None:
+            await self._more()
+        return event
+
+    async def receive_many(self, limit: int = 1024) -> list[Event]:
+        """Waits for the next event and takes those that came with it, ``limit`` at most. The fastest way
+        to receive much."""
+        if limit < 1:
+            raise ValueError("the limit must be at least 1")
+        while not (events := self._session.take_events(limit)):
+            await self._more()
+        return events
+
+    def receive_ready(self) -> Event | None:
+        """Takes an event that was read together with an earlier one; None when the next one would have to
+        be waited for."""
+        return self._session.next_event()
+
+    async def disconnect(self) -> None:
+        """Ends the session in order: everything sent before it is delivered, and the groups learn of the
+        disconnect at once. Waits a moment for the daemon to close; events that were not received are
+        lost. Does nothing when the connection is closed."""
+        try:
+            if self._send_end is None:
+                self._session.disconnect()
+                await self.flush()
+                self._send_end = "this session has ended"
+                self._socket.shutdown(socket.SHUT_WR)
+                async with asyncio.timeout(GOODBYE_TIMEOUT):
+                    await self._drain()
+        except OSError:
+            # Closed already, which is what was wanted. ConnectionClosed and TimeoutError are OSErrors.
+            pass
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Closes the socket without a goodbye. Members of its groups see a disconnect."""
+        self._send_end = self._read_end = "this connection was closed"
+        if self._socket.fileno() >= 0:
+            self._watch_reads(False)
+            self._watch_writes(False)
+            self._socket.close()
+        self._readable.wake()
+        self._writable.wake()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.disconnect()
+
+    def __aiter__(self) -> Self:
+        """The events that come. A connection that ends, ends with ConnectionClosed."""
+        return self
+
+    async def __anext__(self) -> Event:
+        return await self.receive()
+
+    def __repr__(self) -> str:
+        state = "closed " if self._socket.fileno() < 0 else ""
+        return f"<antiphon.aio.Connection {state}{self.member}>"
+
+    def _check(self) -> None:
+        if self._send_end is not None:
+            raise ConnectionClosed(self._send_end)
+
+    async def _room(self) -> None:
+        """Waits until a request may be added. The request itself is added at once after it, so it is
+        there whole or not at all."""
+        self._check()
+        while self._session.unsent >= GATHER_BYTES:
+            await self._writable.wait()
+            self._check()
+
+    def _plan_write(self) -> None:
+        if not self._write_planned and not self._watching_writes:
+            self._write_planned = True
+            self._loop.call_soon(self._write)
+
+    def _write(self) -> None:
+        self._write_planned = False
+        if self._send_end is not None:
+            return
+        try:
+            while (chunk := self._session.chunk()) is not None:
+                self._session.wrote(self._socket.send(chunk))
+        except (BlockingIOError, InterruptedError):
+            self._watch_writes(True)
+        except OSError as error:
+            self._send_end = broken(error)
+            self._watch_writes(False)
+        else:
+            self._watch_writes(False)
+        if self._send_end is not None or self._session.unsent < GATHER_BYTES:
+            self._writable.wake()
+
+    async def _more(self) -> None:
+        """Waits until more has come. What has come belongs to the session, so a call that is cancelled
+        here takes nothing with it."""
+        if self._read_end is not None:
+            raise ConnectionClosed(self._read_end)
+        self._watch_reads(True)
+        await self._readable.wait()
+
+    def _on_readable(self) -> None:
+        if not self._readable.is_awaited():
+            # Whoever does not receive makes the daemon wait, not this process grow.
+            self._watch_reads(False)
+            return
+        try:
+            received = self._socket.recv(READ_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._read_end = broken(error)
+        else:
+            if not received:
+                self._read_end = CLOSED_BY_DAEMON
+            elif not self._forgets_events:
+                self._session.push(received)
+        if self._read_end is not None:
+            self._watch_reads(False)
+        self._readable.wake()
+
+    async def _drain(self) -> None:
+        """Reads and forgets until the daemon closes. A socket closed with bytes unread resets the
+        connection, and takes with it what the daemon has not read yet."""
+        self._forgets_events = True
+        while self._read_end is None:
+            await self._more()
+
+    def _watch_reads(self, wanted: bool) -> None:
+        if wanted and not self._watching_reads:
+            self._loop.add_reader(self._socket, self._on_readable)
+        elif self._watching_reads and not wanted:
+            self._loop.remove_reader(self._socket)
+        self._watching_reads = wanted
+
+    def _watch_writes(self, wanted: bool) -> None:
+        if wanted and not self._watching_writes:
+            self._loop.add_writer(self._socket, self._write)
+        elif self._watching_writes and not wanted:
+            self._loop.remove_writer(self._socket)
+        self._watching_writes = wanted
+
+
+class _Signal:
+    """Something that tasks wait for, all of them at once."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    async def wait(self) -> None:
+        """Waits until it happens the next time."""
+        future = self._loop.create_future()
+        self._waiting.add(future)
+        try:
+            await future
+        finally:
+            self._waiting.discard(future)
+
+    def is_awaited(self) -> bool:
+        """Whether a task waits that was not woken yet."""
+        return any(not future.done() for future in self._waiting)
+
+    def wake(self) -> None:
+        """Says that it happened."""
+        for future in self._waiting:
+            if not future.done():
+                future.set_result(None)

@@ -1,0 +1,248 @@
+//! `Handshake` and `Session`, the only classes with a state.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use antiphon::session::{self, Inbox, Options, Outbox, Step};
+use antiphon::{AuthMethod, Envelope, Error, PrivateName, ServiceLevel, Version};
+use bytes::Bytes;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
+use pyo3::types::{PyBytes, PyMemoryView, PySlice, PyString};
+
+use crate::error::{illegal_private_name, no_service, to_python};
+use crate::event::{self, name_text};
+
+/// A connection whose session is not open yet.
+#[pyclass(frozen, module = "antiphon._antiphon")]
+#[derive(Debug)]
+pub(crate) struct Handshake {
+    handshake: Mutex<session::Handshake>,
+    hello: Bytes,
+}
+
+#[pymethods]
+impl Handshake {
+    /// Begins a handshake. With an empty name the daemon makes one up.
+    #[new]
+    fn new(name: &str, membership: bool, priority: u8, auth: Vec<PyBackedStr>) -> PyResult<Self> {
+        let name = match name {
+            "" => None,
+            given => Some(PrivateName::new(given.as_bytes()).map_err(illegal_private_name)?),
+        };
+        let auth = auth.iter().map(|name| auth_method(name)).collect::<PyResult<_>>()?;
+        let (handshake, hello) = session::Handshake::begin(&Options { name, membership, priority, auth });
+        Ok(Self { handshake: Mutex::new(handshake), hello })
+    }
+
+    /// What to send first, in one write.
+    #[getter]
+    fn hello<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.hello)
+    }
+
+    /// Goes on with the next bytes from the daemon. Returns bytes: send them, and call again without
+    /// any; or `None`: call again with the next bytes; or the open session.
+    fn on_bytes(&self, py: Python<'_>, bytes: &[u8]) -> PyResult<Py<PyAny>> {
+        let step = locked(&self.handshake).on_bytes(bytes).map_err(to_python)?;
+        match step {
+            Step::Read => Ok(py.None()),
+            Step::Write(bytes) => Ok(PyBytes::new(py, &bytes).into_any().unbind()),
+            Step::Open(session) => Ok(Py::new(py, Session::new(*session))?.into_any()),
+        }
+    }
+}
+
+fn auth_method(name: &str) -> PyResult<AuthMethod> {
+    let known = [AuthMethod::Null, AuthMethod::Ip];
+    let method = known.into_iter().find(|method| method.name() == name);
+    method
+        .ok_or_else(|| PyValueError::new_err(format!("'{name}' is no authentication method: NULL or IP is")))
+}
+
+/// An open session: bytes from the daemon become events, requests become bytes.
+#[pyclass(frozen, module = "antiphon._antiphon")]
+#[derive(Debug)]
+pub(crate) struct Session {
+    daemon: Version,
+    inbound: Mutex<Inbound>,
+    outbound: Mutex<Outbound>,
+}
+
+#[derive(Debug)]
+struct Inbound {
+    inbox: Inbox,
+    /// What was pushed last. Messages that stand in it can be looked at without a copy.
+    piece: Option<Py<PyBytes>>,
+}
+
+#[derive(Debug)]
+struct Outbound {
+    outbox: Outbox,
+    /// What is being written, and how much of it was. The outbox has what comes after it.
+    chunk: Option<Py<PyBytes>>,
+    written: usize,
+}
+
+impl Session {
+    fn new(session: session::Session) -> Self {
+        Self {
+            daemon: session.daemon,
+            inbound: Mutex::new(Inbound { inbox: session.inbox, piece: None }),
+            outbound: Mutex::new(Outbound { outbox: session.outbox, chunk: None, written: 0 }),
+        }
+    }
+}
+
+#[pymethods]
+impl Session {
+    /// The session's name, `#private#daemon`.
+    #[getter]
+    fn member<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
+        let member = locked(&self.inbound).inbox.member();
+        name_text(py, member.as_bytes())
+    }
+
+    /// The version that the daemon reports.
+    #[getter]
+    fn daemon_version(&self) -> (u8, u8, u8) {
+        (self.daemon.major, self.daemon.minor, self.daemon.patch)
+    }
+
+    /// Adds the next bytes from the daemon, cut anywhere. They are not copied.
+    fn push(&self, bytes: &Bound<'_, PyBytes>) {
+        let shared = Bytes::from_owner(PyBackedBytes::from(bytes.clone()));
+        let mut inbound = locked(&self.inbound);
+        inbound.inbox.push(shared);
+        inbound.piece = Some(bytes.clone().unbind());
+    }
+
+    /// Takes the next event; `None` when more bytes are needed.
+    fn next_event(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        let (event, piece) = {
+            let mut inbound = locked(&self.inbound);
+            let event = inbound.inbox.next_event().map_err(to_python)?;
+            (event, inbound.piece.as_ref().map(|piece| piece.clone_ref(py)))
+        };
+        event.map(|event| event::to_python(py, event, piece.as_ref())).transpose()
+    }
+
+    /// Takes the events that are there, at most `limit`. What is wrong after some of them is raised by
+    /// the next call.
+    fn take_events(&self, py: Python<'_>, limit: usize) -> PyResult<Vec<Py<PyAny>>> {
+        let mut events = Vec::new();
+        while events.len() < limit {
+            match self.next_event(py) {
+                Ok(Some(event)) => events.push(event),
+                Ok(None) => break,
+                Err(error) if events.is_empty() => return Err(error),
+                Err(_) => break,
+            }
+        }
+        Ok(events)
+    }
+
+    /// Bytes that are missing from the next event, as far as that is known.
+    #[getter]
+    fn missing_bytes(&self) -> usize {
+        locked(&self.inbound).inbox.missing_bytes()
+    }
+
+    /// Adds a request to join a group.
+    fn join(&self, group: &str) -> PyResult<()> {
+        locked(&self.outbound).outbox.join(group).map_err(to_python)
+    }
+
+    /// Adds a request to leave a group.
+    fn leave(&self, group: &str) -> PyResult<()> {
+        locked(&self.outbound).outbox.leave(group).map_err(to_python)
+    }
+
+    /// Adds a message. The flags name one service level; all other bits that are the application's are
+    /// carried along.
+    fn multicast(
+        &self,
+        flags: u32,
+        groups: &Bound<'_, PyAny>,
+        body: &Bound<'_, PyAny>,
+        message_type: i16,
+    ) -> PyResult<()> {
+        let service = ServiceLevel::from_flags(flags).ok_or_else(|| no_service(flags))?;
+        let empty = Envelope::new(service).message_type(message_type).flags(flags);
+        let envelope = addressed(empty, groups)?;
+        let Ok(bytes) = body.cast::<PyBytes>() else {
+            let copy = PyMemoryView::from(body)?.call_method0("tobytes")?;
+            return self.send(&envelope, copy.cast::<PyBytes>()?.as_bytes()).map_err(to_python);
+        };
+        self.send(&envelope, bytes.as_bytes()).map_err(to_python)
+    }
+
+    /// Adds the request that ends the session.
+    fn disconnect(&self) {
+        locked(&self.outbound).outbox.disconnect();
+    }
+
+    /// Bytes that are to be written.
+    #[getter]
+    fn unsent(&self, py: Python<'_>) -> usize {
+        let outbound = locked(&self.outbound);
+        let chunk = outbound.chunk.as_ref().map_or(0, |chunk| chunk.bind(py).as_bytes().len());
+        chunk.saturating_sub(outbound.written) + outbound.outbox.pending().len()
+    }
+
+    /// What is to be written next, until `wrote` says that some of it was; `None` when
+    /// all is written.
+    fn chunk<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let (chunk, written) = {
+            let mut outbound = locked(&self.outbound);
+            if outbound.chunk.is_none() && !outbound.outbox.pending().is_empty() {
+                outbound.chunk = Some(PyBytes::new(py, outbound.outbox.pending()).unbind());
+                outbound.outbox.clear();
+            }
+            let Some(chunk) = &outbound.chunk else { return Ok(None) };
+            (chunk.bind(py).clone(), outbound.written)
+        };
+        if written == 0 {
+            return Ok(Some(chunk.into_any()));
+        }
+        let rest = PySlice::new(py, written.cast_signed(), isize::MAX, 1);
+        PyMemoryView::from(&chunk)?.get_item(rest).map(Some)
+    }
+
+    /// That so many bytes of the chunk were written.
+    fn wrote(&self, py: Python<'_>, count: usize) {
+        let mut outbound = locked(&self.outbound);
+        outbound.written = outbound.written.saturating_add(count);
+        let length = outbound.chunk.as_ref().map_or(0, |chunk| chunk.bind(py).as_bytes().len());
+        if outbound.written >= length {
+            outbound.chunk = None;
+            outbound.written = 0;
+        }
+    }
+}
+
+impl Session {
+    fn send(&self, envelope: &Envelope, body: &[u8]) -> Result<(), Error> {
+        locked(&self.outbound).outbox.send(envelope, body)
+    }
+}
+
+/// Writes one name, or several, on the envelope.
+fn addressed(mut envelope: Envelope, groups: &Bound<'_, PyAny>) -> PyResult<Envelope> {
+    if let Ok(group) = groups.cast::<PyString>() {
+        return with_group(envelope, group);
+    }
+    for group in groups.try_iter()? {
+        envelope = with_group(envelope, group?.cast::<PyString>()?)?;
+    }
+    Ok(envelope)
+}
+
+fn with_group(envelope: Envelope, group: &Bound<'_, PyString>) -> PyResult<Envelope> {
+    envelope.to(&*group.to_cow()?).map_err(|error| to_python(error.into()))
+}
+
+/// What a thread that panicked left is as it was: no change here is made in two steps.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

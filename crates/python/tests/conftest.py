@@ -1,0 +1,120 @@
+"""A real daemon for the tests, and what they share."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import random
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+import antiphon
+
+ROOT = Path(__file__).resolve().parents[3]
+START_LIMIT = 20.0
+"""Seconds that a daemon may take to accept clients."""
+LIMIT = 20.0
+"""Seconds that anything else may take; nothing does, unless it fails."""
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """A running daemon, called ``localhost``."""
+
+    port: int
+    unix_directory: str
+
+    @property
+    def address(self) -> str:
+        """Where it listens with TCP."""
+        return f"{self.port}@127.0.0.1"
+
+    def connect(self, name: str = "", *, membership: bool = True) -> antiphon.Connection:
+        """A connection."""
+        return antiphon.connect(self.address, name, membership=membership, timeout=LIMIT)
+
+
+@pytest.fixture(scope="session")
+def daemon() -> Iterator[Daemon]:
+    """One daemon for all tests: their groups and names differ."""
+    with tempfile.TemporaryDirectory() as directory, _leased_port() as port:
+        configuration = Path(directory, "spread.conf")
+        configuration.write_text(
+            f"Spread_Segment 127.0.0.1:{port} {{ localhost 127.0.0.1 {{ D 127.0.0.1 C 127.0.0.1 C ::1 }} }}\n"
+        )
+        command = [_program(), "daemon", "-c", str(configuration), "--unix-dir", directory]
+        with Path(directory, "log").open("wb") as log:
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        try:
+            made = Daemon(port, directory)
+            _await_start(made, process, Path(directory, "log"))
+            yield made
+        finally:
+            process.terminate()
+            process.wait(LIMIT)
+
+
+def _program() -> str:
+    given = os.environ.get("ANTIPHON")
+    if given is not None:
+        return given
+    built = [ROOT / "target" / profile / "antiphon" for profile in ("debug", "release")]
+    found = sorted((path for path in built if path.exists()), key=lambda path: path.stat().st_mtime)
+    if not found:
+        pytest.fail("no daemon: run `cargo build --package antiphon-cli`, or set ANTIPHON to the program")
+    return str(found[-1])
+
+
+@contextlib.contextmanager
+def _leased_port() -> Iterator[int]:
+    """A port and the one after it. Locked files keep the tests of other programs away, as in those of Rust."""
+    directory = Path(tempfile.gettempdir(), "antiphon-test-ports")
+    directory.mkdir(exist_ok=True)
+    for port in random.sample(range(6_000, 15_000, 2), 1000):
+        with (directory / str(port)).open("w") as lock:
+            if _lock(lock) and _is_free(port):
+                yield port
+                return
+    pytest.fail("no free port")
+
+
+def _lock(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _is_free(port: int) -> bool:
+    wanted = ((socket.SOCK_STREAM, port), (socket.SOCK_DGRAM, port), (socket.SOCK_DGRAM, port + 1))
+    for kind, number in wanted:
+        with socket.socket(socket.AF_INET, kind) as tried:
+            try:
+                tried.bind(("", number))
+            except OSError:
+                return False
+    return True
+
+
+def _await_start(daemon: Daemon, process: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + START_LIMIT
+    while True:
+        try:
+            with daemon.connect() as connection:
+                connection.join("started")
+                connection.receive(timeout=START_LIMIT)
+                return
+        except antiphon.ConnectError:
+            if process.poll() is not None or time.monotonic() > end:
+                pytest.fail(f"the daemon does not start:\n{log.read_text()}")
+            time.sleep(0.05)

@@ -1,0 +1,282 @@
+"""Connections whose calls wait."""
+
+from __future__ import annotations
+
+import array
+import select
+import signal
+import socket
+import threading
+import time
+from types import FrameType
+
+import pytest
+from conftest import LIMIT, Daemon
+
+import antiphon
+from antiphon import Cause, Connection, Message, SelfLeave, ServiceLevel, View
+
+
+def message(connection: Connection) -> Message:
+    """The next event, which is a message."""
+    event = connection.receive(timeout=LIMIT)
+    assert isinstance(event, Message), event
+    return event
+
+
+def view(connection: Connection) -> View:
+    """The next event, which is a view."""
+    event = connection.receive(timeout=LIMIT)
+    assert isinstance(event, View), event
+    return event
+
+
+def test_a_group_is_joined_seen_and_left(daemon: Daemon) -> None:
+    with daemon.connect("ann") as ann, daemon.connect("ben") as ben:
+        assert (ann.member, ann.daemon_version) == ("#ann#localhost", (4, 4, 0))
+        ann.join("seen")
+        first = view(ann)
+        assert (first.group, first.cause, first.members) == ("seen", Cause.JOIN, ("#ann#localhost",))
+        ben.join("seen")
+        second, same = view(ann), view(ben)
+        assert second.id == same.id != first.id
+        assert second.members == same.members == ("#ann#localhost", "#ben#localhost")
+        assert (second.my_index, same.my_index) == (0, 1)
+        assert second.changed_member == "#ben#localhost" and second.new_since(first) == ("#ben#localhost",)
+        ben.leave("seen")
+        assert ben.receive(timeout=LIMIT) == SelfLeave("seen")
+        third = view(ann)
+        assert third.cause is Cause.LEAVE and third.gone_since(second) == ("#ben#localhost",)
+
+
+def test_a_message_says_how_and_where_it_was_sent(daemon: Daemon) -> None:
+    with daemon.connect("ann", membership=False) as ann, daemon.connect("ben", membership=False) as ben:
+        for service in ServiceLevel:
+            groups = ("one", "two", ben.member)
+            ann.multicast(service, groups, b"text", message_type=-int(service))
+            got = message(ben)
+            assert (got.sender, got.service, got.groups) == (ann.member, service, groups)
+            assert (got.message_type, got.body, got.endian_mismatch) == (-int(service), b"text", False)
+        with pytest.raises(OverflowError):
+            ann.multicast(ServiceLevel.FIFO, ben.member, b"", message_type=32768)
+
+
+def test_a_sender_can_go_without_its_own_copy(daemon: Daemon) -> None:
+    with daemon.connect() as alone:
+        alone.multicast(ServiceLevel.AGREED, alone.member, b"unheard", self_discard=True)
+        alone.multicast(ServiceLevel.AGREED, alone.member, b"heard")
+        assert message(alone).body == b"heard"
+
+
+def test_bodies_are_anything_with_the_buffer_protocol(daemon: Daemon) -> None:
+    numbers = array.array("I", range(1000))
+    with daemon.connect() as alone:
+        for body in (numbers, bytearray(b"text"), memoryview(b"every second byte")[::2]):
+            alone.multicast(ServiceLevel.FIFO, alone.member, body)
+            got = message(alone)
+            assert got.body == memoryview(body).tobytes() and got.view == got.body
+        with pytest.raises(TypeError, match="bytes-like"):
+            alone.multicast(ServiceLevel.FIFO, alone.member, "text")  # type: ignore[arg-type]
+
+
+def test_views_of_a_body_share_what_was_read(daemon: Daemon) -> None:
+    with daemon.connect() as alone:
+        with alone.batch():
+            for text in (b"one", b"two"):
+                alone.multicast(ServiceLevel.FIFO, alone.member, text)
+        views = [message(alone).view for _ in range(2)]
+        assert [view.tobytes() for view in views] == [b"one", b"two"]
+        assert all(view.readonly for view in views)
+        shared = [view.obj for view in views]
+        assert all(isinstance(whole, bytes) and len(whole) > 3 for whole in shared)
+
+
+def test_a_large_body_comes_whole(daemon: Daemon) -> None:
+    body = bytes(range(256)) * 560
+    with daemon.connect() as alone:
+        alone.multicast(ServiceLevel.SAFE, alone.member, body)
+        got = message(alone)
+        assert got.body == body and got.view == body
+        with pytest.raises(antiphon.MessageTooLong):
+            alone.multicast(ServiceLevel.SAFE, alone.member, body + bytes(600))
+
+
+def test_unix_sockets_and_both_versions_of_ip_serve_alike(daemon: Daemon) -> None:
+    for address in (str(daemon.port), daemon.address, f"{daemon.port}@::1", f"{daemon.port}@localhost"):
+        with antiphon.connect(address, "one", unix_directory=daemon.unix_directory) as connection:
+            assert connection.member == "#one#localhost"
+
+
+def test_the_daemons_reasons_are_exceptions(daemon: Daemon) -> None:
+    with daemon.connect("taken"):
+        with pytest.raises(antiphon.NameInUseError, match="in use") as caught:
+            daemon.connect("taken")
+    assert isinstance(caught.value, antiphon.RefusedError) and caught.value.code == -6
+    with pytest.raises(antiphon.IllegalPrivateNameError):
+        daemon.connect("a#b")
+    with pytest.raises(antiphon.AuthenticationError, match="IP"):
+        antiphon.connect(daemon.address, auth=["IP"])
+    with pytest.raises(ValueError, match="PWORD"):
+        antiphon.connect(daemon.address, auth=["PWORD"])
+
+
+def test_a_daemon_that_can_not_be_reached_is_told_from_a_bad_address() -> None:
+    with pytest.raises(antiphon.ConnectError) as caught:
+        antiphon.connect("1@127.0.0.1")
+    assert isinstance(caught.value.__cause__, ConnectionRefusedError)
+    with pytest.raises(antiphon.AddressError):
+        antiphon.connect("localhost:4803")
+    with pytest.raises(antiphon.ConnectError):
+        antiphon.connect("4803", unix_directory="/nonexistent")
+
+
+def test_a_daemon_that_says_nothing_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"{silent.getsockname()[1]}@127.0.0.1"
+        with pytest.raises(antiphon.ConnectTimeout):
+            antiphon.connect(address, timeout=0.1)
+
+
+def test_mistakes_are_found_before_anything_is_sent(daemon: Daemon) -> None:
+    with daemon.connect() as alone:
+        with pytest.raises(antiphon.IllegalNameError):
+            alone.join("two words")
+        with pytest.raises(antiphon.IllegalNameError):
+            alone.leave("")
+        with pytest.raises(antiphon.GroupCountError):
+            alone.multicast(ServiceLevel.FIFO, [], b"")
+        with pytest.raises(antiphon.GroupCountError):
+            alone.multicast(ServiceLevel.FIFO, ["group"] * 101, b"")
+        with pytest.raises(antiphon.ServiceError):
+            alone.multicast(0, "group", b"")  # type: ignore[arg-type]
+        alone.multicast(ServiceLevel.FIFO, alone.member, b"still here")
+        assert message(alone).body == b"still here"
+
+
+def test_waiting_can_end_without_an_event(daemon: Daemon) -> None:
+    with daemon.connect() as alone:
+        assert alone.receive_ready() is None
+        with pytest.raises(TimeoutError):
+            alone.receive(timeout=0.02)
+        with pytest.raises(TimeoutError):
+            alone.receive_many(timeout=0)
+        with pytest.raises(ValueError, match="limit"):
+            alone.receive_many(limit=0)
+
+
+def test_gathered_messages_leave_at_the_end_of_the_batch(daemon: Daemon) -> None:
+    with daemon.connect("ann") as ann, daemon.connect("ben") as ben:
+        with ann.batch():
+            ann.multicast(ServiceLevel.FIFO, ben.member, b"gathered")
+            with pytest.raises(TimeoutError):
+                ben.receive(timeout=0.05)
+            ann.flush()
+            assert message(ben).body == b"gathered"
+            ann.multicast(ServiceLevel.FIFO, [ann.member, ben.member], b"before waiting")
+            assert message(ann).body == b"before waiting"
+            ann.multicast(ServiceLevel.FIFO, ben.member, b"at the end")
+        assert [message(ben).body for _ in range(2)] == [b"before waiting", b"at the end"]
+
+
+def test_one_thread_receives_while_others_send(daemon: Daemon) -> None:
+    count, bodies = 2000, set[bytes]()
+    with daemon.connect() as shared:
+
+        def send(prefix: bytes) -> None:
+            with shared.batch():
+                for number in range(count):
+                    shared.multicast(ServiceLevel.FIFO, shared.member, prefix + str(number).encode())
+
+        threads = [threading.Thread(target=send, args=(prefix,)) for prefix in (b"a", b"b")]
+        for thread in threads:
+            thread.start()
+        while len(bodies) < 2 * count:
+            for event in shared.receive_many(timeout=LIMIT):
+                assert isinstance(event, Message)
+                bodies.add(event.body)
+        for thread in threads:
+            thread.join(LIMIT)
+
+
+def test_other_threads_run_while_one_waits(daemon: Daemon) -> None:
+    with daemon.connect() as waiting, daemon.connect() as other:
+        got: list[bytes] = []
+        thread = threading.Thread(target=lambda: got.append(message(waiting).body))
+        thread.start()
+        other.multicast(ServiceLevel.FIFO, waiting.member, b"come in")
+        thread.join(LIMIT)
+        assert got == [b"come in"]
+
+
+def test_a_signal_handler_runs_while_the_main_thread_waits(daemon: Daemon) -> None:
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with daemon.connect() as waiting:
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            with pytest.raises(KeyboardInterrupt):
+                waiting.receive()
+            waiting.multicast(ServiceLevel.FIFO, waiting.member, b"unharmed")
+            assert message(waiting).body == b"unharmed"
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_closing_wakes_the_thread_that_waits(daemon: Daemon) -> None:
+    connection = daemon.connect()
+    ends: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            connection.receive()
+        except antiphon.ConnectionClosed as end:
+            ends.append(end)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    time.sleep(0.05)
+    connection.close()
+    thread.join(LIMIT)
+    assert [str(end) for end in ends] == ["this connection was closed"]
+    assert repr(connection).startswith("<antiphon.Connection closed")
+
+
+def test_what_was_sent_before_a_disconnect_is_delivered(daemon: Daemon) -> None:
+    with daemon.connect("ben") as ben:
+        ben.join("farewell")
+        view(ben)
+        ann = daemon.connect("ann")
+        ann.join("farewell")
+        view(ben)
+        for number in range(500):
+            ann.multicast(ServiceLevel.AGREED, "farewell", str(number).encode())
+        ann.disconnect()
+        ann.disconnect()
+        with pytest.raises(antiphon.ConnectionClosed):
+            ann.join("farewell")
+        assert [message(ben).body for _ in range(500)] == [str(number).encode() for number in range(500)]
+        assert view(ben).cause is Cause.DISCONNECT
+
+
+def test_the_socket_can_be_waited_for(daemon: Daemon) -> None:
+    with daemon.connect() as alone:
+        for text in (b"one", b"two"):
+            alone.multicast(ServiceLevel.FIFO, alone.member, text)
+        bodies: list[bytes] = []
+        while len(bodies) < 2:
+            assert select.select([alone], [], [], LIMIT)[0] == [alone]
+            for event in alone.receive_many(timeout=0):
+                assert isinstance(event, Message)
+                bodies.append(event.body)
+        assert bodies == [b"one", b"two"]
+
+
+def test_iterating_ends_when_the_connection_does(daemon: Daemon) -> None:
+    with daemon.connect() as alone:
+        alone.multicast(ServiceLevel.FIFO, alone.member, b"only")
+        with pytest.raises(antiphon.ConnectionClosed):
+            for event in alone:
+                assert isinstance(event, Message) and event.body == b"only"
+                alone.disconnect()

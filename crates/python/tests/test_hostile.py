@@ -1,0 +1,229 @@
+"""A daemon that breaks the protocol makes exceptions, and never a hang or a crash."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+
+import pytest
+from conftest import LIMIT
+
+import antiphon
+from antiphon import aio, spread
+from antiphon._antiphon import Handshake, Session
+
+MARK = 0x80000080
+HELLO = b"\x05NULL \x01\x04\x04\x00\x0c#me#nowhere1"
+"""What a daemon says in a handshake, both parts."""
+
+
+def frame(flags: int, name: bytes, groups: list[bytes], body: bytes, extra: bytes = b"") -> bytes:
+    """A frame as daemons send it."""
+    header = struct.pack("<I32sIII", flags | MARK, name, len(groups), MARK | 0x700, len(body))
+    return header + extra + b"".join(group.ljust(32, b"\0") for group in groups) + body
+
+
+def vs_set(*members: bytes) -> bytes:
+    """A virtual synchrony set as it stands in a view."""
+    return struct.pack("<I", len(members)) + b"".join(member.ljust(32, b"\0") for member in members)
+
+
+MEMBERS = [b"#me#nowhere1", b"#you#nowhere1"]
+GROUP_ID = struct.pack("<III", 0x7F000001, 5, 1)
+SETS = vs_set(MEMBERS[0]) + vs_set(MEMBERS[1])
+STREAM = b"".join(
+    (
+        frame(0x1100, b"group", MEMBERS, GROUP_ID + struct.pack("<II", 1, 0) + vs_set(MEMBERS[0])),
+        frame(0x10, MEMBERS[1], [b"group", b"\xff\xfe"], b"agreed"),
+        frame(0x2000, b"group", [], GROUP_ID),
+        frame(0x1800, b"group", MEMBERS, GROUP_ID + struct.pack("<II", 2, 36) + SETS),
+        frame(0x400000, b"#me#nowhere1", [b"group"], b"refused", struct.pack("<I", 0x10)),
+        frame(0x200, b"group", [], b""),
+        frame(0x20, MEMBERS[0], [b"group"], bytes(5000)),
+    )
+)
+
+
+def mutated(seed: int, stream: bytes) -> bytes:
+    """The stream with some bytes changed, left out, repeated or cut off."""
+    generator = random.Random(seed)
+    bytes_of = bytearray(stream)
+    for _ in range(generator.randint(1, 4)):
+        at = generator.randrange(len(bytes_of))
+        match generator.randrange(5):
+            case 0:
+                bytes_of[at] = generator.randrange(256)
+            case 1:
+                bytes_of[at : at + 4] = generator.choice((b"\xff" * 4, b"\0" * 4, b"\0\0\0\x80"))
+            case 2:
+                del bytes_of[at : at + generator.randint(1, 40)]
+            case 3:
+                bytes_of[at:at] = bytes_of[at : at + generator.randint(1, 40)]
+            case _:
+                del bytes_of[max(at, 1) :]
+        if not bytes_of:
+            break
+    return bytes(bytes_of)
+
+
+def session() -> Session:
+    """An open session without a socket."""
+    handshake = Handshake("me", True, 0, ["NULL"])
+    assert isinstance(handshake.on_bytes(HELLO), bytes)
+    opened = handshake.on_bytes(b"")
+    assert isinstance(opened, Session)
+    return opened
+
+
+@contextlib.contextmanager
+def hostile(answer: bytes) -> Iterator[str]:
+    """A daemon at this address that says this to the next client, whatever that says, and closes."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(LIMIT)
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                peer, _ = server.accept()
+                with peer:
+                    peer.sendall(answer)
+                    peer.shutdown(socket.SHUT_WR)
+                    while peer.recv(4096):
+                        pass
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"{server.getsockname()[1]}@127.0.0.1"
+        finally:
+            thread.join(LIMIT)
+            assert not thread.is_alive()
+
+
+def test_the_stream_itself_is_good() -> None:
+    opened = session()
+    opened.push(STREAM)
+    events = opened.take_events(100)
+    kinds = [type(event).__name__ for event in events]
+    assert kinds == ["View", "Message", "Transition", "View", "Rejected", "SelfLeave", "Message"]
+    message = events[1]
+    assert isinstance(message, antiphon.Message)
+    assert message.groups == ("group", "\udcff\udcfe") and bytes(message.view) == b"agreed"
+
+
+def test_bytes_come_in_any_pieces() -> None:
+    opened, whole = session(), session()
+    whole.push(STREAM)
+    expected = [repr(event) for event in whole.take_events(100)]
+    shown: list[str] = []
+    at = 0
+    while at < len(STREAM):
+        missing = opened.missing_bytes
+        assert missing > 0
+        piece = STREAM[at : at + min(missing, 7)]
+        opened.push(piece)
+        at += len(piece)
+        while (event := opened.next_event()) is not None:
+            shown.append(repr(event))
+            if isinstance(event, antiphon.Message):
+                assert event.view == event.body
+    assert shown == expected
+
+
+def test_mutations_end_in_events_or_exceptions() -> None:
+    ends: set[str] = set()
+    for seed in range(20_000):
+        opened = session()
+        opened.push(mutated(seed, STREAM))
+        try:
+            for event in opened.take_events(1000):
+                repr(event)
+            opened.next_event()
+            ends.add("more is needed")
+        except antiphon.ProtocolError as error:
+            ends.add(type(error).__name__)
+    assert ends == {"more is needed", "ProtocolError"}
+
+
+def test_what_came_before_a_mistake_is_delivered() -> None:
+    opened = session()
+    opened.push(STREAM + b"\xff" * 48)
+    assert len(opened.take_events(100)) == 7
+    for _ in range(2):
+        with pytest.raises(antiphon.ProtocolError):
+            opened.take_events(100)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_connections_to_hostile_daemons_end(seed: int) -> None:
+    # Early bytes are changed more often: half of the streams are changed in the handshake.
+    answer = HELLO + mutated(seed, STREAM) if seed % 2 else mutated(seed, HELLO) + STREAM
+    with hostile(answer) as address, pytest.raises((antiphon.ProtocolError, antiphon.ConnectionClosed)):
+        _receive_all(address)
+    with hostile(answer) as address, pytest.raises((antiphon.ProtocolError, antiphon.ConnectionClosed)):
+        asyncio.run(_receive_all_async(address))
+    with hostile(answer) as address, pytest.raises(spread.error):
+        _receive_all_old(address)
+
+
+def _receive_all(address: str) -> None:
+    try:
+        connection = antiphon.connect(address, timeout=LIMIT)
+    except antiphon.RefusedError as error:
+        raise antiphon.ConnectionClosed from error
+    with connection:
+        while True:
+            connection.receive(timeout=LIMIT)
+
+
+async def _receive_all_async(address: str) -> None:
+    async with asyncio.timeout(LIMIT):
+        try:
+            connection = await aio.connect(address)
+        except antiphon.RefusedError as error:
+            raise antiphon.ConnectionClosed from error
+        async with connection:
+            async for _ in connection:
+                pass
+
+
+def _receive_all_old(address: str) -> None:
+    mailbox = spread.connect(address)
+    try:
+        while True:
+            mailbox.receive()
+    finally:
+        mailbox.disconnect()
+
+
+@pytest.mark.parametrize("length", range(0, len(HELLO)))
+def test_a_handshake_that_ends_early_is_told(length: int) -> None:
+    with hostile(HELLO[:length]) as address, pytest.raises(antiphon.ConnectionClosed):
+        antiphon.connect(address, timeout=LIMIT)
+
+
+def test_a_daemon_that_goes_away_is_noticed_by_senders() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(LIMIT)
+
+        def serve() -> None:
+            peer, _ = server.accept()
+            with peer:
+                # Closing with bytes unread would reset the connection in the handshake.
+                peer.recv(4096)
+                peer.sendall(HELLO[:6])
+                peer.recv(4096)
+                peer.sendall(HELLO[6:])
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        connection = antiphon.connect(f"{server.getsockname()[1]}@127.0.0.1", timeout=LIMIT)
+        thread.join(LIMIT)
+        with pytest.raises(antiphon.ConnectionClosed):
+            for _ in range(1000):
+                connection.multicast(antiphon.ServiceLevel.FIFO, "group", bytes(1000))
+        connection.close()
