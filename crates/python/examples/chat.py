@@ -1,6 +1,6 @@
 """A chat: lines that are typed go to a group, what the group says is shown.
 
-    python chat.py 4803@localhost alice
+python chat.py 4803@localhost alice
 """
 
 from __future__ import annotations

@@ -28,15 +28,17 @@ LIMIT = 20.0
 
 @dataclass(frozen=True)
 class Daemon:
-    """A running daemon, called ``localhost``."""
+    """A running daemon."""
 
+    host: str
     port: int
     unix_directory: str
+    process: subprocess.Popen[bytes]
 
     @property
     def address(self) -> str:
         """Where it listens with TCP."""
-        return f"{self.port}@127.0.0.1"
+        return f"{self.port}@{self.host}"
 
     def connect(self, name: str = "", *, membership: bool = True) -> antiphon.Connection:
         """A connection."""
@@ -45,22 +47,43 @@ class Daemon:
 
 @pytest.fixture(scope="session")
 def daemon() -> Iterator[Daemon]:
-    """One daemon for all tests: their groups and names differ."""
+    """A daemon called ``localhost``, one for all tests: their groups and names differ."""
     with tempfile.TemporaryDirectory() as directory, _leased_port() as port:
-        configuration = Path(directory, "spread.conf")
-        configuration.write_text(
-            f"Spread_Segment 127.0.0.1:{port} {{ localhost 127.0.0.1 {{ D 127.0.0.1 C 127.0.0.1 C ::1 }} }}\n"
+        text = (
+            f"Spread_Segment 127.0.0.1:{port} {{ localhost 127.0.0.1 {{ D 127.0.0.1 C 127.0.0.1 C ::1 }} }}"
         )
-        command = [_program(), "daemon", "-c", str(configuration), "--unix-dir", directory]
-        with Path(directory, "log").open("wb") as log:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        try:
-            made = Daemon(port, directory)
-            _await_start(made, process, Path(directory, "log"))
+        Path(directory, "spread.conf").write_text(text)
+        with _running(Path(directory), "localhost", "127.0.0.1", port) as made:
             yield made
-        finally:
-            process.terminate()
-            process.wait(LIMIT)
+
+
+@pytest.fixture
+def two_daemons() -> Iterator[tuple[Daemon, Daemon]]:
+    """Daemons called d2 and d3, on 127.0.0.2 and 127.0.0.3."""
+    with tempfile.TemporaryDirectory() as directory, _leased_port() as port:
+        hosts = (("d2", "127.0.0.2"), ("d3", "127.0.0.3"))
+        lines = [f"Spread_Segment {host}:{port} {{ {name} {host} {{ {host} }} }}" for name, host in hosts]
+        Path(directory, "spread.conf").write_text("\n".join(lines))
+        first, second = (_running(Path(directory), name, host, port) for name, host in hosts)
+        with first as one, second as other:
+            yield one, other
+
+
+@contextlib.contextmanager
+def _running(directory: Path, name: str, host: str, port: int) -> Iterator[Daemon]:
+    """The daemon of that name of the configuration in the directory."""
+    own = directory / name
+    own.mkdir()
+    command = [_program(), "daemon", "-c", str(directory / "spread.conf"), "-n", name, "--unix-dir", str(own)]
+    with (own / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        made = Daemon(host, port, str(own), process)
+        _await_start(made, own / "log")
+        yield made
+    finally:
+        process.terminate()
+        process.wait(LIMIT)
 
 
 def _program() -> str:
@@ -76,7 +99,7 @@ def _program() -> str:
 
 @contextlib.contextmanager
 def _leased_port() -> Iterator[int]:
-    """A port and the one after it. Locked files keep the tests of other programs away, as in those of Rust."""
+    """A port and the one after it. Locked files keep other test programs away, those of Rust too."""
     directory = Path(tempfile.gettempdir(), "antiphon-test-ports")
     directory.mkdir(exist_ok=True)
     for port in random.sample(range(6_000, 15_000, 2), 1000):
@@ -106,7 +129,7 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _await_start(daemon: Daemon, process: subprocess.Popen[bytes], log: Path) -> None:
+def _await_start(daemon: Daemon, log: Path) -> None:
     end = time.monotonic() + START_LIMIT
     while True:
         try:
@@ -115,6 +138,6 @@ def _await_start(daemon: Daemon, process: subprocess.Popen[bytes], log: Path) ->
                 connection.receive(timeout=START_LIMIT)
                 return
         except antiphon.ConnectError:
-            if process.poll() is not None or time.monotonic() > end:
+            if daemon.process.poll() is not None or time.monotonic() > end:
                 pytest.fail(f"the daemon does not start:\n{log.read_text()}")
             time.sleep(0.05)

@@ -45,7 +45,11 @@ async def test_a_group_is_joined_used_and_left(daemon: Daemon) -> None:
         assert isinstance(await ann.receive(), View)
         await ben.multicast(ServiceLevel.SAFE, ["garden", "elsewhere"], bytearray(b"text"), message_type=-5)
         got = await message(ann)
-        assert (got.sender, got.service, got.groups) == (ben.member, ServiceLevel.SAFE, ("garden", "elsewhere"))
+        assert (got.sender, got.service, got.groups) == (
+            ben.member,
+            ServiceLevel.SAFE,
+            ("garden", "elsewhere"),
+        )
         assert (got.message_type, got.body) == (-5, b"text")
         await ann.leave("garden")
         assert await ann.receive() == SelfLeave("garden")

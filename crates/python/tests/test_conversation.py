@@ -15,7 +15,7 @@ import pytest
 from conftest import LIMIT, ROOT, Daemon
 
 import antiphon
-from antiphon import Event, GroupId, IllegalNameError, Message, SelfLeave, ServiceLevel, Transition, View, aio
+from antiphon import Event, GroupId, Message, SelfLeave, ServiceLevel, Transition, View, aio
 
 EXPECTED = ROOT / "crates/cli/tests/conversation/expected.log"
 TEXT_MAX_BYTES = 40
@@ -29,7 +29,9 @@ class Client(Protocol):
     def member(self) -> str: ...
     def join(self, group: str) -> None: ...
     def leave(self, group: str) -> None: ...
-    def send(self, service: ServiceLevel, kind: int, groups: tuple[str, ...], body: bytes, discard: bool) -> None: ...
+    def send(
+        self, service: ServiceLevel, kind: int, groups: tuple[str, ...], body: bytes, discard: bool
+    ) -> None: ...
     def receive(self) -> Event: ...
     def disconnect(self) -> None: ...
 
@@ -44,7 +46,9 @@ class Waiting:
         self.leave = self._connection.leave
         self.disconnect = self._connection.disconnect
 
-    def send(self, service: ServiceLevel, kind: int, groups: tuple[str, ...], body: bytes, discard: bool) -> None:
+    def send(
+        self, service: ServiceLevel, kind: int, groups: tuple[str, ...], body: bytes, discard: bool
+    ) -> None:
         """Sends a message."""
         self._connection.multicast(service, groups, body, message_type=kind, self_discard=discard)
 
@@ -72,7 +76,9 @@ class Asynchronous:
         """Requests to leave a group."""
         self._runner.run(self._connection.leave(group))
 
-    def send(self, service: ServiceLevel, kind: int, groups: tuple[str, ...], body: bytes, discard: bool) -> None:
+    def send(
+        self, service: ServiceLevel, kind: int, groups: tuple[str, ...], body: bytes, discard: bool
+    ) -> None:
         """Sends a message."""
 
         async def send() -> None:
@@ -145,10 +151,8 @@ class Talk:
                 return f"message {service} type {event.message_type} from {sender} to {groups} {_text(body)}"
             case View(group, group_id, cause, members, index, sets, own):
                 shown = "".join("{" + ",".join(members) + "}" for members in sets)
-                return (
-                    f"view {group} {cause.name.lower()} id {self._number(group_id)} members {','.join(members)}"
-                    f" index {index} sets {shown} own {own}"
-                )
+                view = f"view {group} {cause.name.lower()} id {self._number(group_id)}"
+                return f"{view} members {','.join(members)} index {index} sets {shown} own {own}"
             case Transition(group, group_id):
                 return f"transition {group} id {self._number(group_id)}"
             case SelfLeave(group):

@@ -45,7 +45,9 @@ def test_events_match_patterns_and_show_themselves(daemon: Daemon) -> None:
         match ann.receive(timeout=LIMIT):
             case Message(sender, body) as message:
                 assert (sender, body) == (ann.member, b"x" * 61)
-                shown = "<Message sender='#ann#localhost' service=safe groups=('shown',) message_type=7 body=b'"
+                shown = (
+                    "<Message sender='#ann#localhost' service=safe groups=('shown',) message_type=7 body=b'"
+                )
                 assert repr(message) == f"{shown}{'x' * 60}' + 1 bytes>"
                 assert message.body is message.body and message.flags == ServiceLevel.SAFE
             case other:

@@ -21,10 +21,13 @@ from antiphon._transport import (
     HANDSHAKE_READ_BYTES,
     READ_BYTES,
     UNIX_DIRECTORY,
+    Named,
+    Opening,
     Place,
     Target,
     broken,
     new_socket,
+    unless_open,
 )
 from antiphon._types import SELF_DISCARD, Event, ServiceLevel
 
@@ -63,15 +66,9 @@ def open_session(
     """Connects and waits until the session is open, reading ``read_bytes`` at once."""
     deadline = _Deadline(timeout)
     opened = _open(place, deadline)
-    try:
+    with unless_open(opened, place):
         session = _shake_hands(opened, handshake, deadline, read_bytes)
         opened.settimeout(None)
-    except TimeoutError as error:
-        opened.close()
-        raise place.late() from error
-    except BaseException:
-        opened.close()
-        raise
     return session, opened
 
 
@@ -121,29 +118,22 @@ def _targets(place: Place) -> list[Target]:
     return [(family, target) for family, _, _, _, target in found]
 
 
-def _shake_hands(opened: socket.socket, handshake: Handshake, deadline: _Deadline, read_bytes: int) -> Session:
-    # A daemon at its limit refuses without reading the hello: its answer counts, not the write.
-    deadline.limit(opened)
-    with contextlib.suppress(ConnectionError):
-        opened.sendall(handshake.hello)
-    step: bytes | Session | None = None
-    while not isinstance(step, Session):
+def _shake_hands(
+    opened: socket.socket, handshake: Handshake, deadline: _Deadline, read_bytes: int
+) -> Session:
+    opening = Opening(handshake)
+    while (session := opening.session) is None:
         deadline.limit(opened)
-        try:
-            if step is None:
-                received = opened.recv(read_bytes)
-                if not received:
-                    raise ConnectionClosed(CLOSED_BY_DAEMON)
-                step = handshake.on_bytes(received)
-            else:
-                opened.sendall(step)
-                step = handshake.on_bytes(b"")
-        except (ConnectionResetError, BrokenPipeError) as error:
-            raise ConnectionClosed(broken(error)) from error
-    return step
+        if (request := opening.to_write) is None:
+            opening.read(opened.recv(read_bytes))
+        else:
+            with contextlib.suppress(ConnectionError):
+                opened.sendall(request)
+            opening.wrote()
+    return session
 
 
-class Connection:
+class Connection(Named):
     """An open session with a daemon, whose calls wait; other threads run meanwhile.
 
     One thread may receive while others send. ``with`` says goodbye at its end. The calls that send wait
@@ -152,23 +142,13 @@ class Connection:
     """
 
     def __init__(self, session: Session, opened: socket.socket) -> None:
-        self._session = session
+        super().__init__(session)
         self._socket = opened
         self._sending = threading.Lock()
         self._receiving = threading.Lock()
         self._batches = 0
         # Why nothing more is sent.
         self._end: str | None = None
-
-    @property
-    def member(self) -> str:
-        """The session's name, ``#private#daemon``: what others send to for this client alone."""
-        return self._session.member
-
-    @property
-    def daemon_version(self) -> tuple[int, int, int]:
-        """The version that the daemon reports."""
-        return self._session.daemon_version
 
     def fileno(self) -> int:
         """The socket, for ``select``; -1 when it is closed.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+from collections.abc import Iterator
 from typing import NamedTuple, TypeAlias
 
-from antiphon._antiphon import parse_address
-from antiphon._errors import ConnectError, ConnectTimeout
+from antiphon._antiphon import Handshake, Session, parse_address
+from antiphon._errors import AntiphonError, ConnectError, ConnectionClosed, ConnectTimeout
 
 UNIX_DIRECTORY = "/tmp"
 """Where daemons put their Unix sockets unless told otherwise."""
@@ -65,6 +67,69 @@ def new_socket(family: socket.AddressFamily) -> socket.socket:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
     return made
+
+
+class Opening:
+    """A handshake: what is to be written before more is read, until there is a session."""
+
+    def __init__(self, handshake: Handshake) -> None:
+        self._handshake = handshake
+        self._step: bytes | Session | None = handshake.hello
+
+    @property
+    def session(self) -> Session | None:
+        """The session, when it is open."""
+        return self._step if isinstance(self._step, Session) else None
+
+    @property
+    def to_write(self) -> bytes | None:
+        """What to write, in one piece; None when something is to be read.
+
+        That it can not be written is no error: a daemon at its limit refuses without reading, and its
+        answer counts.
+        """
+        return self._step if isinstance(self._step, bytes) else None
+
+    def wrote(self) -> None:
+        """That it was written, or could not be."""
+        self._step = self._handshake.on_bytes(b"")
+
+    def read(self, received: bytes) -> None:
+        """Goes on with what was read."""
+        if not received:
+            raise ConnectionClosed(CLOSED_BY_DAEMON)
+        self._step = self._handshake.on_bytes(received)
+
+
+@contextlib.contextmanager
+def unless_open(opened: socket.socket, place: Place) -> Iterator[None]:
+    """Closes the socket when its session does not open, and says why it does not."""
+    try:
+        yield
+    except BaseException as error:
+        opened.close()
+        if isinstance(error, TimeoutError):
+            raise place.late() from error
+        if isinstance(error, OSError) and not isinstance(error, AntiphonError):
+            raise ConnectionClosed(broken(error)) from error
+        raise
+
+
+class Named:
+    """What both faces know of their session."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    @property
+    def member(self) -> str:
+        """The session's name, ``#private#daemon``: what others send to for this client alone."""
+        return self._session.member
+
+    @property
+    def daemon_version(self) -> tuple[int, int, int]:
+        """The version that the daemon reports."""
+        return self._session.daemon_version
 
 
 def broken(error: OSError) -> str:

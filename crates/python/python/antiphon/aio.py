@@ -38,10 +38,13 @@ from antiphon._transport import (
     HANDSHAKE_READ_BYTES,
     READ_BYTES,
     UNIX_DIRECTORY,
+    Named,
+    Opening,
     Place,
     Target,
     broken,
     new_socket,
+    unless_open,
 )
 from antiphon._types import SELF_DISCARD, Event, ServiceLevel
 
@@ -96,11 +99,8 @@ async def _connect(place: Place, handshake: Handshake, timeout: float | None) ->
     try:
         async with asyncio.timeout(timeout):
             opened = await _open(place)
-            try:
+            with unless_open(opened, place):
                 return Connection(await _shake_hands(opened, handshake), opened)
-            except BaseException:
-                opened.close()
-                raise
     except TimeoutError as error:
         raise place.late() from error
 
@@ -137,26 +137,18 @@ async def _targets(place: Place) -> list[Target]:
 
 async def _shake_hands(opened: socket.socket, handshake: Handshake) -> Session:
     loop = asyncio.get_running_loop()
-    # A daemon at its limit refuses without reading the hello: its answer counts, not the write.
-    with contextlib.suppress(ConnectionError):
-        await loop.sock_sendall(opened, handshake.hello)
-    step: bytes | Session | None = None
-    while not isinstance(step, Session):
-        try:
-            if step is None:
-                received = await loop.sock_recv(opened, HANDSHAKE_READ_BYTES)
-                if not received:
-                    raise ConnectionClosed(CLOSED_BY_DAEMON)
-                step = handshake.on_bytes(received)
-            else:
-                await loop.sock_sendall(opened, step)
-                step = handshake.on_bytes(b"")
-        except (ConnectionResetError, BrokenPipeError) as error:
-            raise ConnectionClosed(broken(error)) from error
-    return step
+    opening = Opening(handshake)
+    while (session := opening.session) is None:
+        if (request := opening.to_write) is None:
+            opening.read(await loop.sock_recv(opened, HANDSHAKE_READ_BYTES))
+        else:
+            with contextlib.suppress(ConnectionError):
+                await loop.sock_sendall(opened, request)
+            opening.wrote()
+    return session
 
 
-class Connection:
+class Connection(Named):
     """An open session with a daemon, for the tasks of one event loop.
 
     Requests that tasks make in one turn of the loop leave together. The calls that send wait while 64 KiB
@@ -165,7 +157,7 @@ class Connection:
     """
 
     def __init__(self, session: Session, opened: socket.socket) -> None:
-        self._session = session
+        super().__init__(session)
         self._socket = opened
         self._loop = asyncio.get_running_loop()
         self._readable = _Signal(self._loop)
@@ -177,16 +169,6 @@ class Connection:
         # Why nothing more is sent, and why nothing more comes.
         self._send_end: str | None = None
         self._read_end: str | None = None
-
-    @property
-    def member(self) -> str:
-        """The session's name, ``#private#daemon``: what others send to for this client alone."""
-        return self._session.member
-
-    @property
-    def daemon_version(self) -> tuple[int, int, int]:
-        """The version that the daemon reports."""
-        return self._session.daemon_version
 
     async def join(self, group: str) -> None:
         """Requests to join a group. When that has happened, a :class:`~antiphon.View` says so."""

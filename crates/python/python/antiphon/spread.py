@@ -89,7 +89,7 @@ MESSAGE_TOO_LONG = -17
 NET_ERROR_ON_SESSION = -18
 
 
-class error(Exception):  # noqa: N801, its old name
+class error(Exception):
     """What goes wrong, with the arguments ``(code, reason)``."""
 
     def __init__(self, code: int, reason: str) -> None:
