@@ -2,8 +2,9 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use antiphon::error::ProtocolError;
 use antiphon::session::{self, Inbox, Options, Outbox, Step};
-use antiphon::{AuthMethod, Envelope, Error, PrivateName, ServiceLevel, Version};
+use antiphon::{AuthMethod, Envelope, Error, Event, PrivateName, ServiceLevel, Version};
 use bytes::Bytes;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -11,7 +12,7 @@ use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{PyBytes, PyMemoryView, PySlice, PyString};
 
 use crate::error::{illegal_private_name, no_service, to_python};
-use crate::event::{self, name_text};
+use crate::event::{name_text, to_python as event_to_python};
 
 /// A connection whose session is not open yet.
 #[pyclass(frozen, module = "antiphon._antiphon")]
@@ -72,8 +73,23 @@ pub(crate) struct Session {
 #[derive(Debug)]
 struct Inbound {
     inbox: Inbox,
+    /// How the daemon broke the protocol. Nothing after that is read.
+    failed: Option<ProtocolError>,
     /// What was pushed last. Messages that stand in it can be looked at without a copy.
     piece: Option<Py<PyBytes>>,
+}
+
+impl Inbound {
+    fn next_event(&mut self) -> Result<Option<Event>, Error> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone().into());
+        }
+        let event = self.inbox.next_event();
+        if let Err(Error::Protocol(error)) = &event {
+            self.failed = Some(error.clone());
+        }
+        event
+    }
 }
 
 #[derive(Debug)]
@@ -88,7 +104,7 @@ impl Session {
     fn new(session: session::Session) -> Self {
         Self {
             daemon: session.daemon,
-            inbound: Mutex::new(Inbound { inbox: session.inbox, piece: None }),
+            inbound: Mutex::new(Inbound { inbox: session.inbox, failed: None, piece: None }),
             outbound: Mutex::new(Outbound { outbox: session.outbox, chunk: None, written: 0 }),
         }
     }
@@ -121,14 +137,14 @@ impl Session {
     fn next_event(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         let (event, piece) = {
             let mut inbound = locked(&self.inbound);
-            let event = inbound.inbox.next_event().map_err(to_python)?;
+            let event = inbound.next_event().map_err(to_python)?;
             (event, inbound.piece.as_ref().map(|piece| piece.clone_ref(py)))
         };
-        event.map(|event| event::to_python(py, event, piece.as_ref())).transpose()
+        event.map(|event| event_to_python(py, event, piece.as_ref())).transpose()
     }
 
     /// Takes the events that are there, at most `limit`. What is wrong after some of them is raised by
-    /// the next call.
+    /// the next call, and by every later one.
     fn take_events(&self, py: Python<'_>, limit: usize) -> PyResult<Vec<Py<PyAny>>> {
         let mut events = Vec::new();
         while events.len() < limit {

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import array
+import asyncio
+import contextlib
 import select
 import signal
 import socket
 import threading
 import time
+from pathlib import Path
 from types import FrameType
 
 import pytest
 from conftest import LIMIT, Daemon
 
 import antiphon
-from antiphon import Cause, Connection, Message, SelfLeave, ServiceLevel, View
+from antiphon import Cause, Connection, Message, SelfLeave, ServiceLevel, View, aio
 
 
 def message(connection: Connection) -> Message:
@@ -137,6 +140,25 @@ def test_a_daemon_that_says_nothing_is_given_up() -> None:
             antiphon.connect(address, timeout=0.1)
 
 
+def test_a_unix_socket_with_a_full_queue_is_waited_for(tmp_path: Path) -> None:
+    with contextlib.ExitStack() as held, socket.socket(socket.AF_UNIX) as busy:
+        busy.bind(str(tmp_path / "4803"))
+        busy.listen(0)
+        with pytest.raises(BlockingIOError):
+            for _ in range(10):
+                waiting = held.enter_context(socket.socket(socket.AF_UNIX))
+                waiting.setblocking(False)
+                waiting.connect(str(tmp_path / "4803"))
+        with pytest.raises(antiphon.ConnectTimeout):
+            antiphon.connect("4803", timeout=0.1, unix_directory=str(tmp_path))
+        with pytest.raises(antiphon.ConnectTimeout):
+            asyncio.run(_await(aio.connect("4803", timeout=0.1, unix_directory=str(tmp_path))))
+
+
+async def _await(connecting: aio.Connecting) -> None:
+    await connecting
+
+
 def test_mistakes_are_found_before_anything_is_sent(daemon: Daemon) -> None:
     with daemon.connect() as alone:
         with pytest.raises(antiphon.IllegalNameError):
@@ -176,6 +198,12 @@ def test_gathered_messages_leave_at_the_end_of_the_batch(daemon: Daemon) -> None
             assert message(ann).body == b"before waiting"
             ann.multicast(ServiceLevel.FIFO, ben.member, b"at the end")
         assert [message(ben).body for _ in range(2)] == [b"before waiting", b"at the end"]
+        with ann.batch():
+            ann.multicast(ServiceLevel.FIFO, ben.member, b"with the goodbye")
+            ann.disconnect()
+        assert message(ben).body == b"with the goodbye"
+        with pytest.raises(antiphon.ConnectionClosed), ann.batch():
+            ann.multicast(ServiceLevel.FIFO, ben.member, b"too late")
 
 
 def test_one_thread_receives_while_others_send(daemon: Daemon) -> None:

@@ -150,12 +150,14 @@ def test_mutations_end_in_events_or_exceptions() -> None:
 
 
 def test_what_came_before_a_mistake_is_delivered() -> None:
-    opened = session()
-    opened.push(STREAM + b"\xff" * 48)
-    assert len(opened.take_events(100)) == 7
-    for _ in range(2):
-        with pytest.raises(antiphon.ProtocolError):
-            opened.take_events(100)
+    no_frame, no_event = b"\xff" * 48, frame(0x3, MEMBERS[1], [b"group"], b"of two levels")
+    for mistake in (no_frame, no_event):
+        opened = session()
+        opened.push(STREAM + mistake + STREAM)
+        assert len(opened.take_events(100)) == 7
+        for _ in range(2):
+            with pytest.raises(antiphon.ProtocolError):
+                opened.take_events(100)
 
 
 @pytest.mark.parametrize("seed", range(60))

@@ -20,11 +20,12 @@ from antiphon._transport import (
     GOODBYE_TIMEOUT,
     HANDSHAKE_READ_BYTES,
     READ_BYTES,
+    RETRY_SECONDS,
     UNIX_DIRECTORY,
     Named,
     Opening,
+    Peer,
     Place,
-    Target,
     broken,
     new_socket,
     unless_open,
@@ -78,6 +79,11 @@ class _Deadline:
     def __init__(self, timeout: float | None) -> None:
         self._at = None if timeout is None else time.monotonic() + timeout
 
+    @property
+    def is_set(self) -> bool:
+        """Whether there is one."""
+        return self._at is not None
+
     def left(self) -> float | None:
         """Seconds that are left, 0 at least; None for ever."""
         return None if self._at is None else max(0.0, self._at - time.monotonic())
@@ -93,11 +99,10 @@ class _Deadline:
 def _open(place: Place, deadline: _Deadline) -> socket.socket:
     last = OSError("the host has no address")
     try:
-        for family, target in _targets(place):
+        for family, peer in _targets(place):
             made = new_socket(family)
             try:
-                deadline.limit(made)
-                made.connect(target)
+                _connect_to(peer, made, deadline)
             except OSError as error:
                 made.close()
                 last = error
@@ -111,11 +116,21 @@ def _open(place: Place, deadline: _Deadline) -> socket.socket:
     raise place.unreachable(last) from last
 
 
-def _targets(place: Place) -> list[Target]:
+def _connect_to(peer: Peer, made: socket.socket, deadline: _Deadline) -> None:
+    while True:
+        deadline.limit(made)
+        try:
+            return made.connect(peer)
+        except BlockingIOError:
+            # A Unix socket whose daemon has many connections to accept: there is nothing to wait for.
+            time.sleep(RETRY_SECONDS)
+
+
+def _targets(place: Place) -> list[tuple[socket.AddressFamily, Peer]]:
     if place.host is None:
         return [(socket.AF_UNIX, place.unix_path)]
     found = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
-    return [(family, target) for family, _, _, _, target in found]
+    return [(family, peer) for family, _, _, _, peer in found]
 
 
 def _shake_hands(
@@ -200,8 +215,9 @@ class Connection(Named):
         finally:
             with self._sending:
                 self._batches -= 1
-                self._check()
-                self._write()
+                if self._session.unsent:
+                    self._check()
+                    self._write()
 
     def flush(self) -> None:
         """Writes what was gathered."""
@@ -326,10 +342,9 @@ class Connection(Named):
                 self._write()
             finally:
                 self._sending.release()
-        left = deadline.left()
         try:
-            if left is not None:
-                _wait(self._socket, left)
+            if deadline.is_set and not _wait(self._socket, deadline):
+                raise TimeoutError("no event came in time")
             received = self._socket.recv(self._wanted_bytes())
         except TimeoutError:
             raise
@@ -342,18 +357,20 @@ class Connection(Named):
     def _drain(self, deadline: _Deadline) -> None:
         """Reads and forgets until the daemon closes. A socket closed with bytes unread resets the
         connection, and takes with it what the daemon has not read yet."""
-        with self._receiving:
-            while True:
-                _wait(self._socket, deadline.left() or 0.0)
-                if not self._socket.recv(READ_BYTES):
-                    return
+        if not self._receiving.acquire(timeout=GOODBYE_TIMEOUT):
+            return
+        try:
+            while _wait(self._socket, deadline) and self._socket.recv(READ_BYTES):
+                pass
+        finally:
+            self._receiving.release()
 
 
-def _wait(waited: socket.socket, seconds: float) -> None:
-    """Waits until the socket is readable; raises TimeoutError when it is not in time."""
+def _wait(waited: socket.socket, deadline: _Deadline) -> bool:
+    """Waits until the socket is readable; whether it is in time."""
     if waited.fileno() < 0:
         raise OSError("the socket is closed")
+    left = deadline.left()
     poll = select.poll()
     poll.register(waited, select.POLLIN)
-    if not poll.poll(seconds * 1000):
-        raise TimeoutError("no event came in time")
+    return bool(poll.poll(None if left is None else left * 1000))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Iterator
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from antiphon._antiphon import Handshake, Session, parse_address
 from antiphon._errors import AntiphonError, ConnectError, ConnectionClosed, ConnectTimeout
@@ -22,6 +22,8 @@ GATHER_BYTES = 64 * 1024
 """Gathered requests are written when they have this many bytes."""
 HANDSHAKE_READ_BYTES = 256
 """The handshake of a daemon has less than 200 bytes."""
+RETRY_SECONDS = 0.01
+"""When to try a Unix socket again whose queue of connections is full."""
 BUFFER_BYTES = 128 * 1024
 """Size of a TCP connection's buffers in the system, each way. Left to itself the system lets these grow
 to megabytes, and messages wait in them."""
@@ -29,8 +31,8 @@ to megabytes, and messages wait in them."""
 CLOSED_BY_DAEMON = "the daemon closed the connection"
 """Why a connection ended whose stream has an end."""
 
-Target: TypeAlias = tuple[socket.AddressFamily, str | tuple[object, ...]]
-"""Where a socket connects to."""
+Peer: TypeAlias = str | tuple[Any, ...]
+"""Where a socket connects to: a path, or what `getaddrinfo` says."""
 
 
 class Place(NamedTuple):

@@ -37,11 +37,12 @@ from antiphon._transport import (
     GOODBYE_TIMEOUT,
     HANDSHAKE_READ_BYTES,
     READ_BYTES,
+    RETRY_SECONDS,
     UNIX_DIRECTORY,
     Named,
     Opening,
+    Peer,
     Place,
-    Target,
     broken,
     new_socket,
     unless_open,
@@ -106,14 +107,13 @@ async def _connect(place: Place, handshake: Handshake, timeout: float | None) ->
 
 
 async def _open(place: Place) -> socket.socket:
-    loop = asyncio.get_running_loop()
     last = OSError("the host has no address")
     try:
-        for family, target in await _targets(place):
+        for family, peer in await _targets(place):
             made = new_socket(family)
             made.setblocking(False)
             try:
-                await loop.sock_connect(made, target)
+                await _connect_to(peer, made)
             except OSError as error:
                 made.close()
                 last = error
@@ -127,12 +127,23 @@ async def _open(place: Place) -> socket.socket:
     raise place.unreachable(last) from last
 
 
-async def _targets(place: Place) -> list[Target]:
+async def _connect_to(peer: Peer, made: socket.socket) -> None:
+    if made.family is not socket.AF_UNIX:
+        return await asyncio.get_running_loop().sock_connect(made, peer)
+    while True:
+        try:
+            return made.connect(peer)
+        except BlockingIOError:
+            # The daemon has many connections to accept: there is nothing to wait for.
+            await asyncio.sleep(RETRY_SECONDS)
+
+
+async def _targets(place: Place) -> list[tuple[socket.AddressFamily, Peer]]:
     if place.host is None:
         return [(socket.AF_UNIX, place.unix_path)]
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
-    return [(family, target) for family, _, _, _, target in found]
+    return [(family, peer) for family, _, _, _, peer in found]
 
 
 async def _shake_hands(opened: socket.socket, handshake: Handshake) -> Session:
