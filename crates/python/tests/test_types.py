@@ -21,6 +21,22 @@ def test_members_are_new_or_gone_by_name_and_keep_their_order() -> None:
     assert after.new_since(after) == ()
 
 
+def test_who_came_along_has_the_same_state() -> None:
+    members = ("#a#n", "#b#n", "#c#n")
+
+    def view(cause: Cause, sets: tuple[tuple[str, ...], ...], index: int, own: int) -> View:
+        return View("group", GroupId(1, 2, 3), cause, members, index, sets, own)
+
+    joiner = (("#b#n",),)
+    assert view(Cause.JOIN, joiner, 0, 0).came_along == ("#a#n", "#c#n")
+    assert view(Cause.JOIN, joiner, 1, 0).came_along == ("#b#n",)
+    assert view(Cause.LEAVE, (("#d#n",),), 0, 0).came_along == members
+    sides = (("#b#n",), ("#c#n", "#a#n"))
+    assert view(Cause.NETWORK, sides, 0, 1).came_along == ("#a#n", "#c#n")
+    assert view(Cause.NETWORK, sides, 1, 0).came_along == ("#b#n",)
+    assert view(Cause.NETWORK, (), 1, 0).came_along == ()
+
+
 def test_a_network_change_is_about_no_single_member() -> None:
     assert view_of(("#a#n",)).changed_member is None
     assert view_of(("#a#n",), Cause.JOIN).changed_member == "#a#n"

@@ -82,6 +82,21 @@ class View:
             return None
         return self.vs_sets[0][0]
 
+    @property
+    def came_along(self) -> tuple[str, ...]:
+        """The members that came here together with this client, itself included, in the order of the view.
+
+        They have delivered the same messages in the view before.
+        """
+        if self.cause is Cause.JOIN:
+            me = None if self.my_index is None else self.members[self.my_index]
+            joined, is_new = self.changed_member, me == self.changed_member
+            return tuple(member for member in self.members if (member == joined) == is_new)
+        if self.cause is Cause.NETWORK:
+            together = set(self.vs_sets[self.my_vs_set]) if self.my_vs_set < len(self.vs_sets) else set()
+            return tuple(member for member in self.members if member in together)
+        return self.members
+
     def new_since(self, previous: View) -> tuple[str, ...]:
         """Members that were not in ``previous``, the view of the same group before this one.
 
