@@ -221,12 +221,11 @@ async def test_much_is_received_at_once(daemon: Daemon) -> None:
     async with aio.connect(daemon.address) as alone:
         for _ in range(500):
             await alone.multicast(ServiceLevel.FIFO, alone.member, b"text")
-        received, calls = 0, 0
+        received = 0
         while received < 500:
             events = await alone.receive_many(limit=100)
             assert 0 < len(events) <= 100
-            received, calls = received + len(events), calls + 1
-        assert calls < 100
+            received += len(events)
         with pytest.raises(ValueError, match="limit"):
             await alone.receive_many(limit=0)
 

@@ -243,8 +243,8 @@ def test_a_signal_handler_runs_while_the_main_thread_waits(daemon: Daemon) -> No
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
         with daemon.connect() as waiting:
-            signal.setitimer(signal.ITIMER_REAL, 0.05)
             with pytest.raises(KeyboardInterrupt):
+                signal.setitimer(signal.ITIMER_REAL, 0.05)
                 waiting.receive()
             waiting.multicast(ServiceLevel.FIFO, waiting.member, b"unharmed")
             assert message(waiting).body == b"unharmed"

@@ -229,3 +229,20 @@ def test_a_daemon_that_goes_away_is_noticed_by_senders() -> None:
             for _ in range(1000):
                 connection.multicast(antiphon.ServiceLevel.FIFO, "group", bytes(1000))
         connection.close()
+
+
+def test_what_a_daemon_said_before_it_went_away_is_received() -> None:
+    here, there = socket.socketpair()
+    connection = antiphon.Connection(session(), here)
+    there.sendall(STREAM)
+    there.shutdown(socket.SHUT_RDWR)
+    with contextlib.suppress(antiphon.ConnectionClosed), connection.batch():
+        connection.multicast(antiphon.ServiceLevel.FIFO, "group", b"unsent")
+        kinds = [type(connection.receive(timeout=LIMIT)).__name__ for _ in range(7)]
+    assert kinds == ["View", "Message", "Transition", "View", "Rejected", "SelfLeave", "Message"]
+    with pytest.raises(antiphon.ConnectionClosed, match="broke"):
+        connection.join("group")
+    with pytest.raises(antiphon.ConnectionClosed):
+        connection.receive(timeout=LIMIT)
+    connection.close()
+    there.close()

@@ -336,20 +336,21 @@ class Connection(Named):
 
     def _read(self, deadline: _Deadline) -> None:
         """Waits for bytes and reads them."""
-        if self._session.unsent and self._sending.acquire(blocking=False):
-            # Otherwise another thread is writing them.
+        if self._end is None and self._session.unsent and self._sending.acquire(blocking=False):
+            # Otherwise another thread is writing. That nothing can be written is told to who sends next:
+            # events may be there to be read.
             try:
-                self._write()
+                with contextlib.suppress(ConnectionClosed):
+                    self._write()
             finally:
                 self._sending.release()
         try:
-            if deadline.is_set and not _wait(self._socket, deadline):
-                raise TimeoutError("no event came in time")
-            received = self._socket.recv(self._wanted_bytes())
-        except TimeoutError:
-            raise
+            in_time = not deadline.is_set or _wait(self._socket, deadline)
+            received = self._socket.recv(self._wanted_bytes()) if in_time else None
         except OSError as error:
             raise ConnectionClosed(self._end or broken(error)) from error
+        if received is None:
+            raise TimeoutError("no event came in time")
         if not received:
             raise ConnectionClosed(self._end or CLOSED_BY_DAEMON)
         self._session.push(received)
