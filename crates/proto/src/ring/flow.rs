@@ -69,13 +69,16 @@ pub(crate) struct Round {
     pub(crate) is_lossy: bool,
 }
 
-/// The window after a round: greater when packets waited for it although the round was short.
+/// The window after a round: greater when packets waited for it although the round was short. One that
+/// losses have lowered rises again whatever a round is like, or a link that always loses a little would
+/// keep it low for ever.
 pub(crate) fn after_round(config: &RingConfig, window: u32, round: Round) -> u32 {
     let short = SHORT_ROUND.max(ROUND_OF_EACH * round.members);
     let step = (window / STEP).max(1);
     let is_raised = window > config.window_packets;
-    let wanted = !round.is_lossy && round.backlog > round.fcc;
-    if wanted && (round.took < short || window < config.window_packets) {
+    let wanted = round.backlog > round.fcc;
+    let is_lowered = window < config.window_packets;
+    if wanted && (is_lowered || (round.took < short && !round.is_lossy)) {
         window.saturating_add(step)
     } else if is_raised && round.took > short * 2 {
         window.saturating_sub(step).max(config.window_packets)
@@ -187,7 +190,7 @@ mod tests {
         assert_eq!(after(160, Round { backlog: 160, ..ROUND }), 160, "nobody waits");
         assert_eq!(after(160, Round { is_lossy: true, ..ROUND }), 160);
         let long = Round { took: Duration::from_millis(20), ..ROUND };
-        assert_eq!((after(160, long), after(80, long)), (160, 90));
+        assert_eq!((after(160, long), after(80, Round { is_lossy: true, ..long })), (160, 90));
         assert_eq!((after(320, long), after(165, long)), (280, 160));
         let large = Round { took: Duration::from_millis(8), members: 20, ..ROUND };
         assert_eq!(after(160, large), 180);
