@@ -36,6 +36,43 @@ pub enum BenchError {
         /// How long it waited.
         seconds: u64,
     },
+    /// A group did not come to what it should be.
+    #[error("{wanted}: not within {seconds} s")]
+    Late {
+        /// What was waited for.
+        wanted: String,
+        /// How long.
+        seconds: u64,
+    },
+    /// A socket, a file or the poll of sockets.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The test bed of the figures could not be made.
+    #[error(
+        "{program}: {said}\nThe figures need hosts of their own: root, and iproute2 with network namespaces."
+    )]
+    Bed {
+        /// The program that failed.
+        program: String,
+        /// What it said.
+        said: String,
+    },
+    /// A picture could not be drawn.
+    #[error("{file}.svg: {said}")]
+    Plot {
+        /// Which.
+        file: &'static str,
+        /// What the drawing library said.
+        said: String,
+    },
+    /// There is no such experiment.
+    #[error("there is no experiment '{0}'; there are {1}")]
+    Unknown(String, String),
     /// Something else than this run's messages is in its group.
     #[error("{0}: a message that no sender of this run has sent")]
     Foreign(String),
@@ -53,4 +90,12 @@ pub enum BenchError {
     /// A thread of the run ended with a panic, whose message stands on standard error.
     #[error("a thread of the run failed")]
     Thread,
+}
+
+impl BenchError {
+    /// Says what the system was asked for.
+    pub(crate) fn system(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::System { what, source }
+    }
 }

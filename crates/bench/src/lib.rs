@@ -7,26 +7,37 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | [`address`] | where a daemon is |
 //! | [`load`] | what to put on which daemons |
 //! | [`stamp`] | what a sender writes at the start of a body |
 //! | [`sequence`] | gaps, duplicates and order differences |
 //! | [`process`] | what a daemon process has used, from `/proc` |
 //! | [`run`] | the threads of a run |
+//! | [`membership`] | joins and leaves in large groups |
 //! | [`report`] | the outcome, as a table or for serde |
+//! | [`limits`] | what sockets can do without a daemon |
+//! | [`figures`] | the classic experiments on a test bed of this machine |
 //! | [`error`] | why a load could not be measured |
 
+pub mod address;
 pub mod error;
+pub mod figures;
+pub mod limits;
 pub mod load;
+pub mod membership;
 pub mod process;
 pub mod report;
 pub mod run;
 pub mod sequence;
 pub mod stamp;
 
+mod crowd;
 mod receiver;
 mod sender;
+mod skim;
 
 pub use self::error::BenchError;
-pub use self::load::{Load, Rate};
+pub use self::load::{Load, Rate, own_group};
+pub use self::membership::{MembershipLoad, MembershipRow, measure_membership};
 pub use self::report::Report;
 pub use self::run::{Phase, measure};

@@ -3,20 +3,26 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use antiphon::{Connection, Connector, ServiceLevel};
+use antiphon::{Connection, Envelope, ServiceLevel};
 
+use crate::address::connector;
 use crate::error::BenchError;
 use crate::stamp::STAMP_BYTES;
 
 /// A load, and for how long.
 #[derive(Clone, Debug)]
 pub struct Load {
-    /// Where the daemons are, as [`Connector::new`] reads it.
+    /// Where the daemons are, as [`connector`] reads it.
     pub daemons: Vec<String>,
     /// The directory of Unix sockets, for addresses without a host.
     pub unix_directory: PathBuf,
     /// Processes whose use of processor and memory is reported; may be empty.
     pub daemon_pids: Vec<u32>,
+    /// First part of the names of the groups, which nobody else may use.
+    pub group: String,
+    /// Groups that every receiver joins; each message goes to another one of them, in turn. With a
+    /// single group receivers ask for views and count those that the network caused.
+    pub groups: usize,
     /// Length of every message.
     pub body_bytes: usize,
     /// Level of every message, fifo or stronger.
@@ -45,7 +51,34 @@ pub enum Rate {
     Fixed(f64),
 }
 
+/// A name for groups that no other process on this machine uses.
+#[must_use]
+pub fn own_group() -> String {
+    format!("bench-{}", std::process::id())
+}
+
 impl Load {
+    /// Agreed messages of 100 bytes in one group, from one sender on each daemon of the first half to
+    /// one receiver on each of the second, as fast as back-pressure allows, for three seconds.
+    #[must_use]
+    pub fn new(daemons: Vec<String>) -> Self {
+        Self {
+            daemons,
+            unix_directory: "/tmp".into(),
+            daemon_pids: Vec::new(),
+            group: own_group(),
+            groups: 1,
+            body_bytes: 100,
+            service: ServiceLevel::Agreed,
+            senders: 1,
+            receivers: 1,
+            everywhere: false,
+            rate: Rate::BackPressure,
+            warm_up: Duration::from_millis(500),
+            duration: Duration::from_secs(3),
+        }
+    }
+
     /// Daemons with senders, and daemons with receivers.
     #[must_use]
     pub fn halves(&self) -> (&[String], &[String]) {
@@ -61,6 +94,7 @@ impl Load {
             (self.daemons.is_empty(), "no daemon"),
             (self.senders == 0, "no sender"),
             (self.receivers == 0, "no receiver"),
+            (self.groups == 0, "no group"),
             (self.duration.is_zero(), "no time"),
             (matches!(self.rate, Rate::Fixed(rate) if rate.is_nan() || rate <= 0.0), "no message a second"),
         ];
@@ -83,9 +117,18 @@ impl Load {
         matches!(self.service, ServiceLevel::Agreed | ServiceLevel::Safe)
     }
 
+    /// One envelope for each group.
+    pub(crate) fn envelopes(&self) -> Result<Vec<Envelope>, antiphon::Error> {
+        (0..self.groups).map(|number| Ok(Envelope::new(self.service).to(self.group_name(number))?)).collect()
+    }
+
+    /// The name of one of the groups.
+    pub(crate) fn group_name(&self, number: usize) -> String {
+        format!("{}-{number}", self.group)
+    }
+
     pub(crate) fn connect(&self, address: &str, membership: bool) -> Result<Connection, BenchError> {
-        Connector::new(address)
-            .unix_directory(&self.unix_directory)
+        connector(address, &self.unix_directory)
             .membership(membership)
             .connect()
             .map_err(|source| client_error(address, source))
@@ -101,19 +144,7 @@ mod tests {
     use super::*;
 
     fn load(daemons: usize) -> Load {
-        Load {
-            daemons: (0..daemons).map(|number| format!("4803@d{number}")).collect(),
-            unix_directory: "/tmp".into(),
-            daemon_pids: Vec::new(),
-            body_bytes: 100,
-            service: ServiceLevel::Agreed,
-            senders: 1,
-            receivers: 1,
-            everywhere: false,
-            rate: Rate::BackPressure,
-            warm_up: Duration::ZERO,
-            duration: Duration::from_secs(1),
-        }
+        Load::new((0..daemons).map(|number| format!("4803@d{number}")).collect())
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! One receiver of a run.
 
 use std::sync::Barrier;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use antiphon::{Connection, Event, Message};
+use antiphon::{Cause, Connection, Envelope, Event, Message};
 use hdrhistogram::Histogram;
 
 use crate::error::BenchError;
@@ -11,7 +11,10 @@ use crate::load::{Load, client_error};
 use crate::run::{Phase, Progress};
 use crate::sender::END_TYPE;
 use crate::sequence::Sequence;
-use crate::stamp::Stamp;
+use crate::stamp::{STAMP_BYTES, Stamp};
+
+/// Message type by which a receiver tells itself that it is in all groups: its joins were before it.
+const READY_TYPE: i16 = 2;
 
 /// How long nothing may come before a receiver gives up.
 const STALL: Duration = Duration::from_secs(15);
@@ -22,44 +25,53 @@ const LONGEST_NS: u64 = 3_600_000_000_000;
 /// What one receiver found.
 #[derive(Debug)]
 pub(crate) struct Received {
-    /// Messages that came while the run measured.
-    pub(crate) measured: u64,
+    /// From the first request to join to the time at which it was in all groups.
+    pub(crate) joining: Duration,
+    /// Messages that came while the run measured, by sender.
+    pub(crate) measured: Vec<u64>,
     /// One-way latency of what came while the run measured, in nanoseconds.
     pub(crate) latency_ns: Histogram<u64>,
     /// All that came.
     pub(crate) sequence: Sequence,
+    /// Views and transitions that the network caused.
+    pub(crate) network_views: u64,
     /// Still open: closing it while others receive would put a membership change into the measurement.
     pub(crate) connection: Connection,
 }
 
-/// Joins, waits at `ready` until all `receivers` are in the group, and receives until all `senders`
+/// Joins, waits at `ready` until all receivers are in their groups, and receives until all `senders`
 /// have ended. A receiver that fails before it is ready passes the barrier all the same.
 pub(crate) fn receive(
     load: &Load,
     address: &str,
-    group: &str,
-    counts: Counts,
+    me: u32,
+    senders: usize,
     ready: &Barrier,
     progress: &Progress,
 ) -> Result<Received, BenchError> {
-    let joined = join(load, address, group, counts.receivers);
+    let joined = join(load, address, me);
     ready.wait();
+    let (connection, joining) = joined?;
     let mut received = Received {
-        measured: 0,
+        joining,
+        measured: vec![0; senders],
         latency_ns: latencies()?,
-        sequence: Sequence::new(counts.senders),
-        connection: joined?,
+        sequence: Sequence::new(senders),
+        network_views: 0,
+        connection,
     };
-    let mut senders_left = counts.senders;
+    let mut senders_left = senders;
     while senders_left > 0 {
-        let message = next_message(&mut received.connection, address)?;
+        let message = received.next_message(address)?;
         let foreign = || BenchError::Foreign(address.to_owned());
         let stamp = Stamp::read(&message.body).ok_or_else(foreign)?;
-        let known = if message.message_type == END_TYPE {
-            senders_left -= 1;
-            received.sequence.on_end(stamp.sender, stamp.number)
-        } else {
-            received.on_message(stamp, progress)
+        let known = match message.message_type {
+            READY_TYPE => true,
+            END_TYPE => {
+                senders_left -= 1;
+                received.sequence.on_end(stamp.sender, stamp.number)
+            }
+            _ => received.on_message(stamp, progress),
         };
         if !known {
             return Err(foreign());
@@ -73,41 +85,56 @@ fn latencies() -> Result<Histogram<u64>, BenchError> {
     Ok(Histogram::new_with_max(LONGEST_NS, 3)?)
 }
 
-/// How many others there are in a run.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Counts {
-    pub(crate) senders: usize,
-    pub(crate) receivers: usize,
-}
-
 impl Received {
     fn on_message(&mut self, stamp: Stamp, progress: &Progress) -> bool {
         if progress.phase() == Phase::Measuring {
-            self.measured += 1;
+            if let Some(measured) = self.measured.get_mut(stamp.sender as usize) {
+                *measured += 1;
+            }
             self.latency_ns.saturating_record(progress.clock.now_ns().saturating_sub(stamp.due_ns));
         }
         self.sequence.on_message(stamp.sender, stamp.number)
     }
-}
 
-/// Joins and waits until every receiver of the run has joined.
-fn join(load: &Load, address: &str, group: &str, receivers: usize) -> Result<Connection, BenchError> {
-    let mut connection = load.connect(address, true)?;
-    connection.join(group).map_err(|source| client_error(address, source))?;
-    loop {
-        let event = next_event(&mut connection, address, "all receivers were in one view")?;
-        if matches!(&event, Event::View(view) if view.members.len() >= receivers) {
-            return Ok(connection);
+    fn next_message(&mut self, address: &str) -> Result<Message, BenchError> {
+        loop {
+            match next_event(&mut self.connection, address, "the last message")? {
+                Event::Message(message) => return Ok(message),
+                Event::View(view) if view.cause == Cause::Network => self.network_views += 1,
+                Event::Transition(_) => self.network_views += 1,
+                Event::View(_) | Event::SelfLeave(_) | Event::Rejected(_) => {}
+            }
         }
     }
 }
 
-fn next_message(connection: &mut Connection, address: &str) -> Result<Message, BenchError> {
+/// Joins all groups, and returns how long that took. A session's requests are ordered as it made them,
+/// so when its own message comes back it is in all of them.
+fn join(load: &Load, address: &str, me: u32) -> Result<(Connection, Duration), BenchError> {
+    let mut connection = load.connect(address, load.groups == 1)?;
+    connection.set_buffered(true);
+    let begun = Instant::now();
+    request(&mut connection, load, me).map_err(|source| client_error(address, source))?;
     loop {
-        if let Event::Message(message) = next_event(connection, address, "the last message")? {
-            return Ok(message);
+        let event = next_event(&mut connection, address, "it was in all groups")?;
+        if let Event::Message(message) = event
+            && message.message_type == READY_TYPE
+            && Stamp::read(&message.body).is_some_and(|stamp| stamp.sender == me)
+        {
+            return Ok((connection, begun.elapsed()));
         }
     }
+}
+
+fn request(connection: &mut Connection, load: &Load, me: u32) -> Result<(), antiphon::Error> {
+    for number in 0..load.groups {
+        connection.join(load.group_name(number))?;
+    }
+    let mut body = [0; STAMP_BYTES];
+    Stamp { sender: me, number: 0, due_ns: 0 }.write(&mut body);
+    let envelope = Envelope::new(load.service).to(load.group_name(0))?.message_type(READY_TYPE);
+    connection.send(&envelope, body)?;
+    connection.flush()
 }
 
 fn next_event(connection: &mut Connection, address: &str, wanted: &'static str) -> Result<Event, BenchError> {

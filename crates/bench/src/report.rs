@@ -26,12 +26,18 @@ pub struct Report {
     pub receivers: usize,
     /// Messages a second of each sender; nothing where back-pressure set it.
     pub rate_per_sender: Option<f64>,
+    /// Groups that each receiver joined.
+    pub groups: usize,
+    /// How long the slowest receiver took to join all groups, in milliseconds.
+    pub joining_ms: f64,
     /// How long was measured.
     pub seconds: f64,
     /// Messages a second at one receiver, the mean of all.
     pub messages_per_second: f64,
     /// The same in payload.
     pub payload_mbit_per_second: f64,
+    /// What the senders got of the whole, where each could have had the same.
+    pub shares: Shares,
     /// From the time at which a message was due to its reception, over all receivers.
     pub latency: Latency,
     /// The daemon processes that were asked for.
@@ -40,10 +46,19 @@ pub struct Report {
     pub faults: Faults,
 }
 
+/// Messages of the sender with the fewest and of that with the most, as parts of the mean of all.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+#[allow(missing_docs, reason = "the names say it")]
+pub struct Shares {
+    pub least: f64,
+    pub most: f64,
+}
+
 /// Quantiles of latency, in microseconds.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub struct Latency {
+    pub mean_us: f64,
     pub p50_us: f64,
     pub p90_us: f64,
     pub p99_us: f64,
@@ -73,8 +88,8 @@ impl Report {
         after: &[Usage],
     ) -> Self {
         let seconds = measured.as_secs_f64();
-        let total: u64 = received.iter().map(|receiver| receiver.measured).sum();
-        let messages = total as f64 / received.len() as f64;
+        let by_sender = by_sender(received);
+        let messages = by_sender.iter().sum::<u64>() as f64 / received.len() as f64;
         let sequences: Vec<Sequence> = received.iter().map(|receiver| receiver.sequence.clone()).collect();
         let processes = load.daemon_pids.iter().zip(before.iter().zip(after));
         Self {
@@ -87,14 +102,26 @@ impl Report {
                 Rate::BackPressure => None,
                 Rate::Fixed(rate) => Some(rate),
             },
+            groups: load.groups,
+            joining_ms: received
+                .iter()
+                .map(|receiver| receiver.joining)
+                .max()
+                .unwrap_or_default()
+                .as_secs_f64()
+                * 1e3,
             seconds,
             messages_per_second: messages / seconds,
             payload_mbit_per_second: messages / seconds * load.body_bytes as f64 * 8.0 / 1e6,
+            shares: shares(&by_sender),
             latency: latency(received),
             processes: processes
                 .map(|(pid, (before, after))| Process::new(*pid, before, after, seconds, messages))
                 .collect(),
-            faults: compare(&sequences, load.has_total_order()),
+            faults: Faults {
+                false_views: received.iter().map(|receiver| receiver.network_views).sum(),
+                ..compare(&sequences, load.has_total_order())
+            },
         }
     }
 }
@@ -111,6 +138,26 @@ impl Process {
     }
 }
 
+/// How many messages of each sender came while the run measured, over all receivers.
+fn by_sender(received: &[Received]) -> Vec<u64> {
+    let mut sums = vec![0; received.first().map_or(0, |receiver| receiver.measured.len())];
+    for receiver in received {
+        for (sum, measured) in sums.iter_mut().zip(&receiver.measured) {
+            *sum += measured;
+        }
+    }
+    sums
+}
+
+fn shares(by_sender: &[u64]) -> Shares {
+    let mean = by_sender.iter().sum::<u64>() as f64 / by_sender.len() as f64;
+    let part = |messages: Option<&u64>| match messages {
+        Some(messages) if mean > 0.0 => *messages as f64 / mean,
+        _ => 1.0,
+    };
+    Shares { least: part(by_sender.iter().min()), most: part(by_sender.iter().max()) }
+}
+
 fn latency(received: &[Received]) -> Latency {
     let longest = received.iter().map(|receiver| receiver.latency_ns.max()).max().unwrap_or(0);
     let quantile = |quantile| match received {
@@ -120,12 +167,20 @@ fn latency(received: &[Received]) -> Latency {
     // A bucket's upper end may lie above the longest latency that was measured.
     let us = |ns: u64| ns.min(longest) as f64 / 1e3;
     Latency {
+        mean_us: mean_ns(received) / 1e3,
         p50_us: us(quantile(0.5)),
         p90_us: us(quantile(0.9)),
         p99_us: us(quantile(0.99)),
         p99_9_us: us(quantile(0.999)),
         max_us: us(longest),
     }
+}
+
+fn mean_ns(received: &[Received]) -> f64 {
+    let count = |receiver: &Received| receiver.latency_ns.len() as f64;
+    let sum: f64 = received.iter().map(|receiver| receiver.latency_ns.mean() * count(receiver)).sum();
+    let all: f64 = received.iter().map(count).sum();
+    if all > 0.0 { sum / all } else { 0.0 }
 }
 
 /// All receivers in one histogram.
@@ -148,17 +203,34 @@ impl Display for Report {
         }
         let (rate, payload) = (self.messages_per_second, self.payload_mbit_per_second);
         writeln!(f, "delivered  {rate:.0} msg/s, {payload:.1} Mbit/s to each receiver")?;
+        if self.senders > 1 {
+            let Shares { least, most } = self.shares;
+            writeln!(f, "shares     {least:.2} to {most:.2} of the mean of all senders")?;
+        }
+        if self.groups > 1 {
+            writeln!(f, "groups     {}, joined in {:.0} ms", self.groups, self.joining_ms)?;
+        }
         writeln!(
             f,
-            "latency    p50 {:.0}, p90 {:.0}, p99 {:.0}, p99.9 {:.0}, max {:.0} µs",
-            latency.p50_us, latency.p90_us, latency.p99_us, latency.p99_9_us, latency.max_us
+            "latency    mean {:.0}, p50 {:.0}, p90 {:.0}, p99 {:.0}, p99.9 {:.0}, max {:.0} µs",
+            latency.mean_us, latency.p50_us, latency.p90_us, latency.p99_us, latency.p99_9_us, latency.max_us
         )?;
         for Process { pid, cpu_us_per_message, cpu_percent, resident_bytes } in &self.processes {
             let memory = *resident_bytes as f64 / 1e6;
             let price = cpu_us_per_message.map_or(String::new(), |us| format!("{us:.2} µs a message, "));
             writeln!(f, "daemon     {pid}: {price}{cpu_percent:.0} % of a core, {memory:.1} MB resident")?;
         }
-        let Faults { gaps, duplicates, order_differences } = faults;
-        writeln!(f, "faults     {gaps} gaps, {duplicates} duplicates, {order_differences} order differences")
+        writeln!(f, "faults     {faults}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_parts_of_the_mean() {
+        assert_eq!(shares(&[90, 100, 110]), Shares { least: 0.9, most: 1.1 });
+        assert_eq!(shares(&[0, 0]), Shares { least: 1.0, most: 1.0 });
     }
 }

@@ -10,7 +10,7 @@ use antiphon::Connection;
 use crate::error::BenchError;
 use crate::load::Load;
 use crate::process::Usage;
-use crate::receiver::{Counts, Received, receive};
+use crate::receiver::{Received, receive};
 use crate::report::Report;
 use crate::sender::send;
 
@@ -77,10 +77,9 @@ pub fn measure(load: &Load, mut on_tick: impl FnMut(Duration)) -> Result<Report,
     load.check()?;
     let usage = || load.daemon_pids.iter().map(|pid| Usage::of(*pid)).collect::<Result<Vec<_>, _>>();
     usage()?;
-    let group = format!("bench-{}", std::process::id());
     let progress = Arc::new(Progress::new());
-    let receivers = start_receivers(load, &group, &progress);
-    let senders = start_senders(load, &group, &progress);
+    let receivers = start_receivers(load, &progress);
+    let senders = start_senders(load, &progress);
     let begun = Instant::now();
     wait(begun, load.warm_up, &mut on_tick);
     let (before, measured_from) = (usage(), Instant::now());
@@ -99,29 +98,28 @@ pub fn measure(load: &Load, mut on_tick: impl FnMut(Duration)) -> Result<Report,
 
 type Running<T> = Vec<JoinHandle<Result<T, BenchError>>>;
 
-/// Returns when all receivers are in the group, or have failed.
-fn start_receivers(load: &Load, group: &str, progress: &Arc<Progress>) -> Running<Received> {
+/// Returns when all receivers are in their groups, or have failed.
+fn start_receivers(load: &Load, progress: &Arc<Progress>) -> Running<Received> {
     let (sending, receiving) = load.halves();
-    let counts =
-        Counts { senders: sending.len() * load.senders, receivers: receiving.len() * load.receivers };
-    let ready = Arc::new(Barrier::new(counts.receivers + 1));
-    let threads = clients(receiving, load.receivers)
-        .map(|address| {
-            let (load, group, progress) = (load.clone(), group.to_owned(), Arc::clone(progress));
-            let ready = Arc::clone(&ready);
-            thread::spawn(move || receive(&load, &address, &group, counts, &ready, &progress))
+    let senders = sending.len() * load.senders;
+    let ready = Arc::new(Barrier::new(receiving.len() * load.receivers + 1));
+    let threads = (0..)
+        .zip(clients(receiving, load.receivers))
+        .map(|(me, address)| {
+            let (load, progress, ready) = (load.clone(), Arc::clone(progress), Arc::clone(&ready));
+            thread::spawn(move || receive(&load, &address, me, senders, &ready, &progress))
         })
         .collect();
     ready.wait();
     threads
 }
 
-fn start_senders(load: &Load, group: &str, progress: &Arc<Progress>) -> Running<Connection> {
+fn start_senders(load: &Load, progress: &Arc<Progress>) -> Running<Connection> {
     (0..)
         .zip(clients(load.halves().0, load.senders))
         .map(|(sender, address)| {
-            let (load, group, progress) = (load.clone(), group.to_owned(), Arc::clone(progress));
-            thread::spawn(move || send(&load, &address, &group, sender, &progress))
+            let (load, progress) = (load.clone(), Arc::clone(progress));
+            thread::spawn(move || send(&load, &address, sender, &progress))
         })
         .collect()
 }

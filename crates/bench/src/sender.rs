@@ -17,33 +17,34 @@ pub(crate) const END_TYPE: i16 = 1;
 /// as latency of the daemons.
 const AWAKE: Duration = Duration::from_micros(300);
 
+/// How long a fast sender sleeps; what became due meanwhile it sends at once.
+const BURST: Duration = Duration::from_micros(500);
+
 /// Longest sleep, so that the end of a run is noticed.
 const NAP: Duration = Duration::from_millis(50);
+
+/// A sender of more messages a second than this does not wait awake: it would take a whole processor from
+/// the daemons to be in time for messages that are late anyway when they wait for those before them.
+const FAST: f64 = 5000.0;
 
 /// Sends until the run is over, then says how many there were. Returns the open connection: closing it
 /// while others still receive would put a membership change into the measurement.
 pub(crate) fn send(
     load: &Load,
     address: &str,
-    group: &str,
     sender: u32,
     progress: &Progress,
 ) -> Result<Connection, BenchError> {
     let mut connection = load.connect(address, false)?;
     connection.set_buffered(true);
-    send_all(&mut connection, load, group, sender, progress)
-        .map_err(|source| client_error(address, source))?;
+    send_all(&mut connection, load, sender, progress).map_err(|source| client_error(address, source))?;
     Ok(connection)
 }
 
-fn send_all(
-    connection: &mut Connection,
-    load: &Load,
-    group: &str,
-    sender: u32,
-    progress: &Progress,
-) -> Result<(), Error> {
-    let envelope = Envelope::new(load.service).to(group)?;
+fn send_all(connection: &mut Connection, load: &Load, sender: u32, progress: &Progress) -> Result<(), Error> {
+    let envelopes = load.envelopes()?;
+    let mut envelopes = envelopes.iter().cycle();
+    let end = Envelope::new(load.service).to(load.group_name(0))?.message_type(END_TYPE);
     let mut body = vec![0; load.body_bytes];
     let mut next = Stamp { sender, number: 0, due_ns: 0 };
     let schedule = Schedule { start_ns: progress.clock.now_ns(), rate: load.rate };
@@ -52,18 +53,19 @@ fn send_all(
         next.due_ns = schedule.due_ns(next.number, now_ns);
         if next.due_ns > now_ns {
             connection.flush()?;
-            match Duration::from_nanos(next.due_ns - now_ns).checked_sub(AWAKE) {
-                Some(asleep) => thread::sleep(asleep.min(NAP)),
+            match schedule.nap(next.due_ns - now_ns) {
+                Some(asleep) => thread::sleep(asleep),
                 None => thread::yield_now(),
             }
             continue;
         }
+        let Some(envelope) = envelopes.next() else { break };
         next.write(&mut body);
-        connection.send(&envelope, &body)?;
+        connection.send(envelope, &body)?;
         next.number += 1;
     }
     next.write(&mut body);
-    connection.send(&envelope.message_type(END_TYPE), &body)?;
+    connection.send(&end, &body)?;
     connection.flush()
 }
 
@@ -82,6 +84,14 @@ impl Schedule {
             Rate::Fixed(rate) => self.start_ns + (number as f64 * 1e9 / rate) as u64,
         }
     }
+
+    /// How long to sleep before what is due in `left_ns`; nothing when it is better awaited awake.
+    fn nap(&self, left_ns: u64) -> Option<Duration> {
+        if matches!(self.rate, Rate::Fixed(rate) if rate > FAST) {
+            return Some(BURST);
+        }
+        Some(Duration::from_nanos(left_ns).checked_sub(AWAKE)?.min(NAP))
+    }
 }
 
 #[cfg(test)]
@@ -95,5 +105,14 @@ mod tests {
         assert_eq!(schedule.due_ns(3, 900_000), 4000);
         let flood = Schedule { start_ns: 1000, rate: Rate::BackPressure };
         assert_eq!(flood.due_ns(3, 900_000), 900_000);
+    }
+
+    #[test]
+    fn only_a_slow_sender_is_awake_for_what_is_due_soon() {
+        let slow = Schedule { start_ns: 0, rate: Rate::Fixed(200.0) };
+        assert_eq!(slow.nap(100_000), None);
+        assert_eq!(slow.nap(1_300_000), Some(Duration::from_millis(1)));
+        let fast = Schedule { start_ns: 0, rate: Rate::Fixed(200_000.0) };
+        assert_eq!(fast.nap(100), Some(BURST));
     }
 }

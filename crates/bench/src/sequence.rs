@@ -4,6 +4,8 @@
 //! of all that it received, noted every thousand messages or so. Receivers that are there before the first
 //! message and after the last one have the same notes exactly if they saw the same order.
 
+use std::fmt::{self, Display};
+
 use serde::Serialize;
 
 /// Messages between two notes of the running hash.
@@ -29,13 +31,29 @@ pub struct Faults {
     pub duplicates: u64,
     /// Receivers whose order is not that of the first receiver.
     pub order_differences: u64,
+    /// Views and transitions that the network caused, over all receivers, though it was whole.
+    pub false_views: u64,
 }
 
 impl Faults {
     /// Whether nothing went wrong.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+        self.count() == 0
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.gaps + self.duplicates + self.order_differences + self.false_views
+    }
+}
+
+impl Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { gaps, duplicates, order_differences, false_views } = self;
+        write!(f, "{gaps} gaps, {duplicates} duplicates, {order_differences} order differences, ")?;
+        write!(f, "{false_views} false views")
     }
 }
 

@@ -53,6 +53,12 @@ pub(crate) enum CliError {
     /// The line editor.
     #[error("the terminal can not be used: {0}")]
     Terminal(#[from] rustyline::error::ReadlineError),
+    /// Where this program is.
+    #[error("this program can not be found: {0}")]
+    Program(#[source] io::Error),
+    /// Datagrams without a daemon.
+    #[error("datagrams: {0}")]
+    Datagrams(#[source] io::Error),
     /// A measurement.
     #[error(transparent)]
     Bench(#[from] antiphon_bench::BenchError),

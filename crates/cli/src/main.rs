@@ -39,7 +39,7 @@ enum Command {
     Receive(receive::Args),
     /// Say where a daemon of this host stands, and why its last configurations came about.
     Status(status::Args),
-    /// Measure daemons: throughput, latency.
+    /// Measure daemons: throughput, latency, groups, membership.
     Bench(bench::Args),
 }
 

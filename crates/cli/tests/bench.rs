@@ -11,8 +11,13 @@ use support::PROGRAM;
 use support::cluster::{Cluster, Layout};
 
 fn bench(cluster: &Cluster, args: &[&str]) -> Output {
+    let times = ["--duration", "0.5", "--warm-up", "0.1"];
+    drive(cluster, &[args, &times].concat())
+}
+
+fn drive(cluster: &Cluster, args: &[&str]) -> Output {
     let mut command = Command::new(PROGRAM);
-    command.arg("bench").args(args).args(["--duration", "0.5", "--warm-up", "0.1"]);
+    command.arg("bench").args(args);
     for host in 0..cluster.count() {
         command.args(["--daemon", &cluster.address(host)]);
     }
@@ -34,7 +39,7 @@ fn throughput_counts_messages_cost_and_faults() {
     assert!(report["messages_per_second"].as_f64().unwrap() > 0.0, "{report}");
     assert_eq!((&report["senders"], &report["receivers"]), (&4.into(), &2.into()));
     assert!(report["processes"][0]["resident_bytes"].as_u64().unwrap() > 0, "{report}");
-    for fault in ["gaps", "duplicates", "order_differences"] {
+    for fault in ["gaps", "duplicates", "order_differences", "false_views"] {
         assert_eq!(report["faults"][fault], 0, "{report}");
     }
 }
@@ -47,6 +52,28 @@ fn latency_has_quantiles_in_order() {
     // No message crosses four sockets in less than a microsecond.
     assert!(latency("p50_us") > 1.0, "{report}");
     assert!(latency("p50_us") <= latency("p99_us") && latency("p99_us") <= latency("max_us"), "{report}");
+}
+
+#[test]
+fn every_message_can_go_to_another_of_many_groups() {
+    let cluster = Cluster::running(Layout::OwnSegments, 2, "");
+    let report = report(&bench(&cluster, &["groups", "--json", "--groups", "1,300"]));
+    let groups: Vec<_> = report.as_array().unwrap().iter().map(|run| run["groups"].as_u64()).collect();
+    assert_eq!(groups, [Some(1), Some(300)]);
+    assert!(report[1]["messages_per_second"].as_f64().unwrap() > 0.0, "{report}");
+    assert_eq!(report[1]["faults"]["gaps"], 0, "{report}");
+}
+
+#[test]
+fn joins_and_leaves_are_timed_at_their_author_and_at_the_last_member() {
+    let cluster = Cluster::running(Layout::OwnSegments, 2, "");
+    let args = ["membership", "--json", "--members", "5,40", "--rounds", "3"];
+    let rows = report(&drive(&cluster, &args));
+    let sizes: Vec<_> = rows.as_array().unwrap().iter().map(|row| row["members"].as_u64()).collect();
+    assert_eq!(sizes, [Some(5), Some(40)]);
+    let mean = |what: &str| rows[1][what]["mean_ms"].as_f64().unwrap();
+    assert!(mean("join_here") > 0.0 && mean("join_here") <= mean("join_everywhere"), "{rows}");
+    assert!(mean("leave_here") > 0.0 && mean("leave_everywhere") > 0.0, "{rows}");
 }
 
 #[test]

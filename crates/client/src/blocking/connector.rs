@@ -1,5 +1,6 @@
 //! How to connect.
 
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -101,6 +102,26 @@ impl Connector {
     /// When the address or the name is not legal, nobody answers in time, or the daemon refuses the
     /// session.
     pub fn connect(&self) -> Result<Connection, Error> {
+        let (stream, session) = self.shake_hands()?;
+        let writing = stream.try_clone().map_err(Error::from_io)?;
+        Ok(Connection {
+            daemon: session.daemon,
+            sender: Sender::new(writing, session.outbox),
+            receiver: Receiver::new(stream, session.inbox),
+        })
+    }
+
+    /// Connects as [`Connector::connect`] does, and hands over socket and session to an event loop of
+    /// another kind, which is to read into the inbox and to write from the outbox. The socket blocks.
+    ///
+    /// # Errors
+    /// As [`Connector::connect`].
+    pub fn open_session(&self) -> Result<(OwnedFd, Session), Error> {
+        let (stream, session) = self.shake_hands()?;
+        Ok((stream.into(), session))
+    }
+
+    fn shake_hands(&self) -> Result<(Stream, Session), Error> {
         let address: Address = self.address.parse()?;
         let mut options = self.options.clone();
         if !self.name.is_empty() {
@@ -112,12 +133,7 @@ impl Connector {
         let session = shake_hands(&mut stream, &options, deadline)?;
         stream.set_read_timeout(None).map_err(Error::from_io)?;
         stream.set_write_timeout(None).map_err(Error::from_io)?;
-        let writing = stream.try_clone().map_err(Error::from_io)?;
-        Ok(Connection {
-            daemon: session.daemon,
-            sender: Sender::new(writing, session.outbox),
-            receiver: Receiver::new(stream, session.inbox),
-        })
+        Ok((stream, session))
     }
 
     fn open(&self, address: &Address, deadline: Option<Instant>) -> std::io::Result<Stream> {

@@ -19,6 +19,15 @@ pub(super) enum Stream {
     Unix(UnixStream),
 }
 
+impl From<Stream> for OwnedFd {
+    fn from(stream: Stream) -> Self {
+        match stream {
+            Stream::Tcp(stream) => stream.into(),
+            Stream::Unix(stream) => stream.into(),
+        }
+    }
+}
+
 impl Stream {
     /// Connects to the first address of the host that answers.
     pub(super) fn tcp(host: &str, port: u16, deadline: Option<Instant>) -> io::Result<Self> {

@@ -1,0 +1,127 @@
+//! One-way latency, of an idle ring and with many groups.
+
+use std::time::Duration;
+
+use antiphon::ServiceLevel;
+
+use super::super::Lab;
+use super::super::bed::Cable;
+use super::super::plot::{Axis, Plot};
+use super::super::ring::Ring;
+use super::super::table::Table;
+use super::{Outcome, cpu, memory, ms, number};
+use crate::error::BenchError;
+use crate::load::{Load, Rate};
+
+const SERVICES: [ServiceLevel; 2] = [ServiceLevel::Agreed, ServiceLevel::Safe];
+
+/// Messages a second of all senders together in an idle ring.
+const IDLE_RATE: f64 = 100.0;
+
+/// Bits a second of all senders together in the experiment with groups.
+const GROUPS_LOAD: f64 = 500e3;
+
+/// An idle ring.
+pub(super) fn idle(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
+    let mut table =
+        Table::new(&["daemons", "service", "bytes", "p50_us", "p90_us", "p99_us", "max_us", "faults"]);
+    for count in lab.by_extent(&[1, 2, 4, 8, 20][..], &[1, 2, 8, 20], &[2]) {
+        let ring = Ring::start(lab, *count, Cable::Batches)?;
+        for service in SERVICES {
+            lab.step(&format!("{count} daemons, {}", service.name()));
+            let load = timed(lab, Load { body_bytes: 1000, service, ..ring.load() }, IDLE_RATE);
+            let report = lab.measure(&load)?;
+            let us = |us: f64| number(us, 0);
+            let latency = report.latency;
+            table.push([
+                count.to_string(),
+                report.service.to_owned(),
+                report.body_bytes.to_string(),
+                us(latency.p50_us),
+                us(latency.p90_us),
+                us(latency.p99_us),
+                us(latency.max_us),
+                report.faults.count().to_string(),
+            ]);
+        }
+    }
+    let plot = Plot::of(
+        &table,
+        ("latency", "Idle ring, 1000 bytes: one-way latency, median"),
+        Axis::linear("daemons"),
+        Axis::linear("p50_us"),
+        &["service"],
+    );
+    Ok(Outcome::new(table, vec![plot]))
+}
+
+/// Many groups, on a narrow network.
+pub(super) fn groups(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
+    let daemons = lab.by_extent(20, 20, 2);
+    let sizes = lab.by_extent(&[1000, 5000, 10_000][..], &[1000, 10_000], &[1000]);
+    let counts = lab.by_extent(&[1, 10, 100, 1000, 10_000][..], &[1, 1000, 10_000], &[1, 50]);
+    let mut table = Table::new(&[
+        "daemons",
+        "service",
+        "bytes",
+        "groups",
+        "joining_ms",
+        "mean_ms",
+        "p50_ms",
+        "p99_ms",
+        "max_ms",
+        "CPU_us_per_message",
+        "memory_MB",
+        "faults",
+    ]);
+    let ring = Ring::start(lab, daemons, Cable::Mbit(100))?;
+    for service in SERVICES {
+        for size in sizes {
+            for groups in counts {
+                lab.step(&format!("{}, {size} bytes, {groups} groups", service.name()));
+                let load = Load {
+                    body_bytes: *size,
+                    service,
+                    groups: *groups,
+                    // Receivers of the run before may still be leaving theirs.
+                    group: format!("{}-{size}-{groups}", service.name()),
+                    ..ring.load()
+                };
+                let report = lab.measure(&timed(lab, load, GROUPS_LOAD / 8.0 / *size as f64))?;
+                table.push([
+                    daemons.to_string(),
+                    report.service.to_owned(),
+                    size.to_string(),
+                    groups.to_string(),
+                    number(report.joining_ms, 1),
+                    ms(report.latency.mean_us),
+                    ms(report.latency.p50_us),
+                    ms(report.latency.p99_us),
+                    ms(report.latency.max_us),
+                    cpu(&report),
+                    memory(&report),
+                    report.faults.count().to_string(),
+                ]);
+            }
+        }
+    }
+    let plot = Plot::of(
+        &table,
+        ("groups", "500 kbit/s on 100 Mbit/s: mean one-way latency"),
+        Axis::log("groups"),
+        Axis::linear("mean_ms"),
+        &["service", "bytes"],
+    );
+    Ok(Outcome::new(table, vec![plot]))
+}
+
+/// With `rate` messages a second of all senders together.
+fn timed(lab: &Lab<'_>, load: Load, rate: f64) -> Load {
+    let senders = load.halves().0.len() * load.senders;
+    Load {
+        rate: Rate::Fixed(rate / senders as f64),
+        warm_up: Duration::from_millis(300),
+        duration: lab.by_extent(Duration::from_secs(3), Duration::from_secs(2), Duration::from_millis(500)),
+        ..load
+    }
+}

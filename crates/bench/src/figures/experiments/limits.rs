@@ -1,0 +1,80 @@
+//! What the bed can do at best.
+
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use super::super::Lab;
+use super::super::bed::{Bed, Cable, address};
+use super::super::table::Table;
+use super::{Outcome, number};
+use crate::error::BenchError;
+use crate::limits::{Arrived, unix_mbit_per_second};
+
+/// Payload of a datagram that fills a frame of an Ethernet.
+const DATAGRAM_BYTES: usize = 1472;
+
+/// Datagrams of one call with segmentation offload.
+const SEGMENTS: usize = 44;
+
+const PORT: u16 = 4999;
+
+/// Datagrams through the bridge, bytes through Unix sockets.
+pub(super) fn limits(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
+    let mut table = Table::new(&["what", "bytes", "datagrams_per_second", "Mbit_per_second"]);
+    for cable in [Cable::Batches, Cable::Frames, Cable::Mbit(100)] {
+        let bed = Bed::new(2, cable, &lab.janitor)?;
+        for (sent, segments) in [("batches", SEGMENTS), ("one a call", 1)] {
+            let what = format!("UDP sent as {sent}; cable: {}", cable.name());
+            lab.step(&what);
+            let arrived = through(lab, &bed, segments)?;
+            table.push([
+                what,
+                DATAGRAM_BYTES.to_string(),
+                number(arrived.datagrams_per_second, 0),
+                number(arrived.mbit_per_second, 1),
+            ]);
+        }
+    }
+    for bytes in [8192, 100_000] {
+        let rate = unix_mbit_per_second(bytes, time(lab)).map_err(BenchError::system("Unix sockets"))?;
+        table.push(["Unix stream".to_owned(), bytes.to_string(), "-".to_owned(), number(rate, 0)]);
+    }
+    Ok(Outcome::new(table, Vec::new()))
+}
+
+fn time(lab: &Lab<'_>) -> Duration {
+    lab.by_extent(Duration::from_secs(2), Duration::from_secs(1), Duration::from_millis(200))
+}
+
+/// From host 0 to host 1, by processes of this very program in their namespaces.
+fn through(lab: &Lab<'_>, bed: &Bed, segments: usize) -> Result<Arrived, BenchError> {
+    let to = SocketAddr::from((address(1), PORT)).to_string();
+    let seconds = time(lab).as_secs_f64();
+    let on_host = |host: usize, words: &[&str]| {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &bed.host(host)]);
+        command.arg(std::env::current_exe()?).args(["bench", "udp"]).args(words);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()
+    };
+    let run = || {
+        let sink = on_host(1, &["sink", "--at", &to, "--seconds", &seconds.to_string()])?;
+        // The source sends for longer than the sink counts, so that it need not be told when to begin.
+        let longer = (seconds * 1.5 + 0.5).to_string();
+        let (bytes, segments) = (DATAGRAM_BYTES.to_string(), segments.to_string());
+        let to_sink =
+            ["source", "--at", &to, "--bytes", &bytes, "--segments", &segments, "--seconds", &longer];
+        let mut source = on_host(0, &to_sink)?;
+        let counted = sink.wait_with_output()?;
+        let _ = source.kill();
+        source.wait()?;
+        if counted.status.success() {
+            Ok(counted.stdout)
+        } else {
+            Err(std::io::Error::other("the sink failed"))
+        }
+    };
+    let counted = run().map_err(BenchError::system("UDP between two hosts"))?;
+    serde_json::from_slice(&counted)
+        .map_err(|error| BenchError::system("UDP between two hosts")(error.into()))
+}

@@ -1,0 +1,114 @@
+//! Views: of groups that members join and leave, and of rings that break and heal.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::super::Lab;
+use super::super::bed::Cable;
+use super::super::plot::{Axis, Plot};
+use super::super::ring::Ring;
+use super::super::table::Table;
+use super::{Outcome, number};
+use crate::error::BenchError;
+use crate::membership::{MembershipLoad, Spread, measure_membership};
+
+/// How long a view may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a ring is left alone before something happens to it.
+const CALM: Duration = Duration::from_millis(500);
+
+/// Joins and leaves.
+pub(super) fn membership(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
+    let mut table =
+        Table::new(&["daemons", "members", "what", "mean_ms", "median_ms", "max_ms", "filling_ms"]);
+    let ring = Ring::start(lab, lab.by_extent(20, 20, 2), Cable::Mbit(100))?;
+    let load = MembershipLoad {
+        daemons: ring.addresses(),
+        unix_directory: "/tmp".into(),
+        group: "everyone".to_owned(),
+        members: lab.by_extent(&[20, 100, 200, 500, 1000][..], &[20, 200, 1000], &[5, 20]).to_vec(),
+        rounds: lab.by_extent(20, 10, 2),
+    };
+    let rows = measure_membership(&load, |row| lab.step(&format!("{} members", row.members)))?;
+    for row in &rows {
+        for (what, Spread { mean_ms, median_ms, max_ms }) in [
+            ("join here", row.join_here),
+            ("join everywhere", row.join_everywhere),
+            ("leave here", row.leave_here),
+            ("leave everywhere", row.leave_everywhere),
+        ] {
+            table.push([
+                row.daemons.to_string(),
+                row.members.to_string(),
+                what.to_owned(),
+                number(mean_ms, 2),
+                number(median_ms, 2),
+                number(max_ms, 2),
+                number(row.filling_ms, 0),
+            ]);
+        }
+    }
+    let plot = Plot::of(
+        &table,
+        ("membership", "Joins and leaves in a group: mean latency"),
+        Axis::linear("members"),
+        Axis::linear("mean_ms"),
+        &["what"],
+    );
+    Ok(Outcome::new(table, vec![plot]))
+}
+
+/// First view, crash and merge.
+pub(super) fn views(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
+    let mut table = Table::new(&["daemons", "what", "rounds", "mean_ms", "median_ms", "max_ms"]);
+    let rounds = lab.by_extent(5, 2, 1);
+    for count in lab.by_extent(&[2, 4, 8, 20][..], &[2, 20], &[2]) {
+        let (mut first, mut crash, mut merge) = (Vec::new(), Vec::new(), Vec::new());
+        for round in 0..rounds {
+            lab.step(&format!("{count} daemons, round {}", round + 1));
+            let ring = Ring::start(lab, *count, Cable::Batches)?;
+            first.push(ring.forming);
+            merge.push(part_and_heal(&ring, *count)?);
+            crash.push(crash_one(&ring, *count)?);
+        }
+        for (what, times) in [("first view", first), ("crash", crash), ("merge", merge)] {
+            let Spread { mean_ms, median_ms, max_ms } = Spread::of(&times);
+            let times = [mean_ms, median_ms, max_ms].map(|time| number(time, 1));
+            table.push([count.to_string(), what.to_owned(), rounds.to_string()].into_iter().chain(times));
+        }
+    }
+    let plot = Plot::of(
+        &table,
+        ("views", "Time to a view at the last client, median"),
+        Axis::linear("daemons"),
+        Axis::linear("median_ms"),
+        &["what"],
+    );
+    Ok(Outcome::new(table, vec![plot]))
+}
+
+fn part_and_heal(ring: &Ring<'_>, count: usize) -> Result<Duration, BenchError> {
+    let mut crowd = ring.crowd(0..count)?;
+    crowd.await_views(count, PATIENCE)?;
+    thread::sleep(CALM);
+    ring.bed.part()?;
+    // Half of an even number, so that both sides come to the same.
+    crowd.await_views(count / 2, PATIENCE)?;
+    thread::sleep(CALM);
+    let begun = Instant::now();
+    ring.bed.heal()?;
+    Ok(crowd.await_views(count, PATIENCE)? - begun)
+}
+
+fn crash_one(ring: &Ring<'_>, count: usize) -> Result<Duration, BenchError> {
+    let victim = ring.crowd(count - 1..count)?;
+    let mut others = ring.crowd(0..count - 1)?;
+    others.await_views(count, PATIENCE)?;
+    thread::sleep(CALM);
+    let begun = Instant::now();
+    ring.kill(count - 1);
+    let seen = others.await_views(count - 1, PATIENCE)?;
+    drop(victim);
+    Ok(seen - begun)
+}

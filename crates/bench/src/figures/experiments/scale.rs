@@ -1,0 +1,98 @@
+//! Many connections, and many daemons with nothing to do.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use antiphon::{Envelope, ServiceLevel};
+
+use super::super::Lab;
+use super::super::bed::Cable;
+use super::super::ring::Ring;
+use super::super::table::Table;
+use super::{Outcome, number};
+use crate::crowd::{Crowd, allow_sessions};
+use crate::error::BenchError;
+use crate::load::client_error;
+use crate::membership::Spread;
+use crate::process::Usage;
+
+/// How long all sessions may take to receive a message.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Sessions on one daemon.
+pub(super) fn connections(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
+    let mut table =
+        Table::new(&["connections", "connecting_ms", "memory_MB", "message_to_all_ms", "idle_CPU_percent"]);
+    for count in lab.by_extent(&[1000, 5000, 20_000][..], &[1000, 20_000], &[100]) {
+        lab.step(&format!("{count} connections"));
+        let ring = Ring::start(lab, 1, Cable::Batches)?;
+        table.push(row(&ring, *count)?);
+    }
+    Ok(Outcome::new(table, Vec::new()))
+}
+
+fn row(ring: &Ring<'_>, count: usize) -> Result<[String; 5], BenchError> {
+    allow_sessions(count);
+    let address = ring.address(0);
+    let begun = Instant::now();
+    let mut crowd = Crowd::new()?;
+    for index in 0..count {
+        crowd.connect(&address, "/tmp".as_ref(), false)?;
+        crowd.request(index, |outbox| outbox.join("crowd"))?;
+    }
+    let connecting = begun.elapsed();
+    let envelope = Envelope::new(ServiceLevel::Agreed)
+        .to("crowd")
+        .map_err(|error| client_error(&address, error.into()))?;
+    let mut times = Vec::new();
+    for _ in 0..5 {
+        let begun = Instant::now();
+        crowd.request(0, |outbox| outbox.send(&envelope, &[0; 100]))?;
+        times.push(crowd.await_messages(PATIENCE)? - begun);
+    }
+    let idle = idle_percent(&ring.pids(), Duration::from_secs(2))?;
+    let memory: u64 =
+        ring.pids().iter().map(|pid| Ok(Usage::of(*pid)?.resident_bytes)).sum::<Result<u64, BenchError>>()?;
+    Ok([
+        count.to_string(),
+        number(connecting.as_secs_f64() * 1e3, 0),
+        number(memory as f64 / 1e6, 1),
+        number(Spread::of(&times).median_ms, 1),
+        number(idle.iter().sum(), 1),
+    ])
+}
+
+/// Rings with nothing to do.
+pub(super) fn idle(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
+    let mut table = Table::new(&["daemons", "mean_CPU_percent", "most_CPU_percent", "memory_MB"]);
+    for count in lab.by_extent(&[2, 8, 20][..], &[20], &[2]) {
+        let ring = Ring::start(lab, *count, Cable::Batches)?;
+        lab.step(&format!("{count} daemons"));
+        let crowd = ring.crowd(0..*count)?;
+        thread::sleep(lab.by_extent(Duration::from_secs(2), Duration::from_secs(1), Duration::ZERO));
+        let time = lab.by_extent(Duration::from_secs(10), Duration::from_secs(5), Duration::from_millis(200));
+        let percent = idle_percent(&ring.pids(), time)?;
+        let mut most_bytes = 0;
+        for pid in ring.pids() {
+            most_bytes = most_bytes.max(Usage::of(pid)?.resident_bytes);
+        }
+        drop(crowd);
+        table.push([
+            count.to_string(),
+            number(percent.iter().sum::<f64>() / percent.len() as f64, 2),
+            number(percent.iter().copied().fold(0.0, f64::max), 2),
+            number(most_bytes as f64 / 1e6, 1),
+        ]);
+    }
+    Ok(Outcome::new(table, Vec::new()))
+}
+
+/// Processor time of each process while nothing happens, in percent of a core.
+fn idle_percent(pids: &[u32], time: Duration) -> Result<Vec<f64>, BenchError> {
+    let usage = || pids.iter().map(|pid| Usage::of(*pid)).collect::<Result<Vec<_>, _>>();
+    let (before, begun) = (usage()?, Instant::now());
+    thread::sleep(time);
+    let (after, seconds) = (usage()?, begun.elapsed().as_secs_f64());
+    let used = |(before, after): (&Usage, &Usage)| (after.cpu_seconds - before.cpu_seconds) / seconds * 100.0;
+    Ok(before.iter().zip(&after).map(used).collect())
+}

@@ -1,0 +1,125 @@
+//! What clients take from each other.
+
+use std::thread;
+use std::time::Duration;
+
+use super::super::Lab;
+use super::super::bed::Cable;
+use super::super::ring::Ring;
+use super::super::table::Table;
+use super::{Outcome, ms, number};
+use crate::error::BenchError;
+use crate::load::{Load, Rate};
+use crate::run::measure;
+
+/// Senders that all saturate the ring.
+pub(super) fn fairness(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
+    let mut table = Table::new(&[
+        "daemons",
+        "senders",
+        "senders_on_each",
+        "bytes",
+        "messages_per_second",
+        "least",
+        "most",
+        "faults",
+    ]);
+    for (count, each) in lab.by_extent(&[(10, 1), (2, 10)][..], &[(10, 1), (2, 10)], &[(2, 2)]) {
+        let ring = Ring::start(lab, *count, Cable::Batches)?;
+        for size in lab.by_extent(&[100, 1350, 8192][..], &[100, 8192], &[100]) {
+            lab.step(&format!("{count} daemons with {each} senders each, {size} bytes"));
+            let load = Load { body_bytes: *size, senders: *each, everywhere: *count > 2, ..ring.load() };
+            let report = lab.median(&Load { duration: lab.saturating(load.clone()).duration * 2, ..load })?;
+            table.push([
+                count.to_string(),
+                report.senders.to_string(),
+                each.to_string(),
+                size.to_string(),
+                number(report.messages_per_second, 0),
+                number(report.shares.least, 3),
+                number(report.shares.most, 3),
+                report.faults.count().to_string(),
+            ]);
+        }
+    }
+    Ok(Outcome::new(table, Vec::new()))
+}
+
+/// A client that floods beside one that does not.
+struct Flood {
+    name: &'static str,
+    bytes: usize,
+    /// Whether its messages come from the daemon of the others' receiver, not from that of their sender.
+    from_the_receivers: bool,
+}
+
+const FLOODS: [Flood; 3] = [
+    Flood { name: "100 bytes from the same daemon", bytes: 100, from_the_receivers: false },
+    Flood { name: "100000 bytes from the same daemon", bytes: 100_000, from_the_receivers: false },
+    Flood { name: "100000 bytes from the other daemon", bytes: 100_000, from_the_receivers: true },
+];
+
+/// Latency of a quiet client, alone and beside floods.
+pub(super) fn interference(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
+    let mut table = Table::new(&[
+        "flood",
+        "flood_Mbit_per_second",
+        "p50_ms",
+        "p99_ms",
+        "max_ms",
+        "p99_by_idle",
+        "faults",
+    ]);
+    let ring = Ring::start(lab, 2, Cable::Batches)?;
+    let quiet = Load {
+        rate: Rate::Fixed(200.0),
+        duration: lab.by_extent(Duration::from_secs(4), Duration::from_secs(3), Duration::from_millis(500)),
+        ..ring.load()
+    };
+    lab.step("no flood");
+    let alone = lab.measure(&quiet)?;
+    let mut push = |name: &str, flood: f64, report: &crate::report::Report| {
+        table.push([
+            name.to_owned(),
+            number(flood, 0),
+            ms(report.latency.p50_us),
+            ms(report.latency.p99_us),
+            ms(report.latency.max_us),
+            number(report.latency.p99_us / alone.latency.p99_us, 1),
+            report.faults.count().to_string(),
+        ]);
+    };
+    push("none", 0.0, &alone);
+    for flood in &FLOODS {
+        lab.step(flood.name);
+        let (flooded, report) = beside(lab, &ring, &quiet, flood)?;
+        push(flood.name, flooded, &report);
+    }
+    Ok(Outcome::new(table, Vec::new()))
+}
+
+/// The quiet client in the middle of the flood, and how much the flood was.
+fn beside(
+    lab: &Lab<'_>,
+    ring: &Ring<'_>,
+    quiet: &Load,
+    flood: &Flood,
+) -> Result<(f64, crate::report::Report), BenchError> {
+    let mut daemons = ring.addresses();
+    if flood.from_the_receivers {
+        daemons.reverse();
+    }
+    let load = Load {
+        body_bytes: flood.bytes,
+        group: "flood".to_owned(),
+        duration: quiet.duration + quiet.warm_up,
+        ..Load::new(daemons)
+    };
+    thread::scope(|scope| {
+        let flooding = scope.spawn(|| measure(&load, |_| {}));
+        thread::sleep(load.warm_up);
+        let report = lab.measure(quiet);
+        let flooded = flooding.join().unwrap_or(Err(BenchError::Thread))?;
+        Ok((flooded.payload_mbit_per_second, report?))
+    })
+}

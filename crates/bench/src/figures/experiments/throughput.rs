@@ -1,0 +1,106 @@
+//! Throughput, against daemons and sizes.
+
+use super::super::Lab;
+use super::super::bed::Cable;
+use super::super::plot::{Axis, Plot};
+use super::super::ring::Ring;
+use super::super::table::Table;
+use super::{Outcome, cpu, memory, ms, number};
+use crate::error::BenchError;
+use crate::load::Load;
+
+const COLUMNS: &[&str] = &[
+    "cable",
+    "daemons",
+    "bytes",
+    "messages_per_second",
+    "Mbit_per_second",
+    "CPU_us_per_message",
+    "memory_MB",
+    "p50_ms",
+    "p99_ms",
+    "max_ms",
+    "faults",
+];
+
+const NARROW: Cable = Cable::Mbit(100);
+
+/// Against the number of daemons, on a narrow network.
+pub(super) fn network(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
+    let counts = lab.by_extent(&[2, 4, 8, 12, 16, 20][..], &[2, 8, 20], &[2]);
+    let sizes = lab.by_extent(&[1000, 1350, 8192, 100_000][..], &[1350, 8192], &[1350]);
+    let table = sweep(lab, &[NARROW], counts, sizes)?;
+    let plot = Plot::of(
+        &table,
+        ("network", "Agreed, 100 Mbit/s: payload at each receiver"),
+        Axis::linear("daemons"),
+        Axis::linear("Mbit_per_second"),
+        &["bytes"],
+    );
+    Ok(Outcome::new(table, vec![plot]))
+}
+
+/// Small messages, on a narrow network.
+pub(super) fn small(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
+    let counts = lab.by_extent(&[2, 8, 20][..], &[8], &[2]);
+    let sizes = lab.by_extent(
+        &[50, 100, 200, 350, 500, 650, 700, 750, 900, 1100, 1250, 1400][..],
+        &[50, 100, 350, 700, 1400],
+        &[50, 700],
+    );
+    let table = sweep(lab, &[NARROW], counts, sizes)?;
+    let plot = Plot::of(
+        &table,
+        ("small", "Agreed, 100 Mbit/s: payload at each receiver"),
+        Axis::linear("bytes"),
+        Axis::linear("Mbit_per_second"),
+        &["daemons"],
+    );
+    Ok(Outcome::new(table, vec![plot]))
+}
+
+/// As fast as the machine is.
+pub(super) fn unlimited(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
+    let counts = lab.by_extent(&[1, 2, 4, 8, 20][..], &[1, 2, 8, 20], &[2]);
+    let sizes = lab.by_extent(&[64, 100, 700, 1350, 8192, 100_000][..], &[100, 1350, 8192], &[100]);
+    let table = sweep(lab, &[Cable::Batches, Cable::Frames], counts, sizes)?;
+    let by = ["cable", "daemons"];
+    let bytes = Axis::log("bytes");
+    let title = ("throughput", "Agreed, no limit of the network: payload at each receiver");
+    let payload = Plot::of(&table, title, bytes, Axis::log("Mbit_per_second"), &by);
+    let title = ("throughput_messages", "Agreed, no limit of the network: messages");
+    let messages = Plot::of(&table, title, bytes, Axis::log("messages_per_second"), &by);
+    Ok(Outcome::new(table, vec![payload, messages]))
+}
+
+/// A single daemon needs no cable and is measured with the first only.
+fn sweep(lab: &Lab<'_>, cables: &[Cable], counts: &[usize], sizes: &[usize]) -> Result<Table, BenchError> {
+    let mut table = Table::new(COLUMNS);
+    for (place, cable) in cables.iter().enumerate() {
+        for count in counts.iter().filter(|count| place == 0 || **count > 1) {
+            let ring = Ring::start(lab, *count, *cable)?;
+            for size in sizes {
+                lab.step(&format!("{count} daemons, {size} bytes, {}", cable.name()));
+                table.push(row(lab, &ring, *cable, *size)?);
+            }
+        }
+    }
+    Ok(table)
+}
+
+fn row(lab: &Lab<'_>, ring: &Ring<'_>, cable: Cable, size: usize) -> Result<[String; 11], BenchError> {
+    let report = lab.median(&lab.saturating(Load { body_bytes: size, ..ring.load() }))?;
+    Ok([
+        if report.daemons == 1 { "none".to_owned() } else { cable.name() },
+        report.daemons.to_string(),
+        size.to_string(),
+        number(report.messages_per_second, 0),
+        number(report.payload_mbit_per_second, 1),
+        cpu(&report),
+        memory(&report),
+        ms(report.latency.p50_us),
+        ms(report.latency.p99_us),
+        ms(report.latency.max_us),
+        report.faults.count().to_string(),
+    ])
+}

@@ -1,0 +1,91 @@
+//! What must not stay behind when figures end, however they end.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::process::{self, Child, Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+/// Exit status of a program that SIGINT ended, as shells show it.
+const INTERRUPTED: i32 = 130;
+
+/// Processes, namespaces and files that go when they are no longer needed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Janitor {
+    belongings: Arc<Mutex<Belongings>>,
+}
+
+#[derive(Debug, Default)]
+struct Belongings {
+    children: Vec<Child>,
+    namespaces: Vec<String>,
+    directory: Option<PathBuf>,
+}
+
+impl Janitor {
+    /// Cleans up and ends the process when SIGINT or SIGTERM comes.
+    pub(crate) fn watch_signals(&self) -> io::Result<()> {
+        let mut signals = Signals::new([SIGINT, SIGTERM])?;
+        let janitor = self.clone();
+        thread::spawn(move || {
+            if signals.forever().next().is_some() {
+                janitor.clean();
+                process::exit(INTERRUPTED);
+            }
+        });
+        Ok(())
+    }
+
+    pub(crate) fn keep_child(&self, child: Child) {
+        self.lock().children.push(child);
+    }
+
+    pub(crate) fn keep_namespace(&self, name: &str) {
+        self.lock().namespaces.push(name.to_owned());
+    }
+
+    pub(crate) fn keep_directory(&self, directory: PathBuf) {
+        self.lock().directory = Some(directory);
+    }
+
+    /// Kills a process without warning.
+    pub(crate) fn kill(&self, pid: u32) {
+        let mut belongings = self.lock();
+        if let Some(position) = belongings.children.iter().position(|child| child.id() == pid) {
+            end(belongings.children.swap_remove(position));
+        }
+    }
+
+    /// Ends all processes and removes all namespaces.
+    pub(crate) fn clear_bed(&self) {
+        let mut belongings = self.lock();
+        belongings.children.drain(..).for_each(end);
+        for name in belongings.namespaces.drain(..) {
+            // What can not be removed is not there any more.
+            let mut ip = Command::new("ip");
+            let _ = ip.args(["netns", "del", &name]).stderr(Stdio::null()).status();
+        }
+    }
+
+    /// Leaves nothing.
+    pub(crate) fn clean(&self) {
+        self.clear_bed();
+        if let Some(directory) = self.lock().directory.take() {
+            let _ = fs::remove_dir_all(directory);
+        }
+    }
+
+    /// A panic of another thread takes nothing from what is to be cleaned up.
+    fn lock(&self) -> MutexGuard<'_, Belongings> {
+        self.belongings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn end(mut child: Child) {
+    let _ = child.kill();
+    let _ = child.wait();
+}

@@ -1,0 +1,225 @@
+//! The classic experiments on a test bed of this machine: tables, pictures and a page.
+//!
+//! | module | what |
+//! |---|---|
+//! | `bed` | hosts on one Ethernet, as network namespaces |
+//! | `ring` | daemons on these hosts |
+//! | `experiments` | what is measured, each experiment as rows |
+//! | `table`, `plot`, `page`, `machine` | what becomes of the rows |
+//! | `janitor` | nothing stays behind |
+
+mod bed;
+mod experiments;
+mod janitor;
+mod machine;
+mod page;
+mod plot;
+mod ring;
+mod table;
+
+use std::cell::Cell;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use self::bed::Bed;
+use self::experiments::{EXPERIMENTS, Experiment, Outcome};
+use self::janitor::Janitor;
+use self::page::Chapter;
+use crate::error::BenchError;
+use crate::load::Load;
+use crate::report::Report;
+use crate::run::measure;
+
+/// What to measure, with what, and where to write it.
+#[derive(Clone, Debug)]
+pub struct Figures {
+    /// The program whose command `daemon` runs a daemon.
+    pub program: PathBuf,
+    /// Directory for tables, pictures and page.
+    pub out: PathBuf,
+    /// How much of each experiment.
+    pub extent: Extent,
+    /// Names of experiments; all of them if there is none.
+    pub only: Vec<String>,
+    /// How the figures were asked for, for the page.
+    pub command: String,
+}
+
+/// How much of each experiment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Extent {
+    /// As the paper has it; below 25 minutes in all.
+    Full,
+    /// Fewer points, single runs; about five minutes in all.
+    Quick,
+    /// A point or two, to see that it works.
+    Glimpse,
+}
+
+/// Where experiments are made.
+pub(crate) struct Lab<'a> {
+    program: PathBuf,
+    extent: Extent,
+    /// For configuration, sockets and logs.
+    directory: PathBuf,
+    janitor: Janitor,
+    on_step: &'a dyn Fn(&str),
+    faults: Cell<u64>,
+}
+
+impl std::fmt::Debug for Lab<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lab").field("program", &self.program).field("directory", &self.directory).finish()
+    }
+}
+
+/// What became of the figures.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Taken {
+    /// Experiments that ended with an error, and the error.
+    pub failed: Vec<(&'static str, String)>,
+    /// Gaps, duplicates, order differences and false views in all runs.
+    pub faults: u64,
+}
+
+/// Names and titles of all experiments.
+pub fn experiments() -> impl Iterator<Item = (&'static str, &'static str)> {
+    EXPERIMENTS.iter().map(|experiment| (experiment.name, experiment.title))
+}
+
+/// Takes figures. An experiment that fails is told on the page, and the others go on. `on_step` is told
+/// what is measured. On SIGINT and SIGTERM the process ends after everything was cleaned up.
+///
+/// # Errors
+/// When an experiment is not known, no test bed can be made, or files can not be written.
+pub fn take_figures(figures: &Figures, on_step: &dyn Fn(&str)) -> Result<Taken, BenchError> {
+    let chosen = choose(&figures.only)?;
+    let facts = machine::facts(&figures.command);
+    let lab = Lab::open(figures, on_step)?;
+    // Whether there can be a bed is known before anything else is done.
+    drop(Bed::new(1, bed::Cable::Mbit(100), &lab.janitor)?);
+    fs::create_dir_all(&figures.out).map_err(BenchError::system(figures.out.display().to_string()))?;
+    let mut chapters = Vec::new();
+    for experiment in chosen {
+        lab.step(experiment.name);
+        lab.faults.set(0);
+        let outcome = (experiment.run)(&lab);
+        lab.janitor.clear_bed();
+        let outcome = outcome.map(|outcome| Outcome { faults: lab.faults.get(), ..outcome });
+        if let Ok(outcome) = &outcome {
+            write_outcome(&figures.out, experiment, outcome)?;
+        }
+        chapters.push((experiment, outcome));
+        // After each one, so that a run that is ended early has shown what it had.
+        write(&figures.out.join("index.html"), &page::html(&facts, &chapters))?;
+    }
+    Ok(taken(&chapters))
+}
+
+fn choose(only: &[String]) -> Result<Vec<&'static Experiment>, BenchError> {
+    if only.is_empty() {
+        return Ok(EXPERIMENTS.iter().collect());
+    }
+    let find = |name: &String| {
+        let names = || experiments().map(|(name, _)| name).collect::<Vec<_>>().join(", ");
+        let found = EXPERIMENTS.iter().find(|experiment| experiment.name == name);
+        found.ok_or_else(|| BenchError::Unknown(name.clone(), names()))
+    };
+    only.iter().map(find).collect()
+}
+
+fn write_outcome(out: &Path, experiment: &Experiment, outcome: &Outcome) -> Result<(), BenchError> {
+    write(&out.join(format!("{}.csv", experiment.name)), &outcome.table.csv())?;
+    for plot in &outcome.plots {
+        write(&out.join(format!("{}.svg", plot.file)), &plot.svg()?)?;
+    }
+    Ok(())
+}
+
+fn write(path: &Path, text: &str) -> Result<(), BenchError> {
+    fs::write(path, text).map_err(BenchError::system(path.display().to_string()))
+}
+
+fn taken(chapters: &[Chapter]) -> Taken {
+    let mut taken = Taken::default();
+    for (experiment, outcome) in chapters {
+        match outcome {
+            Ok(outcome) => taken.faults += outcome.faults,
+            Err(error) => taken.failed.push((experiment.name, error.to_string())),
+        }
+    }
+    taken
+}
+
+impl<'a> Lab<'a> {
+    fn open(figures: &Figures, on_step: &'a dyn Fn(&str)) -> Result<Self, BenchError> {
+        let directory = std::env::temp_dir().join(format!("antiphon-figures-{}", std::process::id()));
+        let janitor = Janitor::default();
+        janitor.watch_signals().map_err(BenchError::system("signals"))?;
+        fs::create_dir_all(&directory).map_err(BenchError::system(directory.display().to_string()))?;
+        janitor.keep_directory(directory.clone());
+        let program = figures.program.clone();
+        Ok(Self { program, extent: figures.extent, directory, janitor, on_step, faults: Cell::new(0) })
+    }
+
+    /// Says what comes next.
+    fn step(&self, what: &str) {
+        (self.on_step)(what);
+    }
+
+    /// What an experiment of each extent uses.
+    fn by_extent<T>(&self, full: T, quick: T, glimpse: T) -> T {
+        match self.extent {
+            Extent::Full => full,
+            Extent::Quick => quick,
+            Extent::Glimpse => glimpse,
+        }
+    }
+
+    /// The run with the median rate of several, or of one where time is short.
+    fn median(&self, load: &Load) -> Result<Report, BenchError> {
+        let mut reports = Vec::new();
+        for _ in 0..self.by_extent(3, 1, 1) {
+            reports.push(self.measure(load)?);
+        }
+        reports.sort_by(|one, other| one.messages_per_second.total_cmp(&other.messages_per_second));
+        let middle = reports.len() / 2;
+        Ok(reports.swap_remove(middle))
+    }
+
+    /// One run, whose faults are counted.
+    fn measure(&self, load: &Load) -> Result<Report, BenchError> {
+        let report = measure(load, |_| {})?;
+        self.faults.set(self.faults.get() + report.faults.count());
+        Ok(report)
+    }
+
+    /// How long to measure and to warm up where back-pressure sets the rate.
+    fn saturating(&self, load: Load) -> Load {
+        let ms = Duration::from_millis;
+        let (duration, warm_up) = self.by_extent((1200, 400), (800, 300), (400, 100));
+        Load { duration: ms(duration), warm_up: ms(warm_up), ..load }
+    }
+}
+
+impl Drop for Lab<'_> {
+    fn drop(&mut self) {
+        self.janitor.clean();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn experiments_go_by_their_names_and_write_files_of_their_own() {
+        let names: std::collections::BTreeSet<_> = experiments().map(|(name, _)| name).collect();
+        assert_eq!(names.len(), EXPERIMENTS.len());
+        assert_eq!(choose(&[]).expect("all").len(), EXPERIMENTS.len());
+        assert_eq!(choose(&["fairness".to_owned()]).expect("one").len(), 1);
+        assert!(matches!(choose(&["speed".to_owned()]), Err(BenchError::Unknown(name, all))
+            if name == "speed" && all.contains("fairness")));
+    }
+}

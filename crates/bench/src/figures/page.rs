@@ -1,0 +1,72 @@
+//! All figures on one page.
+
+use std::fmt::Write as _;
+
+use super::experiments::{Experiment, Outcome};
+use crate::error::BenchError;
+
+const STYLE: &str = "body{font:15px/1.45 sans-serif;max-width:62em;margin:2em auto;padding:0 1em;color:#222}\
+table{border-collapse:collapse;margin:1em 0;font-size:13px}\
+td,th{border:1px solid #ddd;padding:2px 8px;text-align:right}th{background:#f4f4f4}\
+dt{float:left;clear:left;width:8em;color:#666}dd{margin-left:8em}img{max-width:100%}\
+.failed{background:#fdd;padding:.5em}";
+
+/// An experiment and what came of it.
+pub(crate) type Chapter = (&'static Experiment, Result<Outcome, BenchError>);
+
+/// The page, with pictures by the names of their files.
+pub(crate) fn html(facts: &[(&str, String)], chapters: &[Chapter]) -> String {
+    let mut text = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>Antiphon: figures</title>\n\
+         <style>{STYLE}</style></head>\n<body>\n<h1>Antiphon: figures</h1>\n<dl>\n"
+    );
+    for (name, value) in facts {
+        // Writing to a string can not fail.
+        let _ = writeln!(text, "<dt>{name}</dt><dd>{}</dd>", escaped(value));
+    }
+    text += "</dl>\n<p>Daemons run in network namespaces joined by a bridge, one a namespace; clients reach \
+             their daemon by its Unix socket. Everything shares the processors named above.</p>\n";
+    for (experiment, outcome) in chapters {
+        let Experiment { name, title, about, .. } = experiment;
+        let _ = writeln!(text, "<h2 id=\"{name}\">{}</h2>\n<p>{}</p>", escaped(title), escaped(about));
+        match outcome {
+            Ok(outcome) => chapter(&mut text, name, outcome),
+            Err(error) => {
+                let _ = writeln!(text, "<p class=\"failed\">failed: {}</p>", escaped(&error.to_string()));
+            }
+        }
+    }
+    text + "</body>\n</html>\n"
+}
+
+fn chapter(text: &mut String, name: &str, outcome: &Outcome) {
+    for plot in &outcome.plots {
+        let (file, title) = (plot.file, plot.title);
+        let _ = writeln!(text, "<p><img src=\"{file}.svg\" alt=\"{}\"></p>", escaped(title));
+    }
+    text.push_str(&outcome.table.html());
+    let _ = writeln!(text, "<p><a href=\"{name}.csv\">{name}.csv</a></p>");
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::experiments::EXPERIMENTS;
+    use super::super::table::Table;
+    use super::*;
+
+    #[test]
+    fn a_page_shows_the_machine_every_table_and_every_failure() {
+        let mut table = Table::new(&["daemons"]);
+        table.push(["7".to_owned()]);
+        let good = Outcome { table, plots: Vec::new(), faults: 0 };
+        let chapters = [(&EXPERIMENTS[0], Ok(good)), (&EXPERIMENTS[1], Err(BenchError::Thread))];
+        let page = html(&[("kernel", "a < b".to_owned())], &chapters);
+        for text in ["<dd>a &lt; b</dd>", "<td>7</td>", "failed: a thread", EXPERIMENTS[0].name] {
+            assert!(page.contains(text), "{text} is not in {page}");
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! How late joins and leaves are in a large group.
+
+use std::fmt::{self, Display};
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use antiphon::{Connection, Event};
+use serde::Serialize;
+
+use crate::address::connector;
+use crate::crowd::{Crowd, allow_sessions};
+use crate::error::BenchError;
+use crate::load::client_error;
+
+/// How long one change of the group may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Groups of several sizes, one after the other, in which one more member joins and leaves.
+#[derive(Clone, Debug)]
+pub struct MembershipLoad {
+    /// Where the daemons are, as [`connector`] reads it. Members are spread over all of them.
+    pub daemons: Vec<String>,
+    /// The directory of Unix sockets, for addresses without a host.
+    pub unix_directory: PathBuf,
+    /// Name of the group, which nobody else may use.
+    pub group: String,
+    /// Sizes of the group, ascending.
+    pub members: Vec<usize>,
+    /// Joins and leaves with each size.
+    pub rounds: usize,
+}
+
+/// What joins and leaves took in a group of one size.
+#[derive(Clone, Debug, Serialize)]
+pub struct MembershipRow {
+    /// Daemons that the members are spread over.
+    pub daemons: usize,
+    /// Members, without the one that comes and goes.
+    pub members: usize,
+    /// How long the members together took to join, when the group grew to this size.
+    pub filling_ms: f64,
+    /// From the request to join to the view at the joiner.
+    pub join_here: Spread,
+    /// From the request to join to the view at the last member.
+    pub join_everywhere: Spread,
+    /// From the request to leave to the word that it happened.
+    pub leave_here: Spread,
+    /// From the request to leave to the view at the last member.
+    pub leave_everywhere: Spread,
+}
+
+/// Times of one kind, in milliseconds.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+#[allow(missing_docs, reason = "the names say it")]
+pub struct Spread {
+    pub mean_ms: f64,
+    pub median_ms: f64,
+    pub max_ms: f64,
+}
+
+impl Spread {
+    /// Of no times at all everything is 0.
+    #[must_use]
+    pub fn of(times: &[Duration]) -> Self {
+        let mut ms: Vec<f64> = times.iter().map(|time| time.as_secs_f64() * 1e3).collect();
+        ms.sort_by(f64::total_cmp);
+        let mean_ms = if ms.is_empty() { 0.0 } else { ms.iter().sum::<f64>() / ms.len() as f64 };
+        let at = |index: usize| ms.get(index).copied().unwrap_or_default();
+        Self { mean_ms, median_ms: at(ms.len() / 2), max_ms: at(ms.len().saturating_sub(1)) }
+    }
+}
+
+impl Display for MembershipRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { daemons, members, filling_ms, .. } = self;
+        writeln!(f, "group      {members} members on {daemons} daemons, filled in {filling_ms:.0} ms")?;
+        for (what, spread) in [
+            ("join       at the joiner", self.join_here),
+            ("           at the last member", self.join_everywhere),
+            ("leave      at the leaver", self.leave_here),
+            ("           at the last member", self.leave_everywhere),
+        ] {
+            let Spread { mean_ms, median_ms, max_ms } = spread;
+            writeln!(f, "{what:30} mean {mean_ms:.2}, median {median_ms:.2}, max {max_ms:.2} ms")?;
+        }
+        Ok(())
+    }
+}
+
+/// Measures groups of the asked sizes. `on_row` is told of each size when it is done.
+///
+/// # Errors
+/// When the load makes no sense, a daemon does not answer, or a view does not come.
+pub fn measure_membership(
+    load: &MembershipLoad,
+    mut on_row: impl FnMut(&MembershipRow),
+) -> Result<Vec<MembershipRow>, BenchError> {
+    if load.daemons.is_empty() || load.members.is_empty() || load.rounds == 0 {
+        return Err(BenchError::Nothing("no daemon, no member or no round"));
+    }
+    allow_sessions(load.members.iter().max().map_or(0, |most| most + load.daemons.len()));
+    let (changes, wanted) = channel();
+    let (seen, views) = channel();
+    thread::scope(|scope| {
+        let crowd = scope.spawn(move || watch(load, &wanted, &seen));
+        let measured = measure_all(load, &changes, &views, &mut on_row);
+        drop(changes);
+        let watched = crowd.join().unwrap_or(Err(BenchError::Thread));
+        // What stopped the crowd is why nothing came from it.
+        watched.and(measured)
+    })
+}
+
+/// What the crowd is asked to do, one after the other.
+enum Change {
+    /// Grow to so many members.
+    Fill(usize),
+    /// Wait until every member has a view of so many.
+    Await(usize),
+}
+
+fn measure_all(
+    load: &MembershipLoad,
+    changes: &Sender<Change>,
+    views: &Receiver<Instant>,
+    on_row: &mut impl FnMut(&MembershipRow),
+) -> Result<Vec<MembershipRow>, BenchError> {
+    let mut joiners = load
+        .daemons
+        .iter()
+        .map(|address| {
+            connector(address, &load.unix_directory).connect().map_err(|error| client_error(address, error))
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut rows = Vec::new();
+    for members in &load.members {
+        let begun = Instant::now();
+        let filling = ask(changes, views, Change::Fill(*members))? - begun;
+        let row = measure_size(load, *members, filling, &mut joiners, changes, views)?;
+        on_row(&row);
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+fn measure_size(
+    load: &MembershipLoad,
+    members: usize,
+    filling: Duration,
+    joiners: &mut [Connection],
+    changes: &Sender<Change>,
+    views: &Receiver<Instant>,
+) -> Result<MembershipRow, BenchError> {
+    let (mut join_here, mut join_everywhere) = (Vec::new(), Vec::new());
+    let (mut leave_here, mut leave_everywhere) = (Vec::new(), Vec::new());
+    let places = load.daemons.iter().zip(0..joiners.len()).cycle();
+    for (address, joiner) in places.take(load.rounds) {
+        let Some(joiner) = joiners.get_mut(joiner) else { continue };
+        let on_error = |source| client_error(address, source);
+        send(changes, Change::Await(members + 1))?;
+        let begun = Instant::now();
+        joiner.join(&*load.group).map_err(on_error)?;
+        let here = await_event(
+            joiner,
+            address,
+            |event| matches!(event, Event::View(view) if view.members.len() == members + 1),
+        )?;
+        join_here.push(here - begun);
+        join_everywhere.push(receive(views)?.saturating_duration_since(begun).max(here - begun));
+        send(changes, Change::Await(members))?;
+        let begun = Instant::now();
+        joiner.leave(&*load.group).map_err(on_error)?;
+        let here = await_event(joiner, address, |event| matches!(event, Event::SelfLeave(_)))?;
+        leave_here.push(here - begun);
+        leave_everywhere.push(receive(views)?.saturating_duration_since(begun));
+    }
+    Ok(MembershipRow {
+        daemons: load.daemons.len(),
+        members,
+        filling_ms: filling.as_secs_f64() * 1e3,
+        join_here: Spread::of(&join_here),
+        join_everywhere: Spread::of(&join_everywhere),
+        leave_here: Spread::of(&leave_here),
+        leave_everywhere: Spread::of(&leave_everywhere),
+    })
+}
+
+fn await_event(
+    connection: &mut Connection,
+    address: &str,
+    is_it: impl Fn(&Event) -> bool,
+) -> Result<Instant, BenchError> {
+    loop {
+        match connection.receive_timeout(PATIENCE).map_err(|source| client_error(address, source))? {
+            Some(event) if is_it(&event) => return Ok(Instant::now()),
+            Some(_) => {}
+            None => {
+                let wanted = "a change of the group at its author";
+                return Err(BenchError::Late { wanted: wanted.to_owned(), seconds: PATIENCE.as_secs() });
+            }
+        }
+    }
+}
+
+fn ask(changes: &Sender<Change>, views: &Receiver<Instant>, change: Change) -> Result<Instant, BenchError> {
+    send(changes, change)?;
+    receive(views)
+}
+
+fn send(changes: &Sender<Change>, change: Change) -> Result<(), BenchError> {
+    changes.send(change).map_err(|_| BenchError::Thread)
+}
+
+fn receive(views: &Receiver<Instant>) -> Result<Instant, BenchError> {
+    views.recv().map_err(|_| BenchError::Thread)
+}
+
+/// The members: does what is asked and says when it was done, until nobody asks any more.
+fn watch(load: &MembershipLoad, wanted: &Receiver<Change>, seen: &Sender<Instant>) -> Result<(), BenchError> {
+    let mut crowd = Crowd::new()?;
+    for change in wanted {
+        let done = match change {
+            Change::Fill(members) => fill(&mut crowd, load, members)?,
+            Change::Await(members) => crowd.await_views(members, PATIENCE)?,
+        };
+        if seen.send(done).is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Lets members join, those of one daemon after those of another.
+fn fill(crowd: &mut Crowd, load: &MembershipLoad, members: usize) -> Result<Instant, BenchError> {
+    let first = crowd.len();
+    for index in first..members {
+        let address = load.daemons.get(index % load.daemons.len()).map_or("", |address| address);
+        crowd.connect(address, &load.unix_directory, true)?;
+    }
+    for index in first..members {
+        crowd.request(index, |outbox| outbox.join(&*load.group))?;
+    }
+    if first >= members { Ok(Instant::now()) } else { crowd.await_views(members, PATIENCE) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spread_has_mean_median_and_end() {
+        let times = [1, 2, 9].map(Duration::from_millis);
+        assert_eq!(Spread::of(&times), Spread { mean_ms: 4.0, median_ms: 2.0, max_ms: 9.0 });
+        assert_eq!(Spread::of(&[]), Spread { mean_ms: 0.0, median_ms: 0.0, max_ms: 0.0 });
+    }
+}

@@ -1,0 +1,123 @@
+//! Options of the runs that send messages.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use antiphon::ServiceLevel;
+use antiphon_bench::{Load, Rate};
+
+use crate::connect::{seconds, service};
+
+/// What all senders of `bench groups` send together, in bits a second.
+const GROUPS_LOAD: f64 = 500e3;
+
+/// Where the daemons are.
+#[derive(Debug, clap::Args)]
+pub(super) struct DaemonArgs {
+    /// A daemon: PORT for the Unix socket on this machine, PORT@HOST for TCP, or the path of a Unix
+    /// socket, /DIRECTORY/PORT; give all of them. Where some send and some receive, the first half serves
+    /// the senders, the second half the receivers; a single one serves both.
+    #[arg(short, long = "daemon", value_name = "DAEMON", required = true)]
+    pub(super) daemons: Vec<String>,
+    /// Directory of the daemons' Unix sockets.
+    #[arg(long, value_name = "DIRECTORY", default_value = "/tmp")]
+    pub(super) unix_dir: PathBuf,
+    /// Name of the group, or first part of the names of the groups [default: one of this run's own].
+    #[arg(long)]
+    pub(super) group: Option<String>,
+}
+
+impl DaemonArgs {
+    pub(super) fn group(&self) -> String {
+        self.group.clone().unwrap_or_else(antiphon_bench::own_group)
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct LoadArgs {
+    #[command(flatten)]
+    daemons: DaemonArgs,
+    /// Senders and receivers on every daemon.
+    #[arg(long)]
+    everywhere: bool,
+    /// Ids of the daemons' processes on this machine: reports their processor time and memory.
+    #[arg(long, value_name = "PID", value_delimiter = ',')]
+    daemon_pids: Vec<u32>,
+    /// Bytes of each message, 20 at least.
+    #[arg(short, long)]
+    bytes: Option<usize>,
+    /// fifo, causal, agreed or safe.
+    #[arg(short, long, value_name = "LEVEL", default_value = "agreed", value_parser = service)]
+    service: ServiceLevel,
+    /// Senders on each daemon that has senders.
+    #[arg(long, default_value = "1")]
+    senders: usize,
+    /// Receivers on each daemon that has receivers.
+    #[arg(long, default_value = "1")]
+    receivers: usize,
+    /// Messages a second of each sender.
+    #[arg(short, long)]
+    rate: Option<f64>,
+    /// How long to measure.
+    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = seconds)]
+    duration: Duration,
+    /// How long to send before that.
+    #[arg(long, value_name = "SECONDS", default_value = "0.5", value_parser = seconds)]
+    warm_up: Duration,
+    /// Print the outcome as JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl LoadArgs {
+    pub(super) fn load(&self, body_bytes: usize, rate: Rate) -> Load {
+        Load {
+            unix_directory: self.daemons.unix_dir.clone(),
+            daemon_pids: self.daemon_pids.clone(),
+            group: self.daemons.group(),
+            body_bytes: self.bytes.unwrap_or(body_bytes),
+            service: self.service,
+            senders: self.senders,
+            receivers: self.receivers,
+            everywhere: self.everywhere,
+            rate: self.rate.map_or(rate, Rate::Fixed),
+            warm_up: self.warm_up,
+            duration: self.duration,
+            ..Load::new(self.daemons.daemons.clone())
+        }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct GroupsArgs {
+    #[command(flatten)]
+    load: LoadArgs,
+    /// How many groups each receiver joins; a run for each.
+    #[arg(short, long, value_delimiter = ',', default_values_t = [1, 10, 100, 1000, 10_000])]
+    groups: Vec<usize>,
+}
+
+impl GroupsArgs {
+    pub(super) fn json(&self) -> bool {
+        self.load.json
+    }
+
+    /// Runs have groups of different names, as the receivers of one may still leave when another begins.
+    pub(super) fn loads(&self) -> Vec<Load> {
+        let load = self.load.load(1000, Rate::BackPressure);
+        let senders = load.halves().0.len() * load.senders;
+        let rate = match load.rate {
+            Rate::BackPressure => Rate::Fixed(GROUPS_LOAD / 8.0 / load.body_bytes as f64 / senders as f64),
+            Rate::Fixed(rate) => Rate::Fixed(rate),
+        };
+        self.groups
+            .iter()
+            .map(|groups| Load {
+                groups: *groups,
+                group: format!("{}-{groups}", load.group),
+                rate,
+                ..load.clone()
+            })
+            .collect()
+    }
+}

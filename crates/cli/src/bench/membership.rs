@@ -1,0 +1,46 @@
+//! `antiphon bench membership`.
+
+use std::process::ExitCode;
+
+use antiphon_bench::{MembershipLoad, measure_membership};
+
+use super::load::DaemonArgs;
+use super::print;
+use crate::error::CliError;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct MembershipArgs {
+    #[command(flatten)]
+    daemons: DaemonArgs,
+    /// Sizes of the group, ascending; members are spread over the daemons.
+    #[arg(short, long, value_delimiter = ',', default_values_t = [20, 200, 500, 1000])]
+    members: Vec<usize>,
+    /// Joins and leaves of one more member, with each size.
+    #[arg(short, long, default_value = "20")]
+    rounds: usize,
+    /// Print the outcome as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: MembershipArgs) -> Result<ExitCode, CliError> {
+    let group = args.daemons.group();
+    let load = MembershipLoad {
+        daemons: args.daemons.daemons,
+        unix_directory: args.daemons.unix_dir,
+        group,
+        members: args.members,
+        rounds: args.rounds,
+    };
+    let mut written = Ok(());
+    let rows = measure_membership(&load, |row| {
+        if !args.json {
+            written = print(false, row, row);
+        }
+    })?;
+    written?;
+    if args.json {
+        print(true, "", &rows)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

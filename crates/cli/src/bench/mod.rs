@@ -1,0 +1,120 @@
+//! `antiphon bench`: loads for daemons, and what they took.
+
+mod figures;
+mod load;
+mod membership;
+mod udp;
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use antiphon_bench::{Rate, Report, measure};
+use clap::Subcommand;
+use indicatif::ProgressBar;
+use serde::Serialize;
+
+use self::load::{GroupsArgs, LoadArgs};
+use crate::error::CliError;
+
+/// A run longer than this shows how far it is.
+const LONG: Duration = Duration::from_secs(5);
+
+/// Measures daemons by the client protocol, whoever made them.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    bench: Bench,
+}
+
+#[derive(Debug, Subcommand)]
+enum Bench {
+    /// How many messages a second; 100 bytes from senders as fast as back-pressure allows, unless told
+    /// otherwise.
+    Throughput(LoadArgs),
+    /// How late messages are; 1000 bytes, 200 messages a second from each sender, unless told otherwise.
+    Latency(LoadArgs),
+    /// How late messages are when every receiver is in many groups and each message goes to another one;
+    /// 1000 bytes, 500 kbit/s from all senders together, unless told otherwise.
+    Groups(GroupsArgs),
+    /// How late joins and leaves are in large groups.
+    Membership(membership::MembershipArgs),
+    /// The classic experiments on a test bed of this machine's own: tables, pictures and a page. Needs root
+    /// and iproute2.
+    Figures(figures::FiguresArgs),
+    /// Datagrams without a daemon.
+    #[command(hide = true)]
+    Udp(udp::UdpArgs),
+}
+
+/// Fails when the daemons do: a gap, a duplicate or an order difference makes the run one.
+pub(crate) fn run(args: Args) -> Result<ExitCode, CliError> {
+    match args.bench {
+        Bench::Throughput(args) => one(&args, 100, Rate::BackPressure),
+        Bench::Latency(args) => one(&args, 1000, Rate::Fixed(200.0)),
+        Bench::Groups(args) => groups(&args),
+        Bench::Membership(args) => membership::run(args),
+        Bench::Figures(args) => figures::run(args),
+        Bench::Udp(args) => udp::run(args),
+    }
+}
+
+fn one(args: &LoadArgs, body_bytes: usize, rate: Rate) -> Result<ExitCode, CliError> {
+    let load = args.load(body_bytes, rate);
+    let report = with_bar(load.warm_up + load.duration, |on_tick| measure(&load, on_tick))?;
+    print(args.json, &report, &report)?;
+    Ok(verdict(&[report]))
+}
+
+/// One run for each number of groups.
+fn groups(args: &GroupsArgs) -> Result<ExitCode, CliError> {
+    let mut reports = Vec::new();
+    for load in args.loads() {
+        let report = with_bar(load.warm_up + load.duration, |on_tick| measure(&load, on_tick))?;
+        if !args.json() {
+            print(false, &report, &report)?;
+        }
+        reports.push(report);
+    }
+    if args.json() {
+        print(true, "", &reports)?;
+    }
+    Ok(verdict(&reports))
+}
+
+fn verdict(reports: &[Report]) -> ExitCode {
+    let is_clean = reports.iter().all(|report| report.faults.is_empty());
+    if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs something that tells how much of its time is over, with a bar if it takes long and a person looks.
+fn with_bar<T>(whole: Duration, run: impl FnOnce(&mut dyn FnMut(Duration)) -> T) -> T {
+    let bar = (whole > LONG && io::stderr().is_terminal()).then(|| ProgressBar::new(milliseconds(whole)));
+    let done = run(&mut |elapsed| {
+        if let Some(bar) = &bar {
+            bar.set_position(milliseconds(elapsed));
+        }
+    });
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    done
+}
+
+/// Prints an outcome for a program or for a person.
+fn print(
+    json: bool,
+    table: impl std::fmt::Display,
+    outcome: &(impl Serialize + ?Sized),
+) -> Result<(), CliError> {
+    let text = if json {
+        serde_json::to_string(outcome).map_err(|error| CliError::Output(error.into()))? + "\n"
+    } else {
+        table.to_string()
+    };
+    io::stdout().write_all(text.as_bytes()).map_err(CliError::Output)
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
