@@ -9,6 +9,7 @@
 //! | [`check`] | one property a file, judged from the trace alone |
 //! | [`scenario`] | hand-written stories |
 //! | [`swarm`] | a seed becomes a whole run: settings, faults, load, phases |
+//! | [`work`] | work of a fixed size, without faults and checkers, to count instructions of |
 //! | [`runner`], [`report`] | many seeds on several threads, and what is printed of them |
 
 pub mod check;
@@ -25,5 +26,6 @@ pub mod scenario;
 pub mod swarm;
 pub mod times;
 pub mod trace;
+pub mod work;
 pub mod workload;
 pub mod world;

@@ -9,6 +9,7 @@ use antiphon_sim::runner::{self, Job};
 use antiphon_sim::swarm::Options;
 use antiphon_sim::swarm::reduction::{self, Reduction};
 use antiphon_sim::times::{Distribution, Occasion};
+use antiphon_sim::work::Work;
 use antiphon_sim::world::DAEMON_NAMES;
 use antiphon_sim::{check, log, report};
 use clap::{Parser, Subcommand};
@@ -57,6 +58,14 @@ enum Command {
         #[arg(long, default_value_t = 5000)]
         seeds: u64,
     },
+    /// Do work of a fixed size, to count instructions of; says how many bytes came out.
+    Work {
+        /// codec, packing, window, routing or cluster.
+        kind: String,
+        /// Messages of each sender.
+        #[arg(long, default_value_t = 10_000)]
+        messages: u64,
+    },
     /// Judge the logs that clients of a real cluster have written.
     Check {
         /// The logs of all clients, so that what one read can be compared with what others sent.
@@ -87,6 +96,7 @@ fn main() -> ExitCode {
         Command::Times { runs, daemons } => times(runs, &daemons),
         #[cfg(feature = "mutants")]
         Command::Mutants { seeds } => mutants(seeds),
+        Command::Work { kind, messages } => work(&kind, messages),
         Command::Check { files } => check(&files),
         Command::Replay { seed, without, trace } => replay(seed, &without, trace),
     }
@@ -108,6 +118,15 @@ fn run(job: Job) -> ExitCode {
     }
     let good = summary.failures.is_empty() && summary.unstable.is_empty();
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn work(kind: &str, messages: u64) -> ExitCode {
+    let Some(work) = Work::ALL.into_iter().find(|work| work.name() == kind) else {
+        eprintln!("there is {}", Work::ALL.map(Work::name).join(", "));
+        return ExitCode::FAILURE;
+    };
+    println!("{} bytes", work.run(messages));
+    ExitCode::SUCCESS
 }
 
 fn times(runs: u64, daemons: &[usize]) -> ExitCode {
