@@ -187,16 +187,17 @@ impl Member {
     }
 }
 
-/// Lets this process have so many sessions open, as far as the system allows it.
-pub(crate) fn allow_sessions(sessions: usize) {
+/// Lets this process, and those that it starts, have so many sessions open. Returns how many of them the
+/// system allows.
+pub(crate) fn allow_sessions(sessions: usize) -> usize {
     let wanted = sessions as u64 + OTHER_DESCRIPTORS;
     let limit = getrlimit(Resource::Nofile);
-    if limit.current.is_none_or(|current| current >= wanted) {
-        return;
-    }
-    let maximum = limit.maximum.map(|maximum| maximum.max(wanted));
-    if setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum }).is_err() {
-        // Without the right to more than the hard limit, that much; connecting says where it ends.
+    let more = Rlimit { current: Some(wanted), maximum: limit.maximum.map(|maximum| maximum.max(wanted)) };
+    let enough = limit.current.is_none_or(|current| current >= wanted);
+    if !enough && setrlimit(Resource::Nofile, more).is_err() {
+        // Without the right to more than the hard limit, that much; the new limit is looked at below.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     }
+    let granted = getrlimit(Resource::Nofile).current.unwrap_or(wanted);
+    sessions.min(usize::try_from(granted.saturating_sub(OTHER_DESCRIPTORS)).unwrap_or(usize::MAX))
 }

@@ -15,6 +15,7 @@
 //! | [`run`] | the threads of a run |
 //! | [`membership`] | joins and leaves in large groups |
 //! | [`report`] | the outcome, as a table or for serde |
+//! | [`soak`] | whether anything grows, gets lost or changes in a long time |
 //! | [`limits`] | what sockets can do without a daemon |
 //! | [`figures`] | the classic experiments on a test bed of this machine |
 //! | [`error`] | why a load could not be measured |
@@ -29,6 +30,7 @@ pub mod process;
 pub mod report;
 pub mod run;
 pub mod sequence;
+pub mod soak;
 pub mod stamp;
 
 mod crowd;
@@ -41,3 +43,4 @@ pub use self::load::{Load, Rate, own_group};
 pub use self::membership::{MembershipLoad, MembershipRow, measure_membership};
 pub use self::report::Report;
 pub use self::run::{Phase, measure};
+pub use self::soak::{SoakReport, soak};

@@ -22,10 +22,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use self::bed::Bed;
+use self::bed::{Bed, Cable};
 use self::experiments::{EXPERIMENTS, Experiment, Outcome};
 use self::janitor::Janitor;
 use self::page::Chapter;
+use self::ring::Ring;
 use crate::error::BenchError;
 use crate::load::Load;
 use crate::report::Report;
@@ -96,9 +97,9 @@ pub fn experiments() -> impl Iterator<Item = (&'static str, &'static str)> {
 pub fn take_figures(figures: &Figures, on_step: &dyn Fn(&str)) -> Result<Taken, BenchError> {
     let chosen = choose(&figures.only)?;
     let facts = machine::facts(&figures.command);
-    let lab = Lab::open(figures, on_step)?;
+    let lab = Lab::open(&figures.program, figures.extent, on_step)?;
     // Whether there can be a bed is known before anything else is done.
-    drop(Bed::new(1, bed::Cable::Mbit(100), &lab.janitor)?);
+    drop(Bed::new(1, Cable::Mbit(100), &lab.janitor)?);
     fs::create_dir_all(&figures.out).map_err(BenchError::system(figures.out.display().to_string()))?;
     let mut chapters = Vec::new();
     for experiment in chosen {
@@ -115,6 +116,22 @@ pub fn take_figures(figures: &Figures, on_step: &dyn Fn(&str)) -> Result<Taken, 
         write(&figures.out.join("index.html"), &page::html(&facts, &chapters))?;
     }
     Ok(taken(&chapters))
+}
+
+/// Lets `run` put a load on daemons of the test bed, joined by cables as fast as the machine is. It is given
+/// [`Load::new`] of them all, with their processes. On SIGINT and SIGTERM the process ends after everything
+/// was cleaned up.
+///
+/// # Errors
+/// When no test bed can be made, daemons do not start, or `run` fails.
+pub fn on_own_bed<T>(
+    program: &Path,
+    daemons: usize,
+    run: impl FnOnce(Load) -> Result<T, BenchError>,
+) -> Result<T, BenchError> {
+    let lab = Lab::open(program, Extent::Full, &|_| {})?;
+    let ring = Ring::start(&lab, daemons, Cable::Batches)?;
+    run(ring.load())
 }
 
 fn choose(only: &[String]) -> Result<Vec<&'static Experiment>, BenchError> {
@@ -153,14 +170,14 @@ fn taken(chapters: &[Chapter]) -> Taken {
 }
 
 impl<'a> Lab<'a> {
-    fn open(figures: &Figures, on_step: &'a dyn Fn(&str)) -> Result<Self, BenchError> {
+    fn open(program: &Path, extent: Extent, on_step: &'a dyn Fn(&str)) -> Result<Self, BenchError> {
         let directory = std::env::temp_dir().join(format!("antiphon-figures-{}", std::process::id()));
         let janitor = Janitor::default();
         janitor.watch_signals().map_err(BenchError::system("signals"))?;
         fs::create_dir_all(&directory).map_err(BenchError::system(directory.display().to_string()))?;
         janitor.keep_directory(directory.clone());
-        let program = figures.program.clone();
-        Ok(Self { program, extent: figures.extent, directory, janitor, on_step, faults: Cell::new(0) })
+        let program = program.to_owned();
+        Ok(Self { program, extent, directory, janitor, on_step, faults: Cell::new(0) })
     }
 
     /// Says what comes next.

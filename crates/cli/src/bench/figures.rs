@@ -38,7 +38,7 @@ fn only_help() -> String {
 pub(super) fn run(args: FiguresArgs) -> Result<ExitCode, CliError> {
     let program = match args.daemon_program {
         Some(program) => program,
-        None => std::env::current_exe().map_err(CliError::Program)?,
+        None => super::this_program()?,
     };
     let words: Vec<String> = std::env::args().skip(1).collect();
     let figures = Figures {

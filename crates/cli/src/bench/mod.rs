@@ -3,9 +3,11 @@
 mod figures;
 mod load;
 mod membership;
+mod soak;
 mod udp;
 
 use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -39,6 +41,9 @@ enum Bench {
     Groups(GroupsArgs),
     /// How late joins and leaves are in large groups.
     Membership(membership::MembershipArgs),
+    /// Whether anything grows, gets lost or changes under 80 % of the load that saturates the daemons, while
+    /// members come and go; four daemons for 15 minutes, unless told otherwise.
+    Soak(soak::SoakArgs),
     /// The classic experiments on a test bed of this machine's own: tables, pictures and a page. Needs root
     /// and iproute2.
     Figures(figures::FiguresArgs),
@@ -54,6 +59,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, CliError> {
         Bench::Latency(args) => one(&args, 1000, Rate::Fixed(200.0)),
         Bench::Groups(args) => groups(&args),
         Bench::Membership(args) => membership::run(args),
+        Bench::Soak(args) => soak::run(args),
         Bench::Figures(args) => figures::run(args),
         Bench::Udp(args) => udp::run(args),
     }
@@ -113,6 +119,11 @@ fn print(
         table.to_string()
     };
     io::stdout().write_all(text.as_bytes()).map_err(CliError::Output)
+}
+
+/// Where the program is whose command `daemon` runs a daemon, unless told otherwise.
+fn this_program() -> Result<PathBuf, CliError> {
+    std::env::current_exe().map_err(CliError::Program)
 }
 
 fn milliseconds(time: Duration) -> u64 {

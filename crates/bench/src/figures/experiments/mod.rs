@@ -113,7 +113,8 @@ pub(crate) const EXPERIMENTS: &[Experiment] = &[
     Experiment {
         name: "connections",
         title: "Many client connections on one daemon",
-        about: "Sessions without membership, all in one group, and one message to them all.",
+        about: "Sessions without membership, all in one group, and one message to them all. Where the system \
+                allows a process fewer open files than 20,000 and some, so many.",
         run: scale::connections,
     },
     Experiment {

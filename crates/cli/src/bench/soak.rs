@@ -1,0 +1,60 @@
+//! `antiphon bench soak`.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use antiphon::ServiceLevel;
+use antiphon_bench::figures::on_own_bed;
+use antiphon_bench::{BenchError, Load, SoakReport, soak};
+
+use super::{print, this_program, with_bar};
+use crate::connect::service;
+use crate::error::CliError;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct SoakArgs {
+    /// A daemon, as for the other measurements [default: daemons on a test bed of this run's own, which needs
+    /// root and iproute2].
+    #[arg(short, long = "daemon", value_name = "DAEMON")]
+    daemons: Vec<String>,
+    /// Ids of these daemons' processes on this machine, whose memory must not grow.
+    #[arg(long, value_name = "PID", value_delimiter = ',', requires = "daemons")]
+    daemon_pids: Vec<u32>,
+    /// Daemons on the test bed.
+    #[arg(long, default_value = "4", conflicts_with = "daemons")]
+    ring: usize,
+    /// How long.
+    #[arg(short, long, default_value = "15")]
+    minutes: f64,
+    /// Part of the rate at which the daemons are saturated.
+    #[arg(long, default_value = "0.8")]
+    share: f64,
+    /// Bytes of each message.
+    #[arg(short, long, default_value = "1000")]
+    bytes: usize,
+    /// fifo, causal, agreed or safe.
+    #[arg(short, long, value_name = "LEVEL", default_value = "agreed", value_parser = service)]
+    service: ServiceLevel,
+    /// Print the outcome as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Fails when a message is missing, comes twice or out of order, when a view changes without reason, or when
+/// the memory of a daemon grows.
+pub(super) fn run(args: SoakArgs) -> Result<ExitCode, CliError> {
+    let duration = Duration::try_from_secs_f64(args.minutes * 60.0).unwrap_or(Duration::MAX);
+    let report = if args.daemons.is_empty() {
+        on_own_bed(&this_program()?, args.ring, |load| soak_all(&args, load, duration))?
+    } else {
+        let load = Load { daemon_pids: args.daemon_pids.clone(), ..Load::new(args.daemons.clone()) };
+        soak_all(&args, load, duration)?
+    };
+    print(args.json, &report, &report)?;
+    Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn soak_all(args: &SoakArgs, load: Load, duration: Duration) -> Result<SoakReport, BenchError> {
+    let load = Load { duration, body_bytes: args.bytes, service: args.service, ..load };
+    with_bar(load.warm_up + duration, |on_tick| soak(&load, args.share, on_tick))
+}
