@@ -282,8 +282,8 @@ fn group_name(number: usize) -> String {
 fn batch(load: &Load, mut requests: Requests) -> Bytes {
     let body = vec![7; load.body_bytes];
     for first in 0..READ_MESSAGES as usize {
-        let names = (first..first + load.named).map(|number| group_name(number % load.groups));
-        let envelope = names.fold(Ok(Envelope::new(load.service)), |envelope, name| envelope?.to(&*name));
+        let mut names = (first..first + load.named).map(|number| group_name(number % load.groups));
+        let envelope = names.try_fold(Envelope::new(load.service), |envelope, name| envelope.to(&*name));
         let added =
             envelope.map_err(antiphon::Error::from).and_then(|envelope| requests.send(&envelope, &body));
         assert!(added.is_ok(), "a message within the limits");
