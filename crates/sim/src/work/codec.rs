@@ -59,6 +59,7 @@ fn packets(ring: RingId, seq: u64) -> u64 {
         visit: 9,
         after_token: true,
         has_unordered: false,
+        wants_ack: false,
         ack: Seq(seq - 1),
     };
     let mut written = BytesMut::new();
@@ -86,6 +87,7 @@ fn token(ring: RingId, hop: u64) -> u64 {
         seq,
         fcc: 40,
         backlog: 100,
+        window: 160,
         acks: (0..20).map(|member| Seq(seq.0 - member)).collect(),
         requests: missing.into_iter().map(|range| Request { range, member: 2, age: 1 }).collect(),
     };
