@@ -27,7 +27,9 @@ pub enum BenchError {
     #[error("nothing to measure: {0}")]
     Nothing(&'static str),
     /// Nothing came for so long that nothing more is expected.
-    #[error("{address}: nothing was received for {seconds} s before {wanted}")]
+    #[error(
+        "{address}: nothing was received for {seconds} s before {wanted}, after {network_views} views that the network caused"
+    )]
     Stalled {
         /// The daemon.
         address: String,
@@ -35,6 +37,8 @@ pub enum BenchError {
         wanted: &'static str,
         /// How long it waited.
         seconds: u64,
+        /// How often it was told before that daemons came or went.
+        network_views: u64,
     },
     /// A group did not come to what it should be.
     #[error("{wanted}: not within {seconds} s")]

@@ -98,7 +98,8 @@ impl Received {
 
     fn next_message(&mut self, address: &str) -> Result<Message, BenchError> {
         loop {
-            match next_event(&mut self.connection, address, "the last message")? {
+            let event = next_event(&mut self.connection, address, "the last message", self.network_views)?;
+            match event {
                 Event::Message(message) => return Ok(message),
                 Event::View(view) if view.cause == Cause::Network => self.network_views += 1,
                 Event::Transition(_) => self.network_views += 1,
@@ -116,7 +117,7 @@ fn join(load: &Load, address: &str, me: u32) -> Result<(Connection, Duration), B
     let begun = Instant::now();
     request(&mut connection, load, me).map_err(|source| client_error(address, source))?;
     loop {
-        let event = next_event(&mut connection, address, "it was in all groups")?;
+        let event = next_event(&mut connection, address, "it was in all groups", 0)?;
         if let Event::Message(message) = event
             && message.message_type == READY_TYPE
             && Stamp::read(&message.body).is_some_and(|stamp| stamp.sender == me)
@@ -137,14 +138,22 @@ fn request(connection: &mut Connection, load: &Load, me: u32) -> Result<(), anti
     connection.flush()
 }
 
-fn next_event(connection: &mut Connection, address: &str, wanted: &'static str) -> Result<Event, BenchError> {
-    if let Some(event) = connection.receive_ready().map_err(|source| client_error(address, source))? {
+fn next_event(
+    connection: &mut Connection,
+    address: &str,
+    wanted: &'static str,
+    network_views: u64,
+) -> Result<Event, BenchError> {
+    let on_error = |source| client_error(address, source);
+    if let Some(event) = connection.receive_ready().map_err(on_error)? {
         return Ok(event);
     }
-    connection
-        .receive_timeout(STALL)
-        .map_err(|source| client_error(address, source))?
-        .ok_or_else(|| BenchError::Stalled { address: address.to_owned(), wanted, seconds: STALL.as_secs() })
+    connection.receive_timeout(STALL).map_err(on_error)?.ok_or_else(|| BenchError::Stalled {
+        address: address.to_owned(),
+        wanted,
+        seconds: STALL.as_secs(),
+        network_views,
+    })
 }
 
 #[cfg(test)]

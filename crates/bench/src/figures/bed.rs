@@ -66,15 +66,15 @@ impl Bed {
 
     fn add_all(&self) -> Result<(), BenchError> {
         let bridge = self.bridge();
-        let names: Vec<String> = (0..self.hosts).map(|host| self.host(host)).collect();
+        let mut names: Vec<String> = (0..self.hosts).map(|host| self.host(host)).collect();
         let mut script = format!("netns add {bridge}\n");
         names.iter().for_each(|name| line(&mut script, &format!("netns add {name}")));
         for (host, name) in names.iter().enumerate() {
             let ends = format!("eth0 netns {name} type veth peer name port{host} netns {bridge}");
             line(&mut script, &format!("link add {ends}"));
         }
-        names.iter().chain([&bridge]).for_each(|name| self.janitor.keep_namespace(name));
-        batch("ip", &[], &script)?;
+        names.push(bridge.clone());
+        self.janitor.make_namespaces(&names, || batch("ip", &[], &script))?;
         let mut script = String::new();
         for bridge in ["br0", "br1"] {
             // Without snooping a bridge floods multicast, as a plain switch does.

@@ -33,19 +33,29 @@ impl Janitor {
         let janitor = self.clone();
         thread::spawn(move || {
             if signals.forever().next().is_some() {
-                janitor.clean();
+                // Locked to the end: the others make nothing new, and report no failure of what goes away.
+                let mut belongings = janitor.lock();
+                belongings.clear();
                 process::exit(INTERRUPTED);
             }
         });
         Ok(())
     }
 
-    pub(crate) fn keep_child(&self, child: Child) {
-        self.lock().children.push(child);
+    /// Starts a process; returns its id.
+    pub(crate) fn spawn(&self, command: &mut Command) -> io::Result<u32> {
+        let mut belongings = self.lock();
+        let child = command.spawn()?;
+        let pid = child.id();
+        belongings.children.push(child);
+        Ok(pid)
     }
 
-    pub(crate) fn keep_namespace(&self, name: &str) {
-        self.lock().namespaces.push(name.to_owned());
+    /// Lets `make` make namespaces of these names.
+    pub(crate) fn make_namespaces<T>(&self, names: &[String], make: impl FnOnce() -> T) -> T {
+        let mut belongings = self.lock();
+        belongings.namespaces.extend_from_slice(names);
+        make()
     }
 
     pub(crate) fn keep_directory(&self, directory: PathBuf) {
@@ -62,26 +72,35 @@ impl Janitor {
 
     /// Ends all processes and removes all namespaces.
     pub(crate) fn clear_bed(&self) {
-        let mut belongings = self.lock();
-        belongings.children.drain(..).for_each(end);
-        for name in belongings.namespaces.drain(..) {
+        self.lock().clear_bed();
+    }
+
+    /// Leaves nothing.
+    pub(crate) fn clean(&self) {
+        self.lock().clear();
+    }
+
+    /// A panic of another thread takes nothing from what is to be cleaned up.
+    fn lock(&self) -> MutexGuard<'_, Belongings> {
+        self.belongings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Belongings {
+    fn clear_bed(&mut self) {
+        self.children.drain(..).for_each(end);
+        for name in self.namespaces.drain(..) {
             // What can not be removed is not there any more.
             let mut ip = Command::new("ip");
             let _ = ip.args(["netns", "del", &name]).stderr(Stdio::null()).status();
         }
     }
 
-    /// Leaves nothing.
-    pub(crate) fn clean(&self) {
+    fn clear(&mut self) {
         self.clear_bed();
-        if let Some(directory) = self.lock().directory.take() {
+        if let Some(directory) = self.directory.take() {
             let _ = fs::remove_dir_all(directory);
         }
-    }
-
-    /// A panic of another thread takes nothing from what is to be cleaned up.
-    fn lock(&self) -> MutexGuard<'_, Belongings> {
-        self.belongings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

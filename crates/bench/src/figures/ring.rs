@@ -61,7 +61,8 @@ impl<'a> Ring<'a> {
         let _ = fs::remove_file(home.join(PORT.to_string()));
         let log = File::create(self.lab.directory.join(format!("d{host}.log")))?;
         // `ip` becomes the daemon, so that its id is that of the child.
-        let child = Command::new("ip")
+        let mut command = Command::new("ip");
+        command
             .args(["netns", "exec", &self.bed.host(host)])
             .arg(&self.lab.program)
             .args(["daemon", "-n", &format!("d{host}"), "-c"])
@@ -70,11 +71,8 @@ impl<'a> Ring<'a> {
             .arg(&home)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()?;
-        let pid = child.id();
-        self.lab.janitor.keep_child(child);
-        Ok(Daemon { pid, home })
+            .stderr(log);
+        Ok(Daemon { pid: self.lab.janitor.spawn(&mut command)?, home })
     }
 
     /// One client on each of these daemons, all in one group. Their views tell who is there.

@@ -5,6 +5,7 @@
 
 use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 /// The interface by which a host sees the others.
 const INTERFACE: &str = "eth0";
@@ -21,6 +22,12 @@ pub(crate) struct Namespaces {
 impl Namespaces {
     /// Whether this user may make namespaces and has the program for it; says so if not.
     pub(crate) fn are_possible() -> bool {
+        // Asked once: tests that run at the same time would take the probe from each other.
+        static POSSIBLE: OnceLock<bool> = OnceLock::new();
+        *POSSIBLE.get_or_init(Self::probe)
+    }
+
+    fn probe() -> bool {
         let probe = format!("antiphon{}p", std::process::id());
         let made = ip(&format!("netns add {probe}"));
         if made {
