@@ -15,7 +15,7 @@
 //! | [`run`] | the threads of a run |
 //! | [`membership`] | joins and leaves in large groups |
 //! | [`report`] | the outcome, as a table or for serde |
-//! | [`soak`] | whether anything grows, gets lost or changes in a long time |
+//! | [`mod@soak`] | whether anything grows, gets lost or changes in a long time |
 //! | [`limits`] | what sockets can do without a daemon |
 //! | [`figures`] | the classic experiments on a test bed of this machine |
 //! | [`error`] | why a load could not be measured |
