@@ -198,7 +198,9 @@ impl Display for Report {
         let Self { service, body_bytes, daemons, senders, receivers, seconds, latency, faults, .. } = self;
         writeln!(f, "load       {service}, {body_bytes} bytes, {daemons} daemons, {senders} senders")?;
         match self.rate_per_sender {
-            Some(rate) => writeln!(f, "           {rate} msg/s each, {receivers} receivers, {seconds:.1} s")?,
+            Some(rate) => {
+                writeln!(f, "           {rate:.2} msg/s each, {receivers} receivers, {seconds:.1} s")?
+            }
             None => writeln!(f, "           back-pressure, {receivers} receivers, {seconds:.1} s")?,
         }
         let (rate, payload) = (self.messages_per_second, self.payload_mbit_per_second);
