@@ -26,6 +26,9 @@ pub enum Error {
         /// What the operating system says about the last attempt.
         source: io::Error,
     },
+    /// Several daemons were tried, and none of them opened a session.
+    #[error("no daemon could be used: {}", list(.0))]
+    NoDaemon(Vec<Attempt>),
     /// The daemon was reached and refused the session. The code says why, and
     /// [`ReplyCode::meaning`] says it in words.
     #[error("the daemon refused the session: {0}")]
@@ -62,6 +65,23 @@ pub enum Error {
         "a message has at most {MAX_BODY_AND_GROUPS_BYTES} bytes including 32 for each group, this one has {0}"
     )]
     MessageTooLong(usize),
+}
+
+/// One daemon of several that were tried.
+#[derive(Debug)]
+pub struct Attempt {
+    /// The daemon.
+    pub address: Address,
+    /// Why there is no session with it.
+    pub error: Error,
+}
+
+fn list(attempts: &[Attempt]) -> String {
+    let one = |Attempt { address, error }: &Attempt| match error {
+        Error::Connect { source, .. } => format!("{address}: {source}"),
+        error => format!("{address}: {error}"),
+    };
+    attempts.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
 impl Error {

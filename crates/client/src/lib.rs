@@ -33,11 +33,14 @@
 
 pub mod address;
 pub mod blocking;
+mod connector;
 pub mod envelope;
 pub mod error;
 pub mod flush;
 pub mod message;
+mod pace;
 pub mod session;
+mod socket;
 
 pub use antiphon_wire::client::flags::ReplyCode;
 pub use antiphon_wire::client::handshake::Version;
@@ -46,8 +49,9 @@ pub use antiphon_wire::names::{DaemonName, GroupName, MemberName, NameError, Pri
 pub use antiphon_wire::service::ServiceLevel;
 
 pub use self::address::Address;
-pub use self::blocking::{Connection, Connector, Receiver, Sender};
+pub use self::blocking::{Connection, Receiver, Sender};
+pub use self::connector::Connector;
 pub use self::envelope::{Destination, Envelope};
-pub use self::error::Error;
+pub use self::error::{Attempt, Error};
 pub use self::message::{Event, Message, Rejected, Transition, View};
 pub use self::session::AuthMethod;

@@ -11,7 +11,7 @@
 //! same. Memory is bounded as long as the caller takes all events before it adds more bytes.
 
 use antiphon_wire::client::flags::{JOIN, KILL, LEAVE};
-use antiphon_wire::client::frame::{FrameLimits, FrameReader, put_frame};
+use antiphon_wire::client::frame::{FrameLimits, FrameReader, put_frame, put_head};
 use antiphon_wire::client::handshake::{AuthChoice, Hello, ReplyReader, Version};
 use antiphon_wire::client::header::Hint;
 use antiphon_wire::names::{GroupName, MemberName, PrivateName};
@@ -228,10 +228,21 @@ impl Outbox {
     /// # Errors
     /// When the envelope has no group or more than 100, or the message is too long; nothing is added.
     pub fn send(&mut self, envelope: &Envelope, body: &[u8]) -> Result<(), Error> {
-        envelope.check(body.len())?;
+        self.send_head(envelope, body.len())?;
+        self.bytes.extend_from_slice(body);
+        Ok(())
+    }
+
+    /// Adds all of a message but its body, which has that many bytes and is to be written right after
+    /// what is pending then. So a large body goes out from where it lies.
+    ///
+    /// # Errors
+    /// As [`Outbox::send`].
+    pub fn send_head(&mut self, envelope: &Envelope, body_bytes: usize) -> Result<(), Error> {
+        envelope.check(body_bytes)?;
         let hint = Hint::new(envelope.type_number());
         let groups = envelope.groups().iter().map(GroupName::as_field);
-        put_frame(&mut self.bytes, envelope.flag_word(), self.member.as_field(), hint, groups, body);
+        put_head(&mut self.bytes, envelope.flag_word(), self.member.as_field(), hint, groups, body_bytes);
         Ok(())
     }
 
@@ -249,6 +260,12 @@ impl Outbox {
     /// Forgets what was written: all that is [pending](Self::pending).
     pub fn clear(&mut self) {
         self.bytes.clear();
+    }
+
+    /// Takes all that is [pending](Self::pending), to be written by whoever has it now.
+    #[must_use]
+    pub fn take(&mut self) -> Bytes {
+        self.bytes.split().freeze()
     }
 
     fn request(&mut self, flags: u32, group: &GroupName) {

@@ -3,10 +3,11 @@
 //! A [`Connection`] does everything from one thread. [`Connection::split`] makes two halves of it, so
 //! that one thread can wait for events while another sends.
 
-mod connector;
+mod connect;
 mod receiver;
 mod sender;
 mod stream;
+mod writer;
 
 use std::time::Duration;
 
@@ -14,9 +15,9 @@ use antiphon_wire::client::handshake::Version;
 use antiphon_wire::names::MemberName;
 use antiphon_wire::service::ServiceLevel;
 
-pub use self::connector::Connector;
 pub use self::receiver::Receiver;
 pub use self::sender::Sender;
+pub use crate::connector::Connector;
 use crate::envelope::{Destination, Envelope};
 use crate::error::Error;
 use crate::message::Event;
@@ -93,7 +94,7 @@ impl Connection {
         self.sender.send(envelope, body)
     }
 
-    /// Whether requests are gathered until [`Connection::flush`]; see [`Sender::set_buffered`].
+    /// Takes the choice when to write out of the library's hands; see [`Sender::set_buffered`].
     pub fn set_buffered(&mut self, buffered: bool) {
         self.sender.set_buffered(buffered);
     }

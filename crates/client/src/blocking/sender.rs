@@ -1,44 +1,46 @@
 //! The sending half of a connection.
 
+use std::sync::Arc;
+
 use antiphon_wire::names::MemberName;
 use antiphon_wire::service::ServiceLevel;
 
 use super::stream::Stream;
+use super::writer::{Gathering, Writer};
 use crate::envelope::{Destination, Envelope};
 use crate::error::Error;
 use crate::session::Outbox;
 
-/// Gathered requests are written when they have this many bytes, flushed or not.
-const GATHER_BYTES: usize = 64 * 1024;
-
 /// The sending half of a [`Connection`](crate::Connection).
+///
+/// A message that is sent alone is written at once. Many in quick succession are gathered and written
+/// together; the last of them leave within a millisecond, or with [`Sender::flush`]. A thread sees to
+/// that, which is started when requests are gathered for the first time.
 ///
 /// Calls wait while the daemon takes no more: it stops reading from clients that send faster than
 /// messages can be ordered. Dropping a sender writes what was gathered, if that is possible.
 #[derive(Debug)]
 pub struct Sender {
-    stream: Stream,
-    outbox: Outbox,
-    buffered: bool,
-    broken: bool,
+    member: MemberName,
+    writer: Arc<Writer>,
 }
 
 impl Sender {
     pub(super) fn new(stream: Stream, outbox: Outbox) -> Self {
-        Self { stream, outbox, buffered: false, broken: false }
+        Self { member: outbox.member(), writer: Arc::new(Writer::new(stream, outbox)) }
     }
 
     /// The session's name.
     #[must_use]
     pub fn member(&self) -> MemberName {
-        self.outbox.member()
+        self.member
     }
 
-    /// Whether requests are gathered, and written by [`Sender::flush`] or when they are many. Without
-    /// it, the default, every request is written at once. Many small messages go out several times
-    /// faster when they are gathered.
+    /// Takes the choice when to write out of the library's hands. With `true`, requests are gathered
+    /// until [`Sender::flush`], or until they are many; with `false`, every request is written at once.
     pub fn set_buffered(&mut self, buffered: bool) {
-        self.buffered = buffered;
+        let gathering = if buffered { Gathering::UntilFlush } else { Gathering::Never };
+        self.writer.lock().gathering = gathering;
     }
 
     /// Requests to join a group.
@@ -46,8 +48,9 @@ impl Sender {
     /// # Errors
     /// When the name is not legal, or the connection is broken.
     pub fn join(&mut self, group: impl Destination) -> Result<(), Error> {
-        self.outbox.join(group)?;
-        self.after_request()
+        let mut state = self.writer.lock();
+        state.outbox.join(group)?;
+        self.writer.after_request(state)
     }
 
     /// Requests to leave a group.
@@ -55,8 +58,9 @@ impl Sender {
     /// # Errors
     /// When the name is not legal, or the connection is broken.
     pub fn leave(&mut self, group: impl Destination) -> Result<(), Error> {
-        self.outbox.leave(group)?;
-        self.after_request()
+        let mut state = self.writer.lock();
+        state.outbox.leave(group)?;
+        self.writer.after_request(state)
     }
 
     /// Sends a message of type 0 to one group or one member.
@@ -72,13 +76,13 @@ impl Sender {
         self.send(&Envelope::new(service).to(destination)?, body)
     }
 
-    /// Sends a message with everything that an [`Envelope`] can say.
+    /// Sends a message with everything that an [`Envelope`] can say. A large body is not copied: it is
+    /// written from where it lies, before this returns.
     ///
     /// # Errors
     /// When the envelope has no group or too many, the message is too long, or the connection broken.
     pub fn send(&mut self, envelope: &Envelope, body: impl AsRef<[u8]>) -> Result<(), Error> {
-        self.outbox.send(envelope, body.as_ref())?;
-        self.after_request()
+        self.writer.send(envelope, body.as_ref())
     }
 
     /// Writes what was gathered.
@@ -86,18 +90,7 @@ impl Sender {
     /// # Errors
     /// When the connection is broken. What was not written is lost then.
     pub fn flush(&mut self) -> Result<(), Error> {
-        if self.broken {
-            self.outbox.clear();
-            return Err(Error::Closed);
-        }
-        if self.outbox.pending().is_empty() {
-            return Ok(());
-        }
-        let written = self.stream.write_all(self.outbox.pending());
-        self.outbox.clear();
-        // After half a request, the next one would be taken for the rest of it.
-        self.broken = written.is_err();
-        written.map_err(Error::from_io)
+        self.writer.lock().flush()
     }
 
     /// Ends the session in order: everything sent before it is delivered, and the groups learn of the
@@ -106,15 +99,8 @@ impl Sender {
     ///
     /// # Errors
     /// When the connection is broken.
-    pub fn disconnect(mut self) -> Result<(), Error> {
-        self.outbox.disconnect();
-        let written = self.flush();
-        let _ = self.stream.end_writing();
-        written
-    }
-
-    fn after_request(&mut self) -> Result<(), Error> {
-        if self.buffered && self.outbox.pending().len() < GATHER_BYTES { Ok(()) } else { self.flush() }
+    pub fn disconnect(self) -> Result<(), Error> {
+        self.writer.lock().disconnect()
     }
 }
 
@@ -122,5 +108,6 @@ impl Drop for Sender {
     fn drop(&mut self) {
         // There is nobody left to tell; who needs to know calls flush first.
         let _ = self.flush();
+        self.writer.close();
     }
 }

@@ -1,7 +1,7 @@
 //! A connected socket of either kind.
 
-use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-/// Size of a TCP connection's buffers in the system, each way.
-const BUFFER_BYTES: usize = 128 << 10;
+use crate::connector::{left, share};
+use crate::socket::prepare_tcp;
 
 /// A connected socket.
 #[derive(Debug)]
@@ -32,19 +32,15 @@ impl Stream {
     /// Connects to the first address of the host that answers.
     pub(super) fn tcp(host: &str, port: u16, deadline: Option<Instant>) -> io::Result<Self> {
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-        for address in (host, port).to_socket_addrs()? {
-            let connected = match left(deadline)? {
-                Some(left) => TcpStream::connect_timeout(&address, left),
+        let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
+        for (index, address) in addresses.iter().enumerate() {
+            let connected = match left(share(deadline, addresses.len() - index))? {
+                Some(left) => TcpStream::connect_timeout(address, left),
                 None => TcpStream::connect(address),
             };
             match connected {
                 Ok(stream) => {
-                    stream.set_nodelay(true)?;
-                    let socket = socket2::SockRef::from(&stream);
-                    socket.set_keepalive(true)?;
-                    // Left to itself the system lets these grow to megabytes, and messages wait in them.
-                    socket.set_send_buffer_size(BUFFER_BYTES)?;
-                    socket.set_recv_buffer_size(BUFFER_BYTES)?;
+                    prepare_tcp(&stream)?;
                     return Ok(Self::Tcp(stream));
                 }
                 Err(error) => last = error,
@@ -110,13 +106,26 @@ impl Stream {
             Self::Unix(stream) => stream.write_all(bytes),
         }
     }
-}
 
-/// Time left until a deadline; `None` without one.
-pub(super) fn left(deadline: Option<Instant>) -> io::Result<Option<Duration>> {
-    let Some(deadline) = deadline else { return Ok(None) };
-    let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(Some(left)) }
+    /// Writes two pieces as one, without copying them together.
+    pub(super) fn write_both(&mut self, first: &[u8], second: &[u8]) -> io::Result<()> {
+        let mut pieces = [IoSlice::new(first), IoSlice::new(second)];
+        let mut left = pieces.as_mut_slice();
+        IoSlice::advance_slices(&mut left, 0);
+        while !left.is_empty() {
+            let written = match self {
+                Self::Tcp(stream) => stream.write_vectored(left),
+                Self::Unix(stream) => stream.write_vectored(left),
+            };
+            match written {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => IoSlice::advance_slices(&mut left, count),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Whether an operation ended because its time limit had passed.

@@ -236,3 +236,63 @@ fn a_hostile_daemon_gets_an_error_and_no_memory() {
         playing.join().expect("played");
     }
 }
+
+#[test]
+fn a_lone_message_leaves_at_once_and_the_last_ones_of_many_without_being_asked() {
+    const MESSAGE_BYTES: usize = 48 + 32 + 1;
+    let (address, playing) = daemon(|mut stream| {
+        accept_alice(&mut stream);
+        stream.read_exact(&mut [0; MESSAGE_BYTES]).expect("the lone message");
+        say(&mut stream, SELF_LEAVE);
+        stream.read_exact(&mut [0; 1000 * MESSAGE_BYTES]).expect("all of the others");
+        say(&mut stream, SELF_LEAVE);
+        let _ = stream.read(&mut [0]);
+    });
+    let (mut sender, mut receiver) = Connection::connect(&address, "alice").expect("accepted").split();
+    sender.multicast(ServiceLevel::Fifo, "grp", "x").expect("written");
+    receiver.receive().expect("the lone message came");
+    for _ in 0..1000 {
+        sender.multicast(ServiceLevel::Fifo, "grp", "x").expect("gathered");
+    }
+    receiver.receive().expect("the others came, although nothing was flushed");
+    drop((sender, receiver));
+    playing.join().expect("played");
+}
+
+#[test]
+fn a_large_body_follows_what_was_gathered_before_it() {
+    let body = vec![7; 100_000];
+    let expected = body.clone();
+    let (address, playing) = daemon(move |mut stream| {
+        accept_alice(&mut stream);
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).expect("closed in order");
+        assert_eq!((all.len(), &all[..80]), (80 + 80 + 100_000 + 80, bytes(JOIN).as_slice()));
+        assert_eq!(&all[160..100_160], expected);
+    });
+    let mut connection = Connection::connect(&address, "alice").expect("accepted");
+    connection.set_buffered(true);
+    connection.join("grp").expect("gathered");
+    connection.multicast(ServiceLevel::Fifo, "grp", &body).expect("written");
+    connection.disconnect().expect("said goodbye");
+    playing.join().expect("played");
+}
+
+#[test]
+fn several_daemons_are_tried_in_turn_and_all_that_fail_are_named() {
+    let (busy, playing_busy) = daemon(|mut stream| {
+        expect(&mut stream, &bytes(HELLO));
+        say(&mut stream, "fa");
+    });
+    let (free, playing_free) = daemon(|mut stream| accept_alice(&mut stream));
+    let connector = Connector::new("1@127.0.0.1").name("alice").or(&busy);
+    assert!(connector.clone().or(free).connect().is_ok());
+    playing_busy.join().expect("played");
+    playing_free.join().expect("played");
+    let Err(Error::NoDaemon(attempts)) = connector.connect() else { panic!("there is no daemon") };
+    assert_eq!(
+        attempts.iter().map(|attempt| attempt.address.to_string()).collect::<Vec<_>>(),
+        ["1@127.0.0.1", &busy]
+    );
+    assert!(attempts.iter().all(|attempt| matches!(attempt.error, Error::Connect { .. })));
+}

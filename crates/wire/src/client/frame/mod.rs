@@ -171,8 +171,8 @@ pub fn put_frame<'a>(
     out.extend_from_slice(body);
 }
 
-/// Appends header and groups of a frame whose body the caller appends.
-pub(super) fn put_head<'a>(
+/// Appends header and groups of a frame whose body the caller adds, or sends from where it lies.
+pub fn put_head<'a>(
     out: &mut BytesMut,
     flags: u32,
     name: &[u8; NAME_FIELD_BYTES],
@@ -188,7 +188,7 @@ pub(super) fn put_head<'a>(
         body_bytes: u32::try_from(body_bytes).unwrap_or(u32::MAX),
         little_endian: true,
     };
-    out.reserve(HEADER_BYTES + groups.len() * NAME_FIELD_BYTES + body_bytes);
+    out.reserve(HEADER_BYTES + groups.len() * NAME_FIELD_BYTES);
     out.extend_from_slice(&header.encode());
     for group in groups {
         out.extend_from_slice(group);

@@ -98,7 +98,8 @@ pub fn encode_view(
     sets: &[&[MemberName]],
 ) -> Bytes {
     let body_bytes = SETS_AT + sets.iter().map(|set| set_bytes(set)).sum::<usize>();
-    let mut out = BytesMut::new();
+    let head_bytes = HEADER_BYTES + members.len() * NAME_FIELD_BYTES;
+    let mut out = BytesMut::with_capacity(head_bytes + body_bytes);
     let fields = members.iter().map(MemberName::as_field);
     put_head(&mut out, REG_MEMB | cause.flag(), group.as_field(), Hint::ZERO, fields, body_bytes);
     put_id(&mut out, id);

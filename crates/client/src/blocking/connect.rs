@@ -1,0 +1,94 @@
+//! Connecting and shaking hands.
+
+use std::os::fd::OwnedFd;
+use std::time::Instant;
+
+use super::stream::{Stream, is_timeout};
+use super::{Connection, Receiver, Sender};
+use crate::address::Address;
+use crate::connector::{Connector, all_failed, left};
+use crate::error::{Attempt, Error};
+use crate::session::{Handshake, Options, Session, Step};
+
+/// The handshake of a daemon has less than 200 bytes.
+const HANDSHAKE_READ_BYTES: usize = 256;
+
+impl Connector {
+    /// Connects and waits until the session is open. The daemons are tried in their order; each may
+    /// take as long as [`Connector::timeout`] says.
+    ///
+    /// # Errors
+    /// When an address or the name is not legal, nobody answers in time, or the daemon refuses the
+    /// session. Of several daemons, [`Error::NoDaemon`] has the error of each.
+    pub fn connect(&self) -> Result<Connection, Error> {
+        let (stream, session) = self.open()?;
+        let writing = stream.try_clone().map_err(Error::from_io)?;
+        Ok(Connection {
+            daemon: session.daemon,
+            sender: Sender::new(writing, session.outbox),
+            receiver: Receiver::new(stream, session.inbox),
+        })
+    }
+
+    /// Connects as [`Connector::connect`] does, and hands over socket and session to an event loop of
+    /// another kind, which is to read into the inbox and to write from the outbox. The socket blocks.
+    ///
+    /// # Errors
+    /// As [`Connector::connect`].
+    pub fn open_session(&self) -> Result<(OwnedFd, Session), Error> {
+        let (stream, session) = self.open()?;
+        Ok((stream.into(), session))
+    }
+
+    fn open(&self) -> Result<(Stream, Session), Error> {
+        let plan = self.plan()?;
+        let mut failed = Vec::new();
+        for address in plan.addresses {
+            match self.open_to(&address, &plan.options) {
+                Ok(opened) => return Ok(opened),
+                Err(error) => failed.push(Attempt { address, error }),
+            }
+        }
+        Err(all_failed(failed))
+    }
+
+    fn open_to(&self, address: &Address, options: &Options) -> Result<(Stream, Session), Error> {
+        let deadline = self.deadline();
+        let opened = match address {
+            Address::Unix { port } => Stream::unix(&self.unix_socket(*port), deadline),
+            Address::Tcp { host, port } => Stream::tcp(host, *port, deadline),
+        };
+        let mut stream = opened.map_err(|source| Error::Connect { address: address.clone(), source })?;
+        let session = shake_hands(&mut stream, options, deadline)?;
+        stream.set_read_timeout(None).map_err(Error::from_io)?;
+        stream.set_write_timeout(None).map_err(Error::from_io)?;
+        Ok((stream, session))
+    }
+}
+
+fn shake_hands(stream: &mut Stream, options: &Options, deadline: Option<Instant>) -> Result<Session, Error> {
+    let on_error = |error| if is_timeout(&error) { Error::Timeout } else { Error::from_io(error) };
+    let mut buffer = [0; HANDSHAKE_READ_BYTES];
+    stream.set_write_timeout(left(deadline).map_err(on_error)?).map_err(on_error)?;
+    let (mut handshake, hello) = Handshake::begin(options);
+    // A daemon at its limit refuses without reading the hello: its answer counts, not the write.
+    let greeted = stream.write_all(&hello);
+    let mut step = Step::Read;
+    loop {
+        step = match step {
+            Step::Open(session) => return Ok(*session),
+            Step::Write(bytes) => {
+                stream.write_all(&bytes).map_err(on_error)?;
+                handshake.on_bytes(&[])?
+            }
+            Step::Read => {
+                stream.set_read_timeout(left(deadline).map_err(on_error)?).map_err(on_error)?;
+                match stream.read(&mut buffer) {
+                    Ok(0) => return greeted.map_err(on_error).and(Err(Error::Closed)),
+                    Ok(count) => handshake.on_bytes(buffer.get(..count).unwrap_or_default())?,
+                    Err(error) => return Err(on_error(error)),
+                }
+            }
+        };
+    }
+}

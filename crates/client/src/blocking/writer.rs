@@ -1,0 +1,172 @@
+//! What a sender has gathered, and the thread that writes it when the sender goes idle.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::stream::Stream;
+use crate::envelope::Envelope;
+use crate::error::Error;
+use crate::pace::{GATHER_BYTES, LARGE_BODY_BYTES, Pace};
+use crate::session::Outbox;
+
+/// A sender that has written nothing for so long, although it has gathered something, is idle.
+const IDLE: Duration = Duration::from_micros(250);
+
+/// When requests are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Gathering {
+    /// At once if they come alone, else together.
+    WhileBusy,
+    /// By a call of flush, or when they are many.
+    UntilFlush,
+    /// Always at once.
+    Never,
+}
+
+/// Shared by a sender and its flusher.
+#[derive(Debug)]
+pub(super) struct Writer {
+    state: Mutex<State>,
+    /// Told when the flusher waits and there is something for it to do.
+    gathered: Condvar,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    stream: Stream,
+    pub(super) outbox: Outbox,
+    pub(super) gathering: Gathering,
+    pace: Pace,
+    flusher: Flusher,
+    broken: bool,
+}
+
+/// The thread that writes what an idle sender has gathered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Flusher {
+    /// It was never needed, or could not be started the last time.
+    NotStarted,
+    /// It sleeps until it is told that something was gathered.
+    Waiting,
+    /// It looks again soon.
+    Watching,
+    /// The sender is gone, and so the thread has to end.
+    Closed,
+}
+
+impl Writer {
+    pub(super) fn new(stream: Stream, outbox: Outbox) -> Self {
+        let state = State {
+            stream,
+            outbox,
+            gathering: Gathering::WhileBusy,
+            pace: Pace::default(),
+            flusher: Flusher::NotStarted,
+            broken: false,
+        };
+        Self { state: Mutex::new(state), gathered: Condvar::new() }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn send(self: &Arc<Self>, envelope: &Envelope, body: &[u8]) -> Result<(), Error> {
+        let mut state = self.lock();
+        if body.len() >= LARGE_BODY_BYTES {
+            state.outbox.send_head(envelope, body.len())?;
+            return state.write(body);
+        }
+        state.outbox.send(envelope, body)?;
+        self.after_request(state)
+    }
+
+    /// Writes what was gathered, or leaves that to later.
+    pub(super) fn after_request(self: &Arc<Self>, mut state: MutexGuard<'_, State>) -> Result<(), Error> {
+        let bytes = state.outbox.pending().len();
+        let is_due = match state.gathering {
+            Gathering::Never => true,
+            Gathering::UntilFlush => bytes >= GATHER_BYTES,
+            Gathering::WhileBusy => state.pace.is_due(bytes, Instant::now()),
+        };
+        if is_due || state.broken {
+            return state.flush();
+        }
+        if state.gathering == Gathering::WhileBusy {
+            self.wake_flusher(&mut state);
+        }
+        Ok(())
+    }
+
+    /// Ends the flusher.
+    pub(super) fn close(&self) {
+        self.lock().flusher = Flusher::Closed;
+        self.gathered.notify_one();
+    }
+
+    fn wake_flusher(self: &Arc<Self>, state: &mut State) {
+        match state.flusher {
+            Flusher::Watching | Flusher::Closed => {}
+            Flusher::Waiting => {
+                state.flusher = Flusher::Watching;
+                self.gathered.notify_one();
+            }
+            Flusher::NotStarted => {
+                let writer = Arc::clone(self);
+                let thread = thread::Builder::new().name("antiphon-flusher".to_owned());
+                match thread.spawn(move || writer.flush_when_idle()) {
+                    Ok(_) => state.flusher = Flusher::Watching,
+                    // Without a thread nobody would write it later.
+                    Err(_) => state.gathering = Gathering::Never,
+                }
+            }
+        }
+    }
+
+    fn flush_when_idle(&self) {
+        let mut state = self.lock();
+        while state.flusher != Flusher::Closed {
+            if state.outbox.pending().is_empty() {
+                state.flusher = Flusher::Waiting;
+                state = self.gathered.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let writes = state.pace.writes();
+            drop(state);
+            thread::sleep(IDLE);
+            state = self.lock();
+            if state.pace.writes() == writes && state.gathering == Gathering::WhileBusy {
+                // The sender learns of it by its next call.
+                let _ = state.flush();
+            }
+        }
+    }
+}
+
+impl State {
+    pub(super) fn flush(&mut self) -> Result<(), Error> {
+        if self.outbox.pending().is_empty() && !self.broken { Ok(()) } else { self.write(&[]) }
+    }
+
+    pub(super) fn disconnect(&mut self) -> Result<(), Error> {
+        self.outbox.disconnect();
+        let written = self.flush();
+        let _ = self.stream.end_writing();
+        written
+    }
+
+    /// Writes what was gathered and, right behind it, a body.
+    fn write(&mut self, body: &[u8]) -> Result<(), Error> {
+        if self.broken {
+            self.outbox.clear();
+            return Err(Error::Closed);
+        }
+        let written = self.stream.write_both(self.outbox.pending(), body);
+        self.outbox.clear();
+        self.pace.on_write(Instant::now());
+        // After half a request, the next one would be taken for the rest of it.
+        self.broken = written.is_err();
+        written.map_err(Error::from_io)
+    }
+}
