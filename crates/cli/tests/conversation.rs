@@ -10,9 +10,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use antiphon::{Connection, Connector, Envelope, Error, Event};
+use antiphon::{Connector, Envelope, Error, Event};
 use script::Client;
 use support::cluster::Cluster;
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
 
 /// How long anything may take.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -20,6 +22,11 @@ const LIMIT: Duration = Duration::from_secs(20);
 #[test]
 fn the_blocking_client() {
     converse(script::run::<Blocking>);
+}
+
+#[test]
+fn the_tokio_client() {
+    converse(script::run::<Tokio>);
 }
 
 /// What every program of another language comes down to.
@@ -79,7 +86,7 @@ fn log_of(mut program: Command, address: &str) -> String {
     log.into_owned()
 }
 
-struct Blocking(Connection);
+struct Blocking(antiphon::blocking::Connection);
 
 impl Client for Blocking {
     fn connect(address: &str, name: &str, membership: bool) -> Result<Self, Error> {
@@ -108,5 +115,54 @@ impl Client for Blocking {
 
     fn disconnect(self) -> Result<(), Error> {
         self.0.disconnect()
+    }
+}
+
+/// Flushes after each request, because the runtime does nothing between the calls of this test.
+struct Tokio {
+    runtime: Runtime,
+    connection: antiphon::tokio::Connection,
+}
+
+impl Client for Tokio {
+    fn connect(address: &str, name: &str, membership: bool) -> Result<Self, Error> {
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let connector = Connector::new(address).name(name).membership(membership).timeout(LIMIT);
+        let connection = runtime.block_on(connector.connect_tokio())?;
+        Ok(Self { runtime, connection })
+    }
+
+    fn member(&self) -> String {
+        self.connection.member().to_string()
+    }
+
+    fn join(&mut self, group: &str) -> Result<(), Error> {
+        self.runtime.block_on(async {
+            self.connection.join(group).await?;
+            self.connection.flush().await
+        })
+    }
+
+    fn leave(&mut self, group: &str) -> Result<(), Error> {
+        self.runtime.block_on(async {
+            self.connection.leave(group).await?;
+            self.connection.flush().await
+        })
+    }
+
+    fn send(&mut self, envelope: &Envelope, body: &[u8]) -> Result<(), Error> {
+        self.runtime.block_on(async {
+            self.connection.send(envelope, body.to_vec()).await?;
+            self.connection.flush().await
+        })
+    }
+
+    fn receive(&mut self) -> Event {
+        let receiving = async { timeout(LIMIT, self.connection.receive()).await };
+        self.runtime.block_on(receiving).expect("an event in time").expect("connected")
+    }
+
+    fn disconnect(self) -> Result<(), Error> {
+        self.runtime.block_on(self.connection.disconnect())
     }
 }

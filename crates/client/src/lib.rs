@@ -25,6 +25,7 @@
 //! |---|---|
 //! | [`address`] | which daemon: `4803`, `4803@host` |
 //! | [`blocking`] | [`Connector`] and [`Connection`] over TCP and Unix sockets |
+//! | `tokio` | the same for programs that use tokio; needs the feature of that name |
 //! | [`envelope`] | what goes with a body: service level, groups, message type |
 //! | [`message`] | what is received: messages, views, transitions |
 //! | [`session`] | the protocol without sockets, to drive from another event loop |
@@ -41,6 +42,8 @@ pub mod message;
 mod pace;
 pub mod session;
 mod socket;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 
 pub use antiphon_wire::client::flags::ReplyCode;
 pub use antiphon_wire::client::handshake::Version;

@@ -10,46 +10,48 @@ use super::*;
 use crate::message::{Message, Transition};
 use crate::{AuthMethod, Cause, GroupId, ReplyCode};
 
-const HELLO: &str = "0404000105616c696365";
-const LIST: &str = "054e554c4c20";
+pub(crate) const HELLO: &str = "0404000105616c696365";
+pub(crate) const LIST: &str = "054e554c4c20";
 const ACCEPT: &str = "010404001023616c696365236c6f63616c686f7374";
-const JOIN: &str = "8000018023616c696365236c6f63616c686f73740000000000000000000000000000000001000000800000800000000067727000000000000000000000000000\
+pub(crate) const JOIN: &str = "8000018023616c696365236c6f63616c686f73740000000000000000000000000000000001000000800000800000000067727000000000000000000000000000\
     00000000000000000000000000000000";
-const JOIN_VIEW: &str = "8011008067727000000000000000000000000000000000000000000000000000000000000100000080000080380000002361\
+pub(crate) const JOIN_VIEW: &str = "8011008067727000000000000000000000000000000000000000000000000000000000000100000080000080380000002361\
     6c696365236c6f63616c686f7374000000000000000000000000000000000100007f209e046b01000000010000000000\
     00000100000023616c696365236c6f63616c686f737400000000000000000000000000000000";
 const BIG_ENDIAN_DATA: &str = "9000008023626967656e64236c6f63616c686f73740000000000000000000000000000000100000000123400070000006772\
     70000000000000000000000000000000000000000000000000000000000066726f6d204245";
 const TRANSITION: &str = "80200080677270000000000000000000000000000000000000000000000000000000000000000000800000800c0000000300\
     007fd098046b04000000";
-const SELF_LEAVE: &str = "8002008067727000000000000000000000000000000000000000000000000000000000000000000080000080\
+pub(crate) const SELF_LEAVE: &str = "8002008067727000000000000000000000000000000000000000000000000000000000000000000080000080\
     00000000";
 
-fn bytes(hex: &str) -> Vec<u8> {
+pub(crate) fn bytes(hex: &str) -> Vec<u8> {
     let digits: Vec<u8> = hex.bytes().filter(u8::is_ascii_hexdigit).collect();
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).expect("text"), 16).expect("hex");
     digits.chunks(2).map(byte).collect()
 }
 
 /// Listens once and lets `play` be the daemon.
-fn daemon<T: Send + 'static>(play: impl FnOnce(TcpStream) -> T + Send + 'static) -> (String, JoinHandle<T>) {
+pub(crate) fn daemon<T: Send + 'static>(
+    play: impl FnOnce(TcpStream) -> T + Send + 'static,
+) -> (String, JoinHandle<T>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = listener.local_addr().expect("bound").port();
     let playing = thread::spawn(move || play(listener.accept().expect("a client").0));
     (format!("{port}@127.0.0.1"), playing)
 }
 
-fn expect(stream: &mut impl Read, expected: &[u8]) {
+pub(crate) fn expect(stream: &mut impl Read, expected: &[u8]) {
     let mut read = vec![0; expected.len()];
     stream.read_exact(&mut read).expect("so many bytes");
     assert_eq!(read, expected);
 }
 
-fn say(stream: &mut impl Write, hex: &str) {
+pub(crate) fn say(stream: &mut impl Write, hex: &str) {
     stream.write_all(&bytes(hex)).expect("written");
 }
 
-fn accept_alice(stream: &mut (impl Read + Write)) {
+pub(crate) fn accept_alice(stream: &mut (impl Read + Write)) {
     expect(stream, &bytes(HELLO));
     say(stream, LIST);
     let mut choice = [0; 90];

@@ -1,0 +1,264 @@
+//! What a sender has gathered, and the task that writes what the sender leaves.
+//!
+//! Both write to the socket, under one lock. The sender never waits for the socket itself: it leaves
+//! that to the task, which wakes it.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Instant;
+
+use bytes::{Buf, Bytes};
+
+use super::socket::{Socket, is_spurious};
+use crate::envelope::Envelope;
+use crate::error::Error;
+use crate::pace::{GATHER_BYTES, LARGE_BODY_BYTES, Pace};
+use crate::session::Outbox;
+
+/// Most pieces that one write has.
+const PIECES: usize = 16;
+
+/// Shared by a sender and its writing task.
+#[derive(Debug)]
+pub(super) struct Queue {
+    socket: Arc<Socket>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) outbox: Outbox,
+    /// What is before the bytes in the outbox, with shared bodies.
+    parts: VecDeque<Bytes>,
+    parts_bytes: usize,
+    pace: Pace,
+    end: End,
+    /// Waits for room, or for the last byte to be written.
+    sender: Option<Waker>,
+    /// Waits for something to write.
+    task: Option<Waker>,
+}
+
+/// How far the end of the sending half is.
+#[derive(Debug)]
+enum End {
+    NotYet,
+    /// The task ends when everything is written.
+    Dropped,
+    /// The same, and then the daemon is told that nothing more comes.
+    Goodbye,
+    /// The connection is broken; the error is for the first who asks.
+    Broken(Option<io::Error>),
+}
+
+impl Queue {
+    /// Starts the task.
+    pub(super) fn start(socket: Arc<Socket>, outbox: Outbox) -> Arc<Self> {
+        let state = State {
+            outbox,
+            parts: VecDeque::new(),
+            parts_bytes: 0,
+            pace: Pace::default(),
+            end: End::NotYet,
+            sender: None,
+            task: None,
+        };
+        let queue = Arc::new(Self { socket, state: Mutex::new(state) });
+        ::tokio::spawn(Task(Arc::clone(&queue)));
+        queue
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether there is room for a request; else the task of `cx` is woken when there is.
+    pub(super) fn poll_room(&self, cx: &Context<'_>) -> Poll<Result<(), Error>> {
+        let mut state = self.lock();
+        state.check()?;
+        if state.waiting_bytes() < GATHER_BYTES {
+            return Poll::Ready(Ok(()));
+        }
+        state.wait_for_task(cx)
+    }
+
+    /// Whether all is written; else the task of `cx` is woken when it is.
+    pub(super) fn poll_flush(&self, cx: &Context<'_>) -> Poll<Result<(), Error>> {
+        let mut state = self.lock();
+        self.write(&mut state);
+        state.check()?;
+        if state.waiting_bytes() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        state.wait_for_task(cx)
+    }
+
+    pub(super) fn send(&self, envelope: &Envelope, body: Bytes) -> Result<(), Error> {
+        let mut state = self.lock();
+        state.check()?;
+        if body.len() >= LARGE_BODY_BYTES {
+            state.outbox.send_head(envelope, body.len())?;
+            let head = state.outbox.take();
+            state.add_part(head);
+            state.add_part(body);
+        } else {
+            state.outbox.send(envelope, &body)?;
+        }
+        self.after_request(&mut state);
+        Ok(())
+    }
+
+    /// Writes what was gathered, or leaves that to the task.
+    pub(super) fn after_request(&self, state: &mut State) {
+        if state.pace.is_due(state.waiting_bytes(), Instant::now()) {
+            self.write(state);
+        }
+        state.wake_task();
+    }
+
+    /// Writes what can be written now.
+    pub(super) fn push(&self) {
+        let mut state = self.lock();
+        if state.waiting_bytes() > 0 {
+            self.write(&mut state);
+        }
+    }
+
+    pub(super) fn say_goodbye(&self) {
+        let mut state = self.lock();
+        if matches!(state.end, End::NotYet) {
+            state.outbox.disconnect();
+            state.end = End::Goodbye;
+            self.write(&mut state);
+            state.wake_task();
+        }
+    }
+
+    pub(super) fn drop_sender(&self) {
+        let mut state = self.lock();
+        if matches!(state.end, End::NotYet) {
+            state.end = End::Dropped;
+        }
+        state.wake_task();
+    }
+
+    /// Writes until the socket takes no more.
+    fn write(&self, state: &mut State) {
+        if matches!(state.end, End::Broken(_)) {
+            return;
+        }
+        if !state.outbox.pending().is_empty() {
+            let bytes = state.outbox.take();
+            state.add_part(bytes);
+        }
+        while !state.parts.is_empty() {
+            let mut pieces = [IoSlice::new(&[]); PIECES];
+            for (piece, part) in pieces.iter_mut().zip(&state.parts) {
+                *piece = IoSlice::new(part);
+            }
+            match self.socket.try_write_vectored(&pieces) {
+                Ok(count) => state.remove(count),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if is_spurious(&error) => return,
+                Err(error) => return state.break_off(error),
+            }
+        }
+    }
+}
+
+impl State {
+    fn waiting_bytes(&self) -> usize {
+        self.parts_bytes + self.outbox.pending().len()
+    }
+
+    /// Whether requests can be sent.
+    pub(super) fn check(&mut self) -> Result<(), Error> {
+        match &mut self.end {
+            End::NotYet | End::Goodbye | End::Dropped => Ok(()),
+            End::Broken(error) => Err(error.take().map_or(Error::Closed, Error::from_io)),
+        }
+    }
+
+    fn add_part(&mut self, bytes: Bytes) {
+        self.parts_bytes += bytes.len();
+        self.parts.push_back(bytes);
+    }
+
+    /// Forgets so many bytes, which are written.
+    fn remove(&mut self, mut count: usize) {
+        self.pace.on_write(Instant::now());
+        self.parts_bytes -= count;
+        while let Some(first) = self.parts.front_mut() {
+            if first.len() > count {
+                first.advance(count);
+                return;
+            }
+            count -= first.len();
+            self.parts.pop_front();
+        }
+    }
+
+    fn break_off(&mut self, error: io::Error) {
+        self.parts.clear();
+        self.parts_bytes = 0;
+        self.end = End::Broken(Some(error));
+    }
+
+    fn wait_for_task(&mut self, cx: &Context<'_>) -> Poll<Result<(), Error>> {
+        self.sender = Some(cx.waker().clone());
+        self.wake_task();
+        Poll::Pending
+    }
+
+    fn wake_task(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.wake();
+        }
+    }
+
+    fn wake_sender(&mut self) {
+        if let Some(sender) = self.sender.take() {
+            sender.wake();
+        }
+    }
+}
+
+/// Writes what the sender leaves, and ends with it.
+struct Task(Arc<Queue>);
+
+impl Future for Task {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Self(queue) = &*self;
+        loop {
+            {
+                let mut state = queue.lock();
+                queue.write(&mut state);
+                if state.waiting_bytes() < GATHER_BYTES {
+                    state.wake_sender();
+                }
+                if state.waiting_bytes() == 0 || matches!(state.end, End::Broken(_)) {
+                    match state.end {
+                        End::NotYet => {
+                            state.task = Some(cx.waker().clone());
+                            return Poll::Pending;
+                        }
+                        End::Goodbye => {
+                            let _ = queue.socket.end_writing();
+                            return Poll::Ready(());
+                        }
+                        End::Dropped | End::Broken(_) => return Poll::Ready(()),
+                    }
+                }
+            }
+            if let Err(error) = ready!(queue.socket.poll_write_ready(cx)) {
+                queue.lock().break_off(error);
+            }
+        }
+    }
+}

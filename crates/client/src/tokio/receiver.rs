@@ -1,0 +1,91 @@
+//! The receiving half of a connection.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use antiphon_wire::names::MemberName;
+use bytes::Bytes;
+use futures_core::Stream;
+
+use super::socket::Socket;
+use crate::error::Error;
+use crate::message::Event;
+use crate::session::Inbox;
+
+/// Bytes read at once. They are copied into one allocation, so a message that is kept keeps only
+/// what was read together with it.
+const READ_BYTES: usize = 64 * 1024;
+
+/// The receiving half of a [`Connection`](super::Connection). As a stream it ends after an error.
+#[derive(Debug)]
+pub struct Receiver {
+    socket: Arc<Socket>,
+    inbox: Inbox,
+    buffer: Box<[u8]>,
+    ended: bool,
+}
+
+impl Receiver {
+    pub(super) fn new(socket: Arc<Socket>, inbox: Inbox) -> Self {
+        Self { socket, inbox, buffer: vec![0; READ_BYTES].into(), ended: false }
+    }
+
+    /// The session's name.
+    #[must_use]
+    pub fn member(&self) -> MemberName {
+        self.inbox.member()
+    }
+
+    /// Waits for the next event. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// When the daemon closed the connection or broke the protocol, or the connection is broken.
+    pub async fn receive(&mut self) -> Result<Event, Error> {
+        poll_fn(|cx| self.poll_receive(cx)).await
+    }
+
+    /// Takes an event that was read together with an earlier one; `None` when the next one would have
+    /// to be waited for. Makes no system call.
+    ///
+    /// # Errors
+    /// When the daemon broke the protocol.
+    pub fn receive_ready(&mut self) -> Result<Option<Event>, Error> {
+        self.inbox.next_event()
+    }
+
+    /// Reads and forgets until the daemon closes. A socket closed with bytes unread resets the
+    /// connection, and takes with it what the daemon has not read yet.
+    pub(super) async fn drain(&mut self) {
+        while let Ok(1..) = poll_fn(|cx| self.socket.poll_read(cx, &mut self.buffer)).await {}
+    }
+
+    pub(super) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, Error>> {
+        loop {
+            if let Some(event) = self.inbox.next_event()? {
+                return Poll::Ready(Ok(event));
+            }
+            match ready!(self.socket.poll_read(cx, &mut self.buffer)) {
+                Ok(0) => return Poll::Ready(Err(Error::Closed)),
+                Ok(count) => {
+                    self.inbox.push(Bytes::copy_from_slice(self.buffer.get(..count).unwrap_or_default()));
+                }
+                Err(error) => return Poll::Ready(Err(Error::from_io(error))),
+            }
+        }
+    }
+}
+
+impl Stream for Receiver {
+    type Item = Result<Event, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let event = ready!(self.poll_receive(cx));
+        self.ended = event.is_err();
+        Poll::Ready(Some(event))
+    }
+}

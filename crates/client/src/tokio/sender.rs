@@ -1,0 +1,143 @@
+//! The sending half of a connection.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use antiphon_wire::names::MemberName;
+use antiphon_wire::service::ServiceLevel;
+use bytes::Bytes;
+use futures_sink::Sink;
+
+use super::Outgoing;
+use super::queue::Queue;
+use super::socket::Socket;
+use crate::envelope::{Destination, Envelope};
+use crate::error::Error;
+use crate::session::Outbox;
+
+/// The sending half of a [`Connection`](super::Connection).
+///
+/// Calls wait while the daemon takes no more: it stops reading from clients that send faster than
+/// messages can be ordered. A future that is dropped before it is ready has sent nothing. Dropping a
+/// sender lets its task write what was gathered.
+#[derive(Debug)]
+pub struct Sender {
+    member: MemberName,
+    queue: Arc<Queue>,
+}
+
+impl Sender {
+    pub(super) fn new(socket: Arc<Socket>, outbox: Outbox) -> Self {
+        Self { member: outbox.member(), queue: Queue::start(socket, outbox) }
+    }
+
+    /// The session's name.
+    #[must_use]
+    pub fn member(&self) -> MemberName {
+        self.member
+    }
+
+    /// Requests to join a group.
+    ///
+    /// # Errors
+    /// When the name is not legal, or the connection is broken.
+    pub async fn join(&mut self, group: impl Destination) -> Result<(), Error> {
+        self.room().await?;
+        let mut state = self.queue.lock();
+        state.outbox.join(group)?;
+        self.queue.after_request(&mut state);
+        Ok(())
+    }
+
+    /// Requests to leave a group.
+    ///
+    /// # Errors
+    /// When the name is not legal, or the connection is broken.
+    pub async fn leave(&mut self, group: impl Destination) -> Result<(), Error> {
+        self.room().await?;
+        let mut state = self.queue.lock();
+        state.outbox.leave(group)?;
+        self.queue.after_request(&mut state);
+        Ok(())
+    }
+
+    /// Sends a message of type 0 to one group or one member.
+    ///
+    /// # Errors
+    /// When the name is not legal, the message too long, or the connection broken.
+    pub async fn multicast(
+        &mut self,
+        service: ServiceLevel,
+        destination: impl Destination,
+        body: impl Into<Bytes>,
+    ) -> Result<(), Error> {
+        self.send(&Envelope::new(service).to(destination)?, body).await
+    }
+
+    /// Sends a message with everything that an [`Envelope`] can say. A large body is not copied.
+    ///
+    /// # Errors
+    /// When the envelope has no group or too many, the message is too long, or the connection broken.
+    pub async fn send(&mut self, envelope: &Envelope, body: impl Into<Bytes>) -> Result<(), Error> {
+        self.room().await?;
+        self.queue.send(envelope, body.into())
+    }
+
+    /// Waits until all that was sent is written.
+    ///
+    /// # Errors
+    /// When the connection is broken. What was not written is lost then.
+    pub async fn flush(&mut self) -> Result<(), Error> {
+        poll_fn(|cx| self.queue.poll_flush(cx)).await
+    }
+
+    /// Ends the session in order: everything sent before it is delivered, and the groups learn of the
+    /// disconnect at once. The [`Receiver`](super::Receiver) of the same session gets
+    /// [`Error::Closed`] after what was already on the way to it.
+    ///
+    /// # Errors
+    /// When the connection is broken.
+    pub async fn disconnect(mut self) -> Result<(), Error> {
+        self.queue.say_goodbye();
+        self.flush().await
+    }
+
+    /// Writes what can be written without waiting.
+    pub(super) fn push(&self) {
+        self.queue.push();
+    }
+
+    async fn room(&self) -> Result<(), Error> {
+        poll_fn(|cx| self.queue.poll_room(cx)).await
+    }
+}
+
+impl Sink<Outgoing> for Sender {
+    type Error = Error;
+
+    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.queue.poll_room(cx)
+    }
+
+    fn start_send(self: Pin<&mut Self>, message: Outgoing) -> Result<(), Error> {
+        self.queue.send(&message.envelope, message.body)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.queue.poll_flush(cx)
+    }
+
+    /// Says goodbye to the daemon.
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.queue.say_goodbye();
+        self.queue.poll_flush(cx)
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        self.queue.drop_sender();
+    }
+}

@@ -1,0 +1,161 @@
+//! Against a stand-in for a daemon that plays recorded bytes, and one that reads nothing.
+
+use std::future::Future;
+use std::io::{Read, Write};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use ::tokio::runtime::Builder;
+use ::tokio::time::timeout;
+use futures_util::{SinkExt, StreamExt};
+
+use super::*;
+use crate::blocking::tests::{JOIN_VIEW, SELF_LEAVE, accept_alice, bytes, daemon, say};
+use crate::{Connector, Event, ReplyCode};
+
+const MESSAGE_BYTES: usize = 48 + 32 + 1;
+const SOON: Duration = Duration::from_millis(20);
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
+}
+
+async fn connect(address: &str) -> Connection {
+    Connector::new(address).name("alice").connect_tokio().await.expect("accepted")
+}
+
+#[test]
+fn a_receive_that_is_dropped_again_and_again_loses_nothing() {
+    let (address, playing) = daemon(|mut stream| {
+        accept_alice(&mut stream);
+        for piece in [bytes(JOIN_VIEW), bytes(SELF_LEAVE)].concat().chunks(37) {
+            stream.write_all(piece).expect("written");
+            stream.read_exact(&mut [0; MESSAGE_BYTES]).expect("asked for more");
+        }
+    });
+    block_on(async {
+        let mut connection = connect(&address).await;
+        let mut kinds = String::new();
+        while kinds.len() < 2 {
+            match timeout(Duration::ZERO, connection.receive()).await {
+                Ok(Ok(Event::View(_))) => kinds.push('v'),
+                Ok(Ok(Event::SelfLeave(_))) => kinds.push('l'),
+                Ok(other) => panic!("{other:?}"),
+                Err(_) => connection.multicast(ServiceLevel::Fifo, "grp", "x").await.expect("sent"),
+            }
+        }
+        assert_eq!(kinds, "vl");
+    });
+    playing.join().expect("played");
+}
+
+#[test]
+fn a_send_that_is_dropped_is_sent_whole_or_not_at_all() {
+    let (go_on, waiting) = mpsc::channel();
+    let (address, playing) = daemon(move |mut stream| {
+        accept_alice(&mut stream);
+        waiting.recv().expect("three sends were dropped");
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).expect("closed in order");
+        all.len()
+    });
+    let sent = block_on(async {
+        let mut connection = connect(&address).await;
+        let (mut sent, mut dropped) = (0, 0);
+        while dropped < 3 {
+            let sending = connection.multicast(ServiceLevel::Fifo, "grp", vec![1; 20_000]);
+            match timeout(SOON, sending).await {
+                Ok(done) => done.map(|()| sent += 1).expect("connected"),
+                Err(_) => dropped += 1,
+            }
+        }
+        go_on.send(()).expect("the daemon waits");
+        connection.disconnect().await.expect("said goodbye");
+        sent
+    });
+    assert_eq!(playing.join().expect("played"), sent * (48 + 32 + 20_000) + 80);
+}
+
+#[test]
+fn the_halves_work_in_two_tasks() {
+    let (address, playing) = daemon(|mut stream| {
+        accept_alice(&mut stream);
+        for _ in 0..100 {
+            stream.read_exact(&mut [0; MESSAGE_BYTES]).expect("a message");
+            say(&mut stream, SELF_LEAVE);
+        }
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).expect("closed in order");
+        rest.len()
+    });
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let received = runtime.block_on(async {
+        let (mut sender, receiver) = connect(&address).await.split();
+        let receiving = ::tokio::spawn(receiver.map(|event| event.is_ok()).collect::<Vec<_>>());
+        ::tokio::spawn(async move {
+            let envelope = Envelope::new(ServiceLevel::Agreed).to("grp").expect("legal");
+            for _ in 0..100 {
+                let message = Outgoing { envelope: envelope.clone(), body: Bytes::from_static(b"x") };
+                sender.feed(message).await.expect("sent");
+            }
+            SinkExt::<Outgoing>::close(&mut sender).await.expect("said goodbye");
+        });
+        receiving.await.expect("received")
+    });
+    assert_eq!(received, [vec![true; 100], vec![false]].concat());
+    assert_eq!(playing.join().expect("played"), 80);
+}
+
+#[test]
+fn the_last_of_many_leave_without_being_asked_and_a_dropped_sender_leaves_nothing() {
+    let (address, playing) = daemon(|mut stream| {
+        accept_alice(&mut stream);
+        stream.read_exact(&mut [0; 1000 * MESSAGE_BYTES]).expect("all of them");
+        say(&mut stream, SELF_LEAVE);
+        stream.read_exact(&mut [0; 1000 * MESSAGE_BYTES]).expect("the others");
+    });
+    block_on(async {
+        let (mut sender, mut receiver) = connect(&address).await.split();
+        for _ in 0..1000 {
+            sender.multicast(ServiceLevel::Fifo, "grp", "x").await.expect("sent");
+        }
+        receiver.receive().await.expect("they came, although nothing was flushed");
+        for _ in 0..1000 {
+            sender.multicast(ServiceLevel::Fifo, "grp", "x").await.expect("sent");
+        }
+        drop(sender);
+        assert!(matches!(receiver.receive().await, Err(Error::Closed)));
+    });
+    playing.join().expect("played");
+}
+
+#[test]
+fn refusals_and_silence_are_told() {
+    let (address, playing) = daemon(|mut stream| say(&mut stream, "fd"));
+    let refused = block_on(Connector::new(address).name("alice").connect_tokio());
+    assert!(matches!(refused, Err(Error::Refused(ReplyCode::Quota) | Error::Closed)), "{refused:?}");
+    playing.join().expect("played");
+    let (address, playing) = daemon(|mut stream| {
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let silent = block_on(Connector::new(address).timeout(SOON).connect_tokio());
+    assert!(matches!(silent, Err(Error::Timeout)), "{silent:?}");
+    playing.join().expect("played");
+}
+
+#[test]
+fn who_sends_over_a_broken_connection_is_told() {
+    let (address, playing) = daemon(|mut stream| accept_alice(&mut stream));
+    block_on(async {
+        let mut connection = connect(&address).await;
+        playing.join().expect("played");
+        let sending = async {
+            loop {
+                connection.multicast(ServiceLevel::Fifo, "grp", vec![0; 50_000]).await?;
+            }
+        };
+        let ended: Result<(), Error> = sending.await;
+        assert!(matches!(ended, Err(Error::Closed)), "{ended:?}");
+        assert!(matches!(connection.flush().await, Err(Error::Closed)));
+    });
+}
