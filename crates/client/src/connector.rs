@@ -106,6 +106,10 @@ impl Connector {
         self
     }
 
+    pub(crate) fn wants_membership(&self) -> bool {
+        self.options.membership
+    }
+
     /// Checks the addresses and the name.
     pub(crate) fn plan(&self) -> Result<Plan, Error> {
         let addresses: Result<Vec<Address>, _> = self.addresses.iter().map(|text| text.parse()).collect();

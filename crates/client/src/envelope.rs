@@ -117,6 +117,10 @@ impl Envelope {
         self
     }
 
+    pub(crate) fn service(&self) -> ServiceLevel {
+        self.service
+    }
+
     pub(crate) fn groups(&self) -> &[GroupName] {
         &self.groups
     }

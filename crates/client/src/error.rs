@@ -48,6 +48,10 @@ pub enum Error {
     /// not understand or for reading too slowly.
     #[error("the daemon closed the connection")]
     Closed,
+    /// The session ended, and the program has not received yet what it may have missed. Only from
+    /// connections that are [opened anew](crate::reconnect).
+    #[error("the session with the daemon was interrupted; receive tells what was missed, and goes on")]
+    Interrupted,
     /// The connection broke.
     #[error("the connection to the daemon broke: {0}")]
     Io(#[source] io::Error),

@@ -29,6 +29,7 @@
 //! | [`envelope`] | what goes with a body: service level, groups, message type |
 //! | [`message`] | what is received: messages, views, transitions |
 //! | [`session`] | the protocol without sockets, to drive from another event loop |
+//! | [`reconnect`] | connections that are opened anew, and say what may have been missed |
 //! | [`flush`] | virtual synchrony: messages delivered in the view in which they were sent |
 //! | [`error`] | what can go wrong |
 
@@ -40,6 +41,7 @@ pub mod error;
 pub mod flush;
 pub mod message;
 mod pace;
+pub mod reconnect;
 pub mod session;
 mod socket;
 #[cfg(feature = "tokio")]

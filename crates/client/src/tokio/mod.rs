@@ -28,6 +28,7 @@
 mod connect;
 mod queue;
 mod receiver;
+mod reconnecting;
 mod sender;
 mod socket;
 
@@ -43,6 +44,7 @@ use futures_core::Stream;
 use futures_sink::Sink;
 
 pub use self::receiver::Receiver;
+pub use self::reconnecting::Reconnecting;
 pub use self::sender::Sender;
 use crate::envelope::{Destination, Envelope};
 use crate::error::Error;

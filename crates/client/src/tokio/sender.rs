@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use antiphon_wire::names::MemberName;
+use antiphon_wire::names::{GroupName, MemberName};
 use antiphon_wire::service::ServiceLevel;
 use bytes::Bytes;
 use futures_sink::Sink;
@@ -102,6 +102,14 @@ impl Sender {
     pub async fn disconnect(mut self) -> Result<(), Error> {
         self.queue.say_goodbye();
         self.flush().await
+    }
+
+    /// Requests to join a group without waiting for room; for the first requests of a session.
+    pub(super) fn join_now(&self, group: GroupName) {
+        let mut state = self.queue.lock();
+        // A name that was legal still is.
+        let _ = state.outbox.join(group);
+        self.queue.after_request(&mut state);
     }
 
     /// Writes what can be written without waiting.

@@ -11,7 +11,11 @@ use futures_util::{SinkExt, StreamExt};
 
 use super::*;
 use crate::blocking::tests::{JOIN_VIEW, SELF_LEAVE, accept_alice, bytes, daemon, say};
-use crate::{Connector, Event, ReplyCode};
+use crate::reconnect::tests::{
+    QUICK, assert_is_gap, assert_is_view, daemon_with, die_in_a_frame, die_in_the_handshake,
+    die_with_messages, live, refuse,
+};
+use crate::{Connector, Event, ReplyCode, reconnect};
 
 const MESSAGE_BYTES: usize = 48 + 32 + 1;
 const SOON: Duration = Duration::from_millis(20);
@@ -158,4 +162,42 @@ fn who_sends_over_a_broken_connection_is_told() {
         assert!(matches!(ended, Err(Error::Closed)), "{ended:?}");
         assert!(matches!(connection.flush().await, Err(Error::Closed)));
     });
+}
+
+#[test]
+fn a_connection_that_is_opened_anew_tells_of_the_gap_even_if_receives_are_dropped() {
+    let (connector, playing) = daemon_with(&[die_in_a_frame, die_in_the_handshake, refuse, live]);
+    block_on(async {
+        let mut connection = Reconnecting::open(connector, QUICK).await.expect("accepted");
+        connection.join("grp").await.expect("sent");
+        assert_is_view(&connection.next().await.expect("no end").expect("a view"));
+        let gap = loop {
+            match timeout(Duration::from_millis(1), connection.receive()).await {
+                Ok(event) => break event.expect("a gap"),
+                Err(_) => ::tokio::task::yield_now().await,
+            }
+        };
+        assert_is_gap(&gap, 0);
+        assert_is_view(&connection.receive().await.expect("it was joined again"));
+        connection.disconnect().await.expect("said goodbye");
+    });
+    playing.join().expect("played");
+}
+
+#[test]
+fn messages_that_did_not_come_back_over_tokio_are_counted_too() {
+    let (connector, playing) = daemon_with(&[die_with_messages, live]);
+    block_on(async {
+        let mut connection = Reconnecting::open(connector, QUICK).await.expect("accepted");
+        connection.join("grp").await.expect("sent");
+        assert_is_view(&connection.receive().await.expect("a view"));
+        for text in ["1", "2", "3"] {
+            connection.multicast(ServiceLevel::Agreed, "grp", text).await.expect("sent");
+        }
+        assert!(matches!(connection.receive().await, Ok(reconnect::Event::Delivered(Event::Message(_)))));
+        assert_is_gap(&connection.receive().await.expect("a gap"), 2);
+        connection.multicast(ServiceLevel::Agreed, "grp", "y").await.expect("sent");
+        connection.disconnect().await.expect("said goodbye");
+    });
+    playing.join().expect("played");
 }

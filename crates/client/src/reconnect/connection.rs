@@ -1,0 +1,195 @@
+//! The blocking face.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use antiphon_wire::names::MemberName;
+use antiphon_wire::service::ServiceLevel;
+
+use super::{Backoff, Continuity, Event, Outage};
+use crate::blocking;
+use crate::connector::Connector;
+use crate::envelope::{Destination, Envelope};
+use crate::error::Error;
+
+/// A connection that is opened anew when it ends.
+#[derive(Debug)]
+pub struct Connection {
+    connector: Connector,
+    backoff: Backoff,
+    continuity: Continuity,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Open(Box<blocking::Connection>),
+    Lost(Outage),
+}
+
+impl Connection {
+    /// Connects. The first time there is one attempt, which tries each daemon of the connector once.
+    ///
+    /// # Errors
+    /// As [`Connector::connect`].
+    pub fn open(connector: Connector, backoff: Backoff) -> Result<Self, Error> {
+        let connection = connector.connect()?;
+        let continuity = Continuity::new(connection.member(), connector.wants_membership());
+        Ok(Self { connector, backoff, continuity, state: State::Open(Box::new(connection)) })
+    }
+
+    /// The name in the present session, or in the last one.
+    #[must_use]
+    pub fn member(&self) -> MemberName {
+        self.continuity.member()
+    }
+
+    /// Requests to join a group, in this session and all later ones.
+    ///
+    /// # Errors
+    /// When the name is not legal, or the session ended and the gap was not received yet.
+    pub fn join(&mut self, group: impl Destination) -> Result<(), Error> {
+        let group = group.group_name()?;
+        self.request(|connection| connection.join(group), |continuity| continuity.on_join(group))
+    }
+
+    /// Requests to leave a group.
+    ///
+    /// # Errors
+    /// As [`Connection::join`].
+    pub fn leave(&mut self, group: impl Destination) -> Result<(), Error> {
+        let group = group.group_name()?;
+        self.request(|connection| connection.leave(group), |continuity| continuity.on_leave(group))
+    }
+
+    /// Sends a message of type 0 to one group or one member.
+    ///
+    /// # Errors
+    /// As [`Connection::send`], or when the name is not legal.
+    pub fn multicast(
+        &mut self,
+        service: ServiceLevel,
+        destination: impl Destination,
+        body: impl AsRef<[u8]>,
+    ) -> Result<(), Error> {
+        self.send(&Envelope::new(service).to(destination)?, body)
+    }
+
+    /// Sends a message with everything that an [`Envelope`] can say.
+    ///
+    /// # Errors
+    /// When the envelope has no group or too many, the message is too long, or the session ended and
+    /// the gap was not received yet. A message with which the end is noticed counts as unconfirmed.
+    pub fn send(&mut self, envelope: &Envelope, body: impl AsRef<[u8]>) -> Result<(), Error> {
+        let body = body.as_ref();
+        envelope.check(body.len())?;
+        self.request(
+            |connection| connection.send(envelope, body),
+            |continuity| continuity.on_send(envelope, body),
+        )
+    }
+
+    /// Waits for the next event; through attempts to connect too.
+    ///
+    /// # Errors
+    /// When all attempts of the [`Backoff`] failed: the error of the last. The next call begins anew.
+    pub fn receive(&mut self) -> Result<Event, Error> {
+        loop {
+            if let Some(event) = self.receive_until(None)? {
+                return Ok(event);
+            }
+        }
+    }
+
+    /// Waits for the next event, but no longer than `timeout`; `None` when none came. An attempt to
+    /// connect is not cut short: it may take as long as the connector allows.
+    ///
+    /// # Errors
+    /// As [`Connection::receive`].
+    pub fn receive_timeout(&mut self, timeout: Duration) -> Result<Option<Event>, Error> {
+        self.receive_until(Instant::now().checked_add(timeout))
+    }
+
+    /// Ends the session in order; see [`blocking::Connection::disconnect`].
+    ///
+    /// # Errors
+    /// When the connection is broken; it is closed all the same.
+    pub fn disconnect(self) -> Result<(), Error> {
+        match self.state {
+            State::Open(connection) => connection.disconnect(),
+            State::Lost(outage) => Err(outage.cause),
+        }
+    }
+
+    fn receive_until(&mut self, deadline: Option<Instant>) -> Result<Option<Event>, Error> {
+        loop {
+            match &mut self.state {
+                State::Open(connection) => match receive(connection, deadline) {
+                    Ok(None) => return Ok(None),
+                    Ok(Some(event)) => {
+                        self.continuity.on_event(&event);
+                        return Ok(Some(Event::Delivered(event)));
+                    }
+                    Err(error) => self.lose(error),
+                },
+                State::Lost(outage) => {
+                    let due = deadline.map_or(outage.next, |deadline| deadline.min(outage.next));
+                    thread::sleep(due.saturating_duration_since(Instant::now()));
+                    if due < outage.next {
+                        return Ok(None);
+                    }
+                    if let Some(event) = self.connect()? {
+                        return Ok(Some(event));
+                    }
+                }
+            }
+        }
+    }
+
+    /// One attempt; `None` when it failed.
+    fn connect(&mut self) -> Result<Option<Event>, Error> {
+        let State::Lost(outage) = &mut self.state else { return Ok(None) };
+        let mut connection = match self.connector.connect() {
+            Ok(connection) => connection,
+            Err(error) => {
+                outage.on_failure(error, Instant::now(), &self.backoff, &self.continuity.member())?;
+                return Ok(None);
+            }
+        };
+        let cause = std::mem::replace(&mut outage.cause, Error::Closed);
+        let gap = self.continuity.on_session(cause, connection.member());
+        for rejoined in &gap.groups {
+            // If this one has ended too, that is noticed by the next receive.
+            let _ = connection.join(rejoined.group);
+        }
+        self.state = State::Open(Box::new(connection));
+        Ok(Some(Event::Gap(gap)))
+    }
+
+    fn request(
+        &mut self,
+        request: impl FnOnce(&mut blocking::Connection) -> Result<(), Error>,
+        remember: impl FnOnce(&mut Continuity),
+    ) -> Result<(), Error> {
+        let State::Open(connection) = &mut self.state else { return Err(Error::Interrupted) };
+        remember(&mut self.continuity);
+        request(connection).map_err(|error| {
+            self.lose(error);
+            Error::Interrupted
+        })
+    }
+
+    fn lose(&mut self, cause: Error) {
+        self.state = State::Lost(Outage::new(cause, Instant::now()));
+    }
+}
+
+fn receive(
+    connection: &mut blocking::Connection,
+    deadline: Option<Instant>,
+) -> Result<Option<crate::Event>, Error> {
+    match deadline {
+        None => connection.receive().map(Some),
+        Some(deadline) => connection.receive_timeout(deadline.saturating_duration_since(Instant::now())),
+    }
+}
