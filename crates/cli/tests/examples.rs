@@ -1,0 +1,235 @@
+//! The examples of the client library, with real daemons: they do what they say.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+#![allow(dead_code, reason = "the main functions of the examples")]
+
+#[path = "../../client/examples/chat.rs"]
+mod chat;
+#[path = "../../client/examples/election.rs"]
+mod election;
+#[path = "../../client/examples/kv.rs"]
+mod kv;
+#[path = "../../client/examples/lock.rs"]
+mod lock;
+#[path = "../../client/examples/queue.rs"]
+mod queue;
+mod support;
+
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Write, pipe};
+use std::os::fd::OwnedFd;
+use std::sync::mpsc::{self, Receiver};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use support::cluster::{Cluster, Layout};
+use tokio::net::unix::pipe as async_pipe;
+use tokio::runtime::Builder;
+
+/// How long anything may take.
+const LIMIT: Duration = Duration::from_secs(30);
+
+type Outcome = Result<(), Box<dyn Error>>;
+
+/// An example that runs, with its input and output.
+struct Program {
+    input: PipeWriter,
+    lines: Receiver<String>,
+    running: JoinHandle<()>,
+}
+
+impl Program {
+    fn start(run: impl FnOnce(PipeReader, &mut PipeWriter) -> Outcome + Send + 'static) -> Self {
+        let (their_input, input) = pipe().expect("a pipe");
+        let (output, mut their_output) = pipe().expect("a pipe");
+        let running = thread::spawn(move || run(their_input, &mut their_output).expect("ends well"));
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            let lines = BufReader::new(output).lines().map_while(Result::ok);
+            lines.for_each(|line| drop(sender.send(line)));
+        });
+        Self { input, lines, running }
+    }
+
+    fn type_in(&mut self, line: &str) {
+        writeln!(self.input, "{line}").expect("it reads");
+    }
+
+    fn next(&self) -> String {
+        self.lines.recv_timeout(LIMIT).expect("a line in time")
+    }
+
+    /// Expects these to be the next lines.
+    fn prints(&self, lines: &[&str]) {
+        for line in lines {
+            assert_eq!(self.next(), *line);
+        }
+    }
+
+    /// Ends its input, and lets it end. What it had still printed.
+    fn end(self) -> Vec<String> {
+        drop(self.input);
+        self.running.join().expect("ended well");
+        self.lines.iter().collect()
+    }
+}
+
+#[test]
+fn visitors_of_a_chat_read_each_other_come_and_go() {
+    let cluster = Cluster::single("");
+    let visit = |name: &'static str| {
+        let address = cluster.address(0);
+        Program::start(move |input, output| {
+            chat::run(&address, name, "garden", BufReader::new(input), output)
+        })
+    };
+    let mut alice = visit("alice");
+    alice.prints(&["* #alice#localhost came, 1 are here"]);
+    let mut bob = visit("bob");
+    for visitor in [&alice, &bob] {
+        visitor.prints(&["* #bob#localhost came, 2 are here"]);
+    }
+    alice.type_in("hello");
+    bob.type_in("good evening");
+    let heard = |visitor: &Program| [visitor.next(), visitor.next()];
+    let by_alice = heard(&alice);
+    assert_eq!(by_alice, heard(&bob), "the order differs");
+    assert!(by_alice.contains(&"#bob#localhost: good evening".to_owned()), "{by_alice:?}");
+    assert!(bob.end().is_empty());
+    alice.prints(&["* #bob#localhost hung up, 1 are here"]);
+    alice.end();
+}
+
+#[test]
+fn the_first_of_a_majority_leads() {
+    let cluster = Cluster::single("");
+    let stand = |name: &'static str| {
+        let address = cluster.address(0);
+        Program::start(move |input, output| election::run(&address, name, 3, BufReader::new(input), output))
+    };
+    let alice = stand("alice");
+    alice.prints(&["nobody leads: 1 of 3 are here"]);
+    let bob = stand("bob");
+    alice.prints(&["I lead 2"]);
+    bob.prints(&["#alice#localhost leads"]);
+    let carol = stand("carol");
+    carol.prints(&["#alice#localhost leads"]);
+    alice.end();
+    bob.prints(&["#alice#localhost leads", "I lead 2"]);
+    carol.prints(&["#bob#localhost leads"]);
+    bob.end();
+    carol.prints(&["nobody leads: 1 of 3 are here"]);
+    carol.end();
+}
+
+#[test]
+fn a_lock_goes_to_who_waits_longest_also_when_its_holder_is_gone() {
+    let cluster = Cluster::single("");
+    let [mut alice, mut bob, mut carol] = ["alice", "bob", "carol"].map(|name| locker(&cluster, 0, name));
+    carol.type_in("acquire");
+    carol.prints(&["acquired"]);
+    bob.type_in("acquire");
+    bob.prints(&["waiting behind 1"]);
+    alice.type_in("acquire");
+    alice.prints(&["waiting behind 2"]);
+    carol.type_in("release");
+    carol.prints(&["released"]);
+    bob.prints(&["waiting behind 1", "acquired"]);
+    alice.prints(&["waiting behind 1"]);
+    bob.end();
+    alice.prints(&["acquired"]);
+    assert!(alice.end().is_empty() && carol.end().is_empty());
+}
+
+fn locker(cluster: &Cluster, host: usize, name: &'static str) -> Program {
+    let address = cluster.address(host);
+    Program::start(move |input, output| lock::run(&address, name, "printer", BufReader::new(input), output))
+}
+
+#[test]
+fn a_lock_and_a_table_survive_a_partition_by_their_rules() {
+    let cluster = Cluster::running(Layout::OwnSegments, 2, "");
+    let replica = |host: usize, name: &'static str| {
+        let address = cluster.address(host);
+        Program::start(move |input, output| kv::run(&address, name, BufReader::new(input), output))
+    };
+    let (mut alice, mut first) = (locker(&cluster, 0, "alice"), replica(0, "first"));
+    alice.type_in("acquire");
+    alice.prints(&["acquired"]);
+    first.type_in("set a 1");
+    has_table(&mut first, "a=1");
+    let (mut bob, mut second) = (locker(&cluster, 1, "bob"), replica(1, "second"));
+    bob.type_in("acquire");
+    bob.prints(&["waiting behind 1"]);
+    has_table(&mut second, "a=1");
+
+    cluster.partition(&[&[0], &[1]]);
+    bob.prints(&["acquired"]);
+    cluster.settle(&[0]);
+    first.type_in("set x left");
+    first.type_in("set y left");
+    has_table(&mut first, "a=1 x=left y=left");
+    second.type_in("set x right");
+    second.type_in("set z of a right side");
+    has_table(&mut second, "a=1 x=right z=of a right side");
+
+    cluster.heal();
+    for replica in [&mut first, &mut second] {
+        has_table(replica, "a=1 x=right y=left z=of a right side");
+    }
+    let after: Vec<String> = [alice, bob].into_iter().flat_map(Program::end).collect();
+    assert_eq!(after.iter().filter(|line| *line == "lost").count(), 1, "{after:?}");
+    assert!(first.end().is_empty() && second.end().is_empty());
+}
+
+/// Waits until a replica has this table.
+fn has_table(replica: &mut Program, table: &str) {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        replica.type_in("dump");
+        let printed = replica.next();
+        if printed == format!("table: {table}") {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{printed} instead of {table}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn every_job_is_done_once_by_one_of_the_workers() {
+    const JOBS: usize = 40;
+    let cluster = Cluster::single("");
+    let worker = |name: &'static str| {
+        let address = cluster.address(0);
+        Program::start(move |input, output| {
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async {
+                let input = async_pipe::Receiver::from_owned_fd(OwnedFd::from(input))?;
+                queue::run(&address, name, tokio::io::BufReader::new(input), output).await
+            })
+        })
+    };
+    let [mut alice, bob] = ["alice", "bob"].map(worker);
+    // From a job that both have seen on, they see the same.
+    loop {
+        alice.type_in("begin");
+        let line = alice.next();
+        let soon = Duration::from_millis(20);
+        let mut seen_by_bob = std::iter::from_fn(|| bob.lines.recv_timeout(soon).ok());
+        if seen_by_bob.any(|by_bob| by_bob == line) {
+            break;
+        }
+    }
+    for number in 0..JOBS {
+        alice.type_in(&format!("job {number}"));
+    }
+    let done = |worker: &Program| (0..JOBS).map(|_| worker.next()).collect::<Vec<_>>();
+    let by_alice = done(&alice);
+    assert_eq!(by_alice, done(&bob));
+    let names: BTreeSet<&str> = by_alice.iter().filter_map(|line| line.split(':').next()).collect();
+    assert_eq!(names.len(), JOBS, "{by_alice:?}");
+    assert!(by_alice.iter().any(|line| line.contains(": JOB 39, by #")), "{by_alice:?}");
+    assert!(alice.end().is_empty() && bob.end().is_empty());
+}

@@ -1,0 +1,66 @@
+//! A chat room is a group, and who is in the room is its view.
+//!
+//! ```sh
+//! cargo run --package antiphon --example chat -- 4803 alice garden
+//! ```
+//!
+//! Lines of the input are sent to the room; its end is the end of the visit. All visitors read the same
+//! lines in the same order, also between comings and goings.
+
+use std::error::Error;
+use std::io::{self, BufRead, BufReader, Write};
+use std::thread;
+
+use antiphon::{Cause, Connector, Event, ServiceLevel, View};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut args = std::env::args().skip(1);
+    let (address, name) = (args.next().unwrap_or_default(), args.next().unwrap_or_default());
+    let room = args.next().unwrap_or_else(|| "chat".to_owned());
+    run(&address, &name, &room, BufReader::new(io::stdin()), &mut io::stdout())
+}
+
+pub(crate) fn run(
+    address: &str,
+    name: &str,
+    room: &str,
+    input: impl BufRead + Send + 'static,
+    output: &mut impl Write,
+) -> Result<(), Box<dyn Error>> {
+    let mut connection = Connector::new(address).name(name).connect()?;
+    connection.join(room)?;
+    let (mut sender, mut receiver) = connection.split();
+    let room = room.to_owned();
+    let talking = thread::spawn(move || {
+        for line in input.lines().map_while(Result::ok) {
+            sender.multicast(ServiceLevel::Agreed, &room, line)?;
+        }
+        sender.disconnect()
+    });
+    loop {
+        match receiver.receive() {
+            Ok(Event::Message(message)) => {
+                writeln!(output, "{}: {}", message.sender, String::from_utf8_lossy(&message.body))?;
+            }
+            Ok(Event::View(view)) => writeln!(output, "* {}", news(&view))?,
+            Ok(Event::Transition(_) | Event::SelfLeave(_) | Event::Rejected(_)) => {}
+            // This is how the goodbye of the other thread comes back.
+            Err(antiphon::Error::Closed) => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    talking.join().map_err(|_| "reading the input failed")??;
+    Ok(())
+}
+
+fn news(view: &View) -> String {
+    let count = view.members.len();
+    let what = match view.cause {
+        Cause::Join => "came",
+        Cause::Leave => "left",
+        Cause::Disconnect => "hung up",
+        Cause::Network => return format!("the network changed, {count} are here"),
+    };
+    let who = view.changed_member().map(ToString::to_string).unwrap_or_default();
+    format!("{who} {what}, {count} are here")
+}
