@@ -23,6 +23,7 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | [`guide`] | choosing a service level, what a view means, surviving a partition |
 //! | [`address`] | which daemon: `4803`, `4803@host` |
 //! | [`blocking`] | [`Connector`] and [`Connection`] over TCP and Unix sockets |
 //! | `tokio` | the same for programs that use tokio; needs the feature of that name |
@@ -39,6 +40,8 @@ mod connector;
 pub mod envelope;
 pub mod error;
 pub mod flush;
+#[doc = include_str!("guide.md")]
+pub mod guide {}
 pub mod message;
 mod pace;
 pub mod reconnect;

@@ -101,6 +101,20 @@ impl View {
         }
     }
 
+    /// The members that came here together with this client, itself included, in the order of the view:
+    /// they have delivered the same messages in the view before.
+    #[must_use]
+    pub fn came_along(&self) -> Vec<MemberName> {
+        let me = self.my_index.and_then(|index| self.members.get(index));
+        let is_with_me = |member: &&MemberName| match self.cause {
+            Cause::Join if self.changed_member() == me => Some(*member) == me,
+            Cause::Join => Some(*member) != self.changed_member(),
+            Cause::Leave | Cause::Disconnect => true,
+            Cause::Network => self.vs_sets.get(self.my_vs_set).is_some_and(|set| set.contains(*member)),
+        };
+        self.members.iter().filter(is_with_me).copied().collect()
+    }
+
     /// Members of this view that were not in `previous`, the view of the same group before it, in the
     /// order of this view. Compares names only: after a network change, who of the others came along
     /// with this client is in [`View::vs_sets`].
@@ -183,11 +197,33 @@ fn is_foreign(hint: Hint) -> bool {
 mod tests {
     use super::*;
 
+    fn names(list: &[&str]) -> Vec<MemberName> {
+        list.iter().map(|name| MemberName::parse(name.as_bytes()).unwrap()).collect()
+    }
+
+    #[test]
+    fn who_came_along_has_the_same_state() {
+        let members = names(&["#a#n", "#b#n", "#c#n"]);
+        let view = |cause, sets: &[&[&str]], my_index, my_vs_set| View {
+            group: GroupName::new(b"g").unwrap(),
+            id: GroupId::default(),
+            cause,
+            members: members.clone(),
+            my_index: Some(my_index),
+            vs_sets: sets.iter().map(|set| names(set)).collect(),
+            my_vs_set,
+        };
+        let joiner: &[&[&str]] = &[&["#b#n"]];
+        assert_eq!(view(Cause::Join, joiner, 0, 0).came_along(), names(&["#a#n", "#c#n"]));
+        assert_eq!(view(Cause::Join, joiner, 1, 0).came_along(), names(&["#b#n"]));
+        assert_eq!(view(Cause::Leave, &[&["#d#n"]], 0, 0).came_along(), members);
+        let sides: &[&[&str]] = &[&["#b#n"], &["#c#n", "#a#n"]];
+        assert_eq!(view(Cause::Network, sides, 0, 1).came_along(), names(&["#a#n", "#c#n"]));
+        assert_eq!(view(Cause::Network, sides, 1, 0).came_along(), names(&["#b#n"]));
+    }
+
     #[test]
     fn members_are_new_or_gone_by_name_and_keep_the_order_of_their_view() {
-        let names = |list: &[&str]| -> Vec<MemberName> {
-            list.iter().map(|name| MemberName::parse(name.as_bytes()).unwrap()).collect()
-        };
         let before = names(&["#d#n", "#a#n", "#b#n"]);
         let after = names(&["#a#n", "#e#n", "#c#n"]);
         assert_eq!(missing_from(&before, &after), names(&["#e#n", "#c#n"]));

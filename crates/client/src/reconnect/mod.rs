@@ -3,7 +3,7 @@
 //! A [`Connection`] works as a [blocking one](crate::Connection), until its daemon dies or the network
 //! fails. Then it connects again, to the first of its daemons that answers, joins its groups, and
 //! delivers an [`Event::Gap`]. From the end of the old session until the program has received the gap,
-//! nothing can be sent ([`Error::Interrupted`](crate::Error::Interrupted)): what the program says may
+//! nothing can be sent ([`Error::Interrupted`]): what the program says may
 //! rest on what is no longer so.
 //!
 //! ```no_run
@@ -25,7 +25,8 @@
 //!
 //! What a gap means: the client left its groups for the others (they saw a disconnect), and comes
 //! back as a new member, perhaps with another name. Messages and views in between are missing. State
-//! that was built from messages has to be fetched from a member again; see the guide.
+//! that was built from messages has to be fetched from a member again; see the
+//! [guide](crate::guide#losing-the-daemon).
 //!
 //! `tokio::Reconnecting` is the same for programs that use tokio. [`Continuity`] and [`Backoff`] are
 //! the parts without sockets.
