@@ -229,12 +229,12 @@ impl Outbox {
     /// When the envelope has no group or more than 100, or the message is too long; nothing is added.
     pub fn send(&mut self, envelope: &Envelope, body: &[u8]) -> Result<(), Error> {
         self.send_head(envelope, body.len())?;
-        self.bytes.extend_from_slice(body);
+        self.add_body(body);
         Ok(())
     }
 
-    /// Adds all of a message but its body, which has that many bytes and is to be written right after
-    /// what is pending then. So a large body goes out from where it lies.
+    /// Adds all of a message but its body. So many bytes have to follow: added by
+    /// [`Outbox::add_body`], or written right after what is pending then, from where they lie.
     ///
     /// # Errors
     /// As [`Outbox::send`].
@@ -244,6 +244,11 @@ impl Outbox {
         let groups = envelope.groups().iter().map(GroupName::as_field);
         put_head(&mut self.bytes, envelope.flag_word(), self.member.as_field(), hint, groups, body_bytes);
         Ok(())
+    }
+
+    /// Adds bytes of the body of a message whose head was added last.
+    pub fn add_body(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
     }
 
     /// Adds the request that ends the session. Whatever would come after it is ignored by the daemon.

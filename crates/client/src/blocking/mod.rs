@@ -9,6 +9,7 @@ mod sender;
 mod stream;
 mod writer;
 
+use std::io::IoSlice;
 use std::time::Duration;
 
 use antiphon_wire::client::handshake::Version;
@@ -92,6 +93,14 @@ impl Connection {
     /// When the envelope has no group or too many, the message is too long, or the connection broken.
     pub fn send(&mut self, envelope: &Envelope, body: impl AsRef<[u8]>) -> Result<(), Error> {
         self.sender.send(envelope, body)
+    }
+
+    /// As [`Connection::send`], with a body that lies in several pieces.
+    ///
+    /// # Errors
+    /// As [`Connection::send`].
+    pub fn send_vectored(&mut self, envelope: &Envelope, body: &[IoSlice<'_>]) -> Result<(), Error> {
+        self.sender.send_vectored(envelope, body)
     }
 
     /// Takes the choice when to write out of the library's hands; see [`Sender::set_buffered`].

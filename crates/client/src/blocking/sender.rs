@@ -1,5 +1,6 @@
 //! The sending half of a connection.
 
+use std::io::IoSlice;
 use std::sync::Arc;
 
 use antiphon_wire::names::MemberName;
@@ -82,7 +83,15 @@ impl Sender {
     /// # Errors
     /// When the envelope has no group or too many, the message is too long, or the connection broken.
     pub fn send(&mut self, envelope: &Envelope, body: impl AsRef<[u8]>) -> Result<(), Error> {
-        self.writer.send(envelope, body.as_ref())
+        self.writer.send(envelope, &[IoSlice::new(body.as_ref())])
+    }
+
+    /// As [`Sender::send`], with a body that lies in several pieces.
+    ///
+    /// # Errors
+    /// As [`Sender::send`].
+    pub fn send_vectored(&mut self, envelope: &Envelope, body: &[IoSlice<'_>]) -> Result<(), Error> {
+        self.writer.send(envelope, body)
     }
 
     /// Writes what was gathered.

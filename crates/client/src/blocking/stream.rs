@@ -107,10 +107,9 @@ impl Stream {
         }
     }
 
-    /// Writes two pieces as one, without copying them together.
-    pub(super) fn write_both(&mut self, first: &[u8], second: &[u8]) -> io::Result<()> {
-        let mut pieces = [IoSlice::new(first), IoSlice::new(second)];
-        let mut left = pieces.as_mut_slice();
+    /// Writes all pieces one after the other, without copying them together.
+    pub(super) fn write_all_vectored(&mut self, mut left: &mut [IoSlice<'_>]) -> io::Result<()> {
+        // Takes empty pieces off the front: a write of nothing else looks like the end of the stream.
         IoSlice::advance_slices(&mut left, 0);
         while !left.is_empty() {
             let written = match self {

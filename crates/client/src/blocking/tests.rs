@@ -1,6 +1,6 @@
 //! Against a stand-in for a daemon that plays recorded bytes.
 
-use std::io::{Read, Write};
+use std::io::{IoSlice, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
 use std::thread::{self, JoinHandle};
@@ -275,7 +275,9 @@ fn a_large_body_follows_what_was_gathered_before_it() {
     let mut connection = Connection::connect(&address, "alice").expect("accepted");
     connection.set_buffered(true);
     connection.join("grp").expect("gathered");
-    connection.multicast(ServiceLevel::Fifo, "grp", &body).expect("written");
+    let envelope = Envelope::new(ServiceLevel::Fifo).to("grp").expect("legal");
+    let pieces = [&body[..1], &[], &body[1..]].map(IoSlice::new);
+    connection.send_vectored(&envelope, &pieces).expect("written");
     connection.disconnect().expect("said goodbye");
     playing.join().expect("played");
 }

@@ -1,5 +1,6 @@
 //! What a sender has gathered, and the thread that writes it when the sender goes idle.
 
+use std::io::IoSlice;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -72,13 +73,15 @@ impl Writer {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn send(self: &Arc<Self>, envelope: &Envelope, body: &[u8]) -> Result<(), Error> {
+    /// Sends a message whose body is all pieces together.
+    pub(super) fn send(self: &Arc<Self>, envelope: &Envelope, body: &[IoSlice<'_>]) -> Result<(), Error> {
         let mut state = self.lock();
-        if body.len() >= LARGE_BODY_BYTES {
-            state.outbox.send_head(envelope, body.len())?;
+        let body_bytes = body.iter().map(|piece| piece.len()).sum();
+        state.outbox.send_head(envelope, body_bytes)?;
+        if body_bytes >= LARGE_BODY_BYTES {
             return state.write(body);
         }
-        state.outbox.send(envelope, body)?;
+        body.iter().for_each(|piece| state.outbox.add_body(piece));
         self.after_request(state)
     }
 
@@ -156,13 +159,15 @@ impl State {
         written
     }
 
-    /// Writes what was gathered and, right behind it, a body.
-    fn write(&mut self, body: &[u8]) -> Result<(), Error> {
+    /// Writes what was gathered and, right behind it, a body in pieces.
+    fn write(&mut self, body: &[IoSlice<'_>]) -> Result<(), Error> {
         if self.broken {
             self.outbox.clear();
             return Err(Error::Closed);
         }
-        let written = self.stream.write_both(self.outbox.pending(), body);
+        let gathered = IoSlice::new(self.outbox.pending());
+        let mut pieces: Vec<IoSlice<'_>> = std::iter::once(gathered).chain(body.iter().copied()).collect();
+        let written = self.stream.write_all_vectored(&mut pieces);
         self.outbox.clear();
         self.pace.on_write(Instant::now());
         // After half a request, the next one would be taken for the rest of it.

@@ -123,6 +123,14 @@ impl Connection {
         self.sender.send(envelope, body).await
     }
 
+    /// As [`Connection::send`], with a body that lies in several pieces.
+    ///
+    /// # Errors
+    /// As [`Connection::send`].
+    pub async fn send_vectored(&mut self, envelope: &Envelope, body: &[Bytes]) -> Result<(), Error> {
+        self.sender.send_vectored(envelope, body).await
+    }
+
     /// Waits until all that was sent is written.
     ///
     /// # Errors

@@ -97,16 +97,17 @@ impl Queue {
         state.wait_for_task(cx)
     }
 
-    pub(super) fn send(&self, envelope: &Envelope, body: Bytes) -> Result<(), Error> {
+    /// Sends a message whose body is all pieces together.
+    pub(super) fn send(&self, envelope: &Envelope, body: &[Bytes]) -> Result<(), Error> {
         let mut state = self.lock();
         state.check()?;
-        if body.len() >= LARGE_BODY_BYTES {
-            state.outbox.send_head(envelope, body.len())?;
+        let body_bytes = body.iter().map(Bytes::len).sum();
+        state.outbox.send_head(envelope, body_bytes)?;
+        if body_bytes >= LARGE_BODY_BYTES {
             let head = state.outbox.take();
-            state.add_part(head);
-            state.add_part(body);
+            std::iter::once(&head).chain(body).for_each(|piece| state.add_part(piece.clone()));
         } else {
-            state.outbox.send(envelope, &body)?;
+            body.iter().for_each(|piece| state.outbox.add_body(piece));
         }
         self.after_request(&mut state);
         Ok(())
@@ -151,10 +152,8 @@ impl Queue {
         if matches!(state.end, End::Broken(_)) {
             return;
         }
-        if !state.outbox.pending().is_empty() {
-            let bytes = state.outbox.take();
-            state.add_part(bytes);
-        }
+        let gathered = state.outbox.take();
+        state.add_part(gathered);
         while !state.parts.is_empty() {
             let mut pieces = [IoSlice::new(&[]); PIECES];
             for (piece, part) in pieces.iter_mut().zip(&state.parts) {
@@ -184,8 +183,11 @@ impl State {
     }
 
     fn add_part(&mut self, bytes: Bytes) {
-        self.parts_bytes += bytes.len();
-        self.parts.push_back(bytes);
+        // A write of nothing but empty parts would look as if it had no effect.
+        if !bytes.is_empty() {
+            self.parts_bytes += bytes.len();
+            self.parts.push_back(bytes);
+        }
     }
 
     /// Forgets so many bytes, which are written.

@@ -81,8 +81,16 @@ impl Sender {
     /// # Errors
     /// When the envelope has no group or too many, the message is too long, or the connection broken.
     pub async fn send(&mut self, envelope: &Envelope, body: impl Into<Bytes>) -> Result<(), Error> {
+        self.send_vectored(envelope, &[body.into()]).await
+    }
+
+    /// As [`Sender::send`], with a body that lies in several pieces.
+    ///
+    /// # Errors
+    /// As [`Sender::send`].
+    pub async fn send_vectored(&mut self, envelope: &Envelope, body: &[Bytes]) -> Result<(), Error> {
         self.room().await?;
-        self.queue.send(envelope, body.into())
+        self.queue.send(envelope, body)
     }
 
     /// Waits until all that was sent is written.
@@ -130,7 +138,7 @@ impl Sink<Outgoing> for Sender {
     }
 
     fn start_send(self: Pin<&mut Self>, message: Outgoing) -> Result<(), Error> {
-        self.queue.send(&message.envelope, message.body)
+        self.queue.send(&message.envelope, &[message.body])
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {

@@ -65,9 +65,11 @@ fn a_send_that_is_dropped_is_sent_whole_or_not_at_all() {
     });
     let sent = block_on(async {
         let mut connection = connect(&address).await;
+        let envelope = Envelope::new(ServiceLevel::Fifo).to("grp").expect("legal");
         let (mut sent, mut dropped) = (0, 0);
         while dropped < 3 {
-            let sending = connection.multicast(ServiceLevel::Fifo, "grp", vec![1; 20_000]);
+            let pieces = [Bytes::from_static(&[1; 100]), Bytes::new(), Bytes::from(vec![1; 19_900])];
+            let sending = connection.send_vectored(&envelope, &pieces);
             match timeout(SOON, sending).await {
                 Ok(done) => done.map(|()| sent += 1).expect("connected"),
                 Err(_) => dropped += 1,
