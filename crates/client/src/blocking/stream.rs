@@ -31,8 +31,13 @@ impl From<Stream> for OwnedFd {
 impl Stream {
     /// Connects to the first address of the host that answers.
     pub(super) fn tcp(host: &str, port: u16, deadline: Option<Instant>) -> io::Result<Self> {
-        let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
         let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
+        Self::tcp_to_one_of(&addresses, deadline)
+    }
+
+    /// Connects to the first of these that answers.
+    pub(super) fn tcp_to_one_of(addresses: &[SocketAddr], deadline: Option<Instant>) -> io::Result<Self> {
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
         for (index, address) in addresses.iter().enumerate() {
             let connected = match left(share(deadline, addresses.len() - index))? {
                 Some(left) => TcpStream::connect_timeout(address, left),

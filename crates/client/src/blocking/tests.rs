@@ -1,11 +1,12 @@
 //! Against a stand-in for a daemon that plays recorded bytes.
 
-use std::io::{IoSlice, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{ErrorKind, IoSlice, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::stream::Stream;
 use super::*;
 use crate::message::{Message, Transition};
 use crate::{AuthMethod, Cause, GroupId, ReplyCode};
@@ -118,6 +119,34 @@ fn events_in_the_flight_of_the_accept_are_not_lost() {
     assert!(matches!(connection.receive(), Ok(Event::SelfLeave(_))));
     assert!(matches!(connection.receive_ready(), Ok(None)));
     assert!(matches!(connection.receive(), Err(Error::Closed)));
+    playing.join().expect("played");
+}
+
+/// An address where nobody listens, and one where somebody does.
+pub(crate) fn two_addresses(listener: &TcpListener) -> [SocketAddr; 2] {
+    [SocketAddr::from(([127, 0, 0, 1], 1)), listener.local_addr().expect("bound")]
+}
+
+#[test]
+fn the_addresses_of_a_host_are_tried_in_turn() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let addresses = two_addresses(&listener);
+    assert!(Stream::tcp_to_one_of(&addresses, None).is_ok());
+    assert!(Stream::tcp_to_one_of(&addresses[..1], None).is_err());
+    let deadline = Instant::now().checked_add(Duration::from_secs(20));
+    assert!(Stream::tcp_to_one_of(&addresses, deadline).is_ok());
+    assert!(Stream::tcp_to_one_of(&[], deadline).is_err_and(|error| error.kind() == ErrorKind::NotFound));
+}
+
+#[test]
+fn a_daemon_is_reached_by_ipv6() {
+    let Ok(listener) = TcpListener::bind("[::1]:0") else {
+        eprintln!("skipped: this machine has no IPv6");
+        return;
+    };
+    let address = format!("{}@::1", listener.local_addr().expect("bound").port());
+    let playing = thread::spawn(move || accept_alice(&mut listener.accept().expect("a client").0));
+    assert!(Connection::connect(&address, "alice").is_ok());
     playing.join().expect("played");
 }
 

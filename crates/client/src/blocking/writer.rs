@@ -46,7 +46,7 @@ pub(super) struct State {
 /// The thread that writes what an idle sender has gathered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Flusher {
-    /// It was never needed, or could not be started the last time.
+    /// It was not needed so far, or could not be started.
     NotStarted,
     /// It sleeps until it is told that something was gathered.
     Waiting,
@@ -93,13 +93,10 @@ impl Writer {
             Gathering::UntilFlush => bytes >= GATHER_BYTES,
             Gathering::WhileBusy => state.pace.is_due(bytes, Instant::now()),
         };
-        if is_due || state.broken {
-            return state.flush();
-        }
-        if state.gathering == Gathering::WhileBusy {
-            self.wake_flusher(&mut state);
-        }
-        Ok(())
+        let is_later = !is_due
+            && !state.broken
+            && (state.gathering == Gathering::UntilFlush || self.wake_flusher(&mut state));
+        if is_later { Ok(()) } else { state.flush() }
     }
 
     /// Ends the flusher.
@@ -108,23 +105,22 @@ impl Writer {
         self.gathered.notify_one();
     }
 
-    fn wake_flusher(self: &Arc<Self>, state: &mut State) {
+    /// Sees to it that the flusher looks; false if there is none.
+    fn wake_flusher(self: &Arc<Self>, state: &mut State) -> bool {
         match state.flusher {
-            Flusher::Watching | Flusher::Closed => {}
-            Flusher::Waiting => {
-                state.flusher = Flusher::Watching;
-                self.gathered.notify_one();
-            }
+            Flusher::Watching => return true,
+            Flusher::Closed => return false,
+            Flusher::Waiting => self.gathered.notify_one(),
             Flusher::NotStarted => {
                 let writer = Arc::clone(self);
                 let thread = thread::Builder::new().name("antiphon-flusher".to_owned());
-                match thread.spawn(move || writer.flush_when_idle()) {
-                    Ok(_) => state.flusher = Flusher::Watching,
-                    // Without a thread nobody would write it later.
-                    Err(_) => state.gathering = Gathering::Never,
+                if thread.spawn(move || writer.flush_when_idle()).is_err() {
+                    return false;
                 }
             }
         }
+        state.flusher = Flusher::Watching;
+        true
     }
 
     fn flush_when_idle(&self) {

@@ -2,6 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -60,8 +61,13 @@ impl Connector {
 
 /// Connects to the first address of the host that answers.
 async fn open_tcp(host: &str, port: u16, deadline: Option<Instant>) -> io::Result<Socket> {
+    let addresses: Vec<SocketAddr> = lookup_host((host, port)).await?.collect();
+    open_one_of(&addresses, deadline).await
+}
+
+/// Connects to the first of these that answers.
+pub(super) async fn open_one_of(addresses: &[SocketAddr], deadline: Option<Instant>) -> io::Result<Socket> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-    let addresses: Vec<_> = lookup_host((host, port)).await?.collect();
     for (index, address) in addresses.iter().enumerate() {
         let deadline = share(deadline, addresses.len() - index);
         match within(deadline, Socket::tcp(*address)).await {

@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::path::Path;
 use std::task::{Context, Poll};
 
@@ -19,7 +19,7 @@ pub(super) enum Socket {
 }
 
 impl Socket {
-    pub(super) async fn tcp(address: std::net::SocketAddr) -> io::Result<Self> {
+    pub(super) async fn tcp(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         prepare_tcp(&stream)?;
         Ok(Self::Tcp(stream))

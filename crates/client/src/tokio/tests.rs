@@ -2,15 +2,19 @@
 
 use std::future::Future;
 use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
 use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use ::tokio::runtime::Builder;
 use ::tokio::time::timeout;
 use futures_util::{SinkExt, StreamExt};
 
+use super::connect::open_one_of;
 use super::*;
-use crate::blocking::tests::{JOIN_VIEW, SELF_LEAVE, accept_alice, bytes, daemon, say};
+use crate::blocking::tests::{JOIN_VIEW, SELF_LEAVE, accept_alice, bytes, daemon, say, two_addresses};
 use crate::reconnect::tests::{
     QUICK, assert_is_gap, assert_is_view, daemon_with, die_in_a_frame, die_in_the_handshake,
     die_with_messages, live, refuse,
@@ -133,6 +137,28 @@ fn the_last_of_many_leave_without_being_asked_and_a_dropped_sender_leaves_nothin
         assert!(matches!(receiver.receive().await, Err(Error::Closed)));
     });
     playing.join().expect("played");
+}
+
+#[test]
+fn addresses_are_tried_in_turn_over_tokio_too() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let addresses = two_addresses(&listener);
+    block_on(async {
+        assert!(open_one_of(&addresses, None).await.is_ok());
+        assert!(open_one_of(&addresses[..1], None).await.is_err());
+    });
+}
+
+#[test]
+fn a_unix_socket_is_reached_over_tokio() {
+    let directory = std::env::temp_dir().join(format!("antiphon-tokio-test-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).expect("a directory");
+    let listener = UnixListener::bind(directory.join("4901")).expect("a socket");
+    let playing = thread::spawn(move || accept_alice(&mut listener.accept().expect("a client").0));
+    let connector = Connector::new("4902").or("4901").name("alice").unix_directory(&directory);
+    block_on(async { connector.connect_tokio().await.map(drop).expect("the second is there") });
+    playing.join().expect("played");
+    std::fs::remove_dir_all(&directory).expect("removed");
 }
 
 #[test]
