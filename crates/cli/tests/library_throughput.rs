@@ -43,7 +43,7 @@ struct Load<'a> {
 type Runner = (&'static str, fn(Load<'_>) -> f64);
 
 /// The first one is what the others are compared with.
-const RUNNERS: [Runner; 4] = [
+const RUNNERS: &[Runner] = &[
     ("Rust, blocking", |load| blocking(load, |_| {})),
     ("Rust, tokio", tokio_tasks),
     ("Rust, blocking, gathered until flushed", |load| blocking(load, |sender| sender.set_buffered(true))),

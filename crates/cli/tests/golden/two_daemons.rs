@@ -59,6 +59,7 @@ pub(crate) fn transitional_leave() -> (String, Outcome) {
     for stayer in &mut stayers {
         stayer.join("grp").expect("joined");
     }
+    stayers.iter_mut().for_each(until_together);
     let seen = std::thread::scope(|scope| {
         // A failed check must end the test, and the scope waits for all of its threads.
         let _stopped = StopOnDrop(&stop);
@@ -93,6 +94,13 @@ fn come_and_go(mut connection: Connection, stop: &AtomicBool) {
         let mut next = || connection.receive_timeout(ANSWER_LIMIT).expect("connected").expect("an answer");
         while !matches!(next(), Event::SelfLeave(_)) {}
     }
+}
+
+/// Reads up to a view with members of both daemons. A partition before it would change nothing in the
+/// group, and nobody would be told of it.
+fn until_together(stayer: &mut Connection) {
+    let mut next = || stayer.receive_timeout(ANSWER_LIMIT).expect("connected").expect("a view");
+    while !matches!(next(), Event::View(view) if spans(&view)) {}
 }
 
 /// Parts the two daemons, reads what the stayers get until they are together again, and counts
