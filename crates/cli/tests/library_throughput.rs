@@ -86,7 +86,7 @@ fn every_library_has_a_rate() {
     let echo = Command::new("echo");
     assert!(program(echo, Load { address: "7", body_bytes: 0, time: Duration::ZERO }).is_err());
     let mut echo = Command::new("sh");
-    echo.args(["-c", "echo $1", "sh"]);
+    echo.args(["-c", "echo $2", "sh"]);
     assert_eq!(program(echo, Load { address: "x", body_bytes: 350, time }), Ok(350.0));
 }
 

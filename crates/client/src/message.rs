@@ -68,8 +68,8 @@ pub struct View {
     pub my_vs_set: usize,
 }
 
-/// The ordinary promises of a view end: what follows until the next [`View`] of the group was
-/// possibly not delivered to members that became unreachable.
+/// The transitional signal. The ordinary promises of a view end: what follows until the next [`View`]
+/// of the group was possibly not delivered to members that became unreachable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Transition {
     /// The group.

@@ -126,7 +126,7 @@ impl Writer {
     fn flush_when_idle(&self) {
         let mut state = self.lock();
         while state.flusher != Flusher::Closed {
-            if state.outbox.pending().is_empty() {
+            if state.outbox.pending().is_empty() || state.gathering == Gathering::UntilFlush {
                 state.flusher = Flusher::Waiting;
                 state = self.gathered.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
@@ -135,7 +135,7 @@ impl Writer {
             drop(state);
             thread::sleep(IDLE);
             state = self.lock();
-            if state.pace.writes() == writes && state.gathering == Gathering::WhileBusy {
+            if state.pace.writes() == writes && state.gathering != Gathering::UntilFlush {
                 // The sender learns of it by its next call.
                 let _ = state.flush();
             }
