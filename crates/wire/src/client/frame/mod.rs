@@ -73,7 +73,11 @@ impl FrameLimits {
     pub const FROM_DAEMON: Self =
         Self { groups: 1 << 21, groups_and_body_bytes: 144 << 20, reject_word: true };
 
-    fn head(self, bytes: &[u8; HEADER_BYTES]) -> Result<Head, FrameError> {
+    /// Reads and checks the header of a frame.
+    ///
+    /// # Errors
+    /// When it has no byte order, or announces more than is allowed.
+    pub fn head(self, bytes: &[u8; HEADER_BYTES]) -> Result<Head, FrameError> {
         let header = Header::decode(bytes)?;
         if header.group_count > self.groups {
             return Err(FrameError::TooManyGroups { count: header.group_count, limit: self.groups });
@@ -94,13 +98,17 @@ impl FrameLimits {
     }
 }
 
-/// A checked header and where the parts of its frame are.
+/// A checked header and where the parts of its frame are, counted from its first byte.
 #[derive(Clone, Copy, Debug)]
-struct Head {
-    header: Header,
-    groups_at: usize,
-    body_at: usize,
-    end: usize,
+pub struct Head {
+    /// The header.
+    pub header: Header,
+    /// Where the group fields begin.
+    pub groups_at: usize,
+    /// Where the group fields end and the body begins.
+    pub body_at: usize,
+    /// Where the frame ends.
+    pub end: usize,
 }
 
 /// A whole frame. All byte fields share memory with what was pushed, if the frame came in one

@@ -1,0 +1,151 @@
+//! One open session, and all of them by mailbox.
+//!
+//! Any number of threads may use a session: senders take turns, receivers take turns, and neither waits
+//! for the other. A session lives until it is disconnected and the last call on it has returned; only then
+//! is its descriptor closed, so that no new session gets a mailbox number that a call still uses.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use antiphon_wire::names::MemberName;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::{RecvFlags, Shutdown, recv, shutdown};
+use rustix::time::Timespec;
+
+use crate::codes::Code;
+use crate::flush::FlushSession;
+use crate::input::{Input, ready_bytes};
+use crate::layout::Mailbox;
+use crate::output::Output;
+
+/// How long a daemon may take to close after a goodbye.
+const GOODBYE_LIMIT: Duration = Duration::from_secs(1);
+
+/// An open session.
+#[derive(Debug)]
+pub(crate) struct Session {
+    socket: OwnedFd,
+    member: MemberName,
+    broken: AtomicBool,
+    pub(crate) input: Mutex<Input>,
+    pub(crate) output: Output,
+    /// The flush layer, if the session was opened with it.
+    pub(crate) flush: Option<FlushSession>,
+}
+
+static SESSIONS: RwLock<BTreeMap<Mailbox, Arc<Session>>> = RwLock::new(BTreeMap::new());
+
+/// Locks, also after a panic of another thread: no function here leaves half a change behind.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Session {
+    /// A session on a connected socket.
+    pub(crate) fn new(socket: OwnedFd, member: MemberName, flush: Option<FlushSession>) -> Self {
+        let (input, output) = (Mutex::new(Input::new()), Output::new(member));
+        Self { socket, member, broken: AtomicBool::new(false), input, output, flush }
+    }
+
+    /// The session's name.
+    pub(crate) fn member(&self) -> &MemberName {
+        &self.member
+    }
+
+    pub(crate) fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// # Errors
+    /// When an earlier call found the session broken.
+    pub(crate) fn check(&self) -> Result<(), Code> {
+        if self.broken.load(Ordering::Acquire) { Err(Code::NetErrorOnSession) } else { Ok(()) }
+    }
+
+    /// Marks the session as broken: from now on, calls fail.
+    pub(crate) fn fail(&self, code: Code) -> Code {
+        self.broken.store(true, Ordering::Release);
+        code
+    }
+
+    /// Bytes that can be received without waiting.
+    pub(crate) fn ready_bytes(&self) -> usize {
+        // Somebody who is receiving has the lock; whatever is left after that is in the socket.
+        let held = self.input.try_lock().map_or(0, |input| input.bytes().len());
+        held + ready_bytes(self.socket())
+    }
+
+    /// Says goodbye and waits a moment for the daemon to close. A socket closed with bytes unread resets the
+    /// connection, and takes with it what the daemon has not read yet.
+    fn disconnect(&self) {
+        if self.check().is_err() || self.output.disconnect(self).is_err() {
+            return;
+        }
+        let _ = shutdown(&self.socket, Shutdown::Write);
+        // A receiver in another thread reads what comes.
+        let Ok(_input) = self.input.try_lock() else { return };
+        let deadline = Instant::now() + GOODBYE_LIMIT;
+        let mut ignored = [0; 16 * 1024];
+        loop {
+            let left = Timespec::try_from(deadline.saturating_duration_since(Instant::now()));
+            let mut socket = [PollFd::new(&self.socket, PollFlags::IN)];
+            let readable = left.is_ok_and(|left| poll(&mut socket, Some(&left)) == Ok(1));
+            if !readable || !matches!(recv(&self.socket, &mut ignored, RecvFlags::DONTWAIT), Ok((1.., _))) {
+                return;
+            }
+        }
+    }
+}
+
+/// Adds a session; its mailbox is the number of its descriptor.
+pub(crate) fn open(session: Session) -> Mailbox {
+    let mailbox = session.socket.as_raw_fd();
+    let mut sessions = SESSIONS.write().unwrap_or_else(PoisonError::into_inner);
+    sessions.insert(mailbox, Arc::new(session));
+    mailbox
+}
+
+/// The session of a mailbox.
+///
+/// # Errors
+/// When there is none.
+pub(crate) fn find(mailbox: Mailbox) -> Result<Arc<Session>, Code> {
+    let sessions = SESSIONS.read().unwrap_or_else(PoisonError::into_inner);
+    sessions.get(&mailbox).cloned().ok_or(Code::IllegalSession)
+}
+
+/// Ends a session in order.
+///
+/// # Errors
+/// When there is none.
+pub(crate) fn disconnect(mailbox: Mailbox) -> Result<(), Code> {
+    let session = take(mailbox)?;
+    session.disconnect();
+    end_calls(&session);
+    Ok(())
+}
+
+/// Forgets a session without a word to the daemon. After a fork, the one of the two processes that goes
+/// without the session calls this; the other one's session is not touched.
+pub(crate) fn kill(mailbox: Mailbox) {
+    if let Ok(session) = take(mailbox) {
+        let _ = session.output.flush(&session);
+        end_calls(&session);
+    }
+}
+
+fn take(mailbox: Mailbox) -> Result<Arc<Session>, Code> {
+    let mut sessions = SESSIONS.write().unwrap_or_else(PoisonError::into_inner);
+    sessions.remove(&mailbox).ok_or(Code::IllegalSession)
+}
+
+/// Wakes up threads that wait in calls on a session that is over, if there are any.
+fn end_calls(session: &Arc<Session>) {
+    session.fail(Code::IllegalSession);
+    if Arc::strong_count(session) > 1 {
+        let _ = shutdown(&session.socket, Shutdown::Both);
+    }
+}
