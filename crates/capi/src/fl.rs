@@ -102,7 +102,7 @@ pub unsafe extern "C" fn FL_flush(mailbox: Mailbox, group: *const c_char) -> c_i
 unsafe fn change(
     mailbox: Mailbox,
     group: *const c_char,
-    change: impl FnOnce(&FlushSession, &Session, GroupName) -> Result<c_int, Code>,
+    change: impl FnOnce(&FlushSession, &Arc<Session>, GroupName) -> Result<c_int, Code>,
 ) -> Result<c_int, Code> {
     let session = find(mailbox)?;
     // SAFETY: the caller's promise.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::c_int;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use antiphon::flush::{Event, FlushError, Layer, Request, View};
 use antiphon::session::Outbox;
@@ -70,20 +70,20 @@ impl FlushSession {
         Self { reading: Mutex::new(()), state: Mutex::new(State { layer, outbox, ready: VecDeque::new() }) }
     }
 
-    pub(crate) fn join(&self, session: &Session, group: GroupName) -> Result<c_int, Code> {
+    pub(crate) fn join(&self, session: &Arc<Session>, group: GroupName) -> Result<c_int, Code> {
         self.call(session, |layer| layer.join(group))
     }
 
-    pub(crate) fn leave(&self, session: &Session, group: GroupName) -> Result<c_int, Code> {
+    pub(crate) fn leave(&self, session: &Arc<Session>, group: GroupName) -> Result<c_int, Code> {
         self.call(session, |layer| layer.leave(group))
     }
 
-    pub(crate) fn flush(&self, session: &Session, group: GroupName) -> Result<c_int, Code> {
+    pub(crate) fn flush(&self, session: &Arc<Session>, group: GroupName) -> Result<c_int, Code> {
         self.call(session, |layer| layer.flush(group))
     }
 
     /// Sends a message; returns the bytes of its body.
-    pub(crate) fn cast(&self, session: &Session, cast: Cast<'_>) -> Result<c_int, Code> {
+    pub(crate) fn cast(&self, session: &Arc<Session>, cast: Cast<'_>) -> Result<c_int, Code> {
         let flags = cast.service as u32;
         let level = ServiceLevel::from_flags(flags).filter(|_| flags & RESERVED == 0);
         let level = level.ok_or(Code::IllegalService)?;
@@ -103,7 +103,7 @@ impl FlushSession {
     /// Receives the next message, request or view; returns the bytes of its body.
     pub(crate) fn receive(
         &self,
-        session: &Session,
+        session: &Arc<Session>,
         room: &mut Room<'_, '_>,
         more: &mut c_int,
     ) -> Result<c_int, Code> {
@@ -131,7 +131,7 @@ impl FlushSession {
 
     fn call(
         &self,
-        session: &Session,
+        session: &Arc<Session>,
         change: impl FnOnce(&mut Layer) -> Result<(), FlushError>,
     ) -> Result<c_int, Code> {
         session.check()?;
@@ -163,7 +163,7 @@ impl State {
         Some(taken)
     }
 
-    fn on_event(&mut self, session: &Session, event: antiphon::Event) -> Result<(), Code> {
+    fn on_event(&mut self, session: &Arc<Session>, event: antiphon::Event) -> Result<(), Code> {
         let ending = match &event {
             antiphon::Event::Transition(transition) => Some(transition.id),
             _ => None,
@@ -176,7 +176,7 @@ impl State {
     }
 
     /// Sends what the layer wants to be sent.
-    fn write(&mut self, session: &Session, self_discard: bool) -> Result<(), Code> {
+    fn write(&mut self, session: &Arc<Session>, self_discard: bool) -> Result<(), Code> {
         while let Some(request) = self.layer.next_request() {
             let encoded = match request {
                 Request::Join(group) => self.outbox.join(group),

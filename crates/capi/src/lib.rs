@@ -9,7 +9,7 @@
 //!   flush                   the flush layer of the client library, for a mailbox
 //!   connect · auth          the handshake, with the program's authentication
 //!   session                 one open session, and all by mailbox
-//!   input · output          bytes from and to the socket
+//!   input · output · flusher   bytes from and to the socket
 //! ```
 //!
 //! `unsafe` stands in the exported functions and in [`pointer`], where a program's promise is needed, and in
@@ -27,6 +27,7 @@ mod codes;
 mod connect;
 mod delivery;
 mod flush;
+mod flusher;
 mod input;
 mod name;
 mod output;

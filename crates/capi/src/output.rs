@@ -1,7 +1,13 @@
-//! Requests to the daemon.
+//! Requests to the daemon, gathered when there are many.
+//!
+//! A request that comes alone is written at once. Of many in quick succession, the first is written at once
+//! and the others together: when they fill a buffer, when the last write is a while ago, before the program
+//! waits for something on the same session, or by the [`flusher`](crate::flusher) when the sender has gone
+//! idle. Writing each by itself would take several times as long.
 
 use std::io::IoSlice;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::time::{Duration, Instant};
 
 use antiphon_wire::client::flags::{HEADER_BYTES, KILL};
 use antiphon_wire::client::header::{Header, Hint};
@@ -11,8 +17,16 @@ use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 
 use crate::codes::Code;
+use crate::flusher::{self, Watch};
 use crate::input::wait_for;
 use crate::session::{Session, lock};
+
+/// What was gathered is written when it has this many bytes.
+const GATHER_BYTES: usize = 64 * 1024;
+/// A body of this size is written from where it lies.
+const LARGE_BODY_BYTES: usize = 16 * 1024;
+/// A sender that has written nothing for so long writes at once.
+const QUIET: Duration = Duration::from_micros(100);
 
 /// A request to a daemon, without its body.
 #[derive(Clone, Copy, Debug)]
@@ -26,41 +40,108 @@ pub(crate) struct Request<'a> {
 #[derive(Debug)]
 pub(crate) struct Output {
     member: MemberName,
-    turn: Mutex<()>,
+    gathered: Mutex<Gathered>,
+}
+
+#[derive(Debug, Default)]
+struct Gathered {
+    bytes: Vec<u8>,
+    last_write: Option<Instant>,
+    /// Writes so far.
+    writes: u64,
+    /// Whether the flusher looks at this session.
+    watch: Watch,
+}
+
+/// What the flusher finds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Look {
+    /// Nothing is left to write; it need not look again.
+    Done,
+    /// The sender is at work, and so many writes were done by now.
+    Busy(u64),
+    /// The daemon takes no more at present.
+    Full,
 }
 
 impl Output {
     pub(crate) fn new(member: MemberName) -> Self {
-        Self { member, turn: Mutex::new(()) }
+        Self { member, gathered: Mutex::new(Gathered::default()) }
     }
 
-    /// Sends a request.
+    /// Sends a request, or gathers it to be sent soon.
     ///
     /// # Errors
     /// When the session is or becomes broken.
-    pub(crate) fn send(&self, session: &Session, request: &Request<'_>, body: &[&[u8]]) -> Result<(), Code> {
-        session.check()?;
-        let head = self.head(request, body);
-        let mut parts: Vec<IoSlice<'_>> = Vec::with_capacity(2 + body.len());
-        parts.push(IoSlice::new(&head));
-        parts.push(IoSlice::new(request.groups.as_flattened()));
-        parts.extend(body.iter().map(|piece| IoSlice::new(piece)));
-        let _turn = lock(&self.turn);
-        write_all(session, &mut parts).map_err(|code| session.fail(code))
+    pub(crate) fn send(
+        &self,
+        session: &Arc<Session>,
+        request: &Request<'_>,
+        body: &[&[u8]],
+    ) -> Result<(), Code> {
+        let body_bytes = body.iter().map(|piece| piece.len()).sum();
+        let head = self.head(request, body_bytes);
+        let groups = request.groups.as_flattened();
+        let mut parts: Vec<&[u8]> = Vec::with_capacity(2 + body.len());
+        parts.extend([head.as_slice(), groups]);
+        parts.extend(body);
+        self.put(session, &parts, body_bytes)
     }
 
-    /// Sends requests that are encoded already.
+    /// Sends requests that are encoded already, or gathers them.
     ///
     /// # Errors
     /// When the session is or becomes broken.
-    pub(crate) fn send_encoded(&self, session: &Session, requests: &[u8]) -> Result<(), Code> {
-        session.check()?;
-        let _turn = lock(&self.turn);
-        write_all(session, &mut [IoSlice::new(requests)]).map_err(|code| session.fail(code))
+    pub(crate) fn send_encoded(&self, session: &Arc<Session>, requests: &[u8]) -> Result<(), Code> {
+        self.put(session, &[requests], requests.len())
     }
 
-    pub(crate) fn flush(&self, _: &Session) -> Result<(), Code> {
+    fn put(&self, session: &Arc<Session>, parts: &[&[u8]], body_bytes: usize) -> Result<(), Code> {
+        let mut gathered = lock(&self.gathered);
+        session.check()?;
+        let is_quiet = gathered.is_quiet();
+        if body_bytes >= LARGE_BODY_BYTES || (is_quiet && gathered.bytes.is_empty()) {
+            return gathered.write(session, parts);
+        }
+        parts.iter().for_each(|part| gathered.bytes.extend_from_slice(part));
+        if is_quiet || gathered.bytes.len() >= GATHER_BYTES || !flusher::watch(session, &mut gathered.watch) {
+            return gathered.write(session, &[]);
+        }
         Ok(())
+    }
+
+    /// Writes what was gathered.
+    ///
+    /// # Errors
+    /// When the session is or becomes broken.
+    pub(crate) fn flush(&self, session: &Session) -> Result<(), Code> {
+        // Whoever has the lock is writing.
+        let Some(mut gathered) = self.try_lock() else { return Ok(()) };
+        if gathered.bytes.is_empty() { Ok(()) } else { gathered.write(session, &[]) }
+    }
+
+    /// Writes what a sender has left that has not written since `writes`; never waits.
+    pub(crate) fn look(&self, session: &Session, writes: u64) -> Look {
+        let Some(mut gathered) = self.try_lock() else { return Look::Busy(writes) };
+        if gathered.bytes.is_empty() || session.check().is_err() {
+            gathered.watch = Watch::default();
+            return Look::Done;
+        }
+        if gathered.writes != writes {
+            return Look::Busy(gathered.writes);
+        }
+        match sendmsg_now(session, &gathered.bytes) {
+            Ok(count) => {
+                gathered.bytes.drain(..count);
+                Look::Busy(gathered.writes)
+            }
+            Err(Errno::INTR | Errno::AGAIN) => Look::Full,
+            Err(_) => {
+                // The program learns of it by its next call.
+                session.fail(Code::ConnectionClosed);
+                Look::Done
+            }
+        }
     }
 
     /// Sends the request that ends the session.
@@ -69,11 +150,19 @@ impl Output {
     /// When the session is or becomes broken.
     pub(crate) fn disconnect(&self, session: &Session) -> Result<(), Code> {
         let groups = [*self.member.as_field()];
-        self.send(session, &Request { flags: KILL, message_type: 0, groups: &groups }, &[])
+        let head = self.head(&Request { flags: KILL, message_type: 0, groups: &groups }, 0);
+        lock(&self.gathered).write(session, &[&head, groups.as_flattened()])
     }
 
-    fn head(&self, request: &Request<'_>, body: &[&[u8]]) -> [u8; HEADER_BYTES] {
-        let body_bytes: usize = body.iter().map(|piece| piece.len()).sum();
+    fn try_lock(&self) -> Option<MutexGuard<'_, Gathered>> {
+        match self.gathered.try_lock() {
+            Ok(gathered) => Some(gathered),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    fn head(&self, request: &Request<'_>, body_bytes: usize) -> [u8; HEADER_BYTES] {
         let header = Header {
             flags: request.flags,
             name: *self.member.as_field(),
@@ -83,6 +172,24 @@ impl Output {
             little_endian: true,
         };
         header.encode()
+    }
+}
+
+impl Gathered {
+    fn is_quiet(&self) -> bool {
+        self.last_write.is_none_or(|last| last.elapsed() >= QUIET)
+    }
+
+    /// Writes what was gathered and what comes after it.
+    fn write(&mut self, session: &Session, after: &[&[u8]]) -> Result<(), Code> {
+        let gathered = std::iter::once(self.bytes.as_slice());
+        let mut parts: Vec<IoSlice<'_>> =
+            gathered.chain(after.iter().copied()).map(IoSlice::new).collect();
+        let written = write_all(session, &mut parts).map_err(|code| session.fail(code));
+        self.bytes.clear();
+        self.last_write = Some(Instant::now());
+        self.writes = self.writes.wrapping_add(1);
+        written
     }
 }
 
@@ -97,4 +204,8 @@ fn write_all(session: &Session, mut parts: &mut [IoSlice<'_>]) -> Result<(), Cod
         }
     }
     Ok(())
+}
+
+fn sendmsg_now(session: &Session, bytes: &[u8]) -> Result<usize, Errno> {
+    rustix::net::send(session.socket(), bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
 }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use antiphon_wire::names::MemberName;
@@ -17,6 +17,7 @@ use rustix::time::Timespec;
 
 use crate::codes::Code;
 use crate::flush::FlushSession;
+use crate::flusher;
 use crate::input::{Input, ready_bytes};
 use crate::layout::Mailbox;
 use crate::output::Output;
@@ -36,7 +37,10 @@ pub(crate) struct Session {
     pub(crate) flush: Option<FlushSession>,
 }
 
-static SESSIONS: RwLock<BTreeMap<Mailbox, Arc<Session>>> = RwLock::new(BTreeMap::new());
+/// Sessions by mailbox.
+pub(crate) type Sessions = BTreeMap<Mailbox, Arc<Session>>;
+
+static SESSIONS: RwLock<Sessions> = RwLock::new(BTreeMap::new());
 
 /// Locks, also after a panic of another thread: no function here leaves half a change behind.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -102,10 +106,20 @@ impl Session {
 
 /// Adds a session; its mailbox is the number of its descriptor.
 pub(crate) fn open(session: Session) -> Mailbox {
+    flusher::arrange();
     let mailbox = session.socket.as_raw_fd();
-    let mut sessions = SESSIONS.write().unwrap_or_else(PoisonError::into_inner);
-    sessions.insert(mailbox, Arc::new(session));
+    lock_all().insert(mailbox, Arc::new(session));
     mailbox
+}
+
+/// Keeps everybody else away from the table of sessions.
+pub(crate) fn lock_all() -> RwLockWriteGuard<'static, Sessions> {
+    SESSIONS.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// All sessions.
+pub(crate) fn all() -> Vec<Arc<Session>> {
+    SESSIONS.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
 }
 
 /// The session of a mailbox.
@@ -138,8 +152,7 @@ pub(crate) fn kill(mailbox: Mailbox) {
 }
 
 fn take(mailbox: Mailbox) -> Result<Arc<Session>, Code> {
-    let mut sessions = SESSIONS.write().unwrap_or_else(PoisonError::into_inner);
-    sessions.remove(&mailbox).ok_or(Code::IllegalSession)
+    lock_all().remove(&mailbox).ok_or(Code::IllegalSession)
 }
 
 /// Wakes up threads that wait in calls on a session that is over, if there are any.

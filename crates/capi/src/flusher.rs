@@ -1,0 +1,160 @@
+//! The thread that writes what idle senders have gathered, and what has to be done about it when the process
+//! forks or exits.
+//!
+//! Nothing gathered may be lost or doubled: before a fork all is written, so that the child begins with
+//! nothing; the child has no such thread, and starts one of its own when it needs it. At exit all is written.
+
+use std::cell::RefCell;
+use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError, RwLockWriteGuard, Weak};
+use std::thread;
+use std::time::Duration;
+
+use crate::output::Look;
+use crate::session::{self, Session, Sessions, lock};
+
+/// A sender that has written nothing for so long, although it has gathered something, is idle.
+const IDLE: Duration = Duration::from_micros(250);
+/// How long a daemon that takes no more is left alone.
+const PATIENCE: Duration = Duration::from_millis(5);
+
+/// Says of a session whether it is watched: in which life of the process it was told to the flusher, counted
+/// from 1 and increased by a fork. 0 is never.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Watch(u64);
+
+/// A session to look at, and how often it had written at the last look.
+#[derive(Debug)]
+struct Watched {
+    session: Weak<Session>,
+    writes: u64,
+}
+
+#[derive(Debug)]
+struct Arrivals {
+    is_running: bool,
+    list: Vec<Watched>,
+}
+
+static LIFE: AtomicU64 = AtomicU64::new(1);
+static ARRIVALS: Mutex<Arrivals> = Mutex::new(Arrivals { is_running: false, list: Vec::new() });
+static ARRIVED: Condvar = Condvar::new();
+/// Held while the flusher looks at sessions. Locks are taken in the order: this one, those of sessions,
+/// [`ARRIVALS`], the table of sessions.
+static LOOKING: Mutex<()> = Mutex::new(());
+
+/// Lets the flusher look at a session, if it does not already; false when there is no flusher.
+pub(crate) fn watch(session: &Arc<Session>, watch: &mut Watch) -> bool {
+    let life = Watch(LIFE.load(Ordering::Relaxed));
+    if *watch == life {
+        return true;
+    }
+    let mut arrivals = lock(&ARRIVALS);
+    if !arrivals.is_running {
+        let thread = thread::Builder::new().name("antiphon-flush".to_owned()).spawn(run);
+        arrivals.is_running = thread.is_ok();
+    }
+    if arrivals.is_running {
+        arrivals.list.push(Watched { session: Arc::downgrade(session), writes: 0 });
+        *watch = life;
+        ARRIVED.notify_one();
+    }
+    arrivals.is_running
+}
+
+fn run() {
+    leave_signals_to_others();
+    let mut watched: Vec<Watched> = Vec::new();
+    loop {
+        let mut arrivals = lock(&ARRIVALS);
+        while arrivals.list.is_empty() && watched.is_empty() {
+            arrivals = ARRIVED.wait(arrivals).unwrap_or_else(PoisonError::into_inner);
+        }
+        watched.append(&mut arrivals.list);
+        drop(arrivals);
+        thread::sleep(if look_at(&mut watched) { IDLE } else { PATIENCE });
+    }
+}
+
+/// Looks at all sessions once and keeps those to look at again; false when nothing can be done for them.
+fn look_at(watched: &mut Vec<Watched>) -> bool {
+    let _looking = lock(&LOOKING);
+    let mut all_full = !watched.is_empty();
+    watched.retain_mut(|watched| {
+        let Some(session) = watched.session.upgrade() else { return false };
+        match session.output.look(&session, watched.writes) {
+            Look::Done => false,
+            Look::Busy(writes) => {
+                watched.writes = writes;
+                all_full = false;
+                true
+            }
+            Look::Full => true,
+        }
+    });
+    !all_full || watched.is_empty()
+}
+
+/// Handlers of the program must run in its own threads.
+fn leave_signals_to_others() {
+    let mut all = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: the set is filled before it is used, and no old set is asked for.
+    unsafe {
+        libc::sigfillset(all.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_BLOCK, all.as_ptr(), std::ptr::null_mut());
+    }
+}
+
+/// Arranges for forks and for the end of the process, once.
+pub(crate) fn arrange() {
+    static ARRANGED: Once = Once::new();
+    ARRANGED.call_once(|| {
+        // SAFETY: the functions are there as long as this library is: both kinds of handlers go with it.
+        unsafe {
+            libc::pthread_atfork(Some(before_fork), Some(after_fork), Some(after_fork_in_child));
+            libc::atexit(at_exit);
+        }
+    });
+}
+
+/// What a thread that forks holds meanwhile, so that nobody else does in the child.
+struct Held {
+    _looking: MutexGuard<'static, ()>,
+    arrivals: MutexGuard<'static, Arrivals>,
+    _sessions: RwLockWriteGuard<'static, Sessions>,
+}
+
+thread_local! {
+    static HELD: RefCell<Option<Held>> = const { RefCell::new(None) };
+}
+
+extern "C" fn before_fork() {
+    let looking = lock(&LOOKING);
+    flush_all();
+    let (arrivals, sessions) = (lock(&ARRIVALS), session::lock_all());
+    HELD.set(Some(Held { _looking: looking, arrivals, _sessions: sessions }));
+}
+
+extern "C" fn after_fork() {
+    drop(HELD.take());
+}
+
+extern "C" fn after_fork_in_child() {
+    LIFE.fetch_add(1, Ordering::Relaxed);
+    if let Some(mut held) = HELD.take() {
+        held.arrivals.is_running = false;
+        held.arrivals.list.clear();
+    }
+}
+
+extern "C" fn at_exit() {
+    flush_all();
+}
+
+fn flush_all() {
+    for session in session::all() {
+        // There is no call of the program to tell.
+        let _ = session.output.flush(&session);
+    }
+}
