@@ -183,8 +183,7 @@ impl Gathered {
     /// Writes what was gathered and what comes after it.
     fn write(&mut self, session: &Session, after: &[&[u8]]) -> Result<(), Code> {
         let gathered = std::iter::once(self.bytes.as_slice());
-        let mut parts: Vec<IoSlice<'_>> =
-            gathered.chain(after.iter().copied()).map(IoSlice::new).collect();
+        let mut parts: Vec<IoSlice<'_>> = gathered.chain(after.iter().copied()).map(IoSlice::new).collect();
         let written = write_all(session, &mut parts).map_err(|code| session.fail(code));
         self.bytes.clear();
         self.last_write = Some(Instant::now());

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use antiphon::{Connector, Envelope, Error, Event};
 use script::Client;
+use support::c_program;
 use support::cluster::Cluster;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
@@ -27,6 +28,18 @@ fn the_blocking_client() {
 #[test]
 fn the_tokio_client() {
     converse(script::run::<Tokio>);
+}
+
+#[test]
+fn the_c_library() {
+    let program = c_program::compile("conversation", c_program::Link::Shared("spread-core"));
+    converse(|address| log_of(Command::new(program), address));
+}
+
+#[test]
+fn the_static_c_library() {
+    let program = c_program::compile("conversation", c_program::Link::Static("spread"));
+    converse(|address| log_of(Command::new(program), address));
 }
 
 /// What every program of another language comes down to.

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test program uses its own part of this")]
 
+pub(crate) mod c_program;
 pub(crate) mod cluster;
 pub(crate) mod directory;
 pub(crate) mod golden;

@@ -1,0 +1,137 @@
+//! What has to be done with the workspace beyond building it: installing the C library.
+//!
+//! ```text
+//! PREFIX/include             sp.h, sp_events.h, sp_func.h, fl.h
+//! PREFIX/lib                 libantiphon.so.3, libantiphon.a, and links to both under the old names
+//! PREFIX/lib/pkgconfig       antiphon.pc
+//! PREFIX/share/doc/antiphon  c-library.md
+//! ```
+
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use thiserror::Error;
+
+/// The shared library, by the name that is in it for the dynamic loader.
+pub const SHARED: &str = "libantiphon.so.3";
+/// The static library.
+pub const ARCHIVE: &str = "libantiphon.a";
+/// Names by which programs know the library, beside its own.
+const OLD_NAMES: [&str; 3] = ["libspread", "libspread-core", "libtspread-core"];
+const HEADERS: [&str; 4] = ["sp.h", "sp_events.h", "sp_func.h", "fl.h"];
+/// What the static library needs of the system.
+const SYSTEM_LIBRARIES: &str = "-lgcc_s -lutil -lrt -lpthread -lm -ldl -lc";
+
+/// Why something was not done.
+#[derive(Debug, Error)]
+pub enum XtaskError {
+    /// A file could not be put where it belongs.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// The library could not be built.
+    #[error("cargo could not build the library")]
+    Build,
+}
+
+/// The built libraries.
+#[derive(Clone, Debug)]
+pub struct Libraries {
+    /// The shared one.
+    pub shared: PathBuf,
+    /// The static one.
+    pub archive: PathBuf,
+}
+
+impl Libraries {
+    /// The libraries in a directory to which cargo builds them.
+    #[must_use]
+    pub fn in_directory(directory: &Path) -> Self {
+        let file = |extension| directory.join(format!("libantiphon_capi.{extension}"));
+        Self { shared: file("so"), archive: file("a") }
+    }
+}
+
+/// Puts libraries and headers where compilers, linkers and programs find them. With `root`, all goes below
+/// that directory, for packages to be made of it; what is installed will be used below `prefix` all the same.
+///
+/// # Errors
+/// When a file can not be read or written.
+pub fn install(libraries: &Libraries, prefix: &Path, root: Option<&Path>) -> Result<(), XtaskError> {
+    let target = match root {
+        Some(root) => root.join(prefix.strip_prefix("/").unwrap_or(prefix)),
+        None => prefix.to_owned(),
+    };
+    let workspace = workspace();
+    for header in HEADERS {
+        copy(&workspace.join("crates/capi/include").join(header), &target.join("include").join(header))?;
+    }
+    let lib = target.join("lib");
+    copy(&libraries.shared, &lib.join(SHARED))?;
+    copy(&libraries.archive, &lib.join(ARCHIVE))?;
+    link(SHARED, &lib.join("libantiphon.so"))?;
+    for name in OLD_NAMES {
+        link(SHARED, &lib.join(format!("{name}.so.3")))?;
+        link(SHARED, &lib.join(format!("{name}.so")))?;
+        link(ARCHIVE, &lib.join(format!("{name}.a")))?;
+    }
+    write(&lib.join("pkgconfig/antiphon.pc"), &package(prefix))?;
+    copy(&workspace.join("docs/c-library.md"), &target.join("share/doc/antiphon/c-library.md"))
+}
+
+/// The directory of the workspace.
+#[must_use]
+pub fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn package(prefix: &Path) -> String {
+    format!(
+        "prefix={}\n\
+         libdir=${{prefix}}/lib\n\
+         includedir=${{prefix}}/include\n\
+         \n\
+         Name: antiphon\n\
+         Description: Group communication: the interface of libspread\n\
+         Version: {}\n\
+         Libs: -L${{libdir}} -lantiphon\n\
+         Libs.private: {SYSTEM_LIBRARIES}\n\
+         Cflags: -I${{includedir}}\n",
+        prefix.display(),
+        env!("CARGO_PKG_VERSION"),
+    )
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), XtaskError> {
+    // Programs may be running with the old file: it is replaced, not written over.
+    remove(to)?;
+    fs::copy(from, to).map(drop).map_err(|source| XtaskError::File { path: from.to_owned(), source })
+}
+
+fn link(to: &str, at: &Path) -> Result<(), XtaskError> {
+    remove(at)?;
+    symlink(to, at).map_err(|source| XtaskError::File { path: at.to_owned(), source })
+}
+
+fn write(path: &Path, text: &str) -> Result<(), XtaskError> {
+    remove(path)?;
+    fs::write(path, text).map_err(|source| XtaskError::File { path: path.to_owned(), source })
+}
+
+/// Makes room for a file: a directory around it, and nothing in its place.
+fn remove(path: &Path) -> Result<(), XtaskError> {
+    let error = |source| XtaskError::File { path: path.to_owned(), source };
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory).map_err(error)?;
+    }
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(error(source)),
+        _ => Ok(()),
+    }
+}
