@@ -1,0 +1,90 @@
+//! Daemons that do what no real one of these tests does: odd answers, the other byte
+//! order, refused requests.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
+mod support;
+
+use std::ffi::c_int;
+
+use support::{OPENING, connect, disconnect, listen, read_view, receive, serve};
+
+/// A frame in either byte order; `flags` without the endian mark.
+fn frame(big_endian: bool, flags: u32, name: &str, groups: &[&str], body: &[u8]) -> Vec<u8> {
+    let word = |word: u32| if big_endian { word.to_be_bytes() } else { word.to_le_bytes() };
+    let field = |name: &str| [name.as_bytes(), &vec![0; 32 - name.len()]].concat();
+    let mark = if big_endian { 0 } else { 0x8000_0080 };
+    let mut bytes = word(flags | mark).to_vec();
+    bytes.extend(field(name));
+    bytes.extend(word(groups.len() as u32));
+    bytes.extend(word(mark | 7 << 8));
+    bytes.extend(word(body.len() as u32));
+    groups.iter().for_each(|group| bytes.extend(field(group)));
+    bytes.extend(body);
+    bytes
+}
+
+#[test]
+fn a_big_endian_daemon_is_understood() {
+    let field = |name: &str| [name.as_bytes(), &vec![0; 32 - name.len()]].concat();
+    let words = |words: &[u32]| words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<u8>>();
+    let sets = [words(&[1]), field("#you#there"), words(&[2]), field("#me#fake"), field("#it#fake")].concat();
+    let view = [words(&[1, 2, 3, 2, 36]), sets].concat();
+    let members = ["#you#there", "#me#fake", "#it#fake"];
+    let stream = [
+        OPENING.to_vec(),
+        frame(true, 0x1800, "group", &members, &view),
+        frame(true, 0x2000, "group", &[], &words(&[1, 2, 3])),
+        frame(true, 0x10, "#you#there", &["group"], b"text"),
+    ];
+    let (listener, address) = listen();
+    let daemon = serve(&listener, stream.concat());
+    let (connected, mailbox) = connect(&address);
+    assert_eq!(connected, 1);
+    let told = receive(mailbox, 0, 5, 500);
+    assert_eq!((told.service, told.group_count, told.endian_mismatch), (0x1800, 3, 0));
+    assert_eq!(read_view(&told), 3);
+    assert_eq!(told.body[..4], 1_u32.to_ne_bytes());
+    let told = receive(mailbox, 0, 0, 12);
+    assert_eq!((told.result, told.service, &told.body[8..]), (12, 0x2000, &3_u32.to_ne_bytes()[..]));
+    let told = receive(mailbox, 0, 1, 4);
+    assert_eq!((told.result, told.endian_mismatch, told.body.as_slice()), (4, 1, b"text".as_slice()));
+    assert_eq!(receive(mailbox, 0, 1, 4).result, -8);
+    assert_eq!(receive(mailbox, 0, 1, 4).result, -18);
+    disconnect(mailbox);
+    daemon.join().expect("no panic");
+}
+
+#[test]
+fn a_refused_request_comes_back_with_its_type() {
+    let mut refused = frame(false, 0x0040_0000, "#me#fake", &["group", "#me#fake"], b"text");
+    refused.splice(48..48, 0x8000_0090_u32.to_le_bytes());
+    let (listener, address) = listen();
+    let daemon = serve(&listener, [OPENING, &refused].concat());
+    let (connected, mailbox) = connect(&address);
+    assert_eq!(connected, 1);
+    let told = receive(mailbox, 0, 5, 10);
+    assert_eq!((told.result, told.service, told.group_count), (4, 0x0040_0010, 2));
+    disconnect(mailbox);
+    daemon.join().expect("no panic");
+}
+
+#[test]
+fn answers_that_are_no_accept_are_told_apart() {
+    let answers: [(&[u8], c_int); 8] = [
+        (b"\xfd", -3),
+        (b"\xf9", -7),
+        (b"\x05NULL \xf7", -9),
+        (b"\x05NULL \xfa", -6),
+        (b"\x04PWORD ", -9),
+        (b"", -8),
+        (b"\x05NULL \x01\x02\x00\x00\x08#me#fake", -7),
+        (b"\x05NULL \x01\x04\x04\x00\x03bad", -19),
+    ];
+    let (listener, address) = listen();
+    for (answer, expected) in answers {
+        let daemon = serve(&listener, answer.to_vec());
+        assert_eq!(connect(&address).0, expected, "after {answer:?}");
+        daemon.join().expect("no panic");
+    }
+}
