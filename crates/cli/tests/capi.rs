@@ -121,7 +121,7 @@ fn memory_is_used_as_it_may() {
     run_watched("events", &[], watch);
     run_watched("api", &[&address], watch);
     run_watched("conversation", &[&address], watch);
-    run_watched(X, watch);
+    run_watched("flooder", &[&address, "500", "1000"], watch);
     run_watched("processes", &[&address], Watch::AddressSanitizer);
 }
 
