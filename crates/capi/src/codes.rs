@@ -1,7 +1,6 @@
 //! What functions return instead of a result: the codes of client protocol §6.1 and §6.4.
 
 use std::ffi::{CStr, c_int};
-use std::io;
 
 use antiphon_wire::client::flags::ReplyCode;
 
@@ -82,11 +81,6 @@ impl Code {
             ReplyCode::Auth => Self::RejectAuth,
             ReplyCode::Accept => Self::SpBug,
         }
-    }
-
-    /// What a failed operation on an open connection is to the program.
-    pub(crate) fn from_io(_: io::Error) -> Self {
-        Self::ConnectionClosed
     }
 
     fn meaning(self) -> &'static CStr {

@@ -55,7 +55,7 @@ pub(crate) fn connect(wish: &Wish) -> Result<(OwnedFd, MemberName), Code> {
     };
     let member = Opening { socket: &socket, deadline, replies: ReplyReader::new() }.shake_hands(&hello)?;
     let unlimited = socket.set_read_timeout(None).and_then(|()| socket.set_write_timeout(None));
-    unlimited.map_err(Code::from_io)?;
+    unlimited.map_err(|_| Code::ConnectionClosed)?;
     Ok((socket.into(), member))
 }
 
@@ -143,7 +143,7 @@ impl Opening<'_> {
     fn write(&self, mut bytes: &[u8]) -> Result<(), Code> {
         while !bytes.is_empty() {
             let left = left(self.deadline).ok_or(Code::ConnectionClosed)?;
-            self.socket.set_write_timeout(left).map_err(Code::from_io)?;
+            self.socket.set_write_timeout(left).map_err(|_| Code::ConnectionClosed)?;
             match send(self.socket, bytes, SendFlags::NOSIGNAL) {
                 Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
                 Err(Errno::INTR) => {}

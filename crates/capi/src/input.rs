@@ -6,7 +6,6 @@
 //! or else no more than the frame in hand lacks; and the last byte of a frame is taken only by the call
 //! that delivers the frame. Many small messages cost two system calls for all, one message two or three.
 
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -103,7 +102,7 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize
             Ok((count, _)) => return Ok(count),
             Err(Errno::INTR) => {}
             Err(Errno::AGAIN) => wait_for(socket, PollFlags::IN)?,
-            Err(error) => return Err(Code::from_io(io::Error::from(error))),
+            Err(_) => return Err(Code::ConnectionClosed),
         }
     }
 }
@@ -115,7 +114,7 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize
 pub(crate) fn wait_for(socket: BorrowedFd<'_>, readiness: PollFlags) -> Result<(), Code> {
     match poll(&mut [PollFd::from_borrowed_fd(socket, readiness)], None) {
         Ok(_) | Err(Errno::INTR) => Ok(()),
-        Err(error) => Err(Code::from_io(io::Error::from(error))),
+        Err(_) => Err(Code::ConnectionClosed),
     }
 }
 

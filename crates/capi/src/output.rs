@@ -14,7 +14,7 @@ use antiphon_wire::client::header::{Header, Hint};
 use antiphon_wire::names::{MemberName, NAME_FIELD_BYTES};
 use rustix::event::PollFlags;
 use rustix::io::Errno;
-use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
+use rustix::net::{SendAncillaryBuffer, SendFlags, send, sendmsg};
 
 use crate::codes::Code;
 use crate::flusher::{self, Watch};
@@ -130,7 +130,7 @@ impl Output {
         if gathered.writes != writes {
             return Look::Busy(gathered.writes);
         }
-        match sendmsg_now(session, &gathered.bytes) {
+        match send(session.socket(), &gathered.bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
             Ok(count) => {
                 gathered.bytes.drain(..count);
                 Look::Busy(gathered.writes)
@@ -203,8 +203,4 @@ fn write_all(session: &Session, mut parts: &mut [IoSlice<'_>]) -> Result<(), Cod
         }
     }
     Ok(())
-}
-
-fn sendmsg_now(session: &Session, bytes: &[u8]) -> Result<usize, Errno> {
-    rustix::net::send(session.socket(), bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
 }

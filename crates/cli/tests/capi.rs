@@ -30,7 +30,7 @@ const SYMBOLS: &str = "
     E_set_active_threshold E_num_active E_handle_events E_exit_events";
 
 fn output(program: &str, args: &[&str]) -> String {
-    let output = Command::new(program).args(args).output().expect("the binutils are there with gcc");
+    let output = Command::new(program).args(args).output().expect("the binutils are there with the compiler");
     assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
@@ -51,7 +51,7 @@ fn each_header_compiles_alone_and_strictly() {
         let include = prefix().join("include").display().to_string();
         let path = format!("{include}/{header}");
         let strict = ["-std=c90", "-pedantic", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-x", "c"];
-        output("gcc", &[&strict[..], &["-I", &include, &path]].concat());
+        output("cc", &[&strict[..], &["-I", &include, &path]].concat());
     }
 }
 
@@ -75,7 +75,7 @@ fn programs_that_were_linked_with_the_old_library_run() {
     for name in ["libspread.so.3", "libspread-core.so.3", "libtspread-core.so.3"] {
         let old = directory.join(format!("old-{name}"));
         let soname = format!("-Wl,-soname,{name}");
-        output("gcc", &["-shared", "-fPIC", &soname, &path(&source), "-o", &path(&old)]);
+        output("cc", &["-shared", "-fPIC", &soname, &path(&source), "-o", &path(&old)]);
         let program = compile_with("events", &format!("events-with-{name}"), &[path(&old)]);
         let mut command = Command::new(program);
         let status = command.env("LD_LIBRARY_PATH", prefix().join("lib")).status().expect("it starts");

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use antiphon::{Connection, Connector, Envelope, Event, ServiceLevel};
 use bytes::Bytes;
+use support::c_program::{Link, compile};
 use support::cluster::Cluster;
 use tokio::runtime::Builder;
 
@@ -46,6 +47,7 @@ type Runner = (&'static str, fn(Load<'_>) -> f64);
 const RUNNERS: &[Runner] = &[
     ("Rust, blocking", |load| blocking(load, |_| {})),
     ("Rust, tokio", tokio_tasks),
+    ("C", c_program),
     ("Rust, blocking, gathered until flushed", |load| blocking(load, |sender| sender.set_buffered(true))),
     ("Rust, blocking, each at once", |load| blocking(load, |sender| sender.set_buffered(false))),
 ];
@@ -93,6 +95,11 @@ fn every_library_has_a_rate() {
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
+}
+
+fn c_program(load: Load<'_>) -> f64 {
+    let compiled = compile("throughput", Link::Shared("antiphon"));
+    program(Command::new(compiled), load).expect("a rate")
 }
 
 /// Runs a program of another language.

@@ -76,12 +76,12 @@ pub(crate) fn compile_with(name: &str, program: &str, options: &[String]) -> Pat
     if compiled.contains(&path) {
         return path;
     }
-    let mut gcc = Command::new("gcc");
-    gcc.args(["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-g", "-O1", "-pthread", "-o"]).arg(&path);
-    gcc.arg("-I").arg(prefix().join("include")).arg("-L").arg(prefix().join("lib"));
-    gcc.arg(sources().join(name).with_extension("c")).args(options);
-    let output = gcc.output().expect("gcc is needed to test the C library");
-    assert!(output.status.success(), "{gcc:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let mut cc = Command::new("cc");
+    cc.args(["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-g", "-O1", "-pthread", "-o"]).arg(&path);
+    cc.arg("-I").arg(prefix().join("include")).arg("-L").arg(prefix().join("lib"));
+    cc.arg(sources().join(name).with_extension("c")).args(options);
+    let output = cc.output().expect("a C compiler, which linking Rust needs as well");
+    assert!(output.status.success(), "{cc:?}: {}", String::from_utf8_lossy(&output.stderr));
     compiled.insert(path.clone());
     path
 }
