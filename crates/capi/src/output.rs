@@ -130,17 +130,20 @@ impl Output {
         if gathered.writes != writes {
             return Look::Busy(gathered.writes);
         }
-        match send(session.socket(), &gathered.bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
-            Ok(count) => {
-                gathered.bytes.drain(..count);
-                Look::Busy(gathered.writes)
-            }
+        match gathered.write_now(session) {
+            Ok(()) => Look::Busy(gathered.writes),
             Err(Errno::INTR | Errno::AGAIN) => Look::Full,
-            Err(_) => {
-                // The program learns of it by its next call.
-                session.fail(Code::ConnectionClosed);
-                Look::Done
-            }
+            Err(_) => Look::Done,
+        }
+    }
+
+    /// Writes what was gathered as far as the daemon takes it at present; the flusher sees to the rest.
+    pub(crate) fn push(&self, session: &Session) {
+        // Whoever has the lock is writing.
+        let Some(mut gathered) = self.try_lock() else { return };
+        if !gathered.bytes.is_empty() && session.check().is_ok() {
+            // What goes wrong, the next call will tell.
+            let _ = gathered.write_now(session);
         }
     }
 
@@ -189,6 +192,22 @@ impl Gathered {
         self.last_write = Some(Instant::now());
         self.writes = self.writes.wrapping_add(1);
         written
+    }
+
+    /// Writes without waiting.
+    fn write_now(&mut self, session: &Session) -> Result<(), Errno> {
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        match send(session.socket(), &self.bytes, flags) {
+            Ok(count) => {
+                self.bytes.drain(..count);
+                Ok(())
+            }
+            Err(error @ (Errno::INTR | Errno::AGAIN)) => Err(error),
+            Err(error) => {
+                session.fail(Code::ConnectionClosed);
+                Err(error)
+            }
+        }
     }
 }
 

@@ -27,7 +27,6 @@ const SETS_AT: usize = GROUP_ID_BYTES + 8;
 /// When it does not fit, and when the session has ended or is broken.
 pub(crate) fn receive(session: &Session, room: &mut Room<'_, '_>) -> Result<c_int, Code> {
     session.check()?;
-    session.output.flush(session)?;
     let mut input = lock(&session.input);
     let head = first_head(session, &mut input)?;
     let size = Size { groups: group_count(&head), body_bytes: head.end - head.body_at };
@@ -52,9 +51,9 @@ pub(crate) fn receive(session: &Session, room: &mut Room<'_, '_>) -> Result<c_in
 /// When the session has ended or is broken.
 pub(crate) fn next_frame(session: &Session, may_wait: bool) -> Result<Option<Frame>, Code> {
     session.check()?;
-    session.output.flush(session)?;
     let mut input = lock(&session.input);
     if !may_wait && input.bytes().is_empty() && ready_bytes(session.socket()) == 0 {
+        session.output.push(session);
         return if has_ended(session) { fill(session, &mut input, 1).map(|()| None) } else { Ok(None) };
     }
     let head = first_head(session, &mut input)?;
@@ -77,7 +76,8 @@ fn first_head(session: &Session, input: &mut Input) -> Result<Head, Code> {
 }
 
 fn fill(session: &Session, input: &mut Input, wanted: usize) -> Result<(), Code> {
-    input.fill(session.socket(), wanted).map_err(|code| session.fail(code))
+    // What is waited for may be an answer to what is gathered still.
+    input.fill(session.socket(), wanted, || session.output.push(session)).map_err(|code| session.fail(code))
 }
 
 fn group_count(head: &Head) -> usize {

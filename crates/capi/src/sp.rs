@@ -457,9 +457,12 @@ pub unsafe extern "C" fn SP_scat_receive(
 #[unsafe(no_mangle)]
 pub extern "C" fn SP_poll(mailbox: Mailbox) -> c_int {
     returned(session::find(mailbox).map(|session| {
-        // What a broken session leaves unwritten, its next call will tell.
-        let _ = session.output.flush(&session);
-        c_int::try_from(session.ready_bytes()).unwrap_or(c_int::MAX)
+        let ready = session.ready_bytes();
+        if ready == 0 {
+            // What is waited for may be an answer to what is gathered still.
+            session.output.push(&session);
+        }
+        c_int::try_from(ready).unwrap_or(c_int::MAX)
     }))
 }
 
