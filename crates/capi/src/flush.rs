@@ -205,7 +205,10 @@ impl Item {
             Event::Transition(group) => {
                 Self::about(TRANSITION, group, id_bytes(ending.unwrap_or_default()).into())
             }
-            Event::SelfLeave(group) => Self::about(CAUSED_BY_LEAVE, group, Bytes::new()),
+            // Programs have no limit to flush, so nothing is ever overdue.
+            Event::SelfLeave(group) | Event::Overdue(group) => {
+                Self::about(CAUSED_BY_LEAVE, group, Bytes::new())
+            }
             Event::View(view) => Self::view(&view, me),
         }
     }
