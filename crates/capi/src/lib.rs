@@ -12,7 +12,7 @@
 //!   input · output · flusher   bytes from and to the socket
 //! ```
 //!
-//! `unsafe` stands in the exported functions and in [`pointer`], where a program's promise is needed, and in
+//! `unsafe` stands in the exported functions and in `pointer`, where a program's promise is needed, and in
 //! the few calls of C; all else works on slices. No function panics; one that did would end the process,
 //! since the exported functions are `extern "C"`.
 

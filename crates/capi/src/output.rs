@@ -2,7 +2,7 @@
 //!
 //! A request that comes alone is written at once. Of many in quick succession, the first is written at once
 //! and the others together: when they fill a buffer, when the last write is a while ago, before the program
-//! waits for something on the same session, or by the [`flusher`](crate::flusher) when the sender has gone
+//! waits for something on the same session, or by the [`flusher`] when the sender has gone
 //! idle. Writing each by itself would take several times as long.
 
 use std::io::IoSlice;

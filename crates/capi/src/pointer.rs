@@ -64,7 +64,7 @@ pub(crate) fn count(number: c_int) -> usize {
 /// Group fields of a program.
 ///
 /// # Safety
-/// As [`slice`], for fields.
+/// As [`slice()`], for fields.
 pub(crate) unsafe fn fields<'a>(
     from: *const [c_char; NAME_FIELD_BYTES],
     count: usize,
@@ -76,7 +76,7 @@ pub(crate) unsafe fn fields<'a>(
 /// Bytes of a program.
 ///
 /// # Safety
-/// As [`slice`], for bytes.
+/// As [`slice()`], for bytes.
 pub(crate) unsafe fn bytes<'a>(from: *const c_char, count: usize) -> &'a [u8] {
     // SAFETY: the caller's promise; `c_char` and `u8` have the same size and accept any byte.
     unsafe { slice(from.cast(), count) }
@@ -85,7 +85,7 @@ pub(crate) unsafe fn bytes<'a>(from: *const c_char, count: usize) -> &'a [u8] {
 /// The pieces of a body to send; `None` when the scatter is null or has too many elements.
 ///
 /// # Safety
-/// `scatter` is null or points to a scatter, and each of its elements in use to bytes, as for [`slice`].
+/// `scatter` is null or points to a scatter, and each of its elements in use to bytes, as for [`slice()`].
 pub(crate) unsafe fn pieces<'a>(scatter: *const Scatter) -> Option<Vec<&'a [u8]>> {
     // SAFETY: the caller's promise.
     let scatter = unsafe { scatter.as_ref() }?;
