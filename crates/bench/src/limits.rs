@@ -127,6 +127,49 @@ pub fn unix_mbit_per_second(bytes: usize, time: Duration) -> io::Result<f64> {
     Ok(total as f64 * 8.0 / 1e6 / seconds)
 }
 
+/// Messages of one measurement of hops, and the time between two, in which all processors go to sleep.
+const HOP_MESSAGES: usize = 60;
+const HOP_GAP: Duration = Duration::from_millis(20);
+
+/// Median time in microseconds that a message takes to a sleeping thread through so many others, each
+/// of which sleeps until it has something to pass on: what waking up costs here, whoever is woken.
+///
+/// # Errors
+/// When there are no more sockets.
+pub fn unix_hops_us(relays: usize, bytes: usize) -> io::Result<f64> {
+    let (mut first, mut last) = UnixStream::pair()?;
+    for _ in 0..relays {
+        let (mut to, next) = UnixStream::pair()?;
+        let mut from = std::mem::replace(&mut last, next);
+        thread::spawn(move || {
+            let mut message = vec![0; bytes];
+            while from.read_exact(&mut message).is_ok() && to.write_all(&message).is_ok() {}
+        });
+    }
+    let clock = Instant::now();
+    let receiver = thread::spawn(move || {
+        let mut message = vec![0; bytes];
+        let mut arrived = Vec::with_capacity(HOP_MESSAGES);
+        while last.read_exact(&mut message).is_ok() {
+            arrived.push(clock.elapsed());
+        }
+        arrived
+    });
+    let message = vec![0; bytes];
+    let mut sent = Vec::with_capacity(HOP_MESSAGES);
+    for _ in 0..HOP_MESSAGES {
+        thread::sleep(HOP_GAP);
+        sent.push(clock.elapsed());
+        first.write_all(&message)?;
+    }
+    drop(first);
+    let arrived = receiver.join().unwrap_or_default();
+    let mut taken: Vec<Duration> =
+        arrived.iter().zip(&sent).map(|(arrived, sent)| arrived.saturating_sub(*sent)).collect();
+    taken.sort_unstable();
+    Ok(taken.get(taken.len() / 2).map_or(0.0, |median| median.as_secs_f64() * 1e6))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,5 +185,6 @@ mod tests {
         let bytes = arrived.mbit_per_second * 1e6 / 8.0 / arrived.datagrams_per_second;
         assert!((bytes - 1000.0).abs() < 1.0, "{arrived:?}");
         assert!(unix_mbit_per_second(8192, time).expect("sockets") > 0.0);
+        assert!(unix_hops_us(2, 1000).expect("sockets") > 0.0);
     }
 }

@@ -47,7 +47,7 @@ fn send_all(connection: &mut Connection, load: &Load, sender: u32, progress: &Pr
     let end = Envelope::new(load.service).to(load.group_name(0))?.message_type(END_TYPE);
     let mut body = vec![0; load.body_bytes];
     let mut next = Stamp { sender, number: 0, due_ns: 0 };
-    let schedule = Schedule { start_ns: progress.clock.now_ns(), rate: load.rate };
+    let schedule = Schedule::new(load, sender, progress.clock.now_ns());
     while progress.phase() != Phase::Over {
         let now_ns = progress.clock.now_ns();
         next.due_ns = schedule.due_ns(next.number, now_ns);
@@ -76,6 +76,15 @@ struct Schedule {
 }
 
 impl Schedule {
+    /// The senders of a run take turns: together they send at even distances, not all at one time.
+    fn new(load: &Load, sender: u32, now_ns: u64) -> Self {
+        let Rate::Fixed(rate) = load.rate else { return Self { start_ns: now_ns, rate: load.rate } };
+        let (period_ns, senders) = (1e9 / rate, load.halves().0.len() * load.senders);
+        let turn_ns = period_ns * f64::from(sender) / senders.max(1) as f64;
+        let start_ns = (now_ns as f64 / period_ns).ceil() * period_ns + turn_ns;
+        Self { start_ns: start_ns as u64, rate: load.rate }
+    }
+
     /// A sender that is held up at a fixed rate has its messages due at their old times: their waiting
     /// counts as latency (no coordinated omission).
     fn due_ns(&self, number: u64, now_ns: u64) -> u64 {
@@ -97,6 +106,14 @@ impl Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn senders_take_turns() {
+        let load = Load { senders: 4, rate: Rate::Fixed(100.0), ..Load::new(vec!["4803".to_owned()]) };
+        let due =
+            |sender: u32, now_ms: u64| Schedule::new(&load, sender, now_ms * 1_000_000).due_ns(0, 0) / 1_000;
+        assert_eq!([due(0, 5), due(1, 7), due(2, 3), due(3, 10)], [10_000, 12_500, 15_000, 17_500]);
+    }
 
     #[test]
     fn a_late_sender_does_not_move_what_is_due() {

@@ -9,7 +9,7 @@ use super::super::bed::{Bed, Cable, address};
 use super::super::table::Table;
 use super::{Outcome, number};
 use crate::error::BenchError;
-use crate::limits::{Arrived, unix_mbit_per_second};
+use crate::limits::{Arrived, unix_hops_us, unix_mbit_per_second};
 
 /// Payload of a datagram that fills a frame of an Ethernet.
 const DATAGRAM_BYTES: usize = 1472;
@@ -21,7 +21,7 @@ const PORT: u16 = 4999;
 
 /// Datagrams through the bridge, bytes through Unix sockets.
 pub(super) fn limits(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
-    let mut table = Table::new(&["what", "bytes", "datagrams_per_second", "Mbit_per_second"]);
+    let mut table = Table::new(&["what", "bytes", "datagrams_per_second", "Mbit_per_second", "p50_us"]);
     for cable in [Cable::Batches, Cable::Frames, Cable::Mbit(100)] {
         let bed = Bed::new(2, cable, &lab.janitor)?;
         for (sent, segments) in [("batches", SEGMENTS), ("one a call", 1)] {
@@ -33,12 +33,19 @@ pub(super) fn limits(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
                 DATAGRAM_BYTES.to_string(),
                 number(arrived.datagrams_per_second, 0),
                 number(arrived.mbit_per_second, 1),
+                "-".to_owned(),
             ]);
         }
     }
     for bytes in [8192, 100_000] {
         let rate = unix_mbit_per_second(bytes, time(lab)).map_err(BenchError::system("Unix sockets"))?;
-        table.push(["Unix stream".to_owned(), bytes.to_string(), "-".to_owned(), number(rate, 0)]);
+        let none = || "-".to_owned();
+        table.push(["Unix stream".to_owned(), bytes.to_string(), none(), number(rate, 0), none()]);
+    }
+    for relays in 0..=3 {
+        let us = unix_hops_us(relays, 1000).map_err(BenchError::system("Unix sockets"))?;
+        let what = format!("one message through {relays} sleeping threads to another");
+        table.push([what, "1000".to_owned(), "-".to_owned(), "-".to_owned(), number(us, 0)]);
     }
     Ok(Outcome::new(table, Vec::new()))
 }
