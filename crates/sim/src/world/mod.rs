@@ -281,6 +281,11 @@ impl World {
             return;
         }
         let incarnation = self.incarnation(host);
+        // Milliseconds instead of seconds: rings follow each other a thousand times faster here than
+        // where ids of groups were meant for.
+        let epoch = (WALL_START_MS / 1000).saturating_add_signed(
+            i64::try_from(incarnation).unwrap_or(i64::MAX).saturating_sub_unsigned(WALL_START_MS),
+        );
         let seed = self.rng.u64(..);
         let me = match self.settings.double {
             Some((first, second)) if host == second => daemon_id(first),
@@ -292,7 +297,7 @@ impl World {
         booted.incarnation = incarnation;
         booted.process = process;
         let now = booted.clock.local(self.now);
-        booted.node = Some(Node::new(config, incarnation, incarnation, seed, now, &mut booted.out));
+        booted.node = Some(Node::new(config, incarnation, epoch, seed, now, &mut booted.out));
         self.absorb(host);
         self.plan_turn(host);
     }
