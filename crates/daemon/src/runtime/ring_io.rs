@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::transport::Transport;
 
 /// Batches that are received in a turn before clients have theirs.
-pub(crate) const TURN_BATCHES: usize = 4;
+pub(crate) const TURN_BATCHES: usize = 16;
 
 /// Whether a channel may have something to read.
 pub(crate) fn is_ready(transport: &Transport) -> bool {
