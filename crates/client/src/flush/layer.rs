@@ -80,7 +80,7 @@ impl Layer {
 
     /// Plants a fault in the groups that will be joined.
     #[cfg(feature = "mutants")]
-    pub fn plant(&mut self, mutant: super::mutant::Mutant) {
+    pub fn plant(&mut self, mutant: Mutant) {
         self.planted.mutant = Some(mutant);
     }
 
