@@ -84,6 +84,19 @@ enum Phase {
     Flushed,
 }
 
+/// A change within a transitional configuration makes a view that only stands in until the regular one;
+/// the daemon says so by a transition directly behind it (client protocol §5.4). One that comes later
+/// is the sign of another network change.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Standing {
+    /// Nothing has followed it.
+    Unknown,
+    /// It stands in, and those whom it parted are heard until the next view.
+    In,
+    /// It stands for itself.
+    Alone,
+}
+
 /// The newest change that the daemon told of.
 #[derive(Debug)]
 struct Pending {
@@ -93,6 +106,8 @@ struct Pending {
     silent: BTreeSet<MemberName>,
     /// Members of the view that this change parted from this member.
     parted: BTreeSet<MemberName>,
+    /// What the view is, as far as what followed it tells.
+    standing: Standing,
     held: VecDeque<Message>,
 }
 
@@ -146,19 +161,30 @@ impl Group {
     /// The daemon tells of a change.
     pub(super) fn on_view(&mut self, view: message::View, out: &mut Output) {
         let single = self.pending.is_none();
+        let still_heard = self.pending.take().filter(|pending| pending.standing == Standing::In);
         self.forget_old();
         let silent = self.not_early(Kind::Acknowledgement, &view);
         let mut parted = BTreeSet::new();
         if let Some(installed) = &mut self.installed {
             if !self.planted.is(Mutant::ForgetWhoParted) {
+                let heard = still_heard.map_or_else(BTreeSet::new, |pending| pending.parted);
+                installed.together.retain(|member| !heard.contains(member));
                 parted = part(&mut installed.together, &view);
+                parted.extend(view.members.iter().filter(|member| heard.contains(*member)));
             }
             if installed.phase == Phase::Open && !self.leaving {
                 installed.phase = Phase::Requested;
                 out.events.push(Event::FlushRequest(self.name));
             }
         }
-        self.pending = Some(Pending { view, single, silent, parted, held: VecDeque::new() });
+        self.pending = Some(Pending {
+            view,
+            single,
+            silent,
+            parted,
+            standing: Standing::Unknown,
+            held: VecDeque::new(),
+        });
         let asked = self.installed.as_ref().is_some_and(|installed| installed.phase != Phase::Flushed);
         if !asked && !self.leaving {
             self.acknowledge(out);
@@ -170,8 +196,11 @@ impl Group {
     /// in until the new configuration, and what unreachable members sent before still follows it.
     pub(super) fn on_transition(&mut self, ending: GroupId, out: &mut Output) {
         let Some(installed) = &mut self.installed else { return };
-        if let Some(pending) = self.pending.as_mut().filter(|pending| pending.view.id == ending) {
-            installed.together.append(&mut pending.parted);
+        let stands_in =
+            |pending: &&mut Pending| pending.view.id == ending && pending.standing == Standing::Unknown;
+        if let Some(pending) = self.pending.as_mut().filter(stands_in) {
+            pending.standing = Standing::In;
+            installed.together.extend(&pending.parted);
         }
         if !installed.transition_told {
             installed.transition_told = true;
@@ -185,6 +214,9 @@ impl Group {
         meaning: Meaning,
         out: &mut Output,
     ) -> Result<(), FlushError> {
+        if let Some(pending) = self.pending.as_mut().filter(|pending| pending.standing == Standing::Unknown) {
+            pending.standing = Standing::Alone;
+        }
         match meaning {
             Meaning::FlushOk(id) => match &mut self.pending {
                 Some(pending) if pending.view.id == id => {
