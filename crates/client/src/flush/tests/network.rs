@@ -104,3 +104,24 @@ fn unreachable_members_are_heard_until_the_new_configuration() {
         assert_eq!(world.told(member), expected);
     }
 }
+
+/// Seed 42004663: a merge shows that c had another view; then the network changes again, with c on this
+/// side, before anybody has flushed.
+#[test]
+fn who_had_another_view_is_not_heard_again_after_the_next_change() {
+    let mut world = divided();
+    world.hear_all();
+    world.flush_all();
+    merge(&mut world);
+    while world.hear(0) {}
+    let merged = GroupId { leader: 1, time: 2, counter: world.ids };
+    world.signal(0, merged);
+    let (a, c) = (world.name(0), world.name(2));
+    world.tell(0, Cause::Network, vec![a, c], &[vec![a, c]]);
+    while world.hear(0) {}
+    world.places[2].inbox.clear();
+    world.told(0);
+    world.say(2, Agreed, "to myself");
+    while world.hear(0) {}
+    assert_eq!(world.told(0), [""; 0]);
+}
