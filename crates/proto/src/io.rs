@@ -177,7 +177,7 @@ pub enum Trace {
         /// Its service level.
         service: ServiceLevel,
         /// Its bytes.
-        frame: Bytes,
+        bytes: Bytes,
     },
     /// A message was delivered, in the configuration that was last recorded.
     Delivered {
@@ -192,7 +192,7 @@ pub enum Trace {
         /// Its service level.
         service: ServiceLevel,
         /// Its bytes.
-        frame: Bytes,
+        bytes: Bytes,
         /// Whether it was delivered on arrival, outside the order.
         early: bool,
     },

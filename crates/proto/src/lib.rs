@@ -16,6 +16,7 @@ mod membership;
 pub mod mutant;
 mod node;
 mod patience;
+mod payload;
 mod ring;
 mod send_queue;
 mod sessions;

@@ -234,7 +234,7 @@ impl Parts<'_> {
 }
 
 fn delivered(message: &Message, place: Place) -> Trace {
-    let Message { sender, kind, service, frame } = message.clone();
+    let Message { sender, kind, service, bytes } = message.clone();
     let Place { seq, index, early } = place;
-    Trace::Delivered { sender, seq, index, kind, service, frame, early }
+    Trace::Delivered { sender, seq, index, kind, service, bytes, early }
 }

@@ -15,12 +15,12 @@
 use std::collections::{HashMap, VecDeque};
 
 use antiphon_wire::ids::SessionId;
-use antiphon_wire::ring::chunk::{Fragment, MessageHead};
+use antiphon_wire::ring::chunk::{Fragment, MessageHead, Position};
 use antiphon_wire::service::ServiceLevel;
-use bytes::Bytes;
 
 use crate::config::RingConfig;
 use crate::delivery::Kind;
+use crate::payload::Payload;
 
 /// How many messages of one daemon may be under way in fragments at once; bounds what receivers
 /// must reassemble.
@@ -36,14 +36,14 @@ const LEAST_SHARE_BYTES: usize = 64 << 10;
 pub(crate) struct Outgoing {
     pub(crate) kind: Kind,
     pub(crate) service: ServiceLevel,
-    pub(crate) frame: Bytes,
+    pub(crate) payload: Payload,
 }
 
 /// A piece of a message, ready to be written into a packet.
 #[derive(Clone, Debug)]
 pub(crate) struct Piece {
     pub(crate) head: MessageHead,
-    pub(crate) bytes: Bytes,
+    pub(crate) payload: Payload,
     /// The whole message, when this piece is its end.
     pub(crate) ends: Option<Outgoing>,
 }
@@ -57,7 +57,7 @@ struct Waiting {
 
 #[derive(Clone, Copy, Debug)]
 struct Open {
-    number: u32,
+    number: u16,
     sent_bytes: usize,
 }
 
@@ -79,7 +79,7 @@ pub(crate) struct SendQueue {
     quantum_left: usize,
     clients_open: bool,
     open_messages: usize,
-    next_number: u32,
+    next_number: u16,
     messages: usize,
     bytes: usize,
     /// What one session may have waiting; none while no token comes and goes.
@@ -90,19 +90,19 @@ impl SendQueue {
     /// Queues a message of a session, behind everything the session queued before.
     pub(crate) fn push(&mut self, session: SessionId, message: Outgoing) {
         self.messages += 1;
-        self.bytes += message.frame.len();
+        self.bytes += message.payload.len();
         let lane = self.sessions.entry(session).or_default();
         if lane.messages.is_empty() {
             self.turns.push_back(session);
         }
-        lane.bytes += message.frame.len();
+        lane.bytes += message.payload.len();
         lane.messages.push_back(Waiting { message, open: None });
     }
 
     /// Queues a message of the daemon itself, ahead of all sessions.
     pub(crate) fn push_control(&mut self, message: Outgoing) {
         self.messages += 1;
-        self.bytes += message.frame.len();
+        self.bytes += message.payload.len();
         self.control.push_back(Waiting { message, open: None });
     }
 
@@ -185,9 +185,9 @@ impl SendQueue {
 
     fn take_control(&mut self, space: usize, payload: usize) -> Option<Piece> {
         let waiting = self.control.front_mut()?;
-        let piece = cut(waiting, space, payload, &mut self.next_number, &mut self.open_messages)?;
-        if piece.ends.is_some() {
-            self.control.pop_front();
+        let mut piece = cut(waiting, space, payload, &mut self.next_number, &mut self.open_messages)?;
+        if piece.head.ends_message() {
+            piece.ends = self.control.pop_front().map(|waiting| waiting.message);
             self.forget(&piece);
         }
         Some(piece)
@@ -197,11 +197,11 @@ impl SendQueue {
         let session = *self.turns.front()?;
         let lane = self.sessions.get_mut(&session)?;
         let waiting = lane.messages.front_mut()?;
-        let piece = cut(waiting, space, payload, &mut self.next_number, &mut self.open_messages)?;
-        self.quantum_left = self.quantum_left.saturating_sub(piece.bytes.len().max(1));
-        if piece.ends.is_some() {
-            lane.bytes -= waiting.message.frame.len();
-            lane.messages.pop_front();
+        let mut piece = cut(waiting, space, payload, &mut self.next_number, &mut self.open_messages)?;
+        self.quantum_left = self.quantum_left.saturating_sub(piece.payload.len().max(1));
+        if piece.head.ends_message() {
+            lane.bytes -= waiting.message.payload.len();
+            piece.ends = lane.messages.pop_front().map(|waiting| waiting.message);
             if lane.messages.is_empty() {
                 self.sessions.remove(&session);
                 self.turns.pop_front();
@@ -214,7 +214,7 @@ impl SendQueue {
 
     fn forget(&mut self, piece: &Piece) {
         self.messages -= 1;
-        self.bytes -= piece.ends.as_ref().map_or(0, |message| message.frame.len());
+        self.bytes -= piece.ends.as_ref().map_or(0, |message| message.payload.len());
     }
 
     /// A ring ended: every message whose end was not numbered starts again.
@@ -235,60 +235,63 @@ impl SendQueue {
     pub(crate) fn clear_control(&mut self) {
         for waiting in self.control.drain(..) {
             self.messages -= 1;
-            self.bytes -= waiting.message.frame.len();
+            self.bytes -= waiting.message.payload.len();
         }
     }
 }
 
-/// Cuts the next piece of a message to fit `space`; `None` when it must wait for the next packet.
+/// Cuts the next piece of a message to fit `space`; `None` when it must wait for the next packet. Its
+/// [`Piece::ends`] is left to the caller.
 fn cut(
     waiting: &mut Waiting,
     space: usize,
     payload: usize,
-    next_number: &mut u32,
+    next_number: &mut u16,
     open_messages: &mut usize,
 ) -> Option<Piece> {
     let message = &waiting.message;
-    let total = message.frame.len();
-    let whole = MessageHead { kind: message.kind as u8, service: message.service, fragment: None };
+    let total = message.payload.len();
+    let mut head = MessageHead { kind: message.kind as u8, service: message.service, fragment: None };
     if waiting.open.is_none() {
-        if whole.encoded_bytes() + total <= space {
-            return Some(Piece { head: whole, bytes: message.frame.clone(), ends: Some(message.clone()) });
+        if head.encoded_bytes() + total <= space {
+            return Some(Piece { head, payload: message.payload.clone(), ends: None });
         }
         // A message without order is delivered on arrival, so it must not straddle two packets.
-        let fits_alone = whole.encoded_bytes() + total <= payload;
+        let fits_alone = head.encoded_bytes() + total <= payload;
         if (!message.service.is_ordered() && fits_alone) || *open_messages >= MAX_OPEN_MESSAGES {
             return None;
         }
     }
-    let offset = waiting.open.map_or(0, |open| open.sent_bytes);
-    let number = waiting.open.map_or(*next_number, |open| open.number);
-    let mut head = whole;
-    head.fragment = Some(Fragment { number, offset: offset as u32, total: total as u32, last: false });
+    let open = waiting.open.unwrap_or(Open { number: *next_number, sent_bytes: 0 });
+    let offset = open.sent_bytes;
+    let number = open.number;
+    head.fragment = Some(Fragment { number, position: Position::First { total: total as u32 } });
     let room = space.checked_sub(head.encoded_bytes()).filter(|room| *room > 0)?;
     let length = room.min(total - offset);
-    let last = offset + length == total;
-    if let Some(fragment) = &mut head.fragment {
-        fragment.last = last;
+    if offset > 0 {
+        let (last, offset) = (offset + length == total, offset as u32);
+        let position = if last { Position::Last { offset } } else { Position::Middle { offset } };
+        head.fragment = Some(Fragment { number, position });
     }
     if waiting.open.is_none() {
         *next_number = next_number.wrapping_add(1);
         *open_messages += 1;
     }
     waiting.open = Some(Open { number, sent_bytes: offset + length });
-    if last {
+    if head.ends_message() {
         *open_messages -= 1;
     }
-    let bytes = message.frame.slice(offset..offset + length);
-    Some(Piece { head, bytes, ends: last.then(|| message.clone()) })
+    Some(Piece { head, payload: message.payload.piece(offset, length), ends: None })
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     fn message(bytes: usize, service: ServiceLevel) -> Outgoing {
-        Outgoing { kind: Kind::Client, service, frame: Bytes::from(vec![7; bytes]) }
+        Outgoing { kind: Kind::Client, service, payload: Bytes::from(vec![7; bytes]).into() }
     }
 
     fn open_queue() -> SendQueue {
@@ -304,8 +307,8 @@ mod tests {
         let mut bytes = 0;
         let mut ended = false;
         while let Some(piece) = queue.take(100, 100, 1000) {
-            assert!(piece.head.encoded_bytes() + piece.bytes.len() <= 100);
-            bytes += piece.bytes.len();
+            assert!(piece.head.encoded_bytes() + piece.payload.len() <= 100);
+            bytes += piece.payload.len();
             ended = piece.ends.is_some();
         }
         assert_eq!((bytes, ended), (250, true));
@@ -319,7 +322,7 @@ mod tests {
         assert!(queue.take(100, 100, 1000).is_some());
         queue.rewind();
         let piece = queue.take(100, 100, 1000).expect("waits still");
-        assert_eq!(piece.head.fragment.expect("cut").offset, 0);
+        assert_eq!(piece.head.fragment.expect("cut").position, Position::First { total: 250 });
     }
 
     #[test]
@@ -330,7 +333,7 @@ mod tests {
         }
         queue.push(SessionId(2), message(1, ServiceLevel::Agreed));
         let sizes: Vec<usize> =
-            std::iter::from_fn(|| queue.take(1000, 1000, 50)).map(|piece| piece.bytes.len()).collect();
+            std::iter::from_fn(|| queue.take(1000, 1000, 50)).map(|piece| piece.payload.len()).collect();
         assert_eq!(sizes.iter().filter(|size| **size == 40).count(), 3);
         assert!(sizes.iter().position(|size| *size == 1).expect("sent") < 3, "{sizes:?}");
     }
@@ -365,7 +368,7 @@ mod tests {
         queue.push(SessionId(1), message(10, ServiceLevel::Agreed));
         assert!(!queue.has_sendable());
         queue.push_control(message(20, ServiceLevel::Agreed));
-        assert_eq!(queue.take(100, 100, 1000).expect("control").bytes.len(), 20);
+        assert_eq!(queue.take(100, 100, 1000).expect("control").payload.len(), 20);
         assert!(queue.take(100, 100, 1000).is_none());
     }
 }

@@ -6,13 +6,14 @@ use std::time::Duration;
 use antiphon_proto::delivery::{Configuration, Kind};
 use antiphon_proto::time::Instant;
 use antiphon_proto::{Event, Trace as CoreRecord};
-use antiphon_wire::client::flags::{HEADER_BYTES, SELF_DISCARD};
+use antiphon_wire::client::flags::SELF_DISCARD;
 use antiphon_wire::client::frame::Frame;
-use antiphon_wire::client::header::{Header, Hint};
+use antiphon_wire::client::header::Hint;
 use antiphon_wire::ids::{ProcessId, RingId, Seq};
 use antiphon_wire::names::{GroupName, MemberName};
+use antiphon_wire::ring::multicast;
 use antiphon_wire::service::ServiceLevel;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::client::payload;
 use crate::hash;
@@ -95,12 +96,12 @@ impl Recorder {
     /// Records one element of a core's own trace.
     pub fn core(&mut self, now: Instant, process: usize, record: CoreRecord) {
         let event = match record {
-            CoreRecord::Originated { ring, seq, index, kind, service, frame } => {
-                ProcessEvent::Originated(self.stamp(ring, (seq, index), kind, service, &frame))
+            CoreRecord::Originated { ring, seq, index, kind, service, bytes } => {
+                ProcessEvent::Originated(self.stamp(ring, (seq, index), kind, service, &bytes))
             }
-            CoreRecord::Delivered { sender, seq, index, kind, service, frame, early } => {
+            CoreRecord::Delivered { sender, seq, index, kind, service, bytes, early } => {
                 let ring = self.rings[process];
-                let stamp = self.stamp(ring, (seq, index), kind, service, &frame);
+                let stamp = self.stamp(ring, (seq, index), kind, service, &bytes);
                 ProcessEvent::Delivered { sender, stamp, early }
             }
             CoreRecord::Configured(configuration) => {
@@ -127,14 +128,14 @@ impl Recorder {
         (seq, index): (Seq, u16),
         kind: Kind,
         service: ServiceLevel,
-        frame: &Bytes,
+        bytes: &Bytes,
     ) -> Stamp {
-        let submission = if kind == Kind::Client { self.carried(frame) } else { None };
-        Stamp { ring, seq, index, kind, service, hash: hash::of_bytes(frame), submission }
+        let submission = if kind == Kind::Client { self.carried(bytes) } else { None };
+        Stamp { ring, seq, index, kind, service, hash: hash::of_bytes(bytes), submission }
     }
 
-    fn carried(&self, frame: &Bytes) -> Option<usize> {
-        let header = Header::decode(frame.first_chunk::<HEADER_BYTES>()?).ok()?;
+    fn carried(&self, packed: &Bytes) -> Option<usize> {
+        let header = multicast::unpack(packed, &mut BytesMut::new()).ok()?.header;
         self.find(&header.name, header.hint)
     }
 

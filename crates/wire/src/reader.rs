@@ -1,6 +1,6 @@
 //! The cursor that every decoder of this crate reads through.
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, BufMut, Bytes};
 use thiserror::Error;
 
 /// Why bytes were refused.
@@ -30,6 +30,24 @@ pub enum DecodeError {
         /// What it holds.
         value: u64,
     },
+}
+
+/// Most bytes of a `v` number.
+const NUMBER_MAX_BYTES: usize = 5;
+
+/// Writes what [`Reader::number`] takes.
+pub fn put_number(mut number: usize, to: &mut impl BufMut) {
+    while number > 0x7f {
+        to.put_u8(0x80 | number.to_le_bytes()[0]);
+        number >>= 7;
+    }
+    to.put_u8(number.to_le_bytes()[0]);
+}
+
+/// How many bytes [`put_number`] writes.
+#[must_use]
+pub fn number_bytes(number: usize) -> usize {
+    (usize::BITS - number.max(1).leading_zeros()).div_ceil(7) as usize
 }
 
 /// A cursor over shared bytes. All integers are little-endian.
@@ -76,6 +94,15 @@ impl Reader {
         Ok(array)
     }
 
+    /// Takes as many bytes as `to` has room for.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`] when fewer are left.
+    pub fn fill(&mut self, to: &mut [u8]) -> Result<(), DecodeError> {
+        let missing = to.len().saturating_sub(self.bytes.len());
+        self.bytes.try_copy_to_slice(to).map_err(|_| DecodeError::Truncated { what: self.what, missing })
+    }
+
     /// Takes one byte.
     ///
     /// # Errors
@@ -106,6 +133,23 @@ impl Reader {
     /// [`DecodeError::Truncated`] when fewer bytes are left.
     pub fn u64(&mut self) -> Result<u64, DecodeError> {
         self.array().map(u64::from_le_bytes)
+    }
+
+    /// Takes a `v` number: seven bits to a byte, lowest first, bit 7 where another byte follows; five
+    /// bytes at most.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`] when its end is missing, [`DecodeError::BadValue`] when it is longer.
+    pub fn number(&mut self) -> Result<usize, DecodeError> {
+        let mut number: u64 = 0;
+        for shift in (0..7 * NUMBER_MAX_BYTES).step_by(7) {
+            let byte = u64::from(self.u8()?);
+            number |= (byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Ok(number as usize);
+            }
+        }
+        Err(self.bad_value("number", number))
     }
 
     /// Takes a 16-bit count of items that have at least `item_bytes` each, and checks that so many
@@ -148,6 +192,19 @@ mod tests {
     fn counts_are_checked_against_what_is_left() {
         let mut reader = Reader::new(Bytes::from_static(&[3, 0, 1, 2]), "list");
         assert_eq!(reader.count(1), Err(DecodeError::Truncated { what: "list", missing: 1 }));
+    }
+
+    #[test]
+    fn numbers_take_a_byte_for_every_seven_bits() {
+        for (number, length) in [(0, 1), (127, 1), (128, 2), (16_383, 2), (16_384, 3), (u32::MAX as usize, 5)]
+        {
+            let mut written = Vec::new();
+            put_number(number, &mut written);
+            assert_eq!((written.len(), number_bytes(number)), (length, length));
+            assert_eq!(Reader::new(written.into(), "number").number(), Ok(number));
+        }
+        assert!(Reader::new(Bytes::from_static(&[0xff; 6]), "number").number().is_err());
+        assert!(Reader::new(Bytes::from_static(&[0x80]), "number").number().is_err());
     }
 
     #[test]

@@ -38,15 +38,15 @@ pub struct Message {
     pub kind: Kind,
     /// Its service level.
     pub service: ServiceLevel,
-    /// Its bytes; for [`Kind::Client`] exactly what the receiving client will read.
-    pub frame: Bytes,
+    /// Its bytes, as its kind has them.
+    pub bytes: Bytes,
 }
 
 /// Who a message is for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(u8)]
 pub enum Kind {
-    /// A multicast of a client: a canonical client frame.
+    /// A multicast of a client, packed ([`antiphon_wire::ring::multicast`]).
     Client = 0,
     /// A session joins a group.
     Join = 1,

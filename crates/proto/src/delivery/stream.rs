@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use antiphon_wire::ids::{DaemonId, Seq};
 use antiphon_wire::reader::Reader;
-use antiphon_wire::ring::chunk::{self, Chunk, Fragment};
+use antiphon_wire::ring::chunk::{self, Chunk, Fragment, Position};
 use antiphon_wire::ring::packet::Packet;
 use antiphon_wire::service::ServiceLevel;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -50,7 +50,7 @@ pub(crate) struct Complete {
     pub(crate) index: u16,
     pub(crate) kind: Kind,
     pub(crate) service: ServiceLevel,
-    pub(crate) frame: Bytes,
+    pub(crate) bytes: Bytes,
 }
 
 /// See the module documentation.
@@ -60,9 +60,16 @@ pub(crate) struct Stream {
     done: Seq,
     /// The packet being read, `done + 1`.
     open: Option<Open>,
-    partial: BTreeMap<(DaemonId, u32), BytesMut>,
+    partial: BTreeMap<(DaemonId, u16), Partial>,
     /// Fragments of no use so far.
     dropped: u64,
+}
+
+/// A message of which the last fragment has not been read.
+#[derive(Clone, Debug)]
+struct Partial {
+    total: u32,
+    bytes: BytesMut,
 }
 
 #[derive(Clone, Debug)]
@@ -121,7 +128,7 @@ impl Stream {
                 None => Open::new(window.get(seq)?),
             };
             while let Some(chunk) = open.next() {
-                if chunk.head.service == ServiceLevel::Safe && seq > limit.safe && ends_message(&chunk) {
+                if chunk.head.service == ServiceLevel::Safe && seq > limit.safe && chunk.head.ends_message() {
                     open.waiting = Some(chunk);
                     self.open = Some(open);
                     return None;
@@ -158,7 +165,7 @@ impl Stream {
 
     /// Turns a chunk into the message that it ends, if it ends one that is wanted.
     fn complete(&mut self, open: &mut Open, seq: Seq, chunk: Chunk, wanted: Wanted) -> Option<Complete> {
-        let ends = ends_message(&chunk);
+        let ends = chunk.head.ends_message();
         let index = open.index;
         open.index += u16::from(ends);
         let unordered = is_unordered(&chunk);
@@ -166,32 +173,45 @@ impl Stream {
             return None;
         }
         let Chunk { head, bytes } = chunk;
-        let frame = match head.fragment {
+        let bytes = match head.fragment {
             None => bytes,
             Some(fragment) => self.assemble(open.sender, fragment, &bytes)?,
         };
         let kind = Kind::from_number(head.kind)?;
-        Some(Complete { sender: open.sender, seq, index, kind, service: head.service, frame })
+        Some(Complete { sender: open.sender, seq, index, kind, service: head.service, bytes })
     }
 
     fn assemble(&mut self, sender: DaemonId, fragment: Fragment, bytes: &Bytes) -> Option<Bytes> {
         let key = (sender, fragment.number);
-        if fragment.offset == 0 {
-            let unfinished = self.partial.range((sender, 0)..=(sender, u32::MAX)).count();
-            if fragment.total > MAX_MESSAGE_BYTES || unfinished >= MAX_PARTIAL_MESSAGES {
+        if let Position::First { total } = fragment.position {
+            let unfinished = self.partial.range((sender, 0)..=(sender, u16::MAX)).count();
+            if total > MAX_MESSAGE_BYTES || unfinished >= MAX_PARTIAL_MESSAGES {
                 self.dropped += 1;
                 return None;
             }
-            self.partial.insert(key, BytesMut::with_capacity(fragment.total as usize));
+            self.partial.insert(key, Partial { total, bytes: BytesMut::with_capacity(total as usize) });
         }
-        let partial = self.partial.get_mut(&key).filter(|partial| partial.len() == fragment.offset as usize);
-        let Some(partial) = partial else {
+        let partial = self.partial.get_mut(&key);
+        let Some(partial) = partial.filter(|partial| partial.goes_on_with(fragment.position, bytes)) else {
             self.partial.remove(&key);
             self.dropped += 1;
             return None;
         };
-        partial.put_slice(bytes);
-        if fragment.last { self.partial.remove(&key).map(BytesMut::freeze) } else { None }
+        partial.bytes.put_slice(bytes);
+        let is_last = matches!(fragment.position, Position::Last { .. });
+        if is_last { self.partial.remove(&key).map(|partial| partial.bytes.freeze()) } else { None }
+    }
+}
+
+impl Partial {
+    /// Whether a piece begins where the last one ended, and ends the message if it says so.
+    fn goes_on_with(&self, position: Position, piece: &Bytes) -> bool {
+        let (start, end) = (self.bytes.len(), self.bytes.len() + piece.len());
+        match position {
+            Position::First { .. } => start == 0,
+            Position::Middle { offset } => start == offset as usize && end < self.total as usize,
+            Position::Last { offset } => start == offset as usize && end == self.total as usize,
+        }
     }
 }
 
@@ -206,15 +226,11 @@ pub(crate) fn unordered(packet: &Packet) -> Vec<Complete> {
         {
             let (sender, seq) = (packet.header.sender, packet.header.seq);
             let service = chunk.head.service;
-            messages.push(Complete { sender, seq, index, kind, service, frame: chunk.bytes.clone() });
+            messages.push(Complete { sender, seq, index, kind, service, bytes: chunk.bytes.clone() });
         }
-        index += u16::from(ends_message(&chunk));
+        index += u16::from(chunk.head.ends_message());
     }
     messages
-}
-
-fn ends_message(chunk: &Chunk) -> bool {
-    chunk.head.fragment.is_none_or(|fragment| fragment.last)
 }
 
 fn is_unordered(chunk: &Chunk) -> bool {

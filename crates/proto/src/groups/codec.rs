@@ -22,7 +22,7 @@
 use antiphon_wire::client::membership::GroupId;
 use antiphon_wire::ids::{DaemonId, ProcessId, RingId};
 use antiphon_wire::names::{GROUP_NAME_MAX_BYTES, GroupName, MemberName, NAME_FIELD_BYTES, PrivateName};
-use antiphon_wire::reader::{DecodeError, Reader};
+use antiphon_wire::reader::{DecodeError, Reader, number_bytes, put_number};
 use bytes::{BufMut, Bytes, BytesMut};
 
 /// Most bytes of a report in one part.
@@ -133,7 +133,7 @@ fn encode_report(report: &Report) -> Bytes {
     let mut out = BytesMut::new();
     put_ring(&mut out, report.component.settled);
     put_ring(&mut out, report.component.closed_by);
-    put_number(&mut out, report.members.len());
+    put_number(report.members.len(), &mut out);
     for member in &report.members {
         out.put_u8(member.as_bytes().len().to_le_bytes()[0]);
         out.put_slice(member.as_bytes());
@@ -141,12 +141,12 @@ fn encode_report(report: &Report) -> Bytes {
     let mut stamps: Vec<(u32, u32)> = report.groups.iter().map(|group| stamp(group.id)).collect();
     stamps.sort_unstable();
     stamps.dedup();
-    put_number(&mut out, stamps.len());
+    put_number(stamps.len(), &mut out);
     for (leader, time) in &stamps {
         out.put_u32_le(*leader);
         out.put_u32_le(*time);
     }
-    put_number(&mut out, report.groups.len());
+    put_number(report.groups.len(), &mut out);
     let mut previous: &[u8] = &[];
     for group in &report.groups {
         put_group(&mut out, group, previous, &stamps, report.members.len());
@@ -174,11 +174,11 @@ fn put_group(
     out.put_slice(rest);
     let listed = list_bytes(&group.members) < members.div_ceil(8);
     let stamp = stamps.binary_search(&stamp(group.id)).unwrap_or(0);
-    put_number(out, stamp << 2 | usize::from(group.marked) << 1 | usize::from(listed));
-    put_number(out, group.id.counter as usize);
+    put_number(stamp << 2 | usize::from(group.marked) << 1 | usize::from(listed), out);
+    put_number(group.id.counter as usize, out);
     if listed {
-        put_number(out, group.members.len());
-        distances(&group.members).for_each(|distance| put_number(out, distance));
+        put_number(group.members.len(), out);
+        distances(&group.members).for_each(|distance| put_number(distance, out));
     } else {
         put_bits(out, &group.members, members);
     }
@@ -202,18 +202,6 @@ fn distances(members: &[u32]) -> impl Iterator<Item = usize> {
 
 fn list_bytes(members: &[u32]) -> usize {
     number_bytes(members.len()) + distances(members).map(number_bytes).sum::<usize>()
-}
-
-fn number_bytes(number: usize) -> usize {
-    (usize::BITS - number.max(1).leading_zeros()).div_ceil(7) as usize
-}
-
-fn put_number(out: &mut BytesMut, mut number: usize) {
-    while number > 0x7f {
-        out.put_u8(0x80 | number.to_le_bytes()[0]);
-        number >>= 7;
-    }
-    out.put_u8(number.to_le_bytes()[0]);
 }
 
 fn put_ring(out: &mut BytesMut, ring: RingId) {
@@ -265,10 +253,10 @@ fn reported_group(
     if previous.is_some_and(|previous| previous.name >= name) {
         return Err(reader.bad_value("group order", length as u64));
     }
-    let word = number(reader)?;
+    let word = reader.number()?;
     let stamp = stamps.get(word >> 2);
     let (leader, time) = *stamp.ok_or_else(|| reader.bad_value("stamp", word as u64))?;
-    let counter = number(reader)?;
+    let counter = reader.number()?;
     let counter = u32::try_from(counter).map_err(|_| reader.bad_value("counter", counter as u64))?;
     let members = if word & 1 == 1 { listed(reader, of)? } else { bits(reader, of)? };
     if members.is_empty() {
@@ -281,7 +269,7 @@ fn listed(reader: &mut Reader, of: usize) -> Result<Vec<u32>, DecodeError> {
     let mut members = Vec::new();
     let mut next = 0;
     for _ in 0..count(reader, 1)? {
-        let member = number(reader)?.saturating_add(next);
+        let member = reader.number()?.saturating_add(next);
         if member >= of {
             return Err(reader.bad_value("member", member as u64));
         }
@@ -305,23 +293,11 @@ fn bits(reader: &mut Reader, of: usize) -> Result<Vec<u32>, DecodeError> {
 
 /// A count of items that have at least `item_bytes` each.
 fn count(reader: &mut Reader, item_bytes: usize) -> Result<usize, DecodeError> {
-    let count = number(reader)?;
+    let count = reader.number()?;
     if count.saturating_mul(item_bytes) > reader.remaining() {
         return Err(reader.bad_value("count", count as u64));
     }
     Ok(count)
-}
-
-fn number(reader: &mut Reader) -> Result<usize, DecodeError> {
-    let mut number: u64 = 0;
-    for shift in (0..35).step_by(7) {
-        let byte = u64::from(reader.u8()?);
-        number |= (byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return Ok(number as usize);
-        }
-    }
-    Err(reader.bad_value("number", number))
 }
 
 fn ring(reader: &mut Reader) -> Result<RingId, DecodeError> {

@@ -117,7 +117,11 @@ impl Groups {
     /// Puts my report into the control lane.
     pub(super) fn send_report(&self, cx: &mut Cx<'_>) {
         for frame in codec::encode_parts(self.ring, &self.report()) {
-            cx.queue.push_control(Outgoing { kind: Kind::Groups, service: ServiceLevel::Agreed, frame });
+            cx.queue.push_control(Outgoing {
+                kind: Kind::Groups,
+                service: ServiceLevel::Agreed,
+                payload: frame.into(),
+            });
         }
     }
 

@@ -31,6 +31,7 @@ mod views;
 
 use antiphon_wire::client::membership::GroupId;
 use antiphon_wire::ids::{ProcessId, RingId};
+use bytes::BytesMut;
 
 use crate::config::Config;
 use crate::cx::Cx;
@@ -88,6 +89,8 @@ pub(crate) struct Groups {
     transitional: Option<Transitional>,
     /// What was reported in the current ring; `None` once the table is settled.
     exchange: Option<Exchange>,
+    /// Header and groups of the frame being routed; kept for its memory.
+    frame_head: BytesMut,
 }
 
 impl Groups {
@@ -101,6 +104,7 @@ impl Groups {
             emptied: 0,
             transitional: None,
             exchange: None,
+            frame_head: BytesMut::new(),
         }
     }
 
@@ -137,17 +141,17 @@ impl Groups {
     pub(crate) fn on_message(&mut self, message: &Message, sessions: &mut Sessions, cx: &mut Cx<'_>) {
         let sender = message.sender;
         let taken = match message.kind {
-            Kind::Client => self.route(sender, &message.frame, sessions, cx),
-            Kind::Join => codec::decode_operation(&message.frame).map(|(private, group)| {
+            Kind::Client => self.route(sender, &message.bytes, sessions, cx),
+            Kind::Join => codec::decode_operation(&message.bytes).map(|(private, group)| {
                 self.on_join(sender, &private, &group, sessions, cx);
             }),
-            Kind::Leave => codec::decode_operation(&message.frame).map(|(private, group)| {
+            Kind::Leave => codec::decode_operation(&message.bytes).map(|(private, group)| {
                 self.on_leave(sender, &private, &group, sessions, cx);
             }),
-            Kind::Disconnect => codec::decode_disconnect(&message.frame).map(|private| {
+            Kind::Disconnect => codec::decode_disconnect(&message.bytes).map(|private| {
                 self.on_disconnect(sender, &private, sessions, cx);
             }),
-            Kind::Groups => self.on_part(sender, &message.frame, sessions, cx),
+            Kind::Groups => self.on_part(sender, &message.bytes, sessions, cx),
         };
         if taken.is_err() {
             cx.stats.groups_messages_rejected += 1;

@@ -20,10 +20,10 @@ const HELLO_SOON_SHARE: u32 = 16;
 impl Membership {
     /// A packet of the working ring.
     pub(super) fn receive(&mut self, packet: Packet, cx: &mut Cx<'_>) {
-        let (seq, has_unordered) = (packet.header.seq, packet.header.has_unordered);
+        let seq = packet.header.seq;
         let new = self.ring.on_packet(packet, cx);
         count_packet(new, cx);
-        if new && has_unordered {
+        if new {
             self.deliver_early(seq, cx);
         }
     }
@@ -132,10 +132,8 @@ impl Membership {
 
     /// Hands up the messages of a packet that need no order.
     fn deliver_early(&mut self, seq: Seq, cx: &Cx<'_>) {
-        let Some(stored) = self.ring.window().get(seq).filter(|_| self.early && seq > self.stream.done())
-        else {
-            return;
-        };
+        let stored = self.ring.window().get(seq).filter(|stored| stored.packet.header.has_unordered);
+        let Some(stored) = stored.filter(|_| self.early && seq > self.stream.done()) else { return };
         for message in stream::unordered(&stored.packet) {
             self.hand_up(message, true);
         }
@@ -148,8 +146,8 @@ impl Membership {
         let Some(sender) = self.ring.member_of(message.sender) else {
             return;
         };
-        let Complete { seq, index, kind, service, frame, .. } = message;
-        let message = Message { sender, kind, service, frame };
+        let Complete { seq, index, kind, service, bytes, .. } = message;
+        let message = Message { sender, kind, service, bytes };
         self.deliveries.push(Delivery::Message(message, Place { seq, index, early }));
     }
 

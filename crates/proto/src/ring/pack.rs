@@ -6,7 +6,7 @@
 use antiphon_wire::ids::{DaemonId, RingId, Seq};
 use antiphon_wire::ring::packet::{PACKET_HEADER_BYTES, Packet, PacketHeader};
 use antiphon_wire::service::ServiceLevel;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
 use crate::cx::Cx;
 use crate::io::Trace;
@@ -103,8 +103,8 @@ fn fill_packet(
         taken = true;
         *has_safe |= piece.head.service == ServiceLevel::Safe;
         header.has_unordered |= piece.head.fragment.is_none() && !piece.head.service.is_ordered();
-        piece.head.encode(piece.bytes.len() as u16, buffer);
-        buffer.put_slice(&piece.bytes);
+        piece.head.encode(piece.payload.len() as u16, buffer);
+        piece.payload.put(buffer);
         index += u16::from(originate(visit, seq, index, piece, cx));
     }
     taken.then_some(header)
@@ -122,7 +122,7 @@ fn originate(visit: Visit, seq: Seq, index: u16, piece: Piece, cx: &mut Cx<'_>) 
         index,
         kind: message.kind,
         service: message.service,
-        frame: message.frame,
+        bytes: message.payload.to_bytes(),
     });
     true
 }

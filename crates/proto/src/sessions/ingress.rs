@@ -3,10 +3,13 @@
 use antiphon_wire::client::flags::{GROUPS_EXCHANGE, JOIN, KILL, LEAVE, REJECT, REQUEST_MASK};
 use antiphon_wire::client::frame::Frame;
 use antiphon_wire::names::{GroupName, MemberName};
+use antiphon_wire::ring::multicast::put_packed_head;
 use antiphon_wire::service::ServiceLevel;
+use bytes::BytesMut;
 
 use crate::delivery::Kind;
 use crate::groups::codec::encode_operation;
+use crate::payload::Payload;
 use crate::send_queue::Outgoing;
 
 /// What a well-formed frame asks for.
@@ -20,11 +23,15 @@ pub(super) enum Request {
     Nothing,
 }
 
-/// Checks a frame of the session `member`.
+/// Checks a frame of the session `member`; packs it, if it is a multicast, with the memory of `packing`.
 ///
 /// # Errors
 /// What the client did wrong; its connection is to be closed (§4.3).
-pub(super) fn admit(frame: &Frame, member: &MemberName) -> Result<Request, &'static str> {
+pub(super) fn admit(
+    frame: &Frame,
+    member: &MemberName,
+    packing: &mut BytesMut,
+) -> Result<Request, &'static str> {
     let header = &frame.header;
     if header.hint.has_foreign_bits() {
         return Err("unknown bits in the hint");
@@ -36,7 +43,8 @@ pub(super) fn admit(frame: &Frame, member: &MemberName) -> Result<Request, &'sta
     if let Some(last) = sender.last_mut() {
         *last = 0;
     }
-    if MemberName::from_field(&sender) != Ok(*member) {
+    // Nearly all fields are the name and nothing else, and then need not be parsed.
+    if sender != *member.as_field() && MemberName::from_field(&sender) != Ok(*member) {
         return Err("somebody else's name as sender");
     }
     let asked = header.flags & (REQUEST_MASK | ServiceLevel::FLAG_MASK);
@@ -50,11 +58,13 @@ pub(super) fn admit(frame: &Frame, member: &MemberName) -> Result<Request, &'sta
         (JOIN, Some(group)) => Request::Send(operation(Kind::Join, member, &group)),
         (LEAVE, Some(group)) => Request::Send(operation(Kind::Leave, member, &group)),
         (flags, Some(_)) => ServiceLevel::from_flags(flags).map_or(Request::Nothing, |service| {
-            Request::Send(Outgoing { kind: Kind::Client, service, frame: frame.to_little_endian() })
+            put_packed_head(frame, packing);
+            let payload = Payload::new(packing.split().freeze(), frame.body.clone());
+            Request::Send(Outgoing { kind: Kind::Client, service, payload })
         }),
     })
 }
 
 fn operation(kind: Kind, member: &MemberName, group: &GroupName) -> Outgoing {
-    Outgoing { kind, service: ServiceLevel::Agreed, frame: encode_operation(member, group) }
+    Outgoing { kind, service: ServiceLevel::Agreed, payload: encode_operation(member, group).into() }
 }

@@ -21,7 +21,7 @@ use antiphon_wire::client::handshake::HelloReader;
 use antiphon_wire::ids::SessionId;
 use antiphon_wire::names::MemberName;
 use antiphon_wire::service::ServiceLevel;
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use foldhash::fast::FixedState;
 
 use crate::config::Config;
@@ -43,6 +43,8 @@ const PRESSURE_CHECK: Duration = Duration::from_millis(1);
 
 /// Sessions that a status names for being behind.
 const MAX_BEHIND: usize = 20;
+/// Bytes of packed heads that share an allocation.
+const PACKING_BYTES: usize = 4096;
 
 /// A session of this daemon as a receiver.
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +79,8 @@ pub(crate) struct Sessions {
     closed: HashMap<SessionId, Outbox, FixedState>,
     /// Number of the message being routed.
     message: u64,
+    /// Where the heads of multicasts are packed, many in one allocation.
+    packing: BytesMut,
     pressure: Pressure,
 }
 
@@ -94,6 +98,7 @@ impl Sessions {
             deadlines: BTreeSet::new(),
             closed: HashMap::default(),
             message: 0,
+            packing: BytesMut::with_capacity(PACKING_BYTES),
             pressure: Pressure::default(),
         }
     }
@@ -225,23 +230,28 @@ impl Sessions {
     }
 
     /// Puts the message being routed into an outbox, unless the session has got it already.
-    pub(crate) fn deliver_once(&mut self, id: SessionId, frame: &Bytes, cx: &mut Cx<'_>) {
+    pub(crate) fn deliver_once(&mut self, id: SessionId, head: &[u8], body: &Bytes, cx: &mut Cx<'_>) {
         if let Some(session) = self.established.get_mut(&id)
             && session.last_message != self.message
         {
             session.last_message = self.message;
-            self.deliver(id, frame, cx);
+            self.deliver_parts(id, head, body, cx);
         }
+    }
+
+    /// Puts a frame into an outbox.
+    pub(crate) fn deliver(&mut self, id: SessionId, frame: &Bytes, cx: &mut Cx<'_>) {
+        self.deliver_parts(id, &[], frame, cx);
     }
 
     /// Puts a frame into an outbox. A session that is too far behind is closed instead: its stream
     /// ends, but never has a gap (EVS contract C2).
-    pub(crate) fn deliver(&mut self, id: SessionId, frame: &Bytes, cx: &mut Cx<'_>) {
+    fn deliver_parts(&mut self, id: SessionId, head: &[u8], body: &Bytes, cx: &mut Cx<'_>) {
         let Some(session) = self.established.get_mut(&id) else { return };
         let limits = &cx.config.sessions;
         let outbox = &mut session.outbox;
         if outbox.messages() >= limits.max_outbox_messages
-            || outbox.remaining() + frame.len() > limits.max_outbox_bytes
+            || outbox.remaining() + head.len() + body.len() > limits.max_outbox_bytes
         {
             self.close(id, CloseReason::SlowReader, cx);
             return;
@@ -249,7 +259,7 @@ impl Sessions {
         if !outbox.has_remaining() {
             cx.out.dirty.push(id);
         }
-        outbox.push(frame);
+        outbox.push(head, body);
         self.pressure.on_growth(id, outbox, limits, cx.now);
     }
 
@@ -260,7 +270,7 @@ impl Sessions {
         let reason = loop {
             let request = match session.reader.next_frame() {
                 Ok(None) => return,
-                Ok(Some(frame)) => ingress::admit(&frame, &session.member),
+                Ok(Some(frame)) => ingress::admit(&frame, &session.member, &mut self.packing),
                 Err(error) => Err(error.cause()),
             };
             match request {
@@ -291,7 +301,8 @@ impl Sessions {
         self.ids.remove(&id);
         self.names.begin_leaving(&session.member);
         let frame = encode_disconnect(&session.member);
-        cx.queue.push(id, Outgoing { kind: Kind::Disconnect, service: ServiceLevel::Agreed, frame });
+        let (kind, service) = (Kind::Disconnect, ServiceLevel::Agreed);
+        cx.queue.push(id, Outgoing { kind, service, payload: frame.into() });
         Some(session)
     }
 

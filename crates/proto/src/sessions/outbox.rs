@@ -5,12 +5,10 @@ use std::io::IoSlice;
 
 use bytes::{Buf, Bytes};
 
-/// Frames of fewer bytes are copied together; larger ones are shared by all their receivers.
-const COPIED_BELOW_BYTES: usize = 512;
-/// Once a reader is this far behind, frames that are slices of received packets are copied too: shared,
-/// each of them would keep a whole receive buffer in memory for as long as the reader takes.
-const BEHIND_BYTES: usize = 256 << 10;
-const COPIED_BELOW_BYTES_WHEN_BEHIND: usize = 2048;
+/// Bodies of fewer bytes are copied together; larger ones are shared by all their receivers. It is more
+/// than a packet has: a slice of a packet would keep a whole receive buffer in memory for as long as
+/// the reader takes, and one more piece to write costs as much as the copy.
+const COPIED_BELOW_BYTES: usize = 2048;
 /// When the copied frames reach this size, they become one shared piece.
 const TAIL_BYTES: usize = 16 << 10;
 
@@ -20,7 +18,7 @@ const TAIL_BYTES: usize = 16 << 10;
 pub struct Outbox {
     /// Pieces before the tail, the next to be written first.
     pieces: VecDeque<Bytes>,
-    /// Small frames, copied one behind the other. What stands before `tail_start` is written.
+    /// Small frames and heads of large ones, copied one behind the other. What stands before `tail_start` is written.
     tail: Vec<u8>,
     tail_start: usize,
     bytes: usize,
@@ -35,23 +33,23 @@ impl Outbox {
         self.messages.len()
     }
 
-    /// Appends a message.
-    pub(super) fn push(&mut self, frame: &Bytes) {
-        if frame.is_empty() {
+    /// Appends a message, which may come in two parts.
+    pub(super) fn push(&mut self, head: &[u8], body: &Bytes) {
+        let length = head.len() + body.len();
+        if length == 0 {
             return;
         }
-        let behind = self.bytes > BEHIND_BYTES;
-        let copied_below = if behind { COPIED_BELOW_BYTES_WHEN_BEHIND } else { COPIED_BELOW_BYTES };
-        self.bytes += frame.len();
-        self.messages.push_back(u32::try_from(frame.len()).unwrap_or(u32::MAX));
-        if frame.len() < copied_below {
-            self.tail.extend_from_slice(frame);
+        self.bytes += length;
+        self.messages.push_back(u32::try_from(length).unwrap_or(u32::MAX));
+        self.tail.extend_from_slice(head);
+        if body.len() < COPIED_BELOW_BYTES {
+            self.tail.extend_from_slice(body);
             if self.tail.len() >= TAIL_BYTES {
                 self.close_tail();
             }
         } else {
             self.close_tail();
-            self.pieces.push_back(frame.clone());
+            self.pieces.push_back(body.clone());
         }
     }
 
@@ -131,11 +129,11 @@ mod tests {
 
     #[test]
     fn bytes_come_out_in_order_however_they_are_advanced() {
-        let frames = frames(&[10, 600, 20, 30, 512, 511, 9000, 1, 300, 20_000, 5]);
+        let frames = frames(&[10, 2600, 20, 30, 2048, 2047, 9000, 1, 300, 20_000, 5]);
         let expected = frames.concat();
         for step in [1, 7, 511, 1000, 50_000] {
             let mut outbox = Outbox::default();
-            frames.iter().for_each(|frame| outbox.push(frame));
+            frames.iter().for_each(|frame| outbox.push(&[], frame));
             assert_eq!((outbox.messages(), outbox.remaining()), (frames.len(), expected.len()));
             let mut written = Vec::new();
             while outbox.has_remaining() {
@@ -149,26 +147,27 @@ mod tests {
     }
 
     #[test]
-    fn vectors_show_everything_and_large_frames_are_shared() {
-        let frames = frames(&[10, 20, 600, 30]);
+    fn vectors_show_everything_and_large_bodies_are_shared() {
+        let frames = frames(&[10, 20, 2600, 30]);
         let mut outbox = Outbox::default();
-        frames.iter().for_each(|frame| outbox.push(frame));
+        frames.iter().for_each(|frame| outbox.push(b"head", frame));
         let mut slices = [IoSlice::new(&[]); 8];
         let count = outbox.chunks_vectored(&mut slices);
-        assert_eq!(slices[..count].iter().map(|slice| slice.len()).collect::<Vec<_>>(), [30, 600, 30]);
+        assert_eq!(slices[..count].iter().map(|slice| slice.len()).collect::<Vec<_>>(), [42, 2600, 34]);
         assert_eq!(slices[1].as_ptr(), frames[2].as_ptr());
+        assert_eq!((outbox.messages(), outbox.remaining()), (4, 2660 + 16));
     }
 
     #[test]
     fn a_message_counts_until_its_last_byte_is_written() {
         let mut outbox = Outbox::default();
-        outbox.push(&Bytes::from_static(b"abc"));
-        outbox.push(&Bytes::from_static(b"de"));
+        outbox.push(&[], &Bytes::from_static(b"abc"));
+        outbox.push(&[], &Bytes::from_static(b"de"));
         outbox.advance(2);
         assert_eq!(outbox.messages(), 2);
         outbox.advance(2);
         assert_eq!((outbox.messages(), outbox.chunk()), (1, &b"e"[..]));
-        outbox.push(&Bytes::from_static(b"f"));
+        outbox.push(&[], &Bytes::from_static(b"f"));
         assert_eq!(outbox.chunk(), b"ef");
     }
 }

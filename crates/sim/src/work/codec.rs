@@ -5,6 +5,7 @@ use antiphon_wire::client::header::Hint;
 use antiphon_wire::ids::{DaemonId, ProcessId, RingId, Seq};
 use antiphon_wire::names::NAME_FIELD_BYTES;
 use antiphon_wire::ring::chunk::{self, MessageHead};
+use antiphon_wire::ring::multicast::{put_packed_head, unpack};
 use antiphon_wire::ring::packet::PacketHeader;
 use antiphon_wire::ring::token::{Request, Token};
 use antiphon_wire::ring::{Datagram, decode, ranges};
@@ -44,9 +45,13 @@ fn frames() -> u64 {
     }
     let mut reader = FrameReader::new(FrameLimits::FROM_CLIENT);
     reader.push(written.freeze());
-    let mut bytes = 0;
+    let (mut packed, mut head, mut bytes) = (BytesMut::new(), BytesMut::new(), 0);
     while let Ok(Some(frame)) = reader.next_frame() {
-        bytes += frame.to_little_endian().len() + frame.group_fields().len();
+        put_packed_head(&frame, &mut packed);
+        packed.extend_from_slice(&frame.body);
+        if let Ok(unpacked) = unpack(&packed.split().freeze(), &mut head) {
+            bytes += head.len() + unpacked.body.len();
+        }
     }
     bytes as u64
 }

@@ -18,6 +18,6 @@ pub mod header;
 pub mod membership;
 
 #[cfg(test)]
-mod golden;
+pub(crate) mod golden;
 #[cfg(test)]
 mod mutations;

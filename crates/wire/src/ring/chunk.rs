@@ -7,10 +7,10 @@
 //! ```text
 //! byte 0      bits 0..2 kind + 1 (0: padding up to the end of the packet)
 //!             bits 3..5 service level
-//!             bit 6     is a fragment
-//!             bit 7     is the last fragment
+//!             bits 6..7 0 whole message, 1 first fragment, 2 one between, 3 last fragment
 //! bytes 1..2  length of the piece
-//! fragments:  number u32 · offset u32 · total u32     (of the message, chosen by its sender)
+//! fragments:  number u16 (of the message, chosen by its sender)
+//!             first: bytes of the whole message u32; others: offset of the piece u32
 //! then        the piece
 //! ```
 
@@ -19,10 +19,8 @@ use bytes::{BufMut, Bytes};
 use crate::reader::{DecodeError, Reader};
 use crate::service::ServiceLevel;
 
-const FRAGMENT: u8 = 0x40;
-const LAST: u8 = 0x80;
 const WHOLE_HEAD_BYTES: usize = 3;
-const FRAGMENT_HEAD_BYTES: usize = WHOLE_HEAD_BYTES + 12;
+const FRAGMENT_HEAD_BYTES: usize = WHOLE_HEAD_BYTES + 6;
 
 /// What precedes each piece.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,13 +37,49 @@ pub struct MessageHead {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Fragment {
     /// The same in all fragments of a message and different in those sent at the same time.
-    pub number: u32,
-    /// Where in the message the piece begins.
-    pub offset: u32,
-    /// Bytes of the whole message.
-    pub total: u32,
-    /// Whether the message ends here.
-    pub last: bool,
+    pub number: u16,
+    /// Where in the message the piece stands.
+    pub position: Position,
+}
+
+/// Where in its message a fragment stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Position {
+    /// At its beginning.
+    First {
+        /// Bytes of the whole message.
+        total: u32,
+    },
+    /// Neither at its beginning nor at its end.
+    Middle {
+        /// Where the piece begins.
+        offset: u32,
+    },
+    /// At its end.
+    Last {
+        /// Where the piece begins.
+        offset: u32,
+    },
+}
+
+impl Position {
+    /// The value of bits 6 and 7.
+    fn bits(self) -> u8 {
+        match self {
+            Self::First { .. } => 1,
+            Self::Middle { .. } => 2,
+            Self::Last { .. } => 3,
+        }
+    }
+
+    /// The number that the head ends with.
+    fn number(self) -> u32 {
+        match self {
+            Self::First { total: number }
+            | Self::Middle { offset: number }
+            | Self::Last { offset: number } => number,
+        }
+    }
 }
 
 /// One chunk of a received packet.
@@ -64,18 +98,23 @@ impl MessageHead {
         if self.fragment.is_some() { FRAGMENT_HEAD_BYTES } else { WHOLE_HEAD_BYTES }
     }
 
+    /// Whether the message ends with this piece.
+    #[must_use]
+    pub fn ends_message(&self) -> bool {
+        !matches!(
+            self.fragment,
+            Some(Fragment { position: Position::First { .. } | Position::Middle { .. }, .. })
+        )
+    }
+
     /// Writes the head for a piece of `length` bytes.
     pub fn encode(&self, length: u16, to: &mut impl BufMut) {
-        let mut first = ((self.kind + 1) & 7) | (self.service.rank() << 3);
-        if let Some(fragment) = &self.fragment {
-            first |= FRAGMENT | if fragment.last { LAST } else { 0 };
-        }
-        to.put_u8(first);
+        let part = self.fragment.map_or(0, |fragment| fragment.position.bits());
+        to.put_u8(((self.kind + 1) & 7) | (self.service.rank() << 3) | part << 6);
         to.put_u16_le(length);
         if let Some(fragment) = &self.fragment {
-            to.put_u32_le(fragment.number);
-            to.put_u32_le(fragment.offset);
-            to.put_u32_le(fragment.total);
+            to.put_u16_le(fragment.number);
+            to.put_u32_le(fragment.position.number());
         }
     }
 }
@@ -96,26 +135,30 @@ pub fn next(reader: &mut Reader) -> Result<Option<Chunk>, DecodeError> {
     let service =
         ServiceLevel::from_rank(rank).ok_or_else(|| reader.bad_value("service level", u64::from(rank)))?;
     let length = reader.u16()?;
-    let fragment = match first & FRAGMENT {
-        0 => None,
-        _ => Some(Fragment {
-            number: reader.u32()?,
-            offset: reader.u32()?,
-            total: reader.u32()?,
-            last: first & LAST != 0,
-        }),
-    };
-    if let Some(fragment) = &fragment {
-        let end = u64::from(fragment.offset) + u64::from(length);
-        if length == 0
-            || end > u64::from(fragment.total)
-            || fragment.last != (end == u64::from(fragment.total))
-        {
-            return Err(reader.bad_value("fragment offset", u64::from(fragment.offset)));
-        }
-    }
+    let fragment = fragment(first >> 6, length, reader)?;
     let bytes = reader.take(usize::from(length))?;
     Ok(Some(Chunk { head: MessageHead { kind, service, fragment }, bytes }))
+}
+
+fn fragment(part: u8, length: u16, reader: &mut Reader) -> Result<Option<Fragment>, DecodeError> {
+    if part == 0 {
+        return Ok(None);
+    }
+    let (number, value) = (reader.u16()?, reader.u32()?);
+    let position = match part {
+        1 => Position::First { total: value },
+        2 => Position::Middle { offset: value },
+        _ => Position::Last { offset: value },
+    };
+    // The rest, whether its pieces follow each other and end where it ends, is seen by who joins them.
+    let is_part = match position {
+        Position::First { total } => u32::from(length) < total,
+        Position::Middle { offset } | Position::Last { offset } => offset > 0,
+    };
+    if length == 0 || !is_part {
+        return Err(reader.bad_value("fragment", u64::from(value)));
+    }
+    Ok(Some(Fragment { number, position }))
 }
 
 #[cfg(test)]
@@ -125,7 +168,7 @@ mod tests {
     #[test]
     fn chunks_come_back_as_they_were_written() {
         let whole = MessageHead { kind: 0, service: ServiceLevel::Safe, fragment: None };
-        let part = Fragment { number: 9, offset: 4, total: 7, last: true };
+        let part = Fragment { number: 9, position: Position::Last { offset: 4 } };
         let end = MessageHead { kind: 4, service: ServiceLevel::Agreed, fragment: Some(part) };
         let mut packet = Vec::new();
         whole.encode(2, &mut packet);
@@ -142,12 +185,16 @@ mod tests {
     }
 
     #[test]
-    fn a_fragment_outside_its_message_is_refused() {
-        let part = Fragment { number: 1, offset: 6, total: 7, last: true };
-        let head = MessageHead { kind: 0, service: ServiceLevel::Fifo, fragment: Some(part) };
-        let mut packet = Vec::new();
-        head.encode(2, &mut packet);
-        packet.put_slice(b"xy");
-        assert!(next(&mut Reader::new(Bytes::from(packet), "packet")).is_err());
+    fn a_fragment_that_is_no_part_of_its_message_is_refused() {
+        let positions =
+            [Position::First { total: 2 }, Position::Middle { offset: 0 }, Position::Last { offset: 0 }];
+        for position in positions {
+            let fragment = Some(Fragment { number: 1, position });
+            let head = MessageHead { kind: 0, service: ServiceLevel::Fifo, fragment };
+            let mut packet = Vec::new();
+            head.encode(2, &mut packet);
+            packet.put_slice(b"xy");
+            assert!(next(&mut Reader::new(Bytes::from(packet), "packet")).is_err(), "{position:?}");
+        }
     }
 }

@@ -15,6 +15,7 @@ pub mod chunk;
 mod codec;
 pub mod fragment;
 pub mod gossip;
+pub mod multicast;
 pub mod packet;
 pub mod ranges;
 pub mod token;
@@ -30,7 +31,7 @@ use packet::Packet;
 use token::Token;
 
 /// Version of the daemon protocol; datagrams with another one are refused.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 /// Bytes that all datagrams have in common.
 pub const HEADER_BYTES: usize = 10;

@@ -59,11 +59,11 @@ fn whatever_a_daemon_sends_its_peers_count_it_and_agree() {
         for _ in 0..8 {
             let log = &mut world.rings[ring].log;
             let at = random.usize(..log.len());
-            let frame = mutated(&log[at].frame, &mut random);
+            let bytes = mutated(&log[at].bytes, &mut random);
             let kinds = [Kind::Client, Kind::Join, Kind::Leave, Kind::Disconnect, Kind::Groups];
             let kind = kinds[random.usize(..5)];
             let sender = log[at].sender;
-            log.insert(at, Message { sender, kind, service: ServiceLevel::Agreed, frame });
+            log.insert(at, Message { sender, kind, service: ServiceLevel::Agreed, bytes });
         }
         world.run();
         for host in 0..3 {

@@ -118,7 +118,12 @@ impl Host {
     fn originate(&mut self) -> Option<Message> {
         let piece = self.queue.take(usize::from(u16::MAX), usize::from(u16::MAX), 1)?;
         let whole = piece.ends.expect("the packet is large enough");
-        Some(Message { sender: self.me, kind: whole.kind, service: whole.service, frame: whole.frame })
+        Some(Message {
+            sender: self.me,
+            kind: whole.kind,
+            service: whole.service,
+            bytes: whole.payload.to_bytes(),
+        })
     }
 }
 

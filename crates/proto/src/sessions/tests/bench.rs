@@ -8,11 +8,14 @@ use antiphon_wire::client::handshake::{AuthChoice, Hello, Version};
 use antiphon_wire::client::header::{Header, Hint};
 use antiphon_wire::ids::{DaemonId, SessionId};
 use antiphon_wire::names::{DaemonName, MemberName, PrivateName};
+use antiphon_wire::ring::multicast::unpack_frame;
+use antiphon_wire::service::ServiceLevel;
 use bytes::{Buf, Bytes};
 
 use super::super::Sessions;
 use crate::config::{Config, Daemon};
 use crate::cx::Cx;
+use crate::delivery::Kind;
 use crate::io::{CloseReason, Origin, Outputs};
 use crate::patience::Patience;
 use crate::send_queue::{Outgoing, SendQueue};
@@ -20,6 +23,23 @@ use crate::stats::Stats;
 use crate::time::{Instant, Timer, Timers};
 
 pub(super) const LOOPBACK: Origin = Origin::Tcp(IpAddr::V4(Ipv4Addr::LOCALHOST));
+
+/// A message for the ring; of a multicast the frame that its receivers will read.
+#[derive(Debug)]
+pub(super) struct Queued {
+    pub(super) kind: Kind,
+    pub(super) service: ServiceLevel,
+    pub(super) frame: Bytes,
+}
+
+impl From<Outgoing> for Queued {
+    fn from(message: Outgoing) -> Self {
+        let Outgoing { kind, service, payload } = message;
+        let bytes = payload.to_bytes();
+        let frame = if kind == Kind::Client { unpack_frame(&bytes).expect("packed") } else { bytes };
+        Self { kind, service, frame }
+    }
+}
 
 pub(super) struct Bench {
     pub(super) config: Config,
@@ -137,9 +157,9 @@ impl Bench {
     }
 
     /// Everything queued for the ring.
-    pub(super) fn queued(&mut self) -> Vec<Outgoing> {
+    pub(super) fn queued(&mut self) -> Vec<Queued> {
         std::iter::from_fn(|| self.queue.take(1 << 20, 1 << 20, 1 << 20))
-            .map(|piece| piece.ends.expect("whole"))
+            .map(|piece| Queued::from(piece.ends.expect("whole")))
             .collect()
     }
 

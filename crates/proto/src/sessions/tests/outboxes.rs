@@ -58,13 +58,13 @@ fn one_message_is_delivered_once_and_not_to_who_discards_it() {
     bench.run(|sessions, cx| {
         sessions.begin_message(Some(&member("one")));
         for id in [one, other, one, other] {
-            sessions.deliver_once(id, &Bytes::from_static(b"x"), cx);
+            sessions.deliver_once(id, b"", &Bytes::from_static(b"x"), cx);
         }
     });
     assert_eq!((bench.read(one), bench.read(other)), (Vec::new(), b"x".to_vec()));
     bench.run(|sessions, cx| {
         sessions.begin_message(None);
-        sessions.deliver_once(one, &Bytes::from_static(b"y"), cx);
+        sessions.deliver_once(one, b"", &Bytes::from_static(b"y"), cx);
     });
     assert_eq!(bench.read(one), b"y");
 }

@@ -146,24 +146,6 @@ impl Frame {
     pub fn group_fields(&self) -> impl ExactSizeIterator<Item = &[u8; NAME_FIELD_BYTES]> {
         self.groups.as_chunks().0.iter()
     }
-
-    /// The frame as a daemon passes it on (§5.1): little-endian header with the mark, the name field
-    /// ended by a NUL, and hint, groups and body untouched. Copies only where that changes a byte.
-    #[must_use]
-    pub fn to_little_endian(&self) -> Bytes {
-        let ended = self.header.name.last() == Some(&0);
-        if self.header.little_endian && ended {
-            return self.whole.clone();
-        }
-        let mut header = self.header;
-        if let Some(last) = header.name.last_mut() {
-            *last = 0;
-        }
-        let mut out = BytesMut::with_capacity(self.whole.len());
-        out.extend_from_slice(&header.encode());
-        out.extend_from_slice(self.whole.get(HEADER_BYTES..).unwrap_or_default());
-        out.freeze()
-    }
 }
 
 /// Appends a frame, little-endian. The caller keeps to the limits of the receiver.

@@ -1,5 +1,5 @@
 use super::super::flags::{JOIN, SELF_DISCARD};
-use super::super::golden::{BIG_ENDIAN_DATA, BIG_ENDIAN_DELIVERED, JOIN_REQUEST, JOIN_VIEW, bytes};
+use super::super::golden::{BIG_ENDIAN_DATA, JOIN_REQUEST, JOIN_VIEW, bytes};
 use super::*;
 use crate::names::{GroupName, MemberName};
 
@@ -88,18 +88,6 @@ fn only_daemons_send_the_word_of_a_reject() {
     assert_eq!((frame.rejected, frame.groups.as_ref()), (Some(JOIN), [b'g'; 32].as_slice()));
     let frame = reader_with(&stream).next_frame().expect("well formed").expect("whole");
     assert_eq!((frame.rejected, frame.groups.first()), (None, Some(&0)));
-}
-
-#[test]
-fn passing_on_makes_the_header_little_endian_and_leaves_the_rest() {
-    let frame = reader_with(&bytes(BIG_ENDIAN_DATA)).next_frame().expect("well formed").expect("whole");
-    assert_eq!(frame.to_little_endian(), bytes(BIG_ENDIAN_DELIVERED));
-    let mut unended = bytes(BIG_ENDIAN_DELIVERED);
-    unended[35] = b'x';
-    let frame = reader_with(&unended).next_frame().expect("well formed").expect("whole");
-    assert_eq!(frame.to_little_endian(), bytes(BIG_ENDIAN_DELIVERED));
-    let frame = reader_with(&bytes(JOIN_REQUEST)).next_frame().expect("well formed").expect("whole");
-    assert_eq!(frame.to_little_endian().as_ptr(), frame.whole.as_ptr());
 }
 
 #[test]
