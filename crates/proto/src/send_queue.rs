@@ -150,11 +150,11 @@ impl SendQueue {
         self.bytes
     }
 
-    /// Takes the next piece that fits into `space` bytes of a packet whose payload has `payload`
+    /// Takes the next piece that fits into `space` bytes of a packet that has `capacity`
     /// bytes in all. `None` when nothing fits or nothing may be sent.
-    pub(crate) fn take(&mut self, space: usize, payload: usize, quantum: usize) -> Option<Piece> {
+    pub(crate) fn take(&mut self, space: usize, capacity: usize, quantum: usize) -> Option<Piece> {
         if !self.control.is_empty() {
-            return self.take_control(space, payload);
+            return self.take_control(space, capacity);
         }
         if !self.clients_open {
             return None;
@@ -164,7 +164,7 @@ impl SendQueue {
                 self.quantum_left = quantum.max(1);
                 self.turns.rotate_left(1);
             }
-            if let Some(piece) = self.take_turn(space, payload) {
+            if let Some(piece) = self.take_turn(space, capacity) {
                 return Some(piece);
             }
             if !self.may_skip() {
@@ -183,9 +183,9 @@ impl SendQueue {
         self.open_messages >= MAX_OPEN_MESSAGES && first.is_some_and(|waiting| waiting.open.is_none())
     }
 
-    fn take_control(&mut self, space: usize, payload: usize) -> Option<Piece> {
+    fn take_control(&mut self, space: usize, capacity: usize) -> Option<Piece> {
         let waiting = self.control.front_mut()?;
-        let mut piece = cut(waiting, space, payload, &mut self.next_number, &mut self.open_messages)?;
+        let mut piece = cut(waiting, space, capacity, &mut self.next_number, &mut self.open_messages)?;
         if piece.head.ends_message() {
             piece.ends = self.control.pop_front().map(|waiting| waiting.message);
             self.forget(&piece);
@@ -193,11 +193,11 @@ impl SendQueue {
         Some(piece)
     }
 
-    fn take_turn(&mut self, space: usize, payload: usize) -> Option<Piece> {
+    fn take_turn(&mut self, space: usize, capacity: usize) -> Option<Piece> {
         let session = *self.turns.front()?;
         let lane = self.sessions.get_mut(&session)?;
         let waiting = lane.messages.front_mut()?;
-        let mut piece = cut(waiting, space, payload, &mut self.next_number, &mut self.open_messages)?;
+        let mut piece = cut(waiting, space, capacity, &mut self.next_number, &mut self.open_messages)?;
         self.quantum_left = self.quantum_left.saturating_sub(piece.payload.len().max(1));
         if piece.head.ends_message() {
             lane.bytes -= waiting.message.payload.len();
@@ -245,7 +245,7 @@ impl SendQueue {
 fn cut(
     waiting: &mut Waiting,
     space: usize,
-    payload: usize,
+    capacity: usize,
     next_number: &mut u16,
     open_messages: &mut usize,
 ) -> Option<Piece> {
@@ -257,7 +257,7 @@ fn cut(
             return Some(Piece { head, payload: message.payload.clone(), ends: None });
         }
         // A message without order is delivered on arrival, so it must not straddle two packets.
-        let fits_alone = head.encoded_bytes() + total <= payload;
+        let fits_alone = head.encoded_bytes() + total <= capacity;
         if (!message.service.is_ordered() && fits_alone) || *open_messages >= MAX_OPEN_MESSAGES {
             return None;
         }

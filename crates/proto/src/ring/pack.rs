@@ -68,9 +68,9 @@ pub(crate) fn fill(visit: Visit, cx: &mut Cx<'_>) -> Burst {
 
 /// How many packets the waiting messages need at most, so that the buffer is allocated once.
 fn estimate(packets: usize, size: usize, queue: &SendQueue) -> usize {
-    let payload = size.saturating_sub(PACKET_HEADER_BYTES).max(1);
+    let capacity = size.saturating_sub(PACKET_HEADER_BYTES).max(1);
     let bytes = queue.bytes() + queue.messages() * 16;
-    packets.min(bytes / payload + 2)
+    packets.min(bytes / capacity + 2)
 }
 
 /// Fills one packet; `None` when nothing could be taken.
@@ -95,11 +95,11 @@ fn fill_packet(
         ack,
     };
     header.encode(cx.config.cluster, buffer);
-    let payload = size - PACKET_HEADER_BYTES;
+    let capacity = size - PACKET_HEADER_BYTES;
     let mut index = 0;
     let mut taken = false;
     let quantum = cx.config.ring.session_quantum_bytes;
-    while let Some(piece) = cx.queue.take(size - (buffer.len() - start), payload, quantum) {
+    while let Some(piece) = cx.queue.take(size - (buffer.len() - start), capacity, quantum) {
         taken = true;
         *has_safe |= piece.head.service == ServiceLevel::Safe;
         header.has_unordered |= piece.head.fragment.is_none() && !piece.head.service.is_ordered();
