@@ -85,8 +85,8 @@ enum Phase {
 }
 
 /// A change within a transitional configuration makes a view that only stands in until the regular one;
-/// the daemon says so by a transition directly behind it (client protocol §5.4). One that comes later
-/// is the sign of another network change.
+/// the daemon says so by a transition directly behind it (client protocol §5.4). One that comes later,
+/// or behind the view of a regular configuration, is the sign of another network change.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Standing {
     /// Nothing has followed it.
@@ -109,6 +109,14 @@ struct Pending {
     /// What the view is, as far as what followed it tells.
     standing: Standing,
     held: VecDeque<Message>,
+}
+
+impl Standing {
+    /// What a view tells by itself: a regular configuration makes the ids of a group that it changes count
+    /// from 1, and those of a transitional one count on from there (client protocol §5.3, §5.4).
+    fn of(view: &message::View) -> Self {
+        if view.cause == Cause::Network && view.id.counter > 1 { Self::Unknown } else { Self::Alone }
+    }
 }
 
 impl Group {
@@ -177,14 +185,8 @@ impl Group {
                 out.events.push(Event::FlushRequest(self.name));
             }
         }
-        self.pending = Some(Pending {
-            view,
-            single,
-            silent,
-            parted,
-            standing: Standing::Unknown,
-            held: VecDeque::new(),
-        });
+        let standing = Standing::of(&view);
+        self.pending = Some(Pending { view, single, silent, parted, standing, held: VecDeque::new() });
         let asked = self.installed.as_ref().is_some_and(|installed| installed.phase != Phase::Flushed);
         if !asked && !self.leaving {
             self.acknowledge(out);

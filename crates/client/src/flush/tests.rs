@@ -22,7 +22,8 @@ fn group() -> GroupName {
 /// made, and each member hears of them when the test says so.
 struct World {
     places: Vec<Place>,
-    ids: u32,
+    /// Of the newest view.
+    id: GroupId,
 }
 
 struct Place {
@@ -42,7 +43,10 @@ impl World {
             let layer = Layer::new(name);
             Place { name, layer, joined: false, side: 0, inbox: VecDeque::new(), told: Vec::new() }
         };
-        Self { places: ('a'..).take(members).map(place).collect(), ids: 0 }
+        Self {
+            places: ('a'..).take(members).map(place).collect(),
+            id: GroupId { leader: 1, time: 2, counter: 0 },
+        }
     }
 
     /// Members of one group that all have the same view, and have said so.
@@ -139,7 +143,8 @@ impl World {
         self.tell(side, cause, self.members(side), &sets);
     }
 
-    /// The daemon tells all members of a side the next view; returns its id.
+    /// The daemon tells all members of a side the next view; returns its id. A network change makes the
+    /// ids count anew.
     fn tell(
         &mut self,
         side: usize,
@@ -147,8 +152,29 @@ impl World {
         members: Vec<MemberName>,
         sets: &[Vec<MemberName>],
     ) -> GroupId {
-        self.ids += 1;
-        let id = GroupId { leader: 1, time: 2, counter: self.ids };
+        let GroupId { leader, time, counter } = self.id;
+        let id = match cause {
+            Cause::Network => GroupId { leader, time: time + 2, counter: 1 },
+            _ => GroupId { leader, time, counter: counter + 1 },
+        };
+        self.tell_as(id, side, cause, members, sets)
+    }
+
+    /// The same of a view within a transitional configuration, which only stands in until the regular one.
+    fn tell_stand_in(&mut self, side: usize, members: Vec<MemberName>, sets: &[Vec<MemberName>]) -> GroupId {
+        let id = GroupId { time: self.id.time + 1, counter: 2, ..self.id };
+        self.tell_as(id, side, Cause::Network, members, sets)
+    }
+
+    fn tell_as(
+        &mut self,
+        id: GroupId,
+        side: usize,
+        cause: Cause,
+        members: Vec<MemberName>,
+        sets: &[Vec<MemberName>],
+    ) -> GroupId {
+        self.id = id;
         for place in self.places.iter_mut().filter(|place| place.joined && place.side == side) {
             let own = sets.iter().position(|set| set.contains(&place.name));
             place.inbox.push_back(message::Event::View(message::View {
@@ -247,9 +273,9 @@ fn a_member_that_does_not_flush_in_time_leaves() {
 fn who_flushes_in_time_stays() {
     let mut world = World::steady(2);
     world.ask(1, |layer| layer.set_flush_limit(Some(Duration::from_secs(2))));
-    let id = world.ids;
+    let id = world.id;
     world.tell(0, Cause::Network, world.members(0), &[world.members(0)]);
-    assert!(world.ids > id);
+    assert_ne!(world.id, id);
     world.hear_all();
     world.flush_all();
     world.ask(1, |layer| layer.on_time(Duration::from_secs(60)));

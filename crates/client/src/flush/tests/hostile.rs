@@ -76,7 +76,7 @@ fn a_flood_for_a_view_that_never_comes_is_an_error() {
     let mut world = World::steady(2);
     world.crash(1);
     world.hear(0);
-    let view = GroupId { leader: 1, time: 2, counter: world.ids };
+    let view = world.id;
     let mut body = Vec::new();
     wire::put_mark(&mut body, 7, view);
     let flood = Message {
