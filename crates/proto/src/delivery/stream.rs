@@ -236,3 +236,44 @@ pub(crate) fn unordered(packet: &Packet) -> Vec<Complete> {
 fn is_unordered(chunk: &Chunk) -> bool {
     chunk.head.fragment.is_none() && !chunk.head.service.is_ordered()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What comes of fragments of one message, and how many were of no use.
+    fn assembled(pieces: &[(Position, &'static [u8])]) -> (Option<Bytes>, u64) {
+        let (mut stream, mut whole) = (Stream::default(), None);
+        for (position, bytes) in pieces {
+            let fragment = Fragment { number: 9, position: *position };
+            whole = stream.assemble(DaemonId(1), fragment, &Bytes::from_static(bytes));
+        }
+        (whole, stream.dropped)
+    }
+
+    #[test]
+    fn fragments_make_a_message_when_each_follows_the_one_before() {
+        let (first, middle) = (Position::First { total: 7 }, Position::Middle { offset: 4 });
+        let pieces: &[(Position, &[u8])] =
+            &[(first, b"abcd"), (middle, b"e"), (Position::Last { offset: 5 }, b"fg")];
+        assert_eq!(assembled(pieces), (Some(Bytes::from_static(b"abcdefg")), 0));
+    }
+
+    #[test]
+    fn fragments_outside_their_message_are_dropped_and_counted() {
+        let (middle, last) = (|offset| Position::Middle { offset }, |offset| Position::Last { offset });
+        let bad: [(Position, &[u8]); 6] = [
+            (last(5), b"fg"),
+            (last(4), b"ef"),
+            (last(4), b"efgh"),
+            (middle(4), b"efg"),
+            (middle(4), b"efgh"),
+            (middle(3), b"d"),
+        ];
+        for (position, piece) in bad {
+            let first = (Position::First { total: 7 }, b"abcd".as_slice());
+            assert_eq!(assembled(&[first, (position, piece)]), (None, 1), "{position:?}");
+            assert_eq!(assembled(&[(position, piece)]), (None, 1), "{position:?} alone");
+        }
+    }
+}

@@ -39,10 +39,7 @@ pub(super) fn admit(
     if header.flags & (GROUPS_EXCHANGE | REJECT) != 0 {
         return Err("a type that only daemons use");
     }
-    let mut sender = header.name;
-    if let Some(last) = sender.last_mut() {
-        *last = 0;
-    }
+    let sender = header.ended_name();
     // Nearly all fields are the name and nothing else, and then need not be parsed.
     if sender != *member.as_field() && MemberName::from_field(&sender) != Ok(*member) {
         return Err("somebody else's name as sender");

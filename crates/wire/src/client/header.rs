@@ -102,6 +102,16 @@ impl Header {
         })
     }
 
+    /// The name as a daemon reads and passes it on (§5.1): its last byte is its terminator, whatever it was.
+    #[must_use]
+    pub fn ended_name(&self) -> [u8; NAME_FIELD_BYTES] {
+        let mut name = self.name;
+        if let Some(last) = name.last_mut() {
+            *last = 0;
+        }
+        name
+    }
+
     /// Writes the header little-endian with the mark set, whatever [`Header::little_endian`] says.
     #[must_use]
     pub fn encode(&self) -> [u8; HEADER_BYTES] {

@@ -29,11 +29,7 @@ const MARK: u8 = 0x80;
 pub fn put_packed_head(frame: &Frame, to: &mut BytesMut) {
     put_number(frame.header.flags as usize, to);
     put_number(hint_number(frame.header.hint), to);
-    let mut sender = frame.header.name;
-    if let Some(last) = sender.last_mut() {
-        *last = 0;
-    }
-    put_field(&sender, to);
+    put_field(&frame.header.ended_name(), to);
     let groups = frame.group_fields();
     put_number(groups.len(), to);
     groups.for_each(|group| put_field(group, to));
