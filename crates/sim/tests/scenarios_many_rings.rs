@@ -146,6 +146,34 @@ fn a_calendar_that_was_set_back_is_forgiven() {
     world.finish();
 }
 
+/// Seed 50081396: a daemon was alone while the other stood still, and is restarted with a calendar that is
+/// late. It hears the other, not the other it, and is alone again, after the same epoch as in its first life:
+/// its groups have other ids than then.
+#[test]
+fn a_second_life_after_the_same_epoch_has_ids_of_its_own() {
+    for after in (0..60).step_by(10) {
+        let mut world = World::ring_of(2);
+        let [_, q] = world.clients_in("g");
+        let id = |world: &World, client| world.last_view(client, "g").map(|view| view.id);
+        world.apply(Fault::Pause { host: 0, duration: ms(600) });
+        world.wait_for("the second to be alone", |world| world.are_one_ring(&[1]));
+        world.run(ms(20));
+        world.expect_view(q, "g", &[q]);
+        let first = id(&world, q);
+        world.apply(Fault::SetCalendar { host: 1, late: ms(5 * 24 * 3_600_000) });
+        world.apply(Fault::CutOneWay { from: 1, to: 0 });
+        world.run(ms(after));
+        world.apply(Fault::Restart { host: 1, after: ms(300) });
+        world.run(ms(800));
+        let second = world.client_in(1, "second", "g");
+        world.run(ms(50));
+        world.expect_view(second, "g", &[second]);
+        assert_ne!(id(&world, second), first, "after {after} ms");
+        world.apply(Fault::Heal);
+        world.finish();
+    }
+}
+
 /// SC-38: each of the 90 directed links between ten daemons is cut with a chance of one in ten, for
 /// ever: rings form in which everyone can serve the others, and then stay.
 #[test]

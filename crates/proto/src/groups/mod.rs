@@ -36,6 +36,7 @@ use bytes::BytesMut;
 use crate::config::Config;
 use crate::cx::Cx;
 use crate::delivery::{Configuration, Kind, Message};
+use crate::membership::epoch;
 use crate::mutant::Mutant;
 use crate::sessions::Sessions;
 use codec::Component;
@@ -50,13 +51,19 @@ struct Stamp {
 }
 
 impl Stamp {
-    fn new(leader: ProcessId, epoch: u64, config: &Config) -> Self {
-        let address = config.daemon(leader.daemon).map_or(0, |daemon| daemon.address.to_bits());
-        Self { leader: address, time: (epoch & 0x7fff_ffff) as u32 }
+    /// For groups that change or begin in that ring.
+    fn of_ring(ring: RingId, config: &Config) -> Self {
+        let leader = address(ring.leader, config);
+        let leader = if epoch::is_doubtful(ring.epoch) { leader ^ mark_of_run(ring.leader) } else { leader };
+        Self { leader, time: time(ring.epoch) }
     }
 
-    fn of_ring(ring: RingId, config: &Config) -> Self {
-        Self::new(ring.leader, ring.epoch, config)
+    /// For groups that change in the transitional configuration of these members that leads to `new`.
+    /// Its number is no ring's; the lowest member tells the parts of a broken ring apart. That one's run may
+    /// not be the first that comes to a ring of this epoch.
+    fn of_transitional(new: RingId, lowest: ProcessId, config: &Config) -> Self {
+        let leader = address(lowest, config) ^ mark_of_run(lowest);
+        Self { leader, time: time(epoch::transitional(new.epoch)) }
     }
 
     fn first_id(self) -> GroupId {
@@ -64,11 +71,24 @@ impl Stamp {
     }
 }
 
+fn address(process: ProcessId, config: &Config) -> u32 {
+    config.daemon(process.daemon).map_or(0, |daemon| daemon.address.to_bits())
+}
+
+fn time(epoch: u64) -> u32 {
+    (epoch & 0x7fff_ffff) as u32
+}
+
+/// Tells runs of a daemon apart: incarnations that are close together, too, differ in the upper bits of
+/// a product with this factor (Knuth, TAOCP 3, section 6.4).
+fn mark_of_run(process: ProcessId) -> u32 {
+    (process.incarnation.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
+}
+
 /// The transitional configuration that closes the current ring.
 #[derive(Debug)]
 struct Transitional {
-    /// For groups that change in it. Ring epochs are proposed in steps of two, so the number below
-    /// that of the ring to come is free; the lowest member tells the parts of a broken ring apart.
+    /// For groups that change in it.
     stamp: Stamp,
     new: RingId,
     members: Vec<ProcessId>,

@@ -24,7 +24,7 @@ impl Groups {
         cx: &mut Cx<'_>,
     ) {
         let lowest = members.first().copied().unwrap_or(self.me);
-        let stamp = Stamp::new(lowest, new.epoch.saturating_sub(1), cx.config);
+        let stamp = Stamp::of_transitional(new, lowest, cx.config);
         self.transitional = Some(Transitional { stamp, new, members: members.to_vec() });
         if self.is_settled() {
             self.close_component(sessions, cx);

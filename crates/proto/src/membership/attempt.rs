@@ -9,7 +9,7 @@ use antiphon_wire::ring::attempt::{Accept, Commit, Holdings, Propose};
 use antiphon_wire::ring::gossip::Join;
 
 use super::recovery::Recover;
-use super::{EPOCH_STEP, Membership, State};
+use super::{Membership, State, epoch};
 use crate::cx::Cx;
 use crate::time::Timer;
 
@@ -40,7 +40,7 @@ impl Accepted {
 impl Membership {
     /// Leads an attempt to form a ring of these members.
     pub(super) fn propose(&mut self, members: Vec<ProcessId>, cx: &mut Cx<'_>) {
-        let epoch = (self.gossip.highest_epoch() + EPOCH_STEP) / EPOCH_STEP * EPOCH_STEP;
+        let epoch = self.calendar.next_epoch(self.gossip.highest_epoch());
         let ring = RingId { epoch, leader: self.me };
         self.gossip.epoch = epoch;
         let holdings = self.holdings();
@@ -82,7 +82,7 @@ impl Membership {
         if !sound
             || !members.contains(&self.me)
             || !self.is_plausible(ring.epoch)
-            || ring.epoch % EPOCH_STEP != 0
+            || !epoch::is_regular(ring.epoch)
         {
             cx.stats.datagrams_stale += 1;
             return;
@@ -91,6 +91,7 @@ impl Membership {
             State::Accepted(accepted) if accepted.ring == ring => self.report(cx),
             State::Accepted(_) | State::Gather(_) if ring.epoch > self.gossip.epoch => {
                 self.gossip.epoch = ring.epoch;
+                self.calendar.compare(ring.epoch, cx.now);
                 let holdings = self.holdings();
                 self.begin_attempt(Accepted { ring, members, holdings, reports: None }, cx);
                 self.report(cx);

@@ -73,6 +73,7 @@ impl Membership {
             cx.stats.datagrams_stale += 1;
             return;
         };
+        self.calendar.compare(join.epoch, cx.now);
         for row in &join.rows {
             self.notice_double(&[row.of], cx);
         }

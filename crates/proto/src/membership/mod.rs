@@ -19,6 +19,7 @@
 
 mod attempt;
 mod clique;
+pub(crate) mod epoch;
 mod gather;
 mod gossip;
 mod install;
@@ -44,18 +45,11 @@ use crate::io::{Channel, Event, Target, Transmit};
 use crate::ring::Ring;
 use crate::time::{Instant, Timer};
 use attempt::Accepted;
+use epoch::Calendar;
 use gather::Gather;
 use gossip::{Gossip, Sighting};
 use recovery::Recover;
 
-/// Epochs of regular configurations are even. The odd number before one stands for the
-/// transitional configurations that lead to it, in the group ids that clients see.
-pub(crate) const EPOCH_STEP: u64 = 2;
-/// Epochs beyond this are refused, so that a faulty peer can not use them up.
-const MAX_EPOCH: u64 = 1 << 62;
-/// An epoch that is further ahead of mine than this is a fault or a forgery: in milliseconds, what
-/// epochs start from, more than five hundred years.
-const MAX_EPOCH_LEAP: u64 = 1 << 44;
 /// How often the goodbye is said.
 const GOODBYES: u8 = 3;
 
@@ -99,6 +93,7 @@ pub(crate) struct Membership {
     /// an attempt that others may have installed (Totem's obligation set).
     obligations: BTreeSet<ProcessId>,
     gossip: Gossip,
+    calendar: Calendar,
     state: State,
     /// Why the installed ring was left, and what has happened since; or how it came about.
     reasons: Vec<String>,
@@ -129,7 +124,8 @@ const MAX_STRANGERS: usize = 16;
 impl Membership {
     /// Boots as the only member of a ring of its own, looking for others.
     pub(crate) fn boot(me: ProcessId, epoch: u64, seed: u64, cx: &mut Cx<'_>) -> Self {
-        let epoch = epoch / EPOCH_STEP * EPOCH_STEP;
+        let calendar = Calendar::new(epoch, cx.now);
+        let epoch = calendar.first_epoch();
         let before = Seq(cx.config.ring.numbers_from);
         let ring = Ring::new(RingId { epoch, leader: me }, vec![me], me, before, cx.now);
         let everyone: Vec<DaemonId> = daemons(cx.config).filter(|daemon| *daemon != me.daemon).collect();
@@ -139,6 +135,7 @@ impl Membership {
             stream: Stream::after(before),
             obligations: BTreeSet::from([me]),
             gossip: Gossip::new(me, epoch),
+            calendar,
             state: State::Operational { since: cx.now },
             reasons: Vec::new(),
             assembler: Assembler::default(),
@@ -404,7 +401,7 @@ impl Membership {
 
     /// Whether an epoch that a peer named can be true.
     fn is_plausible(&self, epoch: u64) -> bool {
-        epoch <= MAX_EPOCH && epoch <= self.gossip.epoch.saturating_add(MAX_EPOCH_LEAP)
+        epoch::is_plausible(epoch, self.gossip.epoch)
     }
 
     fn holdings(&self) -> Holdings {
