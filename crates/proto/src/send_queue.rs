@@ -5,7 +5,7 @@
 //! served round robin by bytes, so that neither a flood nor a large message of one session holds
 //! up another. Within a session the order is kept, joins and leaves included.
 //!
-//! A session may have as much waiting as a few token visits take, all of them together what is
+//! A session may have as much waiting as one and a half token visits take, all of them together what is
 //! configured. More would only wait here, and make every message late, where it could as well wait
 //! with its client.
 //!
@@ -26,10 +26,8 @@ use crate::payload::Payload;
 /// must reassemble.
 pub(crate) const MAX_OPEN_MESSAGES: usize = 8;
 
-/// Token visits for which a session may have messages waiting.
-const VISITS: usize = 2;
 /// What a session may have waiting at least.
-const LEAST_SHARE_BYTES: usize = 64 << 10;
+const LEAST_SHARE_BYTES: usize = 48 << 10;
 
 /// A message to send.
 #[derive(Clone, Debug)]
@@ -122,9 +120,10 @@ impl SendQueue {
         self.accepts(config) && self.share_bytes.is_none_or(|share| waiting < share)
     }
 
-    /// Says how many bytes one token visit takes; none when no token comes and goes.
+    /// Says how many bytes one token visit takes; none when no token comes and goes. More than that shows
+    /// that there is use for a greater window.
     pub(crate) fn set_visit_bytes(&mut self, bytes: Option<usize>) {
-        self.share_bytes = bytes.map(|bytes| bytes.saturating_mul(VISITS).max(LEAST_SHARE_BYTES));
+        self.share_bytes = bytes.map(|bytes| bytes.saturating_add(bytes / 2).max(LEAST_SHARE_BYTES));
     }
 
     /// Whether something may be sent now.
@@ -354,7 +353,7 @@ mod tests {
         assert!(queue.accepts_from(flood, &config), "no token comes and goes");
         queue.set_visit_bytes(Some(20 * 1472));
         assert!(!queue.accepts_from(flood, &config) && queue.accepts_from(other, &config));
-        queue.set_visit_bytes(Some(40_000));
+        queue.set_visit_bytes(Some(50_000));
         assert!(queue.accepts_from(flood, &config));
         for _ in 0..20 {
             queue.push(flood, message(70_000, ServiceLevel::Agreed));
