@@ -1,17 +1,52 @@
-//! When what was gathered is written.
+//! When what was gathered is written, and how much may be on its way to the daemon.
 //!
 //! A lone message leaves at once. Of many in quick succession, the first leaves at once and the others
 //! are written together: when they fill a buffer, when the last write was [`QUIET`] ago, or when the
 //! sender goes idle. Writing each by itself would take several times as long.
+//!
+//! A sender that is held up fills every buffer before its daemon, and its messages are late by what these
+//! hold. Where a network is slow that is long, so there they are small; where it is fast, small ones would
+//! make sender and daemon take turns too often.
 
 use std::time::{Duration, Instant};
 
-/// What was gathered is written when it has this many bytes.
-pub(crate) const GATHER_BYTES: usize = 64 * 1024;
 /// A body of this size is sent from where it lies instead of being copied.
 pub(crate) const LARGE_BODY_BYTES: usize = 16 * 1024;
 /// A sender that has written nothing for so long sends lone messages.
 const QUIET: Duration = Duration::from_micros(100);
+/// For how long a sender's writes are counted before its speed is judged: long enough for what fills a
+/// greater buffer to count for little.
+const PERIOD: Duration = Duration::from_millis(50);
+/// Bytes a second above which a sender is fast: somewhat more than a network of 100 Mbit/s takes.
+const FAST: u128 = 16 << 20;
+
+/// How much a sender writes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Speed {
+    /// No more than a slow network takes.
+    Slow,
+    /// More.
+    #[default]
+    Fast,
+}
+
+impl Speed {
+    /// What was gathered is written when it has this many bytes.
+    pub(crate) fn gather_bytes(self) -> usize {
+        match self {
+            Self::Slow => 8 << 10,
+            Self::Fast => 64 << 10,
+        }
+    }
+
+    /// How large the system's buffer for what was written is to be.
+    pub(crate) fn buffer_bytes(self) -> usize {
+        match self {
+            Self::Slow => 16 << 10,
+            Self::Fast => 128 << 10,
+        }
+    }
+}
 
 /// The times of one sender's writes.
 #[derive(Debug, Default)]
@@ -19,18 +54,39 @@ pub(crate) struct Pace {
     last_write: Option<Instant>,
     /// Writes so far.
     writes: u64,
+    speed: Speed,
+    /// The first write that counts for the next judgement.
+    since: Option<Instant>,
+    written_bytes: usize,
 }
 
 impl Pace {
     /// Whether so many gathered bytes are to be written without waiting for more.
     pub(crate) fn is_due(&self, gathered_bytes: usize, now: Instant) -> bool {
         let is_quiet = |last: Instant| now.saturating_duration_since(last) >= QUIET;
-        gathered_bytes >= GATHER_BYTES || self.last_write.is_none_or(is_quiet)
+        self.is_full(gathered_bytes) || self.last_write.is_none_or(is_quiet)
     }
 
-    pub(crate) fn on_write(&mut self, now: Instant) {
+    /// Whether so many gathered bytes are enough for one write.
+    pub(crate) fn is_full(&self, gathered_bytes: usize) -> bool {
+        gathered_bytes >= self.speed.gather_bytes()
+    }
+
+    /// Takes note of a write; returns the sender's speed if it has changed.
+    pub(crate) fn on_write(&mut self, bytes: usize, now: Instant) -> Option<Speed> {
         self.last_write = Some(now);
         self.writes = self.writes.wrapping_add(1);
+        self.written_bytes += bytes;
+        let took = now.saturating_duration_since(*self.since.get_or_insert(now));
+        if took < PERIOD {
+            return None;
+        }
+        let is_fast = self.written_bytes as u128 * 1_000_000_000 >= FAST * took.as_nanos();
+        let speed = if is_fast { Speed::Fast } else { Speed::Slow };
+        self.since = Some(now);
+        self.written_bytes = 0;
+        let before = std::mem::replace(&mut self.speed, speed);
+        (speed != before).then_some(speed)
     }
 
     /// How often something was written.
@@ -48,10 +104,26 @@ mod tests {
         let mut pace = Pace::default();
         let now = Instant::now();
         assert!(pace.is_due(1, now));
-        pace.on_write(now);
+        pace.on_write(1, now);
         assert!(!pace.is_due(1, now + QUIET / 2));
-        assert!(pace.is_due(GATHER_BYTES, now + QUIET / 2));
+        assert!(pace.is_due(Speed::Fast.gather_bytes(), now + QUIET / 2));
         assert!(pace.is_due(1, now + QUIET));
         assert_eq!(pace.writes(), 1);
+    }
+
+    #[test]
+    fn what_was_written_for_a_while_decides_about_the_speed() {
+        let mut pace = Pace::default();
+        let mut now = Instant::now();
+        let mut write = |bytes: usize, after: Duration| {
+            now += after;
+            pace.on_write(bytes, now).map(|speed| (speed, pace.is_full(Speed::Slow.gather_bytes())))
+        };
+        assert_eq!(write(100, Duration::ZERO), None);
+        assert_eq!(write(100, PERIOD / 2), None, "too early to say");
+        assert_eq!(write(100_000, PERIOD / 2), Some((Speed::Slow, true)));
+        assert_eq!(write(100_000, PERIOD), None, "as before");
+        assert_eq!(write(5_000_000, PERIOD), Some((Speed::Fast, false)));
+        assert_eq!(write(5_000_000, Duration::from_secs(1)), Some((Speed::Slow, true)), "one in a second");
     }
 }

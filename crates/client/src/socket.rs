@@ -1,12 +1,11 @@
-//! What every TCP connection to a daemon is set to.
+//! What connections to a daemon are set to.
 
 use std::io;
 use std::os::fd::AsFd;
 
 use socket2::SockRef;
 
-/// Size of a TCP connection's buffers in the system, each way.
-const BUFFER_BYTES: usize = 128 << 10;
+use crate::pace::Speed;
 
 /// Sets the options of a connection that was just opened.
 pub(crate) fn prepare_tcp(stream: &impl AsFd) -> io::Result<()> {
@@ -14,6 +13,11 @@ pub(crate) fn prepare_tcp(stream: &impl AsFd) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     socket.set_keepalive(true)?;
     // Left to itself the system lets these grow to megabytes, and messages wait in them.
-    socket.set_send_buffer_size(BUFFER_BYTES)?;
-    socket.set_recv_buffer_size(BUFFER_BYTES)
+    socket.set_send_buffer_size(Speed::Fast.buffer_bytes())?;
+    socket.set_recv_buffer_size(Speed::Fast.buffer_bytes())
+}
+
+/// Sizes the buffer of any connection for what its sender writes. One of another size does as well.
+pub(crate) fn adapt(stream: &impl AsFd, speed: Speed) {
+    let _ = SockRef::from(stream).set_send_buffer_size(speed.buffer_bytes());
 }

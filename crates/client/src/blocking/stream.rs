@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::connector::{left, share};
-use crate::socket::prepare_tcp;
+use crate::pace::Speed;
+use crate::socket::{self, prepare_tcp};
 
 /// A connected socket.
 #[derive(Debug)]
@@ -67,6 +68,14 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.try_clone().map(Self::Tcp),
             Self::Unix(stream) => stream.try_clone().map(Self::Unix),
+        }
+    }
+
+    /// Sizes the buffer for what is written.
+    pub(super) fn adapt(&self, speed: Speed) {
+        match self {
+            Self::Tcp(stream) => socket::adapt(stream, speed),
+            Self::Unix(stream) => socket::adapt(stream, speed),
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::stream::Stream;
 use crate::envelope::Envelope;
 use crate::error::Error;
-use crate::pace::{GATHER_BYTES, LARGE_BODY_BYTES, Pace};
+use crate::pace::{LARGE_BODY_BYTES, Pace};
 use crate::session::Outbox;
 
 /// A sender that has written nothing for so long, although it has gathered something, is idle.
@@ -90,7 +90,7 @@ impl Writer {
         let bytes = state.outbox.pending().len();
         let is_due = match state.gathering {
             Gathering::Never => true,
-            Gathering::UntilFlush => bytes >= GATHER_BYTES,
+            Gathering::UntilFlush => state.pace.is_full(bytes),
             Gathering::WhileBusy => state.pace.is_due(bytes, Instant::now()),
         };
         let is_later = !is_due
@@ -163,9 +163,12 @@ impl State {
         }
         let gathered = IoSlice::new(self.outbox.pending());
         let mut pieces: Vec<IoSlice<'_>> = std::iter::once(gathered).chain(body.iter().copied()).collect();
+        let bytes = pieces.iter().map(|piece| piece.len()).sum();
         let written = self.stream.write_all_vectored(&mut pieces);
         self.outbox.clear();
-        self.pace.on_write(Instant::now());
+        if let Some(speed) = self.pace.on_write(bytes, Instant::now()) {
+            self.stream.adapt(speed);
+        }
         // After half a request, the next one would be taken for the rest of it.
         self.broken = written.is_err();
         written.map_err(Error::from_io)

@@ -16,7 +16,7 @@ use bytes::{Buf, Bytes};
 use super::socket::{Socket, is_spurious};
 use crate::envelope::Envelope;
 use crate::error::Error;
-use crate::pace::{GATHER_BYTES, LARGE_BODY_BYTES, Pace};
+use crate::pace::{LARGE_BODY_BYTES, Pace};
 use crate::session::Outbox;
 
 /// Most pieces that one write has.
@@ -80,7 +80,7 @@ impl Queue {
     pub(super) fn poll_room(&self, cx: &Context<'_>) -> Poll<Result<(), Error>> {
         let mut state = self.lock();
         state.check()?;
-        if state.waiting_bytes() < GATHER_BYTES {
+        if state.has_room() {
             return Poll::Ready(Ok(()));
         }
         state.wait_for_task(cx)
@@ -160,7 +160,12 @@ impl Queue {
                 *piece = IoSlice::new(part);
             }
             match self.socket.try_write_vectored(&pieces) {
-                Ok(count) => state.remove(count),
+                Ok(count) => {
+                    state.remove(count);
+                    if let Some(speed) = state.pace.on_write(count, Instant::now()) {
+                        self.socket.adapt(speed);
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if is_spurious(&error) => return,
                 Err(error) => return state.break_off(error),
@@ -172,6 +177,10 @@ impl Queue {
 impl State {
     fn waiting_bytes(&self) -> usize {
         self.parts_bytes + self.outbox.pending().len()
+    }
+
+    fn has_room(&self) -> bool {
+        !self.pace.is_full(self.waiting_bytes())
     }
 
     /// Whether requests can be sent.
@@ -192,7 +201,6 @@ impl State {
 
     /// Forgets so many bytes, which are written.
     fn remove(&mut self, mut count: usize) {
-        self.pace.on_write(Instant::now());
         self.parts_bytes -= count;
         while let Some(first) = self.parts.front_mut() {
             if first.len() > count {
@@ -241,7 +249,7 @@ impl Future for Task {
             {
                 let mut state = queue.lock();
                 queue.write(&mut state);
-                if state.waiting_bytes() < GATHER_BYTES {
+                if state.has_room() {
                     state.wake_sender();
                 }
                 if state.waiting_bytes() == 0 || matches!(state.end, End::Broken(_)) {

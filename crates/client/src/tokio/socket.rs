@@ -9,7 +9,8 @@ use std::task::{Context, Poll};
 use ::tokio::net::{TcpStream, UnixStream};
 use socket2::SockRef;
 
-use crate::socket::prepare_tcp;
+use crate::pace::Speed;
+use crate::socket::{self, prepare_tcp};
 
 /// A connected socket. Both halves of a connection use it, each its own direction.
 #[derive(Debug)]
@@ -27,6 +28,14 @@ impl Socket {
 
     pub(super) async fn unix(path: &Path) -> io::Result<Self> {
         UnixStream::connect(path).await.map(Self::Unix)
+    }
+
+    /// Sizes the buffer for what is written.
+    pub(super) fn adapt(&self, speed: Speed) {
+        match self {
+            Self::Tcp(stream) => socket::adapt(stream, speed),
+            Self::Unix(stream) => socket::adapt(stream, speed),
+        }
     }
 
     /// Remembers one task at a time.
