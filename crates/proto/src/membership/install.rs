@@ -10,7 +10,9 @@
 //!    messages that need no order;
 //! 4. the new regular configuration.
 
-use antiphon_wire::ids::{RingId, Seq};
+use std::collections::BTreeSet;
+
+use antiphon_wire::ids::{DaemonId, RingId, Seq};
 
 use super::{Membership, State};
 use crate::cx::Cx;
@@ -116,18 +118,21 @@ impl Membership {
         if cx.config.is_mutant(Mutant::NothingBehindHoles) {
             obligations.clear();
         }
+        let complete: BTreeSet<DaemonId> = self
+            .ring
+            .members()
+            .iter()
+            .filter(|member| obligations.contains(member))
+            .map(|member| member.daemon)
+            .collect();
         let mut messages = Vec::new();
         let mut seq = last.next();
         while seq <= recover.highest() {
-            let sender_of = |daemon| self.ring.member_of(daemon);
             if !recover.is_held(seq) {
-                // Only senders that did not come along can have sent what is lost.
-                let came =
-                    |daemon| sender_of(daemon).is_some_and(|sender| recover.together().contains(&sender));
-                self.stream.drop_partial(came);
+                // What is lost can not have been sent by those of whom we have all.
+                self.stream.drop_partial(|sender| complete.contains(&sender));
             } else if let Some(stored) = self.ring.window().get(seq) {
-                let sender = sender_of(stored.packet.header.sender);
-                let wanted = match sender.is_some_and(|sender| obligations.contains(&sender)) {
+                let wanted = match complete.contains(&stored.packet.header.sender) {
                     true => Wanted::All,
                     false => Wanted::Unordered,
                 };
