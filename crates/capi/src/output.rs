@@ -7,26 +7,21 @@
 
 use std::io::IoSlice;
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use antiphon::pace::{LARGE_BODY_BYTES, Pace};
 use antiphon_wire::client::flags::{HEADER_BYTES, KILL};
 use antiphon_wire::client::header::{Header, Hint};
 use antiphon_wire::names::{MemberName, NAME_FIELD_BYTES};
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags, send, sendmsg};
+use socket2::SockRef;
 
 use crate::codes::Code;
 use crate::flusher::{self, Watch};
 use crate::input::wait_for;
 use crate::session::{Session, lock};
-
-/// What was gathered is written when it has this many bytes.
-const GATHER_BYTES: usize = 64 * 1024;
-/// A body of this size is written from where it lies.
-const LARGE_BODY_BYTES: usize = 16 * 1024;
-/// A sender that has written nothing for so long writes at once.
-const QUIET: Duration = Duration::from_micros(100);
 
 /// A request to a daemon, without its body.
 #[derive(Clone, Copy, Debug)]
@@ -46,9 +41,7 @@ pub(crate) struct Output {
 #[derive(Debug, Default)]
 struct Gathered {
     bytes: Vec<u8>,
-    last_write: Option<Instant>,
-    /// Writes so far.
-    writes: u64,
+    pace: Pace,
     /// Whether the flusher looks at this session.
     watch: Watch,
 }
@@ -99,12 +92,14 @@ impl Output {
     fn put(&self, session: &Arc<Session>, parts: &[&[u8]], body_bytes: usize) -> Result<(), Code> {
         let mut gathered = lock(&self.gathered);
         session.check()?;
-        let is_quiet = gathered.is_quiet();
+        let now = Instant::now();
+        let is_quiet = gathered.pace.is_due(0, now);
         if body_bytes >= LARGE_BODY_BYTES || (is_quiet && gathered.bytes.is_empty()) {
             return gathered.write(session, parts);
         }
         parts.iter().for_each(|part| gathered.bytes.extend_from_slice(part));
-        if is_quiet || gathered.bytes.len() >= GATHER_BYTES || !flusher::watch(session, &mut gathered.watch) {
+        let is_due = gathered.pace.is_due(gathered.bytes.len(), now);
+        if is_due || !flusher::watch(session, &mut gathered.watch) {
             return gathered.write(session, &[]);
         }
         Ok(())
@@ -127,11 +122,11 @@ impl Output {
             gathered.watch = Watch::default();
             return Look::Done;
         }
-        if gathered.writes != writes {
-            return Look::Busy(gathered.writes);
+        if gathered.pace.writes() != writes {
+            return Look::Busy(gathered.pace.writes());
         }
         match gathered.write_now(session) {
-            Ok(()) => Look::Busy(gathered.writes),
+            Ok(()) => Look::Busy(gathered.pace.writes()),
             Err(Errno::INTR | Errno::AGAIN) => Look::Full,
             Err(_) => Look::Done,
         }
@@ -179,18 +174,17 @@ impl Output {
 }
 
 impl Gathered {
-    fn is_quiet(&self) -> bool {
-        self.last_write.is_none_or(|last| last.elapsed() >= QUIET)
-    }
-
     /// Writes what was gathered and what comes after it.
     fn write(&mut self, session: &Session, after: &[&[u8]]) -> Result<(), Code> {
         let gathered = std::iter::once(self.bytes.as_slice());
         let mut parts: Vec<IoSlice<'_>> = gathered.chain(after.iter().copied()).map(IoSlice::new).collect();
+        let bytes = parts.iter().map(|part| part.len()).sum();
         let written = write_all(session, &mut parts).map_err(|code| session.fail(code));
         self.bytes.clear();
-        self.last_write = Some(Instant::now());
-        self.writes = self.writes.wrapping_add(1);
+        if let Some(speed) = self.pace.on_write(bytes, Instant::now()) {
+            // A buffer of another size does as well.
+            let _ = SockRef::from(&session.socket()).set_send_buffer_size(speed.buffer_bytes());
+        }
         written
     }
 

@@ -43,7 +43,7 @@ pub mod flush;
 #[doc = include_str!("guide.md")]
 pub mod guide {}
 pub mod message;
-mod pace;
+pub mod pace;
 pub mod reconnect;
 pub mod session;
 mod socket;

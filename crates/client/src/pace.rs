@@ -7,11 +7,14 @@
 //! A sender that is held up fills every buffer before its daemon, and its messages are late by what these
 //! hold. Where a network is slow that is long, so there they are small; where it is fast, small ones would
 //! make sender and daemon take turns too often.
+//!
+//! The connections of this crate do all this; an event loop of another kind that writes what an
+//! [`Outbox`](crate::session::Outbox) holds can do the same.
 
 use std::time::{Duration, Instant};
 
 /// A body of this size is sent from where it lies instead of being copied.
-pub(crate) const LARGE_BODY_BYTES: usize = 16 * 1024;
+pub const LARGE_BODY_BYTES: usize = 16 * 1024;
 /// A sender that has written nothing for so long sends lone messages.
 const QUIET: Duration = Duration::from_micros(100);
 /// For how long a sender's writes are counted before its speed is judged: long enough for what fills a
@@ -22,7 +25,7 @@ const FAST: u128 = 16 << 20;
 
 /// How much a sender writes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) enum Speed {
+pub enum Speed {
     /// No more than a slow network takes.
     Slow,
     /// More.
@@ -32,15 +35,17 @@ pub(crate) enum Speed {
 
 impl Speed {
     /// What was gathered is written when it has this many bytes.
-    pub(crate) fn gather_bytes(self) -> usize {
+    #[must_use]
+    pub fn gather_bytes(self) -> usize {
         match self {
             Self::Slow => 8 << 10,
             Self::Fast => 64 << 10,
         }
     }
 
-    /// How large the system's buffer for what was written is to be.
-    pub(crate) fn buffer_bytes(self) -> usize {
+    /// How large the system's buffer for what was written is to be, in bytes.
+    #[must_use]
+    pub fn buffer_bytes(self) -> usize {
         match self {
             Self::Slow => 16 << 10,
             Self::Fast => 128 << 10,
@@ -50,7 +55,7 @@ impl Speed {
 
 /// The times of one sender's writes.
 #[derive(Debug, Default)]
-pub(crate) struct Pace {
+pub struct Pace {
     last_write: Option<Instant>,
     /// Writes so far.
     writes: u64,
@@ -62,18 +67,20 @@ pub(crate) struct Pace {
 
 impl Pace {
     /// Whether so many gathered bytes are to be written without waiting for more.
-    pub(crate) fn is_due(&self, gathered_bytes: usize, now: Instant) -> bool {
+    #[must_use]
+    pub fn is_due(&self, gathered_bytes: usize, now: Instant) -> bool {
         let is_quiet = |last: Instant| now.saturating_duration_since(last) >= QUIET;
         self.is_full(gathered_bytes) || self.last_write.is_none_or(is_quiet)
     }
 
     /// Whether so many gathered bytes are enough for one write.
-    pub(crate) fn is_full(&self, gathered_bytes: usize) -> bool {
+    #[must_use]
+    pub fn is_full(&self, gathered_bytes: usize) -> bool {
         gathered_bytes >= self.speed.gather_bytes()
     }
 
-    /// Takes note of a write; returns the sender's speed if it has changed.
-    pub(crate) fn on_write(&mut self, bytes: usize, now: Instant) -> Option<Speed> {
+    /// Takes note of a write of so many bytes; returns the sender's speed if it has changed.
+    pub fn on_write(&mut self, bytes: usize, now: Instant) -> Option<Speed> {
         self.last_write = Some(now);
         self.writes = self.writes.wrapping_add(1);
         self.written_bytes += bytes;
@@ -90,7 +97,8 @@ impl Pace {
     }
 
     /// How often something was written.
-    pub(crate) fn writes(&self) -> u64 {
+    #[must_use]
+    pub fn writes(&self) -> u64 {
         self.writes
     }
 }
