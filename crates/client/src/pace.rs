@@ -1,7 +1,7 @@
 //! When what was gathered is written, and how much may be on its way to the daemon.
 //!
 //! A lone message leaves at once. Of many in quick succession, the first leaves at once and the others
-//! are written together: when they fill a buffer, when the last write was [`QUIET`] ago, or when the
+//! are written together: when they fill a buffer, when the last write was 100 µs ago, or when the
 //! sender goes idle. Writing each by itself would take several times as long.
 //!
 //! A sender that is held up fills every buffer before its daemon, and its messages are late by what these
