@@ -16,7 +16,6 @@ use antiphon_wire::names::{MemberName, NAME_FIELD_BYTES};
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags, send, sendmsg};
-use socket2::SockRef;
 
 use crate::codes::Code;
 use crate::flusher::{self, Watch};
@@ -181,11 +180,14 @@ impl Gathered {
         let bytes = parts.iter().map(|part| part.len()).sum();
         let written = write_all(session, &mut parts).map_err(|code| session.fail(code));
         self.bytes.clear();
-        if let Some(speed) = self.pace.on_write(bytes, Instant::now()) {
-            // A buffer of another size does as well.
-            let _ = SockRef::from(&session.socket()).set_send_buffer_size(speed.buffer_bytes());
-        }
+        self.note_write(session, bytes);
         written
+    }
+
+    fn note_write(&mut self, session: &Session, bytes: usize) {
+        if let Some(speed) = self.pace.on_write(bytes, Instant::now()) {
+            speed.adapt(&session.socket());
+        }
     }
 
     /// Writes without waiting.
@@ -194,6 +196,7 @@ impl Gathered {
         match send(session.socket(), &self.bytes, flags) {
             Ok(count) => {
                 self.bytes.drain(..count);
+                self.note_write(session, count);
                 Ok(())
             }
             Err(error @ (Errno::INTR | Errno::AGAIN)) => Err(error),

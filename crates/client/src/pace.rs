@@ -11,7 +11,10 @@
 //! The connections of this crate do all this; an event loop of another kind that writes what an
 //! [`Outbox`](crate::session::Outbox) holds can do the same.
 
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
+
+use socket2::{SockAddr, SockRef};
 
 /// A body of this size is sent from where it lies instead of being copied.
 pub const LARGE_BODY_BYTES: usize = 16 * 1024;
@@ -49,6 +52,20 @@ impl Speed {
         match self {
             Self::Slow => 16 << 10,
             Self::Fast => 128 << 10,
+        }
+    }
+
+    /// Sizes the buffer of a connection to a daemon on the same host. One to another host stays as it is: a
+    /// small buffer would hold less than is on its way there, and the sender could never be fast again.
+    pub fn adapt(self, socket: &impl AsFd) {
+        let socket = SockRef::from(socket);
+        let is_near = |peer: SockAddr| match peer.as_socket() {
+            Some(address) => address.ip().to_canonical().is_loopback(),
+            None => true,
+        };
+        if socket.peer_addr().is_ok_and(is_near) {
+            // A buffer of another size does as well.
+            let _ = socket.set_send_buffer_size(self.buffer_bytes());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What connections to a daemon are set to.
+//! What every TCP connection to a daemon is set to.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -15,9 +15,4 @@ pub(crate) fn prepare_tcp(stream: &impl AsFd) -> io::Result<()> {
     // Left to itself the system lets these grow to megabytes, and messages wait in them.
     socket.set_send_buffer_size(Speed::Fast.buffer_bytes())?;
     socket.set_recv_buffer_size(Speed::Fast.buffer_bytes())
-}
-
-/// Sizes the buffer of any connection for what its sender writes. One of another size does as well.
-pub(crate) fn adapt(stream: &impl AsFd, speed: Speed) {
-    let _ = SockRef::from(stream).set_send_buffer_size(speed.buffer_bytes());
 }

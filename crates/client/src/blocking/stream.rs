@@ -11,7 +11,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::connector::{left, share};
 use crate::pace::Speed;
-use crate::socket::{self, prepare_tcp};
+use crate::socket::prepare_tcp;
 
 /// A connected socket.
 #[derive(Debug)]
@@ -74,8 +74,8 @@ impl Stream {
     /// Sizes the buffer for what is written.
     pub(super) fn adapt(&self, speed: Speed) {
         match self {
-            Self::Tcp(stream) => socket::adapt(stream, speed),
-            Self::Unix(stream) => socket::adapt(stream, speed),
+            Self::Tcp(stream) => speed.adapt(stream),
+            Self::Unix(stream) => speed.adapt(stream),
         }
     }
 

@@ -10,7 +10,7 @@ use ::tokio::net::{TcpStream, UnixStream};
 use socket2::SockRef;
 
 use crate::pace::Speed;
-use crate::socket::{self, prepare_tcp};
+use crate::socket::prepare_tcp;
 
 /// A connected socket. Both halves of a connection use it, each its own direction.
 #[derive(Debug)]
@@ -33,8 +33,8 @@ impl Socket {
     /// Sizes the buffer for what is written.
     pub(super) fn adapt(&self, speed: Speed) {
         match self {
-            Self::Tcp(stream) => socket::adapt(stream, speed),
-            Self::Unix(stream) => socket::adapt(stream, speed),
+            Self::Tcp(stream) => speed.adapt(stream),
+            Self::Unix(stream) => speed.adapt(stream),
         }
     }
 

@@ -12,7 +12,7 @@ use super::changes::member_name;
 use super::codec::{self, Component, Part, Report, ReportedGroup};
 use super::table::{GroupRef, MemberRef, Table};
 use super::views::{OwnSet, send_view};
-use super::{Groups, Stamp, address};
+use super::{Groups, Stamp};
 use crate::config::Config;
 use crate::cx::Cx;
 use crate::delivery::Kind;
@@ -100,7 +100,7 @@ impl Exchange {
 /// makes the order total.
 fn component_order(component: &Component, config: &Config) -> impl Ord + use<> {
     let settled = component.settled;
-    let leader = address(settled.leader, config).cast_signed();
+    let leader = Stamp::of_ring(settled, config).leader.cast_signed();
     (leader, settled.epoch, settled, component.closed_by)
 }
 
