@@ -1,7 +1,12 @@
 //! Losses and merges.
 
+use antiphon_wire::ids::{DaemonId, ProcessId, RingId};
+use antiphon_wire::names::DaemonName;
+
 use super::world::World;
+use crate::config::{Config, Daemon};
 use crate::delivery::Kind;
+use crate::groups::Stamp;
 
 const SAFE: u32 = 0x20;
 
@@ -248,4 +253,22 @@ fn a_loss_is_over_when_the_lost_had_left_before() {
     world.run();
     assert!(world.told(a).is_empty(), "nothing changed for the group since its last view");
     assert_eq!(world.table(0), world.table(1));
+}
+
+/// Two runs of a leader that doubts its calendar may come to the same epoch.
+#[test]
+fn ids_tell_runs_of_a_doubtful_leader_apart_and_else_have_its_address() {
+    let daemon = Daemon { name: DaemonName::new(b"a").expect("a name"), address: [10, 0, 0, 1].into() };
+    let config = Config::new(vec![daemon], DaemonId(0), 1);
+    let run = |incarnation| ProcessId { daemon: DaemonId(0), incarnation };
+    let leader = |epoch, incarnation| {
+        let ring = RingId { epoch, leader: run(incarnation) };
+        Stamp::of_ring(ring, &config).leader
+    };
+    assert_eq!((leader(8, 5), leader(8, 6)), (0x0a00_0001, 0x0a00_0001));
+    assert_ne!(leader(10, 5), leader(10, 6));
+    let ring = RingId { epoch: 8, leader: run(5) };
+    let [first, second] = [5, 6].map(|lowest| Stamp::of_transitional(ring, run(lowest), &config));
+    assert_eq!((first.time, second.time), (7, 7));
+    assert_ne!(first.leader, second.leader);
 }

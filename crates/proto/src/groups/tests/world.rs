@@ -157,7 +157,7 @@ impl World {
     }
 
     fn next_ring(&mut self, leader: ProcessId) -> RingId {
-        self.epoch += 2;
+        self.epoch += 4;
         RingId { epoch: self.epoch, leader }
     }
 
