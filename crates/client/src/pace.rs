@@ -23,6 +23,9 @@ const QUIET: Duration = Duration::from_micros(100);
 /// For how long a sender's writes are counted before its speed is judged: long enough for what fills a
 /// greater buffer to count for little.
 const PERIOD: Duration = Duration::from_millis(50);
+/// Who was fast so lately still is. One of many senders on a busy machine may get no time for a while, and
+/// with smaller buffers than the others it would get less of the daemon from then on.
+const LATELY: Duration = Duration::from_millis(300);
 /// Bytes a second above which a sender is fast: somewhat more than a network of 100 Mbit/s takes.
 const FAST: u128 = 16 << 20;
 
@@ -80,6 +83,8 @@ pub struct Pace {
     /// The first write that counts for the next judgement.
     since: Option<Instant>,
     written_bytes: usize,
+    /// When it was fast last; the first write is taken for that.
+    fast_at: Option<Instant>,
 }
 
 impl Pace {
@@ -101,11 +106,16 @@ impl Pace {
         self.last_write = Some(now);
         self.writes = self.writes.wrapping_add(1);
         self.written_bytes += bytes;
-        let took = now.saturating_duration_since(*self.since.get_or_insert(now));
+        let since = *self.since.get_or_insert(now);
+        let took = now.saturating_duration_since(since);
         if took < PERIOD {
             return None;
         }
-        let is_fast = self.written_bytes as u128 * 1_000_000_000 >= FAST * took.as_nanos();
+        let fast_at = self.fast_at.get_or_insert(since);
+        if self.written_bytes as u128 * 1_000_000_000 >= FAST * took.as_nanos() {
+            *fast_at = now;
+        }
+        let is_fast = now.saturating_duration_since(*fast_at) < LATELY;
         let speed = if is_fast { Speed::Fast } else { Speed::Slow };
         self.since = Some(now);
         self.written_bytes = 0;
@@ -145,10 +155,11 @@ mod tests {
             pace.on_write(bytes, now).map(|speed| (speed, pace.is_full(Speed::Slow.gather_bytes())))
         };
         assert_eq!(write(100, Duration::ZERO), None);
-        assert_eq!(write(100, PERIOD / 2), None, "too early to say");
-        assert_eq!(write(100_000, PERIOD / 2), Some((Speed::Slow, true)));
+        assert_eq!(write(100, LATELY - PERIOD), None, "too early to say");
+        assert_eq!(write(100_000, PERIOD), Some((Speed::Slow, true)));
         assert_eq!(write(100_000, PERIOD), None, "as before");
         assert_eq!(write(5_000_000, PERIOD), Some((Speed::Fast, false)));
-        assert_eq!(write(5_000_000, Duration::from_secs(1)), Some((Speed::Slow, true)), "one in a second");
+        assert_eq!(write(100, LATELY - PERIOD), None, "fast a moment ago");
+        assert_eq!(write(100_000, PERIOD), Some((Speed::Slow, true)));
     }
 }
