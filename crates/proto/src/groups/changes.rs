@@ -70,7 +70,9 @@ impl Groups {
         };
         let leaver = self.table.member(member).local;
         send_self_leave(leaver, &self.table.group(group).name, sessions, cx);
-        self.remove(group, member, Change { cause: Cause::Leave, about: name, joiner: None }, sessions, cx);
+        let remains = self.table.leave(group, member);
+        let change = Change { cause: Cause::Leave, about: name, joiner: None };
+        self.after_removal(group, remains, change, sessions, cx);
     }
 
     /// A session of `sender` is gone: it is taken out of its groups, in name order.
@@ -86,9 +88,11 @@ impl Groups {
             let cause = if is_leave { Cause::Leave } else { Cause::Disconnect };
             let change = Change { cause, about: name, joiner: None };
             let forgotten = usize::from(cx.config.is_mutant(Mutant::ForgetAGroup));
-            for group in self.table.groups_of(member).into_iter().skip(forgotten) {
-                self.remove(group, member, change, sessions, cx);
+            for group in self.table.take_groups(member, forgotten) {
+                let remains = self.table.take_out(group, member);
+                self.after_removal(group, remains, change, sessions, cx);
             }
+            self.table.forget_member_without_groups(member);
         }
         if sender == self.me
             && let Some(name) = member_name(sender, private, cx.config)
@@ -109,15 +113,16 @@ impl Groups {
         (self.table.member(member).process == sender).then_some((name, member))
     }
 
-    fn remove(
+    /// Counts a membership that ended, and shows the view after it if the group `remains`.
+    fn after_removal(
         &mut self,
         group: GroupRef,
-        member: MemberRef,
+        remains: bool,
         change: Change,
         sessions: &mut Sessions,
         cx: &mut Cx<'_>,
     ) {
-        if self.table.leave(group, member) {
+        if remains {
             self.count_change(group, cx.config);
             self.announce(group, change, sessions, cx);
         } else {
@@ -157,7 +162,7 @@ impl Groups {
     /// has just joined (client protocol §5.4).
     fn show_closing_view(&self, group: GroupRef, change: Change, sessions: &mut Sessions, cx: &mut Cx<'_>) {
         let group = self.table.group(group);
-        if !group.has_listeners() {
+        if !group.has_listeners(sessions) {
             return;
         }
         let process = |member: &MemberRef| self.table.member(*member).process;

@@ -230,7 +230,7 @@ impl Groups {
         cx: &mut Cx<'_>,
     ) {
         let group = self.table.group(group);
-        if !group.has_listeners() {
+        if !group.has_listeners(sessions) {
             return;
         }
         let position = |process: ProcessId| {

@@ -14,7 +14,7 @@ use antiphon_wire::names::{GroupName, MemberName};
 use foldhash::fast::FixedState;
 
 use super::slab::Slab;
-use crate::sessions::Receiver;
+use crate::sessions::{Receiver, Sessions};
 
 /// Number of a member in its table.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -74,9 +74,10 @@ impl Group {
         &self.local
     }
 
-    /// Whether a session of mine is to be told about its membership.
-    pub(super) fn has_listeners(&self) -> bool {
-        self.local.iter().any(|(_, local)| local.wants_membership)
+    /// Whether a session of mine is to be told about its membership. One that is closed stays in its
+    /// groups until the stream says so, but nobody reads what it would be told.
+    pub(super) fn has_listeners(&self, sessions: &Sessions) -> bool {
+        self.local.iter().any(|(_, local)| local.wants_membership && sessions.is_established(local.session))
     }
 }
 
@@ -192,24 +193,47 @@ impl Table {
         }
     }
 
-    /// Takes a member out of a group. What is left empty is forgotten; whether the group still
-    /// exists is returned.
+    /// Ends the membership of a member in a group. What is left empty is forgotten; whether the group
+    /// still exists is returned.
     pub(super) fn leave(&mut self, group: GroupRef, member: MemberRef) -> bool {
         let entry = self.member_mut(member);
         if let Ok(at) = entry.groups.binary_search(&group) {
             entry.groups.remove(at);
         }
-        if entry.groups.is_empty() {
-            self.forget_member(member);
-        }
-        let members = &mut self.group_mut(group).members;
-        members.retain(|other| *other != member);
-        let remains = !members.is_empty();
-        self.group_mut(group).local.retain(|(other, _)| *other != member);
+        self.forget_member_without_groups(member);
+        self.take_out(group, member)
+    }
+
+    /// Empties a member's list of groups, but for the first `kept` by name, and returns what was on it,
+    /// by name. Each of those still has the member until [`Table::take_out`], and the member is there
+    /// until [`Table::forget_member_without_groups`]. Taken off one by one, ten thousand groups would
+    /// move the rest of the list as often.
+    pub(super) fn take_groups(&mut self, member: MemberRef, kept: usize) -> Vec<GroupRef> {
+        let mut groups = std::mem::take(&mut self.member_mut(member).groups);
+        self.sort_by_name(&mut groups);
+        let taken = groups.split_off(kept.min(groups.len()));
+        self.member_mut(member).groups = groups;
+        taken
+    }
+
+    /// Takes a member out of a group. An empty group is forgotten; whether it still exists is
+    /// returned.
+    pub(super) fn take_out(&mut self, group: GroupRef, member: MemberRef) -> bool {
+        let entry = self.group_mut(group);
+        entry.members.retain(|other| *other != member);
+        entry.local.retain(|(other, _)| *other != member);
+        let remains = !entry.members.is_empty();
         if !remains {
             self.forget_group(group);
         }
         remains
+    }
+
+    /// Forgets a member that has no group on its list.
+    pub(super) fn forget_member_without_groups(&mut self, member: MemberRef) {
+        if self.member(member).groups.is_empty() {
+            self.forget_member(member);
+        }
     }
 
     fn forget_member(&mut self, member: MemberRef) {
@@ -224,18 +248,11 @@ impl Table {
         }
     }
 
-    /// The member's groups, by name.
-    pub(super) fn groups_of(&self, member: MemberRef) -> Vec<GroupRef> {
-        let mut groups = self.member(member).groups.clone();
-        self.sort_by_name(&mut groups);
-        groups
-    }
-
     /// Sorts groups by name and removes repetitions.
     pub(super) fn sort_by_name(&self, groups: &mut Vec<GroupRef>) {
         groups.sort_unstable();
         groups.dedup();
-        groups.sort_by_key(|group| self.group(*group).name);
+        groups.sort_by_cached_key(|group| self.group(*group).name);
     }
 
     /// All groups that `chosen` picks, by name.

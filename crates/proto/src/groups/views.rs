@@ -35,7 +35,7 @@ pub(super) fn send_view(
     sessions: &mut Sessions,
     cx: &mut Cx<'_>,
 ) {
-    if !group.has_listeners() {
+    if !group.has_listeners(sessions) {
         return;
     }
     let members = names(table, group.members());
@@ -54,7 +54,7 @@ pub(super) fn send_view(
 
 /// Tells a group's local members that what follows has only the guarantees of those that stay.
 pub(super) fn send_transition(group: &Group, sessions: &mut Sessions, cx: &mut Cx<'_>) {
-    if !group.has_listeners() {
+    if !group.has_listeners(sessions) {
         return;
     }
     let frame = encode_transition(&group.name, group.id);

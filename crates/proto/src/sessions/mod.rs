@@ -219,6 +219,11 @@ impl Sessions {
         Some(Receiver { session, wants_membership })
     }
 
+    /// Whether a session reads what it is given.
+    pub(crate) fn is_established(&self, id: SessionId) -> bool {
+        self.established.contains_key(&id)
+    }
+
     /// Begins routing a message: each session gets it once at most, and the one named `without` not
     /// at all.
     pub(crate) fn begin_message(&mut self, without: Option<&MemberName>) {
