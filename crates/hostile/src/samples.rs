@@ -74,10 +74,10 @@ pub fn datagrams(random: &mut fastrand::Rng, cluster: u32) -> Vec<Bytes> {
 /// A packet of that number, filled with anything.
 fn packet(random: &mut fastrand::Rng, cluster: u32, ring: RingId, from: ProcessId, seq: Seq) -> Packet {
     let header = PacketHeader {
-        ring,
+        ring: ring.tag(),
         sender: from.daemon,
         seq,
-        visit: random.u32(..),
+        visit: random.u16(..),
         after_token: random.bool(),
         has_unordered: random.bool(),
         wants_ack: random.bool(),

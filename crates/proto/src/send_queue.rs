@@ -264,13 +264,15 @@ fn cut(
     let open = waiting.open.unwrap_or(Open { number: *next_number, sent_bytes: 0 });
     let offset = open.sent_bytes;
     let number = open.number;
-    head.fragment = Some(Fragment { number, position: Position::First { total: total as u32 } });
+    let position = match offset {
+        0 => Position::First { total: total as u32 },
+        _ => Position::Middle { offset: offset as u32 },
+    };
+    head.fragment = Some(Fragment { number, position });
     let room = space.checked_sub(head.encoded_bytes()).filter(|room| *room > 0)?;
     let length = room.min(total - offset);
-    if offset > 0 {
-        let (last, offset) = (offset + length == total, offset as u32);
-        let position = if last { Position::Last { offset } } else { Position::Middle { offset } };
-        head.fragment = Some(Fragment { number, position });
+    if offset > 0 && offset + length == total {
+        head.fragment = Some(Fragment { number, position: Position::Last { offset: offset as u32 } });
     }
     if waiting.open.is_none() {
         *next_number = next_number.wrapping_add(1);

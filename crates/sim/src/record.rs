@@ -20,6 +20,7 @@ use crate::hash;
 use crate::trace::{
     FlushEvent, FlushTrace, ProcessEvent, ProcessTrace, SessionEvent, SessionTrace, Stamp, Submission, Trace,
 };
+use crate::world::daemon_name;
 
 /// The trace of a run in the making.
 #[derive(Debug, Default)]
@@ -97,11 +98,12 @@ impl Recorder {
     pub fn core(&mut self, now: Instant, process: usize, record: CoreRecord) {
         let event = match record {
             CoreRecord::Originated { ring, seq, index, kind, service, bytes } => {
-                ProcessEvent::Originated(self.stamp(ring, (seq, index), kind, service, &bytes))
+                let sender = self.trace.processes[process].process;
+                ProcessEvent::Originated(self.stamp(ring, (seq, index), sender, (kind, service), &bytes))
             }
             CoreRecord::Delivered { sender, seq, index, kind, service, bytes, early } => {
                 let ring = self.rings[process];
-                let stamp = self.stamp(ring, (seq, index), kind, service, &bytes);
+                let stamp = self.stamp(ring, (seq, index), sender, (kind, service), &bytes);
                 ProcessEvent::Delivered { sender, stamp, early }
             }
             CoreRecord::Configured(configuration) => {
@@ -126,16 +128,17 @@ impl Recorder {
         &self,
         ring: RingId,
         (seq, index): (Seq, u16),
-        kind: Kind,
-        service: ServiceLevel,
+        sender: ProcessId,
+        (kind, service): (Kind, ServiceLevel),
         bytes: &Bytes,
     ) -> Stamp {
-        let submission = if kind == Kind::Client { self.carried(bytes) } else { None };
+        let submission = if kind == Kind::Client { self.carried(sender, bytes) } else { None };
         Stamp { ring, seq, index, kind, service, hash: hash::of_bytes(bytes), submission }
     }
 
-    fn carried(&self, packed: &Bytes) -> Option<usize> {
-        let header = multicast::unpack(packed, &mut BytesMut::new()).ok()?.header;
+    fn carried(&self, sender: ProcessId, packed: &Bytes) -> Option<usize> {
+        let daemon = daemon_name(sender.daemon.index());
+        let header = multicast::unpack(packed, &daemon, &mut BytesMut::new()).ok()?.header;
         self.find(&header.name, header.hint)
     }
 

@@ -239,9 +239,8 @@ impl Cluster {
     /// Opens a plain connection to the Unix socket, which a daemon opens after the TCP socket.
     pub(crate) fn raw_unix(&self, host: usize) -> Raw {
         let path = self.home(host).join(self.port().to_string());
-        poll(START_LIMIT, || Raw::unix(&path).ok()).unwrap_or_else(|| {
-            panic!("{} has no Unix socket; its log:\n{}", self.name(host), self.log(host))
-        })
+        poll(START_LIMIT, || Raw::unix(&path).ok())
+            .unwrap_or_else(|| panic!("{} has no Unix socket; its log:\n{}", self.name(host), self.log(host)))
     }
 
     pub(crate) fn connector(&self, host: usize, name: &str) -> Connector {

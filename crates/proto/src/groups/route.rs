@@ -19,7 +19,7 @@ impl Groups {
     /// gap of the old ring must not pass the exchange (EVS contract G17).
     ///
     /// # Errors
-    /// When the bytes are no packed multicast.
+    /// When the bytes are no packed multicast of a configured daemon.
     pub(super) fn route(
         &mut self,
         sender: ProcessId,
@@ -30,7 +30,10 @@ impl Groups {
         if !self.is_settled() {
             return Ok(());
         }
-        let Unpacked { header, body } = multicast::unpack(packed, &mut self.frame_head)?;
+        let Some(daemon) = cx.config.daemon(sender.daemon) else {
+            return Err(DecodeError::BadValue { what: "sending daemon", value: u64::from(sender.daemon.0) });
+        };
+        let Unpacked { header, body } = multicast::unpack(packed, &daemon.name, &mut self.frame_head)?;
         let echoes = cx.config.is_mutant(Mutant::EchoDiscarded);
         let discards = !echoes && sender == self.me && header.flags & SELF_DISCARD != 0;
         let sender = if discards { MemberName::from_field(&header.name).ok() } else { None };

@@ -18,7 +18,7 @@ pub(crate) mod window;
 
 use std::sync::Arc;
 
-use antiphon_wire::ids::{DaemonId, ProcessId, RingId, Seq};
+use antiphon_wire::ids::{DaemonId, ProcessId, RingId, RingTag, Seq};
 use antiphon_wire::ring::attempt::Holdings;
 use antiphon_wire::ring::packet::Packet;
 use antiphon_wire::ring::token::Token;
@@ -47,6 +47,8 @@ enum TokenPlace {
 #[derive(Clone, Debug)]
 pub(crate) struct Ring {
     id: RingId,
+    /// [`RingId::tag`], for every packet that comes.
+    tag: RingTag,
     members: Vec<ProcessId>,
     me: usize,
     /// Everyone but me, as datagrams are addressed.
@@ -95,6 +97,7 @@ impl Ring {
         let others = members.iter().filter(|member| **member != me).map(|member| member.daemon).collect();
         Self {
             id,
+            tag: id.tag(),
             acks: vec![before; members.len()],
             me: position.unwrap_or_default(),
             members,
@@ -122,6 +125,11 @@ impl Ring {
     /// Its identity.
     pub(crate) fn id(&self) -> RingId {
         self.id
+    }
+
+    /// What its packets carry of it.
+    pub(crate) fn tag(&self) -> RingTag {
+        self.tag
     }
 
     /// Its members, ascending.
@@ -256,10 +264,10 @@ impl Ring {
 
     /// The token gets priority once my predecessor has sent a packet after the token that comes to
     /// me next (CNDS-2014-2 §III-C, second method).
-    fn prefer_token_after(&mut self, sender: usize, visit: u32, after_token: bool) {
+    fn prefer_token_after(&mut self, sender: usize, visit: u16, after_token: bool) {
         let predecessor = (self.me + self.members.len() - 1) % self.members.len();
-        let newer = visit.wrapping_sub(self.hop as u32);
-        if sender == predecessor && after_token && newer > 0 && newer < u32::MAX / 2 {
+        let newer = visit.wrapping_sub(self.hop as u16);
+        if sender == predecessor && after_token && newer > 0 && newer < u16::MAX / 2 {
             self.preference = Channel::Control;
         }
     }

@@ -85,10 +85,10 @@ fn fill_packet(
     let start = buffer.len();
     let ack = if visit.ack == visit.seq { seq } else { visit.ack };
     let mut header = PacketHeader {
-        ring: visit.ring,
+        ring: visit.ring.tag(),
         sender: visit.sender,
         seq,
-        visit: visit.hop as u32,
+        visit: visit.hop as u16,
         after_token: false,
         has_unordered: false,
         wants_ack: false,

@@ -119,7 +119,7 @@ impl Window {
 
 #[cfg(test)]
 mod tests {
-    use antiphon_wire::ids::{DaemonId, RingId};
+    use antiphon_wire::ids::{DaemonId, RingTag};
     use antiphon_wire::ring::packet::PacketHeader;
     use bytes::Bytes;
 
@@ -127,7 +127,7 @@ mod tests {
 
     fn packet(seq: u64) -> Packet {
         let header = PacketHeader {
-            ring: RingId::default(),
+            ring: RingTag::default(),
             sender: DaemonId(0),
             seq: Seq(seq),
             visit: 0,

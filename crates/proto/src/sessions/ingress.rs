@@ -55,7 +55,7 @@ pub(super) fn admit(
         (JOIN, Some(group)) => Request::Send(operation(Kind::Join, member, &group)),
         (LEAVE, Some(group)) => Request::Send(operation(Kind::Leave, member, &group)),
         (flags, Some(_)) => ServiceLevel::from_flags(flags).map_or(Request::Nothing, |service| {
-            put_packed_head(frame, packing);
+            put_packed_head(frame, member, packing);
             let payload = Payload::new(packing.split().freeze(), frame.body.clone());
             Request::Send(Outgoing { kind: Kind::Client, service, payload })
         }),

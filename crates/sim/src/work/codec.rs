@@ -3,7 +3,7 @@
 use antiphon_wire::client::frame::{FrameLimits, FrameReader, put_frame};
 use antiphon_wire::client::header::Hint;
 use antiphon_wire::ids::{DaemonId, ProcessId, RingId, Seq};
-use antiphon_wire::names::NAME_FIELD_BYTES;
+use antiphon_wire::names::{MemberName, NAME_FIELD_BYTES, PrivateName};
 use antiphon_wire::ring::chunk::{self, MessageHead};
 use antiphon_wire::ring::multicast::{put_packed_head, unpack};
 use antiphon_wire::ring::packet::PacketHeader;
@@ -11,6 +11,8 @@ use antiphon_wire::ring::token::{Request, Token};
 use antiphon_wire::ring::{Datagram, decode, ranges};
 use antiphon_wire::service::ServiceLevel;
 use bytes::{Bytes, BytesMut};
+
+use crate::world::daemon_name;
 
 const CLUSTER: u32 = 7;
 
@@ -37,19 +39,22 @@ pub(super) fn run(messages: u64) -> u64 {
 }
 
 fn frames() -> u64 {
-    let (field, body) = ([b'g'; NAME_FIELD_BYTES], [7; 100]);
+    let (group, body) = ([b'g'; NAME_FIELD_BYTES], [7; 100]);
+    let daemon = daemon_name(0);
+    let Ok(private) = PrivateName::new(b"sender") else { return 0 };
+    let member = MemberName::new(&private, &daemon);
     let mut written = BytesMut::new();
     for _ in 0..FRAMES {
-        let groups = [&field, &field].into_iter();
-        put_frame(&mut written, ServiceLevel::Agreed.flag(), &field, Hint::new(3), groups, &body);
+        let groups = [&group, &group].into_iter();
+        put_frame(&mut written, ServiceLevel::Agreed.flag(), member.as_field(), Hint::new(3), groups, &body);
     }
     let mut reader = FrameReader::new(FrameLimits::FROM_CLIENT);
     reader.push(written.freeze());
     let (mut packed, mut head, mut bytes) = (BytesMut::new(), BytesMut::new(), 0);
     while let Ok(Some(frame)) = reader.next_frame() {
-        put_packed_head(&frame, &mut packed);
+        put_packed_head(&frame, &member, &mut packed);
         packed.extend_from_slice(&frame.body);
-        if let Ok(unpacked) = unpack(&packed.split().freeze(), &mut head) {
+        if let Ok(unpacked) = unpack(&packed.split().freeze(), &daemon, &mut head) {
             bytes += head.len() + unpacked.body.len();
         }
     }
@@ -58,7 +63,7 @@ fn frames() -> u64 {
 
 fn packets(ring: RingId, seq: u64) -> u64 {
     let header = PacketHeader {
-        ring,
+        ring: ring.tag(),
         sender: DaemonId(3),
         seq: Seq(seq),
         visit: 9,

@@ -10,17 +10,18 @@
 //!             bits 6..7 0 whole message, 1 first fragment, 2 one between, 3 last fragment
 //! bytes 1..2  length of the piece
 //! fragments:  number u16 (of the message, chosen by its sender)
-//!             first: bytes of the whole message u32; others: offset of the piece u32
+//!             first: v bytes of the whole message; others: v offset of the piece
 //! then        the piece
 //! ```
+//!
+//! A `v` number is that of [`Reader::number`].
 
 use bytes::{BufMut, Bytes};
 
-use crate::reader::{DecodeError, Reader};
+use crate::reader::{DecodeError, Reader, number_bytes, put_number};
 use crate::service::ServiceLevel;
 
 const WHOLE_HEAD_BYTES: usize = 3;
-const FRAGMENT_HEAD_BYTES: usize = WHOLE_HEAD_BYTES + 6;
 
 /// What precedes each piece.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -95,7 +96,8 @@ impl MessageHead {
     /// Bytes that this head takes in a packet.
     #[must_use]
     pub fn encoded_bytes(&self) -> usize {
-        if self.fragment.is_some() { FRAGMENT_HEAD_BYTES } else { WHOLE_HEAD_BYTES }
+        let of_fragment = |fragment: &Fragment| 2 + number_bytes(fragment.position.number() as usize);
+        WHOLE_HEAD_BYTES + self.fragment.as_ref().map_or(0, of_fragment)
     }
 
     /// Whether the message ends with this piece.
@@ -114,7 +116,7 @@ impl MessageHead {
         to.put_u16_le(length);
         if let Some(fragment) = &self.fragment {
             to.put_u16_le(fragment.number);
-            to.put_u32_le(fragment.position.number());
+            put_number(fragment.position.number() as usize, to);
         }
     }
 }
@@ -144,7 +146,8 @@ fn fragment(part: u8, length: u16, reader: &mut Reader) -> Result<Option<Fragmen
     if part == 0 {
         return Ok(None);
     }
-    let (number, value) = (reader.u16()?, reader.u32()?);
+    let (number, value) = (reader.u16()?, reader.number()?);
+    let value = u32::try_from(value).map_err(|_| reader.bad_value("fragment", value as u64))?;
     let position = match part {
         1 => Position::First { total: value },
         2 => Position::Middle { offset: value },
@@ -182,6 +185,20 @@ mod tests {
         let second = next(&mut reader).expect("legal").expect("there");
         assert_eq!((second.head, &second.bytes[..]), (end, b"cde".as_slice()));
         assert_eq!(next(&mut reader), Ok(None));
+    }
+
+    #[test]
+    fn a_head_takes_as_many_bytes_as_it_says() {
+        for value in [1, 127, 128, 16_383, 16_384, 100_000, u32::MAX] {
+            let fragment = Some(Fragment { number: 0, position: Position::Middle { offset: value } });
+            let head = MessageHead { kind: 0, service: ServiceLevel::Agreed, fragment };
+            let mut packet = Vec::new();
+            head.encode(1, &mut packet);
+            assert_eq!(packet.len(), head.encoded_bytes());
+            packet.put_u8(7);
+            let chunk = next(&mut Reader::new(Bytes::from(packet), "packet")).expect("legal").expect("there");
+            assert_eq!(chunk.head, head);
+        }
     }
 
     #[test]

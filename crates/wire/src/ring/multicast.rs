@@ -1,8 +1,10 @@
 //! A client's multicast between daemons: its frame without what every frame pads.
 //!
 //! ```text
-//! v flags · v hint · sender, a field · v groups, each a field · body (up to the end)
+//! v flags · v hint · sender, or a field · v groups, each a field · body (up to the end)
 //! field   length u8 · the 32 bytes of a name without the NULs at their end
+//! sender  of a session that says its name and nothing else: 128 + length u8 · its private name; the rest
+//!         of it is the daemon that packed
 //! hint    its four bytes: message type · mark of the last byte · mark of the first byte, lowest bit
 //! ```
 //!
@@ -14,22 +16,25 @@ use bytes::{BufMut, Bytes, BytesMut};
 use crate::client::flags::{HEADER_BYTES, MAX_GROUPS};
 use crate::client::frame::Frame;
 use crate::client::header::{Header, Hint};
-use crate::names::NAME_FIELD_BYTES;
+use crate::names::{DaemonName, MemberName, NAME_FIELD_BYTES, PrivateName};
 use crate::reader::{DecodeError, Reader, put_number};
 
 type Field = [u8; NAME_FIELD_BYTES];
 
+/// Bit of the sender's length that says that the private name follows.
+const PRIVATE: u8 = 0x80;
+
 /// Bits of a hint that its message type does not use, in its first and its last byte.
 const MARK: u8 = 0x80;
 
-/// Appends everything before the body. Flags, hint and groups stay what they are; the last byte of
+/// Appends everything before the body, for a session of that name. Flags, hint and groups stay what they are; the last byte of
 /// the sender's field becomes its terminator (client protocol §5.1).
 ///
 /// The hint must have no foreign bits ([`Hint::has_foreign_bits`]): they are lost.
-pub fn put_packed_head(frame: &Frame, to: &mut BytesMut) {
+pub fn put_packed_head(frame: &Frame, member: &MemberName, to: &mut BytesMut) {
     put_number(frame.header.flags as usize, to);
     put_number(hint_number(frame.header.hint), to);
-    put_field(&frame.header.ended_name(), to);
+    put_sender(&frame.header.ended_name(), member, to);
     let groups = frame.group_fields();
     put_number(groups.len(), to);
     groups.for_each(|group| put_field(group, to));
@@ -44,18 +49,19 @@ pub struct Unpacked {
     pub body: Bytes,
 }
 
-/// Takes a packed multicast apart. Header and groups of the frame, as its receivers read them, go to
+/// Takes a multicast apart that `daemon` has packed. Header and groups of the frame, as its receivers read them, go to
 /// `head`, in place of what is there.
 ///
 /// # Errors
-/// When a field is longer than a name's, the sender's is not terminated, or something is missing.
-pub fn unpack(packed: &Bytes, head: &mut BytesMut) -> Result<Unpacked, DecodeError> {
+/// When a field is longer than a name's, the sender's is not terminated or no private name, or something is
+/// missing.
+pub fn unpack(packed: &Bytes, daemon: &DaemonName, head: &mut BytesMut) -> Result<Unpacked, DecodeError> {
     let mut reader = Reader::new(packed.clone(), "multicast");
     let flags = reader.number()?;
     let flags = u32::try_from(flags).map_err(|_| reader.bad_value("flags", flags as u64))?;
     let hint = reader.number()?;
     let hint = hint_of(hint).ok_or_else(|| reader.bad_value("hint", hint as u64))?;
-    let name = field(&mut reader, NAME_FIELD_BYTES - 1)?;
+    let name = sender(&mut reader, daemon)?;
     let count = reader.number()?;
     if count > MAX_GROUPS as usize {
         return Err(reader.bad_value("number of groups", count as u64));
@@ -63,7 +69,8 @@ pub fn unpack(packed: &Bytes, head: &mut BytesMut) -> Result<Unpacked, DecodeErr
     head.clear();
     head.resize(HEADER_BYTES, 0);
     for _ in 0..count {
-        head.put_slice(&field(&mut reader, NAME_FIELD_BYTES)?);
+        let length = reader.u8()?;
+        head.put_slice(&field(length, NAME_FIELD_BYTES, &mut reader)?);
     }
     let body = reader.take(reader.remaining())?;
     let (group_count, body_bytes) = (count as u32, body.len() as u32);
@@ -78,9 +85,9 @@ pub fn unpack(packed: &Bytes, head: &mut BytesMut) -> Result<Unpacked, DecodeErr
 ///
 /// # Errors
 /// As [`unpack`].
-pub fn unpack_frame(packed: &Bytes) -> Result<Bytes, DecodeError> {
+pub fn unpack_frame(packed: &Bytes, daemon: &DaemonName) -> Result<Bytes, DecodeError> {
     let mut frame = BytesMut::new();
-    let unpacked = unpack(packed, &mut frame)?;
+    let unpacked = unpack(packed, daemon, &mut frame)?;
     frame.put_slice(&unpacked.body);
     Ok(frame.freeze())
 }
@@ -95,14 +102,35 @@ fn hint_of(number: usize) -> Option<Hint> {
     Some(Hint([mark(1), low, high, mark(2)]))
 }
 
+fn put_sender(field: &Field, member: &MemberName, to: &mut BytesMut) {
+    if field == member.as_field() {
+        let private = member.private();
+        to.put_u8(PRIVATE | private.len() as u8);
+        to.put_slice(private);
+    } else {
+        put_field(field, to);
+    }
+}
+
+fn sender(reader: &mut Reader, daemon: &DaemonName) -> Result<Field, DecodeError> {
+    let length = reader.u8()?;
+    if length & PRIVATE == 0 {
+        return field(length, NAME_FIELD_BYTES - 1, reader);
+    }
+    let private = reader.take(usize::from(length & !PRIVATE))?;
+    let private = PrivateName::new(&private);
+    let private = private.map_err(|_| reader.bad_value("length of a sender", u64::from(length)))?;
+    Ok(*MemberName::new(&private, daemon).as_field())
+}
+
 fn put_field(field: &Field, to: &mut BytesMut) {
     let length = field.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     to.put_u8(length as u8);
     to.put_slice(field.get(..length).unwrap_or_default());
 }
 
-fn field(reader: &mut Reader, limit: usize) -> Result<Field, DecodeError> {
-    let length = usize::from(reader.u8()?);
+fn field(length: u8, limit: usize, reader: &mut Reader) -> Result<Field, DecodeError> {
+    let length = usize::from(length);
     let mut field = [0; NAME_FIELD_BYTES];
     match field.get_mut(..length) {
         Some(start) if length <= limit => reader.fill(start)?,
@@ -123,12 +151,21 @@ mod tests {
         reader.next_frame().expect("well formed").expect("whole")
     }
 
+    fn member(name: &str) -> MemberName {
+        MemberName::parse(name.as_bytes()).expect("a member name")
+    }
+
+    /// As the daemon of `#alice#localhost` does.
     fn packed(bytes: &[u8]) -> Bytes {
         let frame = frame(bytes);
         let mut packed = BytesMut::new();
-        put_packed_head(&frame, &mut packed);
+        put_packed_head(&frame, &member("#alice#localhost"), &mut packed);
         packed.put_slice(&frame.body);
         packed.freeze()
+    }
+
+    fn unpacked(packed: &Bytes) -> Result<Bytes, DecodeError> {
+        unpack_frame(packed, &DaemonName::new(b"localhost").expect("legal"))
     }
 
     fn of_little_endian(sender: &[u8], hint: Hint, groups: &[&[u8]], body: &[u8]) -> BytesMut {
@@ -146,20 +183,21 @@ mod tests {
         for hint in hints {
             for groups in [vec![b"g".as_slice()], vec![&[b'x'; 32], b"", b"grp\0JUNK"], vec![b"g"; 100]] {
                 let sent = of_little_endian(b"#alice#localhost\0JUNK", hint, &groups, b"body\0\0");
-                assert_eq!(unpack_frame(&packed(&sent)).as_deref(), Ok(&sent[..]));
+                assert_eq!(unpacked(&packed(&sent)).as_deref(), Ok(&sent[..]));
             }
         }
-        let sent = of_little_endian(b"#alice#host", Hint::new(7), &[b"group"], &[0; 100]);
-        assert_eq!((sent.len(), packed(&sent).len()), (180, 121));
+        let sent = of_little_endian(b"#alice#localhost", Hint::new(7), &[b"group"], &[0; 100]);
+        assert_eq!(unpacked(&packed(&sent)).as_deref(), Ok(&sent[..]));
+        assert_eq!((sent.len(), packed(&sent).len()), (180, 115));
     }
 
     #[test]
     fn receivers_get_a_little_endian_header_and_an_ended_sender() {
         let delivered = bytes(BIG_ENDIAN_DELIVERED);
-        assert_eq!(unpack_frame(&packed(&bytes(BIG_ENDIAN_DATA))).as_deref(), Ok(&delivered[..]));
+        assert_eq!(unpacked(&packed(&bytes(BIG_ENDIAN_DATA))).as_deref(), Ok(&delivered[..]));
         let mut unended = delivered.clone();
         unended[35] = b'x';
-        assert_eq!(unpack_frame(&packed(&unended)).as_deref(), Ok(&delivered[..]));
+        assert_eq!(unpacked(&packed(&unended)).as_deref(), Ok(&delivered[..]));
     }
 
     #[test]
@@ -167,7 +205,7 @@ mod tests {
         let sent = packed(&of_little_endian(b"#a#d", Hint::new(7), &[b"g"], b""));
         assert_eq!(&sent[..], b"\x10\x1f\x04#a#d\x01\x01g");
         for end in 0..sent.len() {
-            assert!(unpack_frame(&sent.slice(..end)).is_err(), "cut after {end} bytes");
+            assert!(unpacked(&sent.slice(..end)).is_err(), "cut after {end} bytes");
         }
         for (what, at, byte) in
             [("a sender without terminator", 2, 32), ("101 groups", 7, 101), ("33 bytes", 8, 33)]
@@ -175,9 +213,13 @@ mod tests {
             let mut bad = sent.to_vec();
             bad[at] = byte;
             bad.extend_from_slice(&[b'y'; 4000]);
-            assert!(unpack_frame(&bad.into()).is_err(), "{what}");
+            assert!(unpacked(&bad.into()).is_err(), "{what}");
+        }
+        for private in [&b"\x80"[..], b"\x8baaaaaaaaaaa", b"\x82a#", b"\x85abc"] {
+            let bad = [b"\x10\x1f", private].concat();
+            assert!(unpacked(&bad.into()).is_err(), "{private:?} is no private name");
         }
         let large_flags = Bytes::from_static(b"\xff\xff\xff\xff\x7f\x1f\x04#a#d\x01\x01g");
-        assert!(unpack_frame(&large_flags).is_err());
+        assert!(unpacked(&large_flags).is_err());
     }
 }

@@ -1,7 +1,8 @@
 //! Packets: what has a place in the total order of a ring.
 //!
 //! ```text
-//! common header (10) · ring 18 · seq u64 · visit u32 · ack u64 · chunks
+//! common header (10) · ring tag u64 · seq u64 · visit u16 · behind u16 · chunks
+//! behind: how far the acknowledgement is behind seq; 65535: so far that it says nothing
 //! flags: bit 0 sent after the token, bit 1 carries whole messages that need no order,
 //! bit 2 is to be acknowledged at once
 //! ```
@@ -10,36 +11,39 @@
 
 use bytes::{BufMut, Bytes};
 
-use super::codec::{put_ring, ring};
 use super::{DatagramKind, Envelope, HEADER_BYTES, put_header};
-use crate::ids::{DaemonId, RingId, Seq};
+use crate::ids::{DaemonId, RingTag, Seq};
 use crate::reader::{DecodeError, Reader};
 
 /// Bytes of a packet before its chunks.
-pub const PACKET_HEADER_BYTES: usize = HEADER_BYTES + 18 + 8 + 4 + 8;
+pub const PACKET_HEADER_BYTES: usize = HEADER_BYTES + 8 + 8 + 2 + 2;
 
 const AFTER_TOKEN: u8 = 1;
 const HAS_UNORDERED: u8 = 2;
 const WANTS_ACK: u8 = 4;
 
+/// In place of the distance of an acknowledgement that is too far behind.
+const NO_ACK: u16 = u16::MAX;
+
 /// The fields before the chunks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PacketHeader {
     /// The ring that orders the packet.
-    pub ring: RingId,
+    pub ring: RingTag,
     /// The member that sent it first.
     pub sender: DaemonId,
     /// Its place in the order.
     pub seq: Seq,
     /// Low bits of the token's hop number at the visit in which the packet was numbered.
-    pub visit: u32,
+    pub visit: u16,
     /// Whether it was sent after the token of that visit (CNDS-2014-2 §III-C, second method).
     pub after_token: bool,
     /// Whether it carries whole messages that are delivered on arrival.
     pub has_unordered: bool,
     /// Whether its receivers are to acknowledge it without waiting for the token.
     pub wants_ack: bool,
-    /// Up to where the sender held everything when it numbered the packet.
+    /// Up to where the sender held everything when it numbered the packet; [`Seq::ZERO`] if that is more
+    /// than 65534 packets behind it.
     pub ack: Seq,
 }
 
@@ -59,10 +63,10 @@ impl PacketHeader {
         flags |= if self.has_unordered { HAS_UNORDERED } else { 0 };
         flags |= if self.wants_ack { WANTS_ACK } else { 0 };
         put_header(DatagramKind::Packet, flags, Envelope { cluster, daemon: self.sender }, to);
-        put_ring(self.ring, to);
+        to.put_u64_le(self.ring.0);
         to.put_u64_le(self.seq.0);
-        to.put_u32_le(self.visit);
-        to.put_u64_le(self.ack.0);
+        to.put_u16_le(self.visit);
+        to.put_u16_le(u16::try_from(self.seq.ahead_of(self.ack)).unwrap_or(NO_ACK));
     }
 }
 
@@ -73,13 +77,20 @@ impl Packet {
         sender: DaemonId,
         reader: &mut Reader,
     ) -> Result<Self, DecodeError> {
-        let ring = ring(reader)?;
+        let ring = RingTag(reader.u64()?);
         let seq = Seq(reader.u64()?);
-        let visit = reader.u32()?;
-        let ack = Seq(reader.u64()?);
-        if seq == Seq::ZERO || seq.0 == u64::MAX || ack > seq {
+        let visit = reader.u16()?;
+        let behind = reader.u16()?;
+        if seq == Seq::ZERO || seq.0 == u64::MAX {
             return Err(reader.bad_value("packet seq", seq.0));
         }
+        let ack = match behind {
+            NO_ACK => Seq::ZERO,
+            _ => Seq(seq
+                .0
+                .checked_sub(u64::from(behind))
+                .ok_or_else(|| reader.bad_value("packet ack", seq.0))?),
+        };
         let after_token = flags & AFTER_TOKEN != 0;
         let has_unordered = flags & HAS_UNORDERED != 0;
         let wants_ack = flags & WANTS_ACK != 0;

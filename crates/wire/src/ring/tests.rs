@@ -1,10 +1,10 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::ids::{RingId, Seq};
+use crate::ids::{RingId, RingTag, Seq};
 use crate::ring::attempt::Holdings;
 use crate::ring::gossip::HearsRow;
-use crate::ring::packet::PacketHeader;
+use crate::ring::packet::{PACKET_HEADER_BYTES, PacketHeader};
 use crate::ring::ranges::SeqRange;
 use crate::ring::token::Request;
 
@@ -36,7 +36,7 @@ fn samples() -> Vec<Datagram> {
     let request = Request { range: range(4, 6), member: 2, age: 1 };
     let mut packet = BytesMut::new();
     let header = PacketHeader {
-        ring,
+        ring: ring.tag(),
         sender: from.daemon,
         seq: Seq(9),
         visit: 3,
@@ -109,6 +109,57 @@ fn padding_shows_that_long_datagrams_arrive_and_means_nothing() {
             assert_eq!(decode(padded).map(|(_, decoded)| decoded), Ok(datagram));
         }
     }
+}
+
+/// A packet with these numbers and nothing in it.
+fn packet(seq: u64, ack: u64) -> Bytes {
+    let header = PacketHeader {
+        ring: ring_id().tag(),
+        sender: DaemonId(1),
+        seq: Seq(seq),
+        visit: u16::MAX,
+        after_token: false,
+        has_unordered: true,
+        wants_ack: false,
+        ack: Seq(ack),
+    };
+    let mut bytes = BytesMut::new();
+    header.encode(7, &mut bytes);
+    bytes.freeze()
+}
+
+#[test]
+fn an_acknowledgement_that_is_far_behind_says_nothing() {
+    for (seq, ack, read) in [(9, 9, 9), (70_000, 4466, 4466), (70_000, 4465, 0), (1 << 40, 3, 0), (1, 0, 0)] {
+        let bytes = packet(seq, ack);
+        assert_eq!(bytes.len(), PACKET_HEADER_BYTES);
+        let Ok((_, Datagram::Packet(packet))) = decode(bytes) else { panic!("{seq} and {ack} are legal") };
+        assert_eq!((packet.header.seq, packet.header.ack), (Seq(seq), Seq(read)));
+    }
+}
+
+#[test]
+fn an_acknowledgement_of_less_than_nothing_is_refused() {
+    let mut bytes = packet(5, 0).to_vec();
+    bytes[PACKET_HEADER_BYTES - 2] = 6;
+    assert!(decode(bytes.into()).is_err());
+}
+
+#[test]
+fn tags_tell_rings_apart_and_stay_what_they_are() {
+    let ring = |epoch, daemon, incarnation| {
+        let leader = ProcessId { daemon: DaemonId(daemon), incarnation };
+        RingId { epoch, leader }.tag()
+    };
+    let values = [0, 1, 2, 3, 4, 1_764_000_000_000, u64::MAX];
+    let tags: BTreeSet<u64> = values
+        .into_iter()
+        .flat_map(|epoch| values.map(|incarnation| (epoch, incarnation)))
+        .flat_map(|(epoch, incarnation)| [0, 1, 19].map(|daemon| ring(epoch, daemon, incarnation).0))
+        .collect();
+    assert_eq!(tags.len(), 7 * 7 * 3);
+    // Another build must call the ring the same.
+    assert_eq!(ring(1_764_000_000_000, 1, 77), RingTag(0xea3c_566e_60e6_e52c));
 }
 
 #[test]

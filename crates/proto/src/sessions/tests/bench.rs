@@ -36,7 +36,8 @@ impl From<Outgoing> for Queued {
     fn from(message: Outgoing) -> Self {
         let Outgoing { kind, service, payload } = message;
         let bytes = payload.to_bytes();
-        let frame = if kind == Kind::Client { unpack_frame(&bytes).expect("packed") } else { bytes };
+        let frame =
+            if kind == Kind::Client { unpack_frame(&bytes, &daemon()).expect("packed") } else { bytes };
         Self { kind, service, frame }
     }
 }
@@ -56,9 +57,13 @@ pub(super) fn bytes(hex: &str) -> Vec<u8> {
     (0..hex.len() / 2).map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).expect("hex")).collect()
 }
 
+fn daemon() -> DaemonName {
+    DaemonName::new(b"localhost").expect("legal")
+}
+
 pub(super) fn member(name: &str) -> MemberName {
     let private = PrivateName::new(name.as_bytes()).expect("legal");
-    MemberName::new(&private, &DaemonName::new(b"localhost").expect("legal"))
+    MemberName::new(&private, &daemon())
 }
 
 pub(super) fn hello(name: &str) -> Bytes {
@@ -98,9 +103,8 @@ impl Bench {
     }
 
     pub(super) fn with(change: impl FnOnce(&mut Config)) -> Self {
-        let name = DaemonName::new(b"localhost").expect("legal");
-        let daemon = Daemon { name, address: Ipv4Addr::LOCALHOST };
-        let mut config = Config::new(vec![daemon], DaemonId(0), 1);
+        let daemons = vec![Daemon { name: daemon(), address: Ipv4Addr::LOCALHOST }];
+        let mut config = Config::new(daemons, DaemonId(0), 1);
         change(&mut config);
         let mut queue = SendQueue::default();
         queue.set_clients_open(true);
