@@ -13,9 +13,10 @@ use antiphon_daemon::conf::{self, Source};
 use antiphon_proto::config::{Config, Daemon};
 use antiphon_proto::time::Instant;
 use antiphon_proto::{Input, Node, Origin, Outputs};
-use antiphon_wire::ids::{DaemonId, SessionId};
+use antiphon_wire::ids::{DaemonId, RingId, Seq, SessionId};
 use antiphon_wire::names::DaemonName;
-use antiphon_wire::ring::{CLUSTER_HASH, HEADER_BYTES};
+use antiphon_wire::ring::packet::PacketHeader;
+use antiphon_wire::ring::{CLUSTER_HASH, HEADER_BYTES, VERSION};
 use bytes::{Buf, Bytes, BytesMut};
 
 /// Hash of the configuration of the daemons that are fed.
@@ -24,25 +25,31 @@ pub const CLUSTER: u32 = 0x0bad_cafe;
 /// Incarnation and first epoch of the daemon that is fed: those of the samples are in its reach.
 const BOOT: u64 = 1_795_000_000_000;
 
-/// A daemon of three, and what it has sent.
+/// Exchanges of all that was sent, or deadlines, in which two daemons become a ring that rests.
+const FORMING: usize = 100;
+
+/// A daemon, and what it has sent.
 struct Fed {
     node: Node,
     out: Outputs,
     now: Instant,
     sent: Vec<Bytes>,
+    /// The ring that packets are made for, and the number of the last.
+    numbered: (RingId, Seq),
 }
 
 impl Fed {
-    fn new(daemons: u16) -> Self {
+    /// Number `me` of that many daemons, alone.
+    fn new(me: u16, daemons: u16) -> Self {
         let daemon = |at: u16| {
             let name = DaemonName::new(format!("d{at}").as_bytes()).ok()?;
             let last = u8::try_from(at + 1).unwrap_or(u8::MAX);
             Some(Daemon { name, address: Ipv4Addr::new(10, 0, 0, last) })
         };
-        let config = Config::new((0..daemons).filter_map(daemon).collect(), DaemonId(0), CLUSTER);
+        let config = Config::new((0..daemons).filter_map(daemon).collect(), DaemonId(me), CLUSTER);
         let (now, mut out) = (Instant(1_000_000_000), Outputs::default());
         let node = Node::new(config, BOOT, BOOT, 1, now, &mut out);
-        Self { node, out, now, sent: Vec::new() }
+        Self { node, out, now, sent: Vec::new(), numbered: Default::default() }
     }
 
     fn input(&mut self, input: Input) {
@@ -52,6 +59,44 @@ impl Fed {
         let superfluous = self.sent.len().saturating_sub(16);
         self.sent.drain(..superfluous);
         self.out = Outputs::default();
+    }
+
+    /// The first of three daemons, in a ring with the second.
+    fn in_ring() -> Self {
+        let mut pair = [Self::new(0, 3), Self::new(1, 3)];
+        for _ in 0..FORMING {
+            let sent = pair.each_mut().map(|fed| std::mem::take(&mut fed.sent));
+            if sent.iter().all(Vec::is_empty) {
+                pair.iter_mut().for_each(Self::wait);
+            }
+            for (to, bursts) in pair.iter_mut().rev().zip(sent) {
+                bursts.into_iter().for_each(|burst| to.input(Input::Datagram(burst)));
+            }
+        }
+        let [mut fed, _] = pair;
+        let (ring, stats) = (fed.node.status().ring, fed.node.stats());
+        fed.numbered = (ring, Seq(stats.packets_sent + stats.packets_received));
+        fed
+    }
+
+    /// Makes a packet of these chunks the next one of the other's in the ring of [`Fed::in_ring`].
+    fn packet(&mut self, chunks: &[u8]) {
+        let (ring, before) = self.numbered;
+        self.numbered.1 = before.next();
+        let header = PacketHeader {
+            ring: ring.tag(),
+            sender: DaemonId(1),
+            seq: before.next(),
+            visit: 1,
+            after_token: false,
+            has_unordered: true,
+            wants_ack: false,
+            ack: before,
+        };
+        let mut packet = BytesMut::new();
+        header.encode(CLUSTER, &mut packet);
+        packet.extend_from_slice(chunks);
+        self.input(Input::Datagram(packet.freeze()));
     }
 
     /// Lets the next deadline come.
@@ -64,10 +109,11 @@ impl Fed {
 }
 
 /// Datagrams from somebody who knows the configuration's hash. `data` is a list of steps: a byte that
-/// says what to do and, for datagrams, two bytes of length and the datagram.
+/// says what to do and, for datagrams and the chunks of packets, two bytes of length and those. Before
+/// them a byte says whether the daemon is alone or in a ring.
 pub fn datagrams(data: &[u8]) {
-    let mut fed = Fed::new(3);
-    let mut rest = data;
+    let Some((first, mut rest)) = data.split_first() else { return };
+    let mut fed = if first % 2 == 0 { Fed::in_ring() } else { Fed::new(0, 3) };
     while let Some((step, more)) = rest.split_first() {
         rest = more;
         match step % 4 {
@@ -78,11 +124,14 @@ pub fn datagrams(data: &[u8]) {
                 let echo = echo.map(|sent| in_the_name_of(u16::from(step / 64) % 2 + 1, &sent));
                 echo.into_iter().for_each(|datagram| fed.input(Input::Datagram(datagram)));
             }
-            _ => {
+            kind => {
                 let length = usize::from(rest.try_get_u16_le().unwrap_or_default()).min(rest.len());
-                let (datagram, more) = rest.split_at(length);
+                let (bytes, more) = rest.split_at(length);
                 rest = more;
-                fed.input(Input::Datagram(of_the_cluster(datagram)));
+                match kind {
+                    2 => fed.input(Input::Datagram(of_the_cluster(bytes))),
+                    _ => fed.packet(bytes),
+                }
             }
         }
     }
@@ -92,15 +141,28 @@ pub fn datagrams(data: &[u8]) {
 /// One datagram as a step of [`datagrams`].
 #[must_use]
 pub fn datagram_step(datagram: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(datagram.len()).unwrap_or(u16::MAX);
-    let mut step = vec![2];
+    step(2, datagram)
+}
+
+/// The chunks of a packet as a step of [`datagrams`].
+#[must_use]
+pub fn packet_step(chunks: &[u8]) -> Vec<u8> {
+    step(3, chunks)
+}
+
+fn step(kind: u8, bytes: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
+    let mut step = vec![kind];
     step.extend(length.to_le_bytes());
-    step.extend(&datagram[..usize::from(length)]);
+    step.extend(&bytes[..usize::from(length)]);
     step
 }
 
 fn of_the_cluster(datagram: &[u8]) -> Bytes {
     let mut bytes = BytesMut::from(datagram);
+    if let Some(version) = bytes.first_mut() {
+        *version = VERSION;
+    }
     if let Some(hash) = bytes.get_mut(CLUSTER_HASH) {
         hash.copy_from_slice(&CLUSTER.to_le_bytes());
     }
@@ -119,7 +181,7 @@ fn in_the_name_of(daemon: u16, datagram: &Bytes) -> Bytes {
 /// streams of real clients anywhere.
 pub fn client(data: &[u8]) {
     let Some((cut, stream)) = data.split_first() else { return };
-    let mut fed = Fed::new(1);
+    let mut fed = Fed::new(0, 1);
     let session = SessionId(1);
     fed.input(Input::SessionOpened(session, Origin::Unix));
     for piece in stream.chunks(usize::from(*cut).max(1)) {
@@ -167,5 +229,22 @@ pub fn configuration(data: &[u8]) {
     if let Err(error) = conf::load_source(Source::new("spread.conf".to_owned(), data), Some("d0")) {
         // What is printed about a bad file points into it.
         let _ = error.to_string();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_of_a_ring_are_read() {
+        let mut fed = Fed::in_ring();
+        assert!(fed.node.status().settled && fed.node.status().members.len() == 2);
+        let before = fed.node.stats();
+        let mut random = fastrand::Rng::with_seed(1);
+        (0..200).for_each(|_| fed.packet(&samples::chunks(&mut random)));
+        let after = fed.node.stats();
+        assert!(after.messages_delivered > before.messages_delivered + 100, "{after:?}");
+        assert!(after.groups_messages_rejected > before.groups_messages_rejected, "{after:?}");
     }
 }

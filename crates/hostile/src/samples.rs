@@ -3,11 +3,13 @@
 use antiphon_wire::ids::{DaemonId, ProcessId, RingId, Seq};
 use antiphon_wire::ring::Datagram;
 use antiphon_wire::ring::attempt::{Accept, Commit, Done, Holdings, Install, Propose, RecoveryRequest};
+use antiphon_wire::ring::chunk::{self, MessageHead, Position};
 use antiphon_wire::ring::fragment::Fragment;
 use antiphon_wire::ring::gossip::{Ack, HearsRow, Hello, Join, Leave, MergeRequest, Wake};
 use antiphon_wire::ring::packet::{Packet, PacketHeader};
 use antiphon_wire::ring::ranges::SeqRange;
 use antiphon_wire::ring::token::{Request, Token};
+use antiphon_wire::service::ServiceLevel;
 use bytes::{Bytes, BytesMut};
 
 /// A datagram of each kind, with ids such as daemons have.
@@ -87,4 +89,30 @@ fn packet(random: &mut fastrand::Rng, cluster: u32, ring: RingId, from: ProcessI
     header.encode(cluster, &mut bytes);
     bytes.extend((0..random.usize(0..600)).map(|_| random.u8(..)));
     Packet { header, bytes: bytes.freeze() }
+}
+
+/// What a packet may carry: messages of all kinds and levels, whole ones and fragments, some of them
+/// multicasts.
+#[must_use]
+pub fn chunks(random: &mut fastrand::Rng) -> Vec<u8> {
+    let mut chunks = Vec::new();
+    for _ in 0..random.usize(1..6) {
+        let number = random.u16(..3);
+        let position = match random.u32(..6) {
+            0 => Some(Position::First { total: random.u32(40..80) }),
+            1 => Some(Position::Middle { offset: random.u32(1..60) }),
+            2 => Some(Position::Last { offset: random.u32(1..60) }),
+            _ => None,
+        };
+        let fragment = position.map(|position| chunk::Fragment { number, position });
+        let service = ServiceLevel::from_rank(random.u8(..7)).unwrap_or(ServiceLevel::Agreed);
+        let head = MessageHead { kind: random.u8(..5), service, fragment };
+        // A multicast of alice to the group g, or anything.
+        let multicast = b"\x10\x1f\x85alice\x01\x01gbody".to_vec();
+        let anything = (0..random.usize(1..40)).map(|_| random.u8(..)).collect();
+        let piece = if random.bool() { multicast } else { anything };
+        head.encode(piece.len() as u16, &mut chunks);
+        chunks.extend(piece);
+    }
+    chunks
 }

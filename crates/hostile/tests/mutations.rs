@@ -4,7 +4,9 @@
 
 use std::path::Path;
 
-use antiphon_hostile::{CLUSTER, client, configuration, datagram_step, datagrams, library, samples};
+use antiphon_hostile::{
+    CLUSTER, client, configuration, datagram_step, datagrams, library, packet_step, samples,
+};
 
 /// Mutations of each sample.
 const ROUNDS: usize = 150;
@@ -84,9 +86,10 @@ fn mutated_datagrams_do_not_harm_the_daemon() {
     let random = &mut fastrand::Rng::with_seed(4804);
     let conversation = |random: &mut fastrand::Rng| {
         let sample = samples::datagrams(random, CLUSTER);
-        let mut steps = Vec::new();
+        let mut steps = vec![random.u8(..)];
         for _ in 0..20 {
             steps.extend(datagram_step(&sample[random.usize(..sample.len())]));
+            steps.extend(packet_step(&samples::chunks(random)));
             steps.extend([random.u8(..) & !3, random.u8(..) & !3 | 1]);
         }
         steps

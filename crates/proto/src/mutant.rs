@@ -42,7 +42,7 @@ mutants! {
     KeepLost: "Members at lost daemons stay in their groups.",
     OneSet: "All members of a merged view are said to have come together.",
     CountDuplicateJoin: "The daemon of a member that joins again counts a change.",
-    ForgetAGroup: "A session that ends stays in the last of its groups.",
+    ForgetAGroup: "A session that ends stays in the first of its groups.",
     LeaveForDisconnect: "The end of a session is shown as a leave.",
     SameLife: "A group that begins again has the ids of its last life.",
     EchoDiscarded: "Senders get back what they asked not to get.",

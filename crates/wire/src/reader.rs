@@ -139,14 +139,15 @@ impl Reader {
     /// bytes at most.
     ///
     /// # Errors
-    /// [`DecodeError::Truncated`] when its end is missing, [`DecodeError::BadValue`] when it is longer.
-    pub fn number(&mut self) -> Result<usize, DecodeError> {
+    /// [`DecodeError::Truncated`] when its end is missing, [`DecodeError::BadValue`] when it is longer or
+    /// does not fit 32 bits.
+    pub fn number(&mut self) -> Result<u32, DecodeError> {
         let mut number: u64 = 0;
         for shift in (0..7 * NUMBER_MAX_BYTES).step_by(7) {
             let byte = u64::from(self.u8()?);
             number |= (byte & 0x7f) << shift;
             if byte < 0x80 {
-                return Ok(number as usize);
+                return u32::try_from(number).map_err(|_| self.bad_value("number", number));
             }
         }
         Err(self.bad_value("number", number))
@@ -196,14 +197,14 @@ mod tests {
 
     #[test]
     fn numbers_take_a_byte_for_every_seven_bits() {
-        for (number, length) in [(0, 1), (127, 1), (128, 2), (16_383, 2), (16_384, 3), (u32::MAX as usize, 5)]
-        {
+        for (number, length) in [(0, 1), (127, 1), (128, 2), (16_383, 2), (16_384, 3), (u32::MAX, 5)] {
             let mut written = Vec::new();
-            put_number(number, &mut written);
-            assert_eq!((written.len(), number_bytes(number)), (length, length));
+            put_number(number as usize, &mut written);
+            assert_eq!((written.len(), number_bytes(number as usize)), (length, length));
             assert_eq!(Reader::new(written.into(), "number").number(), Ok(number));
         }
         assert!(Reader::new(Bytes::from_static(&[0xff; 6]), "number").number().is_err());
+        assert!(Reader::new(Bytes::from_static(b"\x81\x80\x80\x80\x10"), "number").number().is_err());
         assert!(Reader::new(Bytes::from_static(&[0x80]), "number").number().is_err());
     }
 

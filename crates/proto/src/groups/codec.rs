@@ -254,10 +254,9 @@ fn reported_group(
         return Err(reader.bad_value("group order", length as u64));
     }
     let word = reader.number()?;
-    let stamp = stamps.get(word >> 2);
-    let (leader, time) = *stamp.ok_or_else(|| reader.bad_value("stamp", word as u64))?;
+    let stamp = stamps.get(word as usize >> 2);
+    let (leader, time) = *stamp.ok_or_else(|| reader.bad_value("stamp", u64::from(word)))?;
     let counter = reader.number()?;
-    let counter = u32::try_from(counter).map_err(|_| reader.bad_value("counter", counter as u64))?;
     let members = if word & 1 == 1 { listed(reader, of)? } else { bits(reader, of)? };
     if members.is_empty() {
         return Err(reader.bad_value("member count", 0));
@@ -270,11 +269,11 @@ fn listed(reader: &mut Reader, of: usize) -> Result<Vec<u32>, DecodeError> {
     let mut next = 0;
     for _ in 0..count(reader, 1)? {
         let member = reader.number()?.saturating_add(next);
-        if member >= of {
-            return Err(reader.bad_value("member", member as u64));
+        if member as usize >= of {
+            return Err(reader.bad_value("member", u64::from(member)));
         }
         next = member + 1;
-        members.push(u32::try_from(member).unwrap_or(u32::MAX));
+        members.push(member);
     }
     Ok(members)
 }
@@ -293,7 +292,7 @@ fn bits(reader: &mut Reader, of: usize) -> Result<Vec<u32>, DecodeError> {
 
 /// A count of items that have at least `item_bytes` each.
 fn count(reader: &mut Reader, item_bytes: usize) -> Result<usize, DecodeError> {
-    let count = reader.number()?;
+    let count = reader.number()? as usize;
     if count.saturating_mul(item_bytes) > reader.remaining() {
         return Err(reader.bad_value("count", count as u64));
     }

@@ -212,6 +212,7 @@ impl Table {
         let mut groups = std::mem::take(&mut self.member_mut(member).groups);
         self.sort_by_name(&mut groups);
         let taken = groups.split_off(kept.min(groups.len()));
+        groups.sort_unstable();
         self.member_mut(member).groups = groups;
         taken
     }

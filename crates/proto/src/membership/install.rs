@@ -12,7 +12,7 @@
 
 use std::collections::BTreeSet;
 
-use antiphon_wire::ids::{DaemonId, RingTag, Seq};
+use antiphon_wire::ids::{DaemonId, RingId, Seq};
 
 use super::{Membership, State};
 use crate::cx::Cx;
@@ -27,9 +27,9 @@ use super::recovery::Recover;
 
 impl Membership {
     /// Installs the ring that I am recovering for if this shows that others have: then all are done.
-    pub(super) fn install_on_evidence(&mut self, ring: RingTag, cx: &mut Cx<'_>) {
+    pub(super) fn install_on_evidence(&mut self, is_of: impl FnOnce(RingId) -> bool, cx: &mut Cx<'_>) {
         if let State::Recover(recover) = &self.state
-            && recover.ring().tag() == ring
+            && is_of(recover.ring())
             && recover.may_install()
         {
             self.install(cx);

@@ -287,7 +287,7 @@ impl Membership {
     }
 
     fn on_packet(&mut self, packet: Packet, cx: &mut Cx<'_>) {
-        self.install_on_evidence(packet.header.ring, cx);
+        self.install_on_evidence(|ring| ring.tag() == packet.header.ring, cx);
         let of_my_ring = packet.header.ring == self.ring.tag();
         match &mut self.state {
             State::Operational { .. } if of_my_ring => self.receive(packet, cx),

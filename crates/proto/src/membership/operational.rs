@@ -29,7 +29,7 @@ impl Membership {
     }
 
     pub(super) fn on_token(&mut self, token: Token, cx: &mut Cx<'_>) {
-        self.install_on_evidence(token.ring.tag(), cx);
+        self.install_on_evidence(|ring| ring == token.ring, cx);
         if matches!(self.state, State::Operational { .. }) && token.ring == self.ring.id() {
             let visited = self.ring.on_token(token, cx);
             self.after_visit(visited, cx);

@@ -228,7 +228,7 @@ impl Membership {
     }
 
     pub(super) fn on_install(&mut self, ring: RingId, cx: &mut Cx<'_>) {
-        self.install_on_evidence(ring.tag(), cx);
+        self.install_on_evidence(|new| new == ring, cx);
     }
 
     /// A member lacks packets of the old ring. What I hold is frozen since I accepted.

@@ -272,3 +272,6 @@ impl Ring {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

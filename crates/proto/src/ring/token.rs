@@ -226,15 +226,20 @@ impl Ring {
             retransmitted,
             outstanding: token.seq.ahead_of(self.stable()),
         };
+        let after_quiet = self.is_quiet_but_for_me(token) && !self.is_alone();
+        let allowance = flow::allowance(&cx.config.ring, windows, load);
+        // What is numbered must be stored, or nobody could ever get it.
+        let packets = allowance.min(self.window.room_behind(token.seq));
         let visit = Visit {
             ring: self.id,
             sender: self.members[self.me].daemon,
             seq: token.seq,
             ack: self.acks[self.me],
             hop: token.hop,
-            packets: if self.doubtful { 0 } else { flow::allowance(&cx.config.ring, windows, load) },
-            after_token: windows.after_token as usize,
-            after_quiet: self.is_quiet_but_for_me(token) && !self.is_alone(),
+            packets: if self.doubtful { 0 } else { packets },
+            // Nobody waits for the token then, but somebody for the message.
+            after_token: if after_quiet { 0 } else { windows.after_token as usize },
+            after_quiet,
         };
         let burst = pack::fill(visit, cx);
         for packet in &burst.packets {

@@ -7,7 +7,7 @@ use antiphon_wire::ring::packet::Packet;
 use antiphon_wire::ring::ranges::{self, SeqRange};
 
 /// Packets that a window holds at most; what lies further ahead is refused. The sender's
-/// outstanding window is far smaller, so only a faulty peer ever meets this.
+/// outstanding window is smaller, unless `WindowLimit` is set that high.
 pub(crate) const CAPACITY_PACKETS: u64 = 1 << 16;
 
 /// A stored packet.
@@ -57,6 +57,11 @@ impl Window {
             self.contiguous = self.contiguous.next();
         }
         true
+    }
+
+    /// How many packets behind `seq` can be stored before some are discarded.
+    pub(crate) fn room_behind(&self, seq: Seq) -> usize {
+        usize::try_from(CAPACITY_PACKETS.saturating_sub(seq.ahead_of(self.discarded))).unwrap_or(usize::MAX)
     }
 
     /// The stored packet of that number.

@@ -147,7 +147,6 @@ fn fragment(part: u8, length: u16, reader: &mut Reader) -> Result<Option<Fragmen
         return Ok(None);
     }
     let (number, value) = (reader.u16()?, reader.number()?);
-    let value = u32::try_from(value).map_err(|_| reader.bad_value("fragment", value as u64))?;
     let position = match part {
         1 => Position::First { total: value },
         2 => Position::Middle { offset: value },

@@ -89,7 +89,7 @@ impl Packet {
             _ => Seq(seq
                 .0
                 .checked_sub(u64::from(behind))
-                .ok_or_else(|| reader.bad_value("packet ack", seq.0))?),
+                .ok_or_else(|| reader.bad_value("packet ack", u64::from(behind)))?),
         };
         let after_token = flags & AFTER_TOKEN != 0;
         let has_unordered = flags & HAS_UNORDERED != 0;
