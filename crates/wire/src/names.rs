@@ -10,6 +10,7 @@ use thiserror::Error;
 
 /// Size of a name on the wire, with at least one terminating NUL (client protocol §3.4).
 pub const NAME_FIELD_BYTES: usize = 32;
+const HALF: usize = NAME_FIELD_BYTES / 2;
 /// Longest private name, in bytes.
 pub const PRIVATE_NAME_MAX_BYTES: usize = 10;
 /// Longest daemon name, in bytes.
@@ -51,8 +52,9 @@ pub enum NameError {
 
 fn padded(bytes: &[u8]) -> [u8; NAME_FIELD_BYTES] {
     let mut field = [0; NAME_FIELD_BYTES];
-    for (to, from) in field.iter_mut().zip(bytes) {
-        *to = *from;
+    let length = bytes.len().min(NAME_FIELD_BYTES);
+    if let (Some(place), Some(name)) = (field.get_mut(..length), bytes.get(..length)) {
+        place.copy_from_slice(name);
     }
     field
 }
@@ -62,7 +64,20 @@ fn text(field: &[u8; NAME_FIELD_BYTES]) -> &[u8] {
     field.get(..end).unwrap_or(field)
 }
 
-fn check(kind: &'static str, bytes: &[u8], limit: usize) -> Result<[u8; NAME_FIELD_BYTES], NameError> {
+/// A field without the NULs at its end: the name, where it is padded as in the types here. In two steps, as
+/// it is done for every message.
+pub(crate) fn unpadded(field: &[u8; NAME_FIELD_BYTES]) -> &[u8] {
+    let half = |half: Option<&[u8; HALF]>| {
+        half.map_or(0, |half| HALF - u128::from_le_bytes(*half).leading_zeros() as usize / 8)
+    };
+    let length = match half(field.last_chunk()) {
+        0 => half(field.first_chunk()),
+        length => HALF + length,
+    };
+    field.get(..length).unwrap_or(field)
+}
+
+fn check(kind: &'static str, bytes: &[u8], limit: usize) -> Result<(), NameError> {
     if bytes.is_empty() {
         return Err(NameError::Empty { kind });
     }
@@ -71,7 +86,7 @@ fn check(kind: &'static str, bytes: &[u8], limit: usize) -> Result<[u8; NAME_FIE
     }
     match bytes.iter().find(|byte| !(b'$'..=b'~').contains(*byte)) {
         Some(byte) => Err(NameError::IllegalByte { kind, byte: *byte }),
-        None => Ok(padded(bytes)),
+        None => Ok(()),
     }
 }
 
@@ -85,7 +100,7 @@ macro_rules! name_type {
             /// The name without its padding.
             #[must_use]
             pub fn as_bytes(&self) -> &[u8] {
-                text(&self.0)
+                unpadded(&self.0)
             }
 
             /// The name as it stands on the wire, padded with NUL.
@@ -135,7 +150,12 @@ impl PrivateName {
     /// # Errors
     /// When it is empty, longer than [`PRIVATE_NAME_MAX_BYTES`], or has a byte outside `$`..`~`.
     pub fn new(bytes: &[u8]) -> Result<Self, NameError> {
-        check("private name", bytes, PRIVATE_NAME_MAX_BYTES).map(Self)
+        Self::check(bytes).map(|()| Self(padded(bytes)))
+    }
+
+    /// Checks a private name where it stands, as [`PrivateName::new`] does.
+    pub(crate) fn check(bytes: &[u8]) -> Result<(), NameError> {
+        check("private name", bytes, PRIVATE_NAME_MAX_BYTES)
     }
 }
 
@@ -145,7 +165,7 @@ impl DaemonName {
     /// # Errors
     /// When it is empty, longer than [`DAEMON_NAME_MAX_BYTES`], or has a byte outside `$`..`~`.
     pub fn new(bytes: &[u8]) -> Result<Self, NameError> {
-        check("daemon name", bytes, DAEMON_NAME_MAX_BYTES).map(Self)
+        check("daemon name", bytes, DAEMON_NAME_MAX_BYTES).map(|()| Self(padded(bytes)))
     }
 }
 
@@ -155,7 +175,7 @@ impl GroupName {
     /// # Errors
     /// When it is empty, longer than [`GROUP_NAME_MAX_BYTES`], or has a byte outside `$`..`~`.
     pub fn new(bytes: &[u8]) -> Result<Self, NameError> {
-        check("group name", bytes, GROUP_NAME_MAX_BYTES).map(Self)
+        check("group name", bytes, GROUP_NAME_MAX_BYTES).map(|()| Self(padded(bytes)))
     }
 
     /// Takes the name out of a wire field: what stands before the first NUL, at most 31 bytes.
@@ -176,9 +196,22 @@ impl MemberName {
     #[must_use]
     pub fn new(private: &PrivateName, daemon: &DaemonName) -> Self {
         let mut field = [0; NAME_FIELD_BYTES];
-        let parts = [b"#".as_slice(), private.as_bytes(), b"#", daemon.as_bytes()];
-        for (to, from) in field.iter_mut().zip(parts.into_iter().flatten()) {
-            *to = *from;
+        let private = private.as_bytes();
+        if let Some(place) = field.get_mut(1..=private.len()) {
+            place.copy_from_slice(private);
+        }
+        Self::around(field, private.len(), daemon)
+    }
+
+    /// Puts the rest around a private name of so many bytes that stands in `field` from its second byte on.
+    pub(crate) fn around(mut field: [u8; NAME_FIELD_BYTES], private: usize, daemon: &DaemonName) -> Self {
+        let daemon = daemon.as_bytes();
+        if let [first, rest @ ..] = &mut field
+            && let Some([second, place @ ..]) = rest.get_mut(private..)
+            && let Some(place) = place.get_mut(..daemon.len())
+        {
+            (*first, *second) = (b'#', b'#');
+            place.copy_from_slice(daemon);
         }
         Self(field)
     }
@@ -207,7 +240,9 @@ impl MemberName {
     /// The private part, without the two `#`.
     #[must_use]
     pub fn private(&self) -> &[u8] {
-        self.as_bytes().split(|byte| *byte == b'#').nth(1).unwrap_or_default()
+        let rest = self.as_bytes().get(1..).unwrap_or_default();
+        let end = rest.iter().position(|byte| *byte == b'#').unwrap_or(rest.len());
+        rest.get(..end).unwrap_or_default()
     }
 
     /// The daemon part.

@@ -16,7 +16,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use crate::client::flags::{HEADER_BYTES, MAX_GROUPS};
 use crate::client::frame::Frame;
 use crate::client::header::{Header, Hint};
-use crate::names::{DaemonName, MemberName, NAME_FIELD_BYTES, PrivateName};
+use crate::names::{DaemonName, MemberName, NAME_FIELD_BYTES, PRIVATE_NAME_MAX_BYTES, PrivateName, unpadded};
 use crate::reader::{DecodeError, Reader, put_number};
 
 type Field = [u8; NAME_FIELD_BYTES];
@@ -116,16 +116,19 @@ fn sender(reader: &mut Reader, daemon: &DaemonName) -> Result<Field, DecodeError
     if length & PRIVATE == 0 {
         return field(length, NAME_FIELD_BYTES - 1, reader);
     }
-    let private = reader.take(usize::from(length & !PRIVATE))?;
-    let private = PrivateName::new(&private);
-    let private = private.map_err(|_| reader.bad_value("private name of a sender", u64::from(length)))?;
-    Ok(*MemberName::new(&private, daemon).as_field())
+    let length = usize::from(length & !PRIVATE);
+    let mut name = [0; NAME_FIELD_BYTES];
+    let private = name.get_mut(1..=length).filter(|_| length <= PRIVATE_NAME_MAX_BYTES);
+    let private = private.ok_or_else(|| reader.bad_value("length of a private name", length as u64))?;
+    reader.fill(private)?;
+    PrivateName::check(private).map_err(|_| reader.bad_value("private name of bytes", length as u64))?;
+    Ok(*MemberName::around(name, length, daemon).as_field())
 }
 
 fn put_field(field: &Field, to: &mut BytesMut) {
-    let length = field.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-    to.put_u8(length as u8);
-    to.put_slice(field.get(..length).unwrap_or_default());
+    let name = unpadded(field);
+    to.put_u8(name.len() as u8);
+    to.put_slice(name);
 }
 
 fn field(length: u8, limit: usize, reader: &mut Reader) -> Result<Field, DecodeError> {
