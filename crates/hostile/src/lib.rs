@@ -25,7 +25,7 @@ pub const CLUSTER: u32 = 0x0bad_cafe;
 /// Incarnation and first epoch of the daemon that is fed: those of the samples are in its reach.
 const BOOT: u64 = 1_795_000_000_000;
 
-/// Exchanges of all that was sent, or deadlines, in which two daemons become a ring that rests.
+/// Exchanges of all that was sent, or deadlines, after which two daemons are surely a ring that rests.
 const FORMING: usize = 100;
 
 /// A daemon, and what it has sent.
@@ -67,6 +67,9 @@ impl Fed {
         for _ in 0..FORMING {
             let sent = pair.each_mut().map(|fed| std::mem::take(&mut fed.sent));
             if sent.iter().all(Vec::is_empty) {
+                if pair.iter().all(|fed| fed.node.status().settled && fed.node.status().members.len() == 2) {
+                    break;
+                }
                 pair.iter_mut().for_each(Self::wait);
             }
             for (to, bursts) in pair.iter_mut().rev().zip(sent) {

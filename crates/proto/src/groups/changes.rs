@@ -88,11 +88,13 @@ impl Groups {
             let cause = if is_leave { Cause::Leave } else { Cause::Disconnect };
             let change = Change { cause, about: name, joiner: None };
             let forgotten = usize::from(cx.config.is_mutant(Mutant::ForgetAGroup));
-            for group in self.table.take_groups(member, forgotten) {
+            for group in self.table.take_groups(member).into_iter().skip(forgotten) {
                 let remains = self.table.take_out(group, member);
                 self.after_removal(group, remains, change, sessions, cx);
             }
-            self.table.forget_member_without_groups(member);
+            if forgotten == 0 {
+                self.table.forget_member(member);
+            }
         }
         if sender == self.me
             && let Some(name) = member_name(sender, private, cx.config)

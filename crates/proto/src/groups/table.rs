@@ -200,21 +200,19 @@ impl Table {
         if let Ok(at) = entry.groups.binary_search(&group) {
             entry.groups.remove(at);
         }
-        self.forget_member_without_groups(member);
+        if entry.groups.is_empty() {
+            self.forget_member(member);
+        }
         self.take_out(group, member)
     }
 
-    /// Empties a member's list of groups, but for the first `kept` by name, and returns what was on it,
-    /// by name. Each of those still has the member until [`Table::take_out`], and the member is there
-    /// until [`Table::forget_member_without_groups`]. Taken off one by one, ten thousand groups would
-    /// move the rest of the list as often.
-    pub(super) fn take_groups(&mut self, member: MemberRef, kept: usize) -> Vec<GroupRef> {
+    /// Empties a member's list of groups and returns it, by name. Each of them still has the member until
+    /// [`Table::take_out`]; then the member itself is to be forgotten. Taken off one by one, ten thousand
+    /// groups would move the rest of the list as often.
+    pub(super) fn take_groups(&mut self, member: MemberRef) -> Vec<GroupRef> {
         let mut groups = std::mem::take(&mut self.member_mut(member).groups);
         self.sort_by_name(&mut groups);
-        let taken = groups.split_off(kept.min(groups.len()));
-        groups.sort_unstable();
-        self.member_mut(member).groups = groups;
-        taken
+        groups
     }
 
     /// Takes a member out of a group. An empty group is forgotten; whether it still exists is
@@ -230,14 +228,8 @@ impl Table {
         remains
     }
 
-    /// Forgets a member that has no group on its list.
-    pub(super) fn forget_member_without_groups(&mut self, member: MemberRef) {
-        if self.member(member).groups.is_empty() {
-            self.forget_member(member);
-        }
-    }
-
-    fn forget_member(&mut self, member: MemberRef) {
+    /// Forgets a member that is in no group.
+    pub(super) fn forget_member(&mut self, member: MemberRef) {
         if let Some(entry) = self.members.remove(member.0) {
             self.member_names.remove(&entry.name);
         }

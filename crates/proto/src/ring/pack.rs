@@ -3,7 +3,7 @@
 //! The messages are cut so that every packet but the last is exactly full; the burst is then one
 //! segmented send. A message that must not straddle two packets leaves padding behind.
 
-use antiphon_wire::ids::{DaemonId, RingId, Seq};
+use antiphon_wire::ids::{DaemonId, RingId, RingTag, Seq};
 use antiphon_wire::ring::packet::{PACKET_HEADER_BYTES, Packet, PacketHeader};
 use antiphon_wire::service::ServiceLevel;
 use bytes::{Bytes, BytesMut};
@@ -16,6 +16,7 @@ use crate::send_queue::{Piece, SendQueue};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Visit {
     pub(crate) ring: RingId,
+    pub(crate) tag: RingTag,
     pub(crate) sender: DaemonId,
     /// The highest number given out so far.
     pub(crate) seq: Seq,
@@ -85,7 +86,7 @@ fn fill_packet(
     let start = buffer.len();
     let ack = if visit.ack == visit.seq { seq } else { visit.ack };
     let mut header = PacketHeader {
-        ring: visit.ring.tag(),
+        ring: visit.tag,
         sender: visit.sender,
         seq,
         visit: visit.hop as u16,

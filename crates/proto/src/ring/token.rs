@@ -232,6 +232,7 @@ impl Ring {
         let packets = allowance.min(self.window.room_behind(token.seq));
         let visit = Visit {
             ring: self.id,
+            tag: self.tag,
             sender: self.members[self.me].daemon,
             seq: token.seq,
             ack: self.acks[self.me],

@@ -84,12 +84,10 @@ impl Packet {
         if seq == Seq::ZERO || seq.0 == u64::MAX {
             return Err(reader.bad_value("packet seq", seq.0));
         }
-        let ack = match behind {
-            NO_ACK => Seq::ZERO,
-            _ => Seq(seq
-                .0
-                .checked_sub(u64::from(behind))
-                .ok_or_else(|| reader.bad_value("packet ack", u64::from(behind)))?),
+        let ack = match seq.0.checked_sub(u64::from(behind)) {
+            _ if behind == NO_ACK => Seq::ZERO,
+            Some(ack) => Seq(ack),
+            None => return Err(reader.bad_value("packet ack", u64::from(behind))),
         };
         let after_token = flags & AFTER_TOKEN != 0;
         let has_unordered = flags & HAS_UNORDERED != 0;
