@@ -3,7 +3,7 @@
 use antiphon_wire::ids::{DaemonId, ProcessId, RingId, Seq};
 use antiphon_wire::ring::Datagram;
 use antiphon_wire::ring::attempt::{Accept, Commit, Done, Holdings, Install, Propose, RecoveryRequest};
-use antiphon_wire::ring::chunk::{self, MessageHead, Position};
+use antiphon_wire::ring::chunk::{self, MessageHead, Position, Preamble};
 use antiphon_wire::ring::fragment::Fragment;
 use antiphon_wire::ring::gossip::{Ack, HearsRow, Hello, Join, Leave, MergeRequest, Wake};
 use antiphon_wire::ring::packet::{Packet, PacketHeader};
@@ -91,27 +91,35 @@ fn packet(random: &mut fastrand::Rng, cluster: u32, ring: RingId, from: ProcessI
     Packet { header, bytes: bytes.freeze() }
 }
 
+/// The preamble of a multicast of alice to the group g.
+const ALICE: &[u8] = b"\x10\x85alice\x01\x01g";
+
 /// What a packet may carry: messages of all kinds and levels, whole ones and fragments, some of them
 /// multicasts.
 #[must_use]
 pub fn chunks(random: &mut fastrand::Rng) -> Vec<u8> {
     let mut chunks = Vec::new();
     for _ in 0..random.usize(1..6) {
-        let number = random.u16(..3);
-        let position = match random.u32(..6) {
+        let position = match random.u32(..8) {
             0 => Some(Position::First { total: random.u32(40..80) }),
-            1 => Some(Position::Middle { offset: random.u32(1..60) }),
-            2 => Some(Position::Last { offset: random.u32(1..60) }),
+            1 => Some(Position::Middle),
+            2 => Some(Position::Last { fills_packet: random.bool() }),
             _ => None,
         };
-        let fragment = position.map(|position| chunk::Fragment { number, position });
+        let slot = random.u8(..2);
+        let preamble = match random.u32(..3) {
+            0 => Some(Preamble::Known { slot }),
+            1 => Some(Preamble::New { slot, bytes: ALICE.len() as u8 }),
+            _ => None,
+        };
+        let fragment = position.map(|position| chunk::Fragment { number: random.u8(..3), position });
         let service = ServiceLevel::from_rank(random.u8(..7)).unwrap_or(ServiceLevel::Agreed);
-        let head = MessageHead { kind: random.u8(..5), service, fragment };
-        // A multicast of alice to the group g, or anything.
-        let multicast = b"\x10\x1f\x85alice\x01\x01gbody".to_vec();
+        let head = MessageHead { kind: random.u8(..5), service, fragment, preamble };
+        let beginning = if matches!(preamble, Some(Preamble::Known { .. })) { b"" } else { ALICE };
+        let multicast = [beginning, b"\x1fbody"].concat();
         let anything = (0..random.usize(1..40)).map(|_| random.u8(..)).collect();
         let piece = if random.bool() { multicast } else { anything };
-        head.encode(piece.len() as u16, &mut chunks);
+        head.encode(piece.len(), &mut chunks);
         chunks.extend(piece);
     }
     chunks

@@ -17,6 +17,7 @@ pub mod mutant;
 mod node;
 mod patience;
 mod payload;
+mod preambles;
 mod ring;
 mod send_queue;
 mod sessions;

@@ -37,6 +37,7 @@ mutants! {
     NothingBehindHoles: "Behind a hole, messages of those who came along are not delivered.",
     LoseFragments: "What has come of a large message is lost when the ring changes.",
     ForgetUnsent: "A message that was being sent when the ring changed is not begun again.",
+    KeepPreambles: "What a daemon has said in a ring it takes for said in the next one.",
     NoSignal: "No transitional signal is given.",
     NoExchange: "After a merge the groups are not exchanged.",
     KeepLost: "Members at lost daemons stay in their groups.",

@@ -234,7 +234,8 @@ impl Parts<'_> {
 }
 
 fn delivered(message: &Message, place: Place) -> Trace {
-    let Message { sender, kind, service, bytes } = message.clone();
+    let Message { sender, kind, service, preamble, bytes } = message.clone();
     let Place { seq, index, early } = place;
+    let bytes = if preamble.is_empty() { bytes } else { [preamble, bytes].concat().into() };
     Trace::Delivered { sender, seq, index, kind, service, bytes, early }
 }

@@ -7,18 +7,26 @@ use bytes::{BufMut, Bytes, BytesMut};
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(crate) struct Payload {
     head: Bytes,
+    /// How many bytes of the head are the preamble of a multicast.
+    preamble_bytes: usize,
     body: Bytes,
 }
 
 impl From<Bytes> for Payload {
     fn from(body: Bytes) -> Self {
-        Self { head: Bytes::new(), body }
+        Self { body, ..Self::default() }
     }
 }
 
 impl Payload {
-    pub(crate) fn new(head: Bytes, body: Bytes) -> Self {
-        Self { head, body }
+    /// Of a multicast.
+    pub(crate) fn new(head: Bytes, preamble_bytes: usize, body: Bytes) -> Self {
+        Self { head, preamble_bytes, body }
+    }
+
+    /// What is before the rest of a multicast; nothing of other messages.
+    pub(crate) fn preamble(&self) -> &[u8] {
+        self.head.get(..self.preamble_bytes).unwrap_or_default()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -32,6 +40,7 @@ impl Payload {
         let start = offset.min(end);
         Self {
             head: self.head.slice(start.min(border)..end.min(border)),
+            preamble_bytes: 0,
             body: self.body.slice(start.max(border) - border..end.max(border) - border),
         }
     }
@@ -58,13 +67,14 @@ mod tests {
 
     #[test]
     fn pieces_come_from_both_parts() {
-        let payload = Payload::new(Bytes::from_static(b"head"), Bytes::from_static(b"body"));
+        let payload = Payload::new(Bytes::from_static(b"head"), 3, Bytes::from_static(b"body"));
         for start in 0..=9 {
             for length in 0..=9 {
                 let expected: Vec<u8> = b"headbody".iter().copied().skip(start).take(length).collect();
                 assert_eq!(payload.piece(start, length).to_bytes(), expected, "{start} {length}");
             }
         }
+        assert_eq!(payload.preamble(), b"hea");
         assert_eq!(Payload::from(Bytes::from_static(b"body")).piece(1, 2).to_bytes(), "od");
     }
 }

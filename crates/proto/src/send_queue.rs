@@ -15,12 +15,13 @@
 use std::collections::{HashMap, VecDeque};
 
 use antiphon_wire::ids::SessionId;
-use antiphon_wire::ring::chunk::{Fragment, MessageHead, Position};
+use antiphon_wire::ring::chunk::{Fragment, MessageHead, Position, Preamble};
 use antiphon_wire::service::ServiceLevel;
 
 use crate::config::RingConfig;
 use crate::delivery::Kind;
 use crate::payload::Payload;
+use crate::preambles::Said;
 
 /// How many messages of one daemon may be under way in fragments at once; bounds what receivers
 /// must reassemble.
@@ -46,6 +47,15 @@ pub(crate) struct Piece {
     pub(crate) ends: Option<Outgoing>,
 }
 
+/// Room in a packet, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Space {
+    /// Behind what it has already.
+    pub(crate) left: usize,
+    /// In an empty one.
+    pub(crate) capacity: usize,
+}
+
 #[derive(Debug)]
 struct Waiting {
     message: Outgoing,
@@ -55,8 +65,29 @@ struct Waiting {
 
 #[derive(Clone, Copy, Debug)]
 struct Open {
-    number: u16,
+    number: u8,
+    /// How much of the payload is sent, or known to all.
     sent_bytes: usize,
+}
+
+/// Which numbers messages have that are under way in fragments.
+#[derive(Clone, Copy, Default, Debug)]
+struct OpenNumbers(u16);
+
+impl OpenNumbers {
+    /// The lowest number that is free, if there may be one message more.
+    fn free(self) -> Option<u8> {
+        let lowest = self.0.trailing_ones();
+        u8::try_from(lowest).ok().filter(|number| usize::from(*number) < MAX_OPEN_MESSAGES)
+    }
+
+    fn take(&mut self, number: u8) {
+        self.0 |= 1 << number;
+    }
+
+    fn give_back(&mut self, number: u8) {
+        self.0 &= !(1 << number);
+    }
 }
 
 /// What waits of one session.
@@ -76,8 +107,7 @@ pub(crate) struct SendQueue {
     /// Bytes that the first session in `turns` may still send.
     quantum_left: usize,
     clients_open: bool,
-    open_messages: usize,
-    next_number: u16,
+    open_numbers: OpenNumbers,
     messages: usize,
     bytes: usize,
     /// What one session may have waiting; none while no token comes and goes.
@@ -149,11 +179,10 @@ impl SendQueue {
         self.bytes
     }
 
-    /// Takes the next piece that fits into `space` bytes of a packet that has `capacity`
-    /// bytes in all. `None` when nothing fits or nothing may be sent.
-    pub(crate) fn take(&mut self, space: usize, capacity: usize, quantum: usize) -> Option<Piece> {
+    /// Takes the next piece that fits into `space`. `None` when nothing fits or nothing may be sent.
+    pub(crate) fn take(&mut self, space: Space, said: &mut Said, quantum: usize) -> Option<Piece> {
         if !self.control.is_empty() {
-            return self.take_control(space, capacity);
+            return self.take_control(space, said);
         }
         if !self.clients_open {
             return None;
@@ -163,7 +192,7 @@ impl SendQueue {
                 self.quantum_left = quantum.max(1);
                 self.turns.rotate_left(1);
             }
-            if let Some(piece) = self.take_turn(space, capacity) {
+            if let Some(piece) = self.take_turn(space, said) {
                 return Some(piece);
             }
             if !self.may_skip() {
@@ -179,12 +208,12 @@ impl SendQueue {
     fn may_skip(&self) -> bool {
         let lane = self.turns.front().and_then(|id| self.sessions.get(id));
         let first = lane.and_then(|lane| lane.messages.front());
-        self.open_messages >= MAX_OPEN_MESSAGES && first.is_some_and(|waiting| waiting.open.is_none())
+        self.open_numbers.free().is_none() && first.is_some_and(|waiting| waiting.open.is_none())
     }
 
-    fn take_control(&mut self, space: usize, capacity: usize) -> Option<Piece> {
+    fn take_control(&mut self, space: Space, said: &mut Said) -> Option<Piece> {
         let waiting = self.control.front_mut()?;
-        let mut piece = cut(waiting, space, capacity, &mut self.next_number, &mut self.open_messages)?;
+        let mut piece = cut(waiting, space, &mut self.open_numbers, said)?;
         if piece.head.ends_message() {
             piece.ends = self.control.pop_front().map(|waiting| waiting.message);
             self.forget(&piece);
@@ -192,11 +221,11 @@ impl SendQueue {
         Some(piece)
     }
 
-    fn take_turn(&mut self, space: usize, capacity: usize) -> Option<Piece> {
+    fn take_turn(&mut self, space: Space, said: &mut Said) -> Option<Piece> {
         let session = *self.turns.front()?;
         let lane = self.sessions.get_mut(&session)?;
         let waiting = lane.messages.front_mut()?;
-        let mut piece = cut(waiting, space, capacity, &mut self.next_number, &mut self.open_messages)?;
+        let mut piece = cut(waiting, space, &mut self.open_numbers, said)?;
         self.quantum_left = self.quantum_left.saturating_sub(piece.payload.len().max(1));
         if piece.head.ends_message() {
             lane.bytes -= waiting.message.payload.len();
@@ -227,12 +256,15 @@ impl SendQueue {
         if let Some(first) = self.control.front_mut() {
             first.open = None;
         }
-        self.open_messages = 0;
+        self.open_numbers = OpenNumbers::default();
     }
 
     /// Drops the waiting messages of the daemon itself: the exchange that they belong to is void.
     pub(crate) fn clear_control(&mut self) {
         for waiting in self.control.drain(..) {
+            if let Some(open) = waiting.open {
+                self.open_numbers.give_back(open.number);
+            }
             self.messages -= 1;
             self.bytes -= waiting.message.payload.len();
         }
@@ -241,48 +273,66 @@ impl SendQueue {
 
 /// Cuts the next piece of a message to fit `space`; `None` when it must wait for the next packet. Its
 /// [`Piece::ends`] is left to the caller.
-fn cut(
-    waiting: &mut Waiting,
-    space: usize,
-    capacity: usize,
-    next_number: &mut u16,
-    open_messages: &mut usize,
-) -> Option<Piece> {
-    let message = &waiting.message;
-    let total = message.payload.len();
-    let mut head = MessageHead { kind: message.kind as u8, service: message.service, fragment: None };
-    if waiting.open.is_none() {
-        if head.encoded_bytes() + total <= space {
-            return Some(Piece { head, payload: message.payload.clone(), ends: None });
-        }
+fn cut(waiting: &mut Waiting, space: Space, open: &mut OpenNumbers, said: &mut Said) -> Option<Piece> {
+    match waiting.open {
+        None => begin(waiting, space, open, said),
+        Some(_) => go_on(waiting, space, open),
+    }
+}
+
+/// The first piece of a message, which may be all of it.
+fn begin(waiting: &mut Waiting, space: Space, open: &mut OpenNumbers, said: &mut Said) -> Option<Piece> {
+    let Outgoing { kind, service, payload } = &waiting.message;
+    let known = if service.is_ordered() { said.find(payload.preamble()) } else { None };
+    let (unsent, least) = match known {
+        Some(Preamble::Known { .. }) => (payload.preamble().len(), 1),
+        Some(Preamble::New { bytes, .. }) => (0, usize::from(bytes)),
+        None => (0, 1),
+    };
+    let total = payload.len() - unsent;
+    let mut head = MessageHead { kind: *kind as u8, service: *service, fragment: None, preamble: known };
+    let mut length = total;
+    if head.encoded_bytes(total) + total > space.left {
         // A message without order is delivered on arrival, so it must not straddle two packets.
-        let fits_alone = head.encoded_bytes() + total <= capacity;
-        if (!message.service.is_ordered() && fits_alone) || *open_messages >= MAX_OPEN_MESSAGES {
+        let fits_alone = head.encoded_bytes(total) + total <= space.capacity;
+        if !service.is_ordered() && fits_alone {
             return None;
         }
+        let number = open.free()?;
+        head.fragment = Some(Fragment { number, position: Position::First { total: total as u32 } });
+        length = space.left.checked_sub(head.encoded_bytes(0)).filter(|room| *room >= least)?;
+        open.take(number);
+        waiting.open = Some(Open { number, sent_bytes: unsent + length });
     }
-    let open = waiting.open.unwrap_or(Open { number: *next_number, sent_bytes: 0 });
+    said.note(known, payload.preamble());
+    Some(Piece { head, payload: payload.piece(unsent, length), ends: None })
+}
+
+/// The next piece of a message whose first is sent.
+fn go_on(waiting: &mut Waiting, space: Space, numbers: &mut OpenNumbers) -> Option<Piece> {
+    let Outgoing { kind, service, payload } = &waiting.message;
+    let open = waiting.open.as_mut()?;
     let offset = open.sent_bytes;
-    let number = open.number;
-    let position = match offset {
-        0 => Position::First { total: total as u32 },
-        _ => Position::Middle { offset: offset as u32 },
+    let left = payload.len() - offset;
+    let head = |position| {
+        let fragment = Some(Fragment { number: open.number, position });
+        MessageHead { kind: *kind as u8, service: *service, fragment, preamble: None }
     };
-    head.fragment = Some(Fragment { number, position });
-    let room = space.checked_sub(head.encoded_bytes()).filter(|room| *room > 0)?;
-    let length = room.min(total - offset);
-    if offset > 0 && offset + length == total {
-        head.fragment = Some(Fragment { number, position: Position::Last { offset: offset as u32 } });
-    }
-    if waiting.open.is_none() {
-        *next_number = next_number.wrapping_add(1);
-        *open_messages += 1;
-    }
-    waiting.open = Some(Open { number, sent_bytes: offset + length });
+    let fitting = |length: usize, head: MessageHead| head.encoded_bytes(length) + length <= space.left;
+    let last = |fills_packet| head(Position::Last { fills_packet });
+    let (head, length) = if fitting(left, last(false)) {
+        (last(false), left)
+    } else if fitting(left, last(true)) {
+        (last(true), left)
+    } else {
+        let middle = head(Position::Middle);
+        (middle, space.left.checked_sub(middle.encoded_bytes(0)).filter(|room| *room > 0)?)
+    };
+    open.sent_bytes += length;
     if head.ends_message() {
-        *open_messages -= 1;
+        numbers.give_back(open.number);
     }
-    Some(Piece { head, payload: message.payload.piece(offset, length), ends: None })
+    Some(Piece { head, payload: payload.piece(offset, length), ends: None })
 }
 
 #[cfg(test)]
@@ -301,14 +351,19 @@ mod tests {
         queue
     }
 
+    /// As if no preamble had been said before.
+    fn take(queue: &mut SendQueue, left: usize, capacity: usize, quantum: usize) -> Option<Piece> {
+        queue.take(Space { left, capacity }, &mut Said::default(), quantum)
+    }
+
     #[test]
     fn a_large_message_is_cut_into_pieces_that_add_up() {
         let mut queue = open_queue();
         queue.push(SessionId(1), message(250, ServiceLevel::Agreed));
         let mut bytes = 0;
         let mut ended = false;
-        while let Some(piece) = queue.take(100, 100, 1000) {
-            assert!(piece.head.encoded_bytes() + piece.payload.len() <= 100);
+        while let Some(piece) = take(&mut queue, 100, 100, 1000) {
+            assert!(piece.head.encoded_bytes(piece.payload.len()) + piece.payload.len() <= 100);
             bytes += piece.payload.len();
             ended = piece.ends.is_some();
         }
@@ -320,9 +375,9 @@ mod tests {
     fn an_unfinished_message_starts_again_after_rewind() {
         let mut queue = open_queue();
         queue.push(SessionId(1), message(250, ServiceLevel::Agreed));
-        assert!(queue.take(100, 100, 1000).is_some());
+        assert!(take(&mut queue, 100, 100, 1000).is_some());
         queue.rewind();
-        let piece = queue.take(100, 100, 1000).expect("waits still");
+        let piece = take(&mut queue, 100, 100, 1000).expect("waits still");
         assert_eq!(piece.head.fragment.expect("cut").position, Position::First { total: 250 });
     }
 
@@ -333,8 +388,9 @@ mod tests {
             queue.push(SessionId(1), message(40, ServiceLevel::Agreed));
         }
         queue.push(SessionId(2), message(1, ServiceLevel::Agreed));
-        let sizes: Vec<usize> =
-            std::iter::from_fn(|| queue.take(1000, 1000, 50)).map(|piece| piece.payload.len()).collect();
+        let sizes: Vec<usize> = std::iter::from_fn(|| take(&mut queue, 1000, 1000, 50))
+            .map(|piece| piece.payload.len())
+            .collect();
         assert_eq!(sizes.iter().filter(|size| **size == 40).count(), 3);
         assert!(sizes.iter().position(|size| *size == 1).expect("sent") < 3, "{sizes:?}");
     }
@@ -343,8 +399,8 @@ mod tests {
     fn a_message_without_order_waits_for_a_packet_of_its_own_rather_than_straddle() {
         let mut queue = open_queue();
         queue.push(SessionId(1), message(80, ServiceLevel::Reliable));
-        assert!(queue.take(50, 100, 1000).is_none());
-        assert!(queue.take(100, 100, 1000).expect("fits").head.fragment.is_none());
+        assert!(take(&mut queue, 50, 100, 1000).is_none());
+        assert!(take(&mut queue, 100, 100, 1000).expect("fits").head.fragment.is_none());
     }
 
     #[test]
@@ -369,7 +425,48 @@ mod tests {
         queue.push(SessionId(1), message(10, ServiceLevel::Agreed));
         assert!(!queue.has_sendable());
         queue.push_control(message(20, ServiceLevel::Agreed));
-        assert_eq!(queue.take(100, 100, 1000).expect("control").payload.len(), 20);
-        assert!(queue.take(100, 100, 1000).is_none());
+        assert_eq!(take(&mut queue, 100, 100, 1000).expect("control").payload.len(), 20);
+        assert!(take(&mut queue, 100, 100, 1000).is_none());
+    }
+
+    #[test]
+    fn a_preamble_is_sent_once_unless_the_message_may_be_read_out_of_order_or_does_not_fit() {
+        let (mut queue, mut said) = (open_queue(), Said::default());
+        let preamble = Bytes::from_static(&[1; 20]);
+        let mut take = |service, body: usize, left| {
+            let payload = Payload::new(preamble.clone(), 20, Bytes::from(vec![7; body]));
+            queue.push(SessionId(1), Outgoing { kind: Kind::Client, service, payload });
+            std::iter::from_fn(|| queue.take(Space { left, capacity: 100 }, &mut said, 1000))
+                .map(|piece| (piece.head.preamble, piece.payload.len()))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(take(ServiceLevel::Reliable, 10, 100), [(None, 30)]);
+        assert_eq!(take(ServiceLevel::Agreed, 10, 24), [], "not cut within the preamble");
+        let both = take(ServiceLevel::Agreed, 10, 100);
+        let Some(Preamble::New { slot, bytes: 20 }) = both[0].0 else { panic!("{both:?}") };
+        let known = Some(Preamble::Known { slot });
+        assert_eq!(both[1..], [(known, 10)]);
+        assert_eq!(take(ServiceLevel::Reliable, 10, 100), [(None, 30)]);
+        assert_eq!(take(ServiceLevel::Safe, 150, 100), [(known, 95), (None, 55)]);
+    }
+
+    #[test]
+    fn pieces_of_every_size_fit_and_come_together_again() {
+        for left in [10, 60, 131, 200, 259, 300] {
+            for total in 1..400 {
+                let mut queue = open_queue();
+                queue.push(SessionId(1), message(total, ServiceLevel::Agreed));
+                let (mut bytes, mut ended) = (0, false);
+                while let Some(Piece { head, payload, ends }) = take(&mut queue, left, left, 1000) {
+                    let length = payload.len();
+                    assert!(length > 0 && head.encoded_bytes(length) + length <= left, "{total} in {left}");
+                    let is_filling = head.encoded_bytes(length) + length == left;
+                    let may_leave = head.ends_message() || is_filling;
+                    assert!(may_leave, "a piece without length ends with its packet: {total} in {left}");
+                    (bytes, ended) = (bytes + length, ends.is_some());
+                }
+                assert_eq!((bytes, ended), (total, true));
+            }
+        }
     }
 }

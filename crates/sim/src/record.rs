@@ -11,9 +11,9 @@ use antiphon_wire::client::frame::Frame;
 use antiphon_wire::client::header::Hint;
 use antiphon_wire::ids::{ProcessId, RingId, Seq};
 use antiphon_wire::names::{GroupName, MemberName};
-use antiphon_wire::ring::multicast;
+use antiphon_wire::ring::multicast::Unpacker;
 use antiphon_wire::service::ServiceLevel;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::client::payload;
 use crate::hash;
@@ -138,7 +138,7 @@ impl Recorder {
 
     fn carried(&self, sender: ProcessId, packed: &Bytes) -> Option<usize> {
         let daemon = daemon_name(sender.daemon.index());
-        let header = multicast::unpack(packed, &daemon, &mut BytesMut::new()).ok()?.header;
+        let header = Unpacker::default().unpack(&Bytes::new(), packed, &daemon).ok()?.header;
         self.find(&header.name, header.hint)
     }
 

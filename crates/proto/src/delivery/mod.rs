@@ -38,7 +38,9 @@ pub struct Message {
     pub kind: Kind,
     /// Its service level.
     pub service: ServiceLevel,
-    /// Its bytes, as its kind has them.
+    /// Beginning of a multicast that came without it; else empty.
+    pub preamble: Bytes,
+    /// Its bytes, as its kind has them, behind the preamble.
     pub bytes: Bytes,
 }
 

@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 
 use antiphon_wire::ids::{DaemonId, Seq};
 use antiphon_wire::reader::Reader;
-use antiphon_wire::ring::chunk::{self, Chunk, Fragment, Position};
+use antiphon_wire::ring::chunk::{self, Chunk, Fragment, MessageHead, Position};
 use antiphon_wire::ring::packet::Packet;
 use antiphon_wire::service::ServiceLevel;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::Kind;
+use crate::preambles::Heard;
 use crate::ring::window::{Stored, Window};
 
 /// Largest message that is put together; what claims to be larger is dropped.
@@ -50,6 +51,8 @@ pub(crate) struct Complete {
     pub(crate) index: u16,
     pub(crate) kind: Kind,
     pub(crate) service: ServiceLevel,
+    /// Of a multicast that does not begin with it.
+    pub(crate) preamble: Bytes,
     pub(crate) bytes: Bytes,
 }
 
@@ -60,15 +63,18 @@ pub(crate) struct Stream {
     done: Seq,
     /// The packet being read, `done + 1`.
     open: Option<Open>,
-    partial: BTreeMap<(DaemonId, u16), Partial>,
-    /// Fragments of no use so far.
+    partial: BTreeMap<(DaemonId, u8), Partial>,
+    preambles: Heard,
+    /// Pieces of no use so far.
     dropped: u64,
 }
 
 /// A message of which the last fragment has not been read.
 #[derive(Clone, Debug)]
 struct Partial {
-    total: u32,
+    preamble: Bytes,
+    /// Bytes without the preamble.
+    total: usize,
     bytes: BytesMut,
 }
 
@@ -111,7 +117,7 @@ impl Stream {
         self.done
     }
 
-    /// Fragments that were of no use.
+    /// Fragments that were of no use, and messages whose preamble nobody has said.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped
     }
@@ -154,11 +160,12 @@ impl Stream {
         self.done = seq;
     }
 
-    /// Drops the unfinished messages of senders that do not pass `keep`: a hole may have swallowed
-    /// parts of them.
+    /// Drops the unfinished messages of senders that do not pass `keep`, and their preambles: a hole may
+    /// have swallowed parts of them.
     pub(crate) fn drop_partial(&mut self, keep: impl Fn(DaemonId) -> bool) {
         self.dropped += self.partial.len() as u64;
         self.partial.retain(|(sender, _), _| keep(*sender));
+        self.preambles.retain(&keep);
         self.dropped -= self.partial.len() as u64;
         self.open = self.open.take().filter(|open| keep(open.sender));
     }
@@ -173,45 +180,73 @@ impl Stream {
             return None;
         }
         let Chunk { head, bytes } = chunk;
-        let bytes = match head.fragment {
-            None => bytes,
-            Some(fragment) => self.assemble(open.sender, fragment, &bytes)?,
+        let (preamble, bytes) = match head.fragment {
+            None => self.begin(open.sender, &head, bytes)?,
+            Some(fragment) => self.assemble(open.sender, &head, fragment, bytes)?,
         };
         let kind = Kind::from_number(head.kind)?;
-        Some(Complete { sender: open.sender, seq, index, kind, service: head.service, bytes })
+        Some(Complete { sender: open.sender, seq, index, kind, service: head.service, preamble, bytes })
     }
 
-    fn assemble(&mut self, sender: DaemonId, fragment: Fragment, bytes: &Bytes) -> Option<Bytes> {
+    /// Preamble and rest of a whole message or of a first fragment.
+    fn begin(&mut self, sender: DaemonId, head: &MessageHead, bytes: Bytes) -> Option<(Bytes, Bytes)> {
+        let begun = self.preambles.take(sender, head.preamble, bytes);
+        self.dropped += u64::from(begun.is_none());
+        begun
+    }
+
+    fn assemble(
+        &mut self,
+        sender: DaemonId,
+        head: &MessageHead,
+        fragment: Fragment,
+        bytes: Bytes,
+    ) -> Option<(Bytes, Bytes)> {
         let key = (sender, fragment.number);
-        if let Position::First { total } = fragment.position {
-            let unfinished = self.partial.range((sender, 0)..=(sender, u16::MAX)).count();
-            if total > MAX_MESSAGE_BYTES || unfinished >= MAX_PARTIAL_MESSAGES {
-                self.dropped += 1;
-                return None;
+        let piece = match fragment.position {
+            Position::First { total } => {
+                self.partial.remove(&key);
+                let sent_bytes = bytes.len();
+                let (preamble, rest) = self.begin(sender, head, bytes)?;
+                let unfinished = self.partial.range((sender, 0)..=(sender, u8::MAX)).count();
+                if total > MAX_MESSAGE_BYTES || unfinished >= MAX_PARTIAL_MESSAGES {
+                    self.dropped += 1;
+                    return None;
+                }
+                let total = (total as usize).saturating_sub(sent_bytes - rest.len());
+                let bytes = BytesMut::with_capacity(total);
+                self.partial.insert(key, Partial { preamble, total, bytes });
+                rest
             }
-            self.partial.insert(key, Partial { total, bytes: BytesMut::with_capacity(total as usize) });
-        }
-        let partial = self.partial.get_mut(&key);
-        let Some(partial) = partial.filter(|partial| partial.goes_on_with(fragment.position, bytes)) else {
+            Position::Middle | Position::Last { .. } => bytes,
+        };
+        let taken = self.partial.get_mut(&key).is_some_and(|partial| partial.take(fragment.position, &piece));
+        if !taken {
             self.partial.remove(&key);
             self.dropped += 1;
             return None;
-        };
-        partial.bytes.put_slice(bytes);
+        }
         let is_last = matches!(fragment.position, Position::Last { .. });
-        if is_last { self.partial.remove(&key).map(|partial| partial.bytes.freeze()) } else { None }
+        if !is_last {
+            return None;
+        }
+        self.partial.remove(&key).map(|partial| (partial.preamble, partial.bytes.freeze()))
     }
 }
 
 impl Partial {
-    /// Whether a piece begins where the last one ended, and ends the message if it says so.
-    fn goes_on_with(&self, position: Position, piece: &Bytes) -> bool {
-        let (start, end) = (self.bytes.len(), self.bytes.len() + piece.len());
-        match position {
-            Position::First { .. } => start == 0,
-            Position::Middle { offset } => start == offset as usize && end < self.total as usize,
-            Position::Last { offset } => start == offset as usize && end == self.total as usize,
+    /// Adds a piece; false if the message does not end where it should with it.
+    fn take(&mut self, position: Position, piece: &Bytes) -> bool {
+        let lacking = self.total - self.bytes.len();
+        let taken = match position {
+            Position::First { .. } | Position::Middle => piece.len() < lacking,
+            Position::Last { fills_packet: false } => piece.len() == lacking,
+            Position::Last { fills_packet: true } => piece.len() >= lacking,
+        };
+        if taken {
+            self.bytes.put_slice(piece.get(..lacking).unwrap_or(piece));
         }
+        taken
     }
 }
 
@@ -226,7 +261,8 @@ pub(crate) fn unordered(packet: &Packet) -> Vec<Complete> {
         {
             let (sender, seq) = (packet.header.sender, packet.header.seq);
             let service = chunk.head.service;
-            messages.push(Complete { sender, seq, index, kind, service, bytes: chunk.bytes.clone() });
+            let (preamble, bytes) = (Bytes::new(), chunk.bytes.clone());
+            messages.push(Complete { sender, seq, index, kind, service, preamble, bytes });
         }
         index += u16::from(chunk.head.ends_message());
     }
@@ -239,41 +275,61 @@ fn is_unordered(chunk: &Chunk) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use antiphon_wire::ring::chunk::Preamble;
+
     use super::*;
 
+    const FIRST: Position = Position::First { total: 7 };
+    const LAST: Position = Position::Last { fills_packet: false };
+    const FILLING: Position = Position::Last { fills_packet: true };
+
     /// What comes of fragments of one message, and how many were of no use.
-    fn assembled(pieces: &[(Position, &'static [u8])]) -> (Option<Bytes>, u64) {
+    fn assembled(pieces: &[(Position, Option<Preamble>, &'static [u8])]) -> (Option<(Bytes, Bytes)>, u64) {
         let (mut stream, mut whole) = (Stream::default(), None);
-        for (position, bytes) in pieces {
+        for (position, preamble, bytes) in pieces {
             let fragment = Fragment { number: 9, position: *position };
-            whole = stream.assemble(DaemonId(1), fragment, &Bytes::from_static(bytes));
+            let (service, preamble) = (ServiceLevel::Agreed, *preamble);
+            let head = MessageHead { kind: 0, service, fragment: Some(fragment), preamble };
+            whole = stream.assemble(DaemonId(1), &head, fragment, Bytes::from_static(bytes));
         }
         (whole, stream.dropped)
     }
 
+    fn whole(preamble: &'static str, rest: &'static str) -> (Option<(Bytes, Bytes)>, u64) {
+        (Some((Bytes::from_static(preamble.as_bytes()), Bytes::from_static(rest.as_bytes()))), 0)
+    }
+
     #[test]
-    fn fragments_make_a_message_when_each_follows_the_one_before() {
-        let (first, middle) = (Position::First { total: 7 }, Position::Middle { offset: 4 });
-        let pieces: &[(Position, &[u8])] =
-            &[(first, b"abcd"), (middle, b"e"), (Position::Last { offset: 5 }, b"fg")];
-        assert_eq!(assembled(pieces), (Some(Bytes::from_static(b"abcdefg")), 0));
+    fn fragments_make_a_message_when_they_add_up_to_it() {
+        let new = Some(Preamble::New { slot: 3, bytes: 2 });
+        let (first, middle) = ((FIRST, None, b"abcd".as_slice()), (Position::Middle, None, b"e".as_slice()));
+        assert_eq!(assembled(&[first, middle, (LAST, None, b"fg")]), whole("", "abcdefg"));
+        assert_eq!(assembled(&[first, middle, (FILLING, None, b"fg")]), whole("", "abcdefg"));
+        assert_eq!(assembled(&[first, (FILLING, None, b"efg\0\0")]), whole("", "abcdefg"), "with padding");
+        assert_eq!(assembled(&[(FIRST, new, b"abcd"), (LAST, None, b"efg")]), whole("ab", "cdefg"));
+        let known = (FIRST, Some(Preamble::Known { slot: 3 }), b"tuvw".as_slice());
+        let afterwards = [(FIRST, new, b"ab".as_slice()), known, (LAST, None, b"xyz")];
+        assert_eq!(assembled(&afterwards), whole("ab", "tuvwxyz"), "remembered, though never finished");
     }
 
     #[test]
     fn fragments_outside_their_message_are_dropped_and_counted() {
-        let (middle, last) = (|offset| Position::Middle { offset }, |offset| Position::Last { offset });
-        let bad: [(Position, &[u8]); 6] = [
-            (last(5), b"fg"),
-            (last(4), b"ef"),
-            (last(4), b"efgh"),
-            (middle(4), b"efg"),
-            (middle(4), b"efgh"),
-            (middle(3), b"d"),
+        let bad: [(Position, &[u8]); 5] = [
+            (LAST, b"ef"),
+            (LAST, b"efgh"),
+            (FILLING, b"ef"),
+            (Position::Middle, b"efg"),
+            (Position::Middle, b"efgh"),
         ];
         for (position, piece) in bad {
-            let first = (Position::First { total: 7 }, b"abcd".as_slice());
-            assert_eq!(assembled(&[first, (position, piece)]), (None, 1), "{position:?}");
-            assert_eq!(assembled(&[(position, piece)]), (None, 1), "{position:?} alone");
+            assert_eq!(
+                assembled(&[(FIRST, None, b"abcd"), (position, None, piece)]),
+                (None, 1),
+                "{position:?}"
+            );
+            assert_eq!(assembled(&[(position, None, piece)]), (None, 1), "{position:?} alone");
         }
+        let unsaid = (FIRST, Some(Preamble::Known { slot: 3 }), b"abcd".as_slice());
+        assert_eq!(assembled(&[unsaid, (LAST, None, b"efg")]), (None, 2));
     }
 }

@@ -31,7 +31,7 @@ mod views;
 
 use antiphon_wire::client::membership::GroupId;
 use antiphon_wire::ids::{ProcessId, RingId};
-use bytes::BytesMut;
+use antiphon_wire::ring::multicast::Unpacker;
 
 use crate::config::Config;
 use crate::cx::Cx;
@@ -109,8 +109,8 @@ pub(crate) struct Groups {
     transitional: Option<Transitional>,
     /// What was reported in the current ring; `None` once the table is settled.
     exchange: Option<Exchange>,
-    /// Header and groups of the frame being routed; kept for its memory.
-    frame_head: BytesMut,
+    /// Has header and groups of the frame being routed.
+    unpacker: Unpacker,
 }
 
 impl Groups {
@@ -124,7 +124,7 @@ impl Groups {
             emptied: 0,
             transitional: None,
             exchange: None,
-            frame_head: BytesMut::new(),
+            unpacker: Unpacker::default(),
         }
     }
 
@@ -161,7 +161,7 @@ impl Groups {
     pub(crate) fn on_message(&mut self, message: &Message, sessions: &mut Sessions, cx: &mut Cx<'_>) {
         let sender = message.sender;
         let taken = match message.kind {
-            Kind::Client => self.route(sender, &message.bytes, sessions, cx),
+            Kind::Client => self.route(message, sessions, cx),
             Kind::Join => codec::decode_operation(&message.bytes).map(|(private, group)| {
                 self.on_join(sender, &private, &group, sessions, cx);
             }),

@@ -1,14 +1,14 @@
 //! Which sessions get a client's message (client protocol §4.2).
 
 use antiphon_wire::client::flags::{HEADER_BYTES, SELF_DISCARD};
-use antiphon_wire::ids::ProcessId;
 use antiphon_wire::names::{GroupName, MemberName};
 use antiphon_wire::reader::DecodeError;
-use antiphon_wire::ring::multicast::{self, Unpacked};
+use antiphon_wire::ring::multicast::Unpacked;
 use bytes::Bytes;
 
 use super::Groups;
 use crate::cx::Cx;
+use crate::delivery::Message;
 use crate::mutant::Mutant;
 use crate::sessions::Sessions;
 
@@ -22,23 +22,23 @@ impl Groups {
     /// When the bytes are no packed multicast of a configured daemon.
     pub(super) fn route(
         &mut self,
-        sender: ProcessId,
-        packed: &Bytes,
+        message: &Message,
         sessions: &mut Sessions,
         cx: &mut Cx<'_>,
     ) -> Result<(), DecodeError> {
         if !self.is_settled() {
             return Ok(());
         }
+        let Message { sender, preamble, bytes, .. } = message;
         let Some(daemon) = cx.config.daemon(sender.daemon) else {
             return Err(DecodeError::BadValue { what: "sending daemon", value: u64::from(sender.daemon.0) });
         };
-        let Unpacked { header, body } = multicast::unpack(packed, &daemon.name, &mut self.frame_head)?;
+        let Unpacked { header, body } = self.unpacker.unpack(preamble, bytes, &daemon.name)?;
         let echoes = cx.config.is_mutant(Mutant::EchoDiscarded);
-        let discards = !echoes && sender == self.me && header.flags & SELF_DISCARD != 0;
+        let discards = !echoes && *sender == self.me && header.flags & SELF_DISCARD != 0;
         let sender = if discards { MemberName::from_field(&header.name).ok() } else { None };
         sessions.begin_message(sender.as_ref());
-        let groups = self.frame_head.get(HEADER_BYTES..).unwrap_or_default();
+        let groups = self.unpacker.head().get(HEADER_BYTES..).unwrap_or_default();
         for field in groups.as_chunks().0 {
             self.route_to(&GroupName::from_field(field), &body, sessions, cx);
         }
@@ -49,13 +49,13 @@ impl Groups {
         if name.is_private() {
             let member = MemberName::from_field(name.as_field()).ok();
             if let Some(receiver) = member.and_then(|member| sessions.receiver(&member)) {
-                sessions.deliver_once(receiver.session, &self.frame_head, body, cx);
+                sessions.deliver_once(receiver.session, self.unpacker.head(), body, cx);
             }
             return;
         }
         let Some(group) = self.table.find_group(name) else { return };
         for (_, receiver) in self.table.group(group).local() {
-            sessions.deliver_once(receiver.session, &self.frame_head, body, cx);
+            sessions.deliver_once(receiver.session, self.unpacker.head(), body, cx);
         }
     }
 }

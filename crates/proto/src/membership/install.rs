@@ -48,7 +48,11 @@ impl Membership {
         let members = recover.members().to_vec();
         let all_from_one_ring = recover.all_from_one_ring();
         let before = Seq(cx.config.ring.numbers_from);
-        self.ring = Ring::new(ring, members.clone(), self.me, before, cx.now);
+        let next = Ring::new(ring, members.clone(), self.me, before, cx.now);
+        let old = std::mem::replace(&mut self.ring, next);
+        if cx.config.is_mutant(Mutant::KeepPreambles) {
+            self.ring.take_as_said(old);
+        }
         self.stream = Stream::after(before);
         self.obligations = [self.me].into();
         self.gossip.end_search();

@@ -146,8 +146,8 @@ impl Membership {
         let Some(sender) = self.ring.member_of(message.sender) else {
             return;
         };
-        let Complete { seq, index, kind, service, bytes, .. } = message;
-        let message = Message { sender, kind, service, bytes };
+        let Complete { seq, index, kind, service, preamble, bytes, .. } = message;
+        let message = Message { sender, kind, service, preamble, bytes };
         self.deliveries.push(Delivery::Message(message, Place { seq, index, early }));
     }
 

@@ -25,6 +25,7 @@ use antiphon_wire::ring::token::Token;
 
 use crate::cx::Cx;
 use crate::io::Channel;
+use crate::preambles::Said;
 use crate::time::Instant;
 use lateness::Lateness;
 use window::Window;
@@ -77,6 +78,8 @@ pub(crate) struct Ring {
     asked: u8,
     /// A packet of mine whose receivers acknowledge it without the token, until all have.
     awaited: Option<Seq>,
+    /// Preambles that need not be sent again.
+    said: Said,
     /// Packets that my last visit numbered: first and last.
     numbered: Option<(Seq, Seq)>,
     /// Whether I keep to myself that I hold more, because my clients can not take it.
@@ -114,6 +117,7 @@ impl Ring {
             progress: (before, now),
             asked: 0,
             awaited: None,
+            said: Said::default(),
             numbered: None,
             held_back: false,
             preference: Channel::Data,
@@ -180,6 +184,11 @@ impl Ring {
     /// Which socket to read first.
     pub(crate) fn preference(&self) -> Channel {
         self.preference
+    }
+
+    /// Takes for said what was said in another ring, which it is not.
+    pub(crate) fn take_as_said(&mut self, other: Self) {
+        self.said = other.said;
     }
 
     /// Notes that the unordered messages of a packet were delivered.

@@ -10,7 +10,8 @@ use bytes::{Bytes, BytesMut};
 
 use crate::cx::Cx;
 use crate::io::Trace;
-use crate::send_queue::{Piece, SendQueue};
+use crate::preambles::Said;
+use crate::send_queue::{Piece, SendQueue, Space};
 
 /// What a visit fills its packets with.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +43,7 @@ pub(crate) struct Burst {
 }
 
 /// Takes messages from the queue into packets.
-pub(crate) fn fill(visit: Visit, cx: &mut Cx<'_>) -> Burst {
+pub(crate) fn fill(visit: Visit, said: &mut Said, cx: &mut Cx<'_>) -> Burst {
     let size = cx.config.ring.datagram_bytes;
     let wanted = estimate(visit.packets, size, cx.queue);
     let mut buffer = BytesMut::with_capacity(wanted.saturating_mul(size));
@@ -53,7 +54,7 @@ pub(crate) fn fill(visit: Visit, cx: &mut Cx<'_>) -> Burst {
         let start = headers.len() * size;
         buffer.resize(start, 0);
         let seq = visit.seq.advanced(headers.len() as u64 + 1);
-        match fill_packet(visit, seq, &mut buffer, &mut has_safe, cx) {
+        match fill_packet(visit, seq, &mut buffer, said, &mut has_safe, cx) {
             Some(header) => headers.push(header),
             None => {
                 buffer.truncate(start);
@@ -79,6 +80,7 @@ fn fill_packet(
     visit: Visit,
     seq: Seq,
     buffer: &mut BytesMut,
+    said: &mut Said,
     has_safe: &mut bool,
     cx: &mut Cx<'_>,
 ) -> Option<PacketHeader> {
@@ -98,13 +100,16 @@ fn fill_packet(
     header.encode(cx.config.cluster, buffer);
     let capacity = size - PACKET_HEADER_BYTES;
     let mut index = 0;
-    let mut taken = false;
+    let (mut taken, mut is_filled) = (false, false);
     let quantum = cx.config.ring.session_quantum_bytes;
-    while let Some(piece) = cx.queue.take(size - (buffer.len() - start), capacity, quantum) {
+    while !is_filled {
+        let space = Space { left: size - (buffer.len() - start), capacity };
+        let Some(piece) = cx.queue.take(space, said, quantum) else { break };
         taken = true;
+        is_filled = piece.head.fills_packet();
         *has_safe |= piece.head.service == ServiceLevel::Safe;
         header.has_unordered |= piece.head.fragment.is_none() && !piece.head.service.is_ordered();
-        piece.head.encode(piece.payload.len() as u16, buffer);
+        piece.head.encode(piece.payload.len(), buffer);
         piece.payload.put(buffer);
         index += u16::from(originate(visit, seq, index, piece, cx));
     }

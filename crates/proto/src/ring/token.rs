@@ -242,7 +242,7 @@ impl Ring {
             after_token: if after_quiet { 0 } else { windows.after_token as usize },
             after_quiet,
         };
-        let burst = pack::fill(visit, cx);
+        let burst = pack::fill(visit, &mut self.said, cx);
         for packet in &burst.packets {
             let new = self.store(packet.clone());
             debug_assert!(new, "a number is given out once");

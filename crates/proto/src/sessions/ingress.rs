@@ -55,8 +55,8 @@ pub(super) fn admit(
         (JOIN, Some(group)) => Request::Send(operation(Kind::Join, member, &group)),
         (LEAVE, Some(group)) => Request::Send(operation(Kind::Leave, member, &group)),
         (flags, Some(_)) => ServiceLevel::from_flags(flags).map_or(Request::Nothing, |service| {
-            put_packed_head(frame, member, packing);
-            let payload = Payload::new(packing.split().freeze(), frame.body.clone());
+            let preamble_bytes = put_packed_head(frame, member, packing);
+            let payload = Payload::new(packing.split().freeze(), preamble_bytes, frame.body.clone());
             Request::Send(Outgoing { kind: Kind::Client, service, payload })
         }),
     })

@@ -5,7 +5,7 @@ use antiphon_wire::client::header::Hint;
 use antiphon_wire::ids::{DaemonId, ProcessId, RingId, Seq};
 use antiphon_wire::names::{MemberName, NAME_FIELD_BYTES, PrivateName};
 use antiphon_wire::ring::chunk::{self, MessageHead};
-use antiphon_wire::ring::multicast::{put_packed_head, unpack};
+use antiphon_wire::ring::multicast::{Unpacker, put_packed_head};
 use antiphon_wire::ring::packet::PacketHeader;
 use antiphon_wire::ring::token::{Request, Token};
 use antiphon_wire::ring::{Datagram, decode, ranges};
@@ -21,7 +21,7 @@ const FRAMES: usize = 32;
 
 /// Messages in a packet, and their length.
 const CHUNKS: u16 = 10;
-const CHUNK_BYTES: u16 = 130;
+const CHUNK_BYTES: usize = 130;
 
 /// For each message a frame and a chunk, and now and then a token. Returns the bytes that were read.
 pub(super) fn run(messages: u64) -> u64 {
@@ -50,12 +50,13 @@ fn frames() -> u64 {
     }
     let mut reader = FrameReader::new(FrameLimits::FROM_CLIENT);
     reader.push(written.freeze());
-    let (mut packed, mut head, mut bytes) = (BytesMut::new(), BytesMut::new(), 0);
+    let (mut packed, mut unpacker, mut bytes) = (BytesMut::new(), Unpacker::default(), 0);
     while let Ok(Some(frame)) = reader.next_frame() {
-        put_packed_head(&frame, &member, &mut packed);
+        let preamble_bytes = put_packed_head(&frame, &member, &mut packed);
         packed.extend_from_slice(&frame.body);
-        if let Ok(unpacked) = unpack(&packed.split().freeze(), &daemon, &mut head) {
-            bytes += head.len() + unpacked.body.len();
+        let preamble = packed.split_to(preamble_bytes).freeze();
+        if let Ok(unpacked) = unpacker.unpack(&preamble, &packed.split().freeze(), &daemon) {
+            bytes += unpacker.head().len() + unpacked.body.len();
         }
     }
     bytes as u64
@@ -74,10 +75,10 @@ fn packets(ring: RingId, seq: u64) -> u64 {
     };
     let mut written = BytesMut::new();
     header.encode(CLUSTER, &mut written);
-    let head = MessageHead { kind: 0, service: ServiceLevel::Safe, fragment: None };
+    let head = MessageHead { kind: 0, service: ServiceLevel::Safe, fragment: None, preamble: None };
     for _ in 0..CHUNKS {
         head.encode(CHUNK_BYTES, &mut written);
-        written.extend_from_slice(&[1; CHUNK_BYTES as usize]);
+        written.extend_from_slice(&[1; CHUNK_BYTES]);
     }
     let Ok((_, Datagram::Packet(packet))) = decode(written.freeze()) else { return 0 };
     let (mut reader, mut bytes) = (packet.chunks(), 0);

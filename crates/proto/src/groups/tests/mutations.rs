@@ -63,7 +63,8 @@ fn whatever_a_daemon_sends_its_peers_count_it_and_agree() {
             let kinds = [Kind::Client, Kind::Join, Kind::Leave, Kind::Disconnect, Kind::Groups];
             let kind = kinds[random.usize(..5)];
             let sender = log[at].sender;
-            log.insert(at, Message { sender, kind, service: ServiceLevel::Agreed, bytes });
+            let (service, preamble) = (ServiceLevel::Agreed, Bytes::new());
+            log.insert(at, Message { sender, kind, service, preamble, bytes });
         }
         world.run();
         for host in 0..3 {

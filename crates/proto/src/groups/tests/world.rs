@@ -18,7 +18,8 @@ use crate::cx::Cx;
 use crate::delivery::{Configuration, Kind, Message};
 use crate::io::{Event, Origin, Outputs};
 use crate::patience::Patience;
-use crate::send_queue::SendQueue;
+use crate::preambles::Said;
+use crate::send_queue::{SendQueue, Space};
 use crate::sessions::Sessions;
 use crate::stats::Stats;
 use crate::time::{Instant, Timers};
@@ -116,12 +117,14 @@ impl Host {
 
     /// The next message that the daemon would put on the ring.
     fn originate(&mut self) -> Option<Message> {
-        let piece = self.queue.take(usize::from(u16::MAX), usize::from(u16::MAX), 1)?;
+        let space = Space { left: usize::from(u16::MAX), capacity: usize::from(u16::MAX) };
+        let piece = self.queue.take(space, &mut Said::default(), 1)?;
         let whole = piece.ends.expect("the packet is large enough");
         Some(Message {
             sender: self.me,
             kind: whole.kind,
             service: whole.service,
+            preamble: Bytes::new(),
             bytes: whole.payload.to_bytes(),
         })
     }

@@ -18,7 +18,8 @@ use crate::cx::Cx;
 use crate::delivery::Kind;
 use crate::io::{CloseReason, Origin, Outputs};
 use crate::patience::Patience;
-use crate::send_queue::{Outgoing, SendQueue};
+use crate::preambles::Said;
+use crate::send_queue::{Outgoing, SendQueue, Space};
 use crate::stats::Stats;
 use crate::time::{Instant, Timer, Timers};
 
@@ -162,7 +163,8 @@ impl Bench {
 
     /// Everything queued for the ring.
     pub(super) fn queued(&mut self) -> Vec<Queued> {
-        std::iter::from_fn(|| self.queue.take(1 << 20, 1 << 20, 1 << 20))
+        let space = Space { left: 1 << 20, capacity: 1 << 20 };
+        std::iter::from_fn(|| self.queue.take(space, &mut Said::default(), 1 << 20))
             .map(|piece| Queued::from(piece.ends.expect("whole")))
             .collect()
     }
