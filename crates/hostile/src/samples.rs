@@ -98,29 +98,35 @@ const ALICE: &[u8] = b"\x10\x85alice\x01\x01g";
 /// multicasts.
 #[must_use]
 pub fn chunks(random: &mut fastrand::Rng) -> Vec<u8> {
-    let mut chunks = Vec::new();
-    for _ in 0..random.usize(1..6) {
-        let position = match random.u32(..8) {
-            0 => Some(Position::First { total: random.u32(40..80) }),
-            1 => Some(Position::Middle),
-            2 => Some(Position::Last { fills_packet: random.bool() }),
-            _ => None,
-        };
-        let slot = random.u8(..2);
-        let preamble = match random.u32(..3) {
-            0 => Some(Preamble::Known { slot }),
-            1 => Some(Preamble::New { slot, bytes: ALICE.len() as u8 }),
-            _ => None,
-        };
-        let fragment = position.map(|position| chunk::Fragment { number: random.u8(..3), position });
-        let service = ServiceLevel::from_rank(random.u8(..7)).unwrap_or(ServiceLevel::Agreed);
-        let head = MessageHead { kind: random.u8(..5), service, fragment, preamble };
-        let beginning = if matches!(preamble, Some(Preamble::Known { .. })) { b"" } else { ALICE };
-        let multicast = [beginning, b"\x1fbody"].concat();
-        let anything = (0..random.usize(1..40)).map(|_| random.u8(..)).collect();
-        let piece = if random.bool() { multicast } else { anything };
-        head.encode(piece.len(), &mut chunks);
-        chunks.extend(piece);
-    }
-    chunks
+    let mut chunks: Vec<(bool, Vec<u8>)> = (0..random.usize(1..6)).map(|_| chunk(random)).collect();
+    // One that fills the packet would swallow what follows.
+    chunks.sort_by_key(|(fills_packet, _)| *fills_packet);
+    chunks.into_iter().flat_map(|(_, chunk)| chunk).collect()
+}
+
+/// A chunk, and whether it fills its packet.
+fn chunk(random: &mut fastrand::Rng) -> (bool, Vec<u8>) {
+    let position = match random.u32(..8) {
+        0 => Some(Position::First { total: random.u32(40..80) }),
+        1 => Some(Position::Middle),
+        2 => Some(Position::Last { fills_packet: random.bool() }),
+        _ => None,
+    };
+    let slot = random.u8(..2);
+    let preamble = match random.u32(..3) {
+        0 => Some(Preamble::Known { slot }),
+        1 => Some(Preamble::New { slot, bytes: ALICE.len() as u8 }),
+        _ => None,
+    };
+    let fragment = position.map(|position| chunk::Fragment { number: random.u8(..3), position });
+    let service = ServiceLevel::from_rank(random.u8(..7)).unwrap_or(ServiceLevel::Agreed);
+    let head = MessageHead { kind: random.u8(..5), service, fragment, preamble };
+    let beginning = if matches!(preamble, Some(Preamble::Known { .. })) { b"" } else { ALICE };
+    let multicast = [beginning, b"\x1fbody"].concat();
+    let anything = (0..random.usize(1..40)).map(|_| random.u8(..)).collect();
+    let piece = if random.bool() { multicast } else { anything };
+    let mut chunk = Vec::new();
+    head.encode(piece.len(), &mut chunk);
+    chunk.extend(piece);
+    (head.fills_packet(), chunk)
 }

@@ -8,8 +8,7 @@
 //! delivered in a ring without gap from the first on, or from some place on not at all. Messages without
 //! order may arrive early or stand behind a gap, so they always bring their preamble.
 
-use std::collections::BTreeMap;
-use std::hash::BuildHasher;
+use std::collections::{BTreeMap, HashMap};
 
 use antiphon_wire::ids::DaemonId;
 use antiphon_wire::ring::chunk::Preamble;
@@ -17,14 +16,18 @@ use bytes::Bytes;
 
 const SLOTS: usize = 1 << u8::BITS;
 
-/// Longer ones are not remembered: with this every packet has room for one, and what a receiver keeps of a
-/// sender is below 64 KiB.
+/// Longer ones are not remembered, so that every packet has room for one.
 const MAX_PREAMBLE_BYTES: usize = 128;
 
 /// What I have said in a ring.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Said {
-    slots: Vec<Vec<u8>>,
+    slots: Vec<Bytes>,
+    slot_of: HashMap<Bytes, u8, foldhash::fast::FixedState>,
+    /// The slot that the next new preamble gets: the one that has its preamble for longest.
+    next: u8,
+    /// The slot of the last piece that had one.
+    last: u8,
 }
 
 impl Said {
@@ -34,23 +37,42 @@ impl Said {
         if preamble.len() > MAX_PREAMBLE_BYTES {
             return None;
         }
-        // Two preambles of one slot are said again and again, which costs what it would without slots.
-        let slot = foldhash::fast::FixedState::default().hash_one(preamble) as u8;
-        let is_known = self.slots.get(usize::from(slot)).is_some_and(|said| said == preamble);
-        Some(if is_known { Preamble::Known { slot } } else { Preamble::New { slot, bytes } })
+        if self.slots.get(usize::from(self.last)).is_some_and(|said| said == preamble) {
+            return Some(Preamble::Known { slot: self.last });
+        }
+        Some(match self.slot_of.get(preamble) {
+            Some(slot) => Preamble::Known { slot: *slot },
+            None => Preamble::New { slot: self.next, bytes },
+        })
     }
 
-    /// Notes that a piece with that preamble got its place in the order.
+    /// Notes that a piece with that preamble got its place in the order, said in that way.
     pub(crate) fn note(&mut self, said: Option<Preamble>, preamble: &[u8]) {
-        let Some(Preamble::New { slot, .. }) = said else { return };
-        if self.slots.is_empty() {
-            self.slots.resize_with(SLOTS, Vec::new);
-        }
-        if let Some(place) = self.slots.get_mut(usize::from(slot)) {
-            place.clear();
-            place.extend_from_slice(preamble);
+        match said {
+            None => {}
+            Some(Preamble::Known { slot }) => self.last = slot,
+            Some(Preamble::New { slot, .. }) => self.give(slot, Bytes::copy_from_slice(preamble)),
         }
     }
+
+    fn give(&mut self, slot: u8, preamble: Bytes) {
+        self.slots.resize_with(SLOTS, Bytes::new);
+        if let Some(place) = self.slots.get_mut(usize::from(slot)) {
+            self.slot_of.remove(place);
+            place.clone_from(&preamble);
+        }
+        self.slot_of.insert(preamble, slot);
+        self.next = slot.wrapping_add(1);
+        self.last = slot;
+    }
+}
+
+/// A message in two parts.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Parts {
+    /// Of a multicast that does not begin with it.
+    pub(crate) preamble: Bytes,
+    pub(crate) rest: Bytes,
 }
 
 /// What each member has said in a ring.
@@ -60,20 +82,17 @@ pub(crate) struct Heard {
 }
 
 impl Heard {
-    /// The preamble of a message, and what its first piece has besides. The preamble is empty when it is a
-    /// part of the message like any other; `None` when the sender has not said it.
-    pub(crate) fn take(
+    /// The preamble of a message, and what its first piece has besides; a new preamble is remembered. It is
+    /// empty when it is a part of the message like any other. `None` when the sender has not said it.
+    pub(crate) fn resolve(
         &mut self,
         sender: DaemonId,
         preamble: Option<Preamble>,
         mut piece: Bytes,
-    ) -> Option<(Bytes, Bytes)> {
-        match preamble {
-            None => Some((Bytes::new(), piece)),
-            Some(Preamble::Known { slot }) => {
-                let said = self.senders.get(&sender)?.get(usize::from(slot))?;
-                Some((said.clone(), piece)).filter(|(said, _)| !said.is_empty())
-            }
+    ) -> Option<Parts> {
+        let said = match preamble {
+            None => return Some(Parts { preamble: Bytes::new(), rest: piece }),
+            Some(Preamble::Known { slot }) => self.senders.get(&sender)?.get(usize::from(slot))?.clone(),
             Some(Preamble::New { slot, bytes }) => {
                 // A part of the packet would keep the whole burst that it came in.
                 let said = Bytes::copy_from_slice(&piece.split_to(usize::from(bytes).min(piece.len())));
@@ -81,13 +100,68 @@ impl Heard {
                 if let Some(place) = slots.get_mut(usize::from(slot)) {
                     place.clone_from(&said);
                 }
-                Some((said, piece))
+                said
             }
-        }
+        };
+        Some(Parts { preamble: said, rest: piece }).filter(|parts| !parts.preamble.is_empty())
     }
 
     /// Forgets what senders have said that do not pass `keep`.
     pub(crate) fn retain(&mut self, keep: impl Fn(DaemonId) -> bool) {
         self.senders.retain(|sender, _| keep(*sender));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SENDER: DaemonId = DaemonId(3);
+
+    /// Whether the sender says the preamble by its slot; receivers get the same in any case.
+    fn is_known(preamble: &[u8], said: &mut Said, heard: &mut Heard) -> bool {
+        let way = said.find(preamble);
+        said.note(way, preamble);
+        let is_known = matches!(way, Some(Preamble::Known { .. }));
+        let piece = [if is_known { b"" } else { preamble }, b"rest"].concat().into();
+        let parts = heard.resolve(SENDER, way, piece).expect("said before");
+        assert_eq!((&parts.preamble[..], &parts.rest[..]), (preamble, b"rest".as_slice()));
+        is_known
+    }
+
+    #[test]
+    fn as_many_preambles_as_there_are_slots_are_said_once_each() {
+        let (mut said, mut heard) = (Said::default(), Heard::default());
+        let mut known = |numbers: std::ops::Range<usize>| {
+            let preambles = numbers.map(|number| format!("preamble {number}").into_bytes());
+            preambles.filter(|preamble| is_known(preamble, &mut said, &mut heard)).count()
+        };
+        assert_eq!((known(0..SLOTS), known(0..SLOTS)), (0, SLOTS));
+        assert_eq!((known(256..266), known(10..266), known(0..10)), (0, SLOTS, 0), "the oldest made way");
+        assert_eq!(known(0..300) + known(300..600), 10, "more than there are slots, in turns");
+        assert_eq!(said.slot_of.len(), SLOTS);
+    }
+
+    #[test]
+    fn neither_nothing_nor_a_long_preamble_has_a_slot() {
+        let said = Said::default();
+        assert_eq!((said.find(b""), said.find(&[1; MAX_PREAMBLE_BYTES + 1])), (None, None));
+        assert_eq!(said.find(&[1; MAX_PREAMBLE_BYTES]), Some(Preamble::New { slot: 0, bytes: 128 }));
+    }
+
+    #[test]
+    fn what_a_sender_has_not_said_or_what_was_forgotten_is_not_known() {
+        let mut heard = Heard::default();
+        let is_resolved = |heard: &mut Heard, sender, preamble| {
+            heard.resolve(sender, Some(preamble), Bytes::from_static(b"preamble")).is_some()
+        };
+        let (new, known) = (Preamble::New { slot: 9, bytes: 3 }, Preamble::Known { slot: 9 });
+        assert!(!is_resolved(&mut heard, SENDER, known));
+        assert!(is_resolved(&mut heard, SENDER, new));
+        assert!(is_resolved(&mut heard, SENDER, known));
+        assert!(!is_resolved(&mut heard, SENDER, Preamble::Known { slot: 8 }));
+        assert!(!is_resolved(&mut heard, DaemonId(4), known));
+        heard.retain(|sender| sender != SENDER);
+        assert!(!is_resolved(&mut heard, SENDER, known));
     }
 }

@@ -23,9 +23,12 @@ use crate::delivery::Kind;
 use crate::payload::Payload;
 use crate::preambles::Said;
 
-/// How many messages of one daemon may be under way in fragments at once; bounds what receivers
-/// must reassemble.
+/// How many messages of the clients of one daemon may be under way in fragments at once; bounds what
+/// receivers must reassemble.
 pub(crate) const MAX_OPEN_MESSAGES: usize = 8;
+
+/// The number of the message of the daemon itself that is under way in fragments.
+const CONTROL_NUMBER: u8 = MAX_OPEN_MESSAGES as u8;
 
 /// What a session may have waiting at least.
 const LEAST_SHARE_BYTES: usize = 48 << 10;
@@ -66,13 +69,13 @@ struct Waiting {
 #[derive(Clone, Copy, Debug)]
 struct Open {
     number: u8,
-    /// How much of the payload is sent, or known to all.
-    sent_bytes: usize,
+    /// Where in the payload the next piece begins.
+    offset: usize,
 }
 
-/// Which numbers messages have that are under way in fragments.
+/// Which numbers messages of clients have that are under way in fragments.
 #[derive(Clone, Copy, Default, Debug)]
-struct OpenNumbers(u16);
+struct OpenNumbers(u8);
 
 impl OpenNumbers {
     /// The lowest number that is free, if there may be one message more.
@@ -81,12 +84,14 @@ impl OpenNumbers {
         u8::try_from(lowest).ok().filter(|number| usize::from(*number) < MAX_OPEN_MESSAGES)
     }
 
-    fn take(&mut self, number: u8) {
-        self.0 |= 1 << number;
-    }
-
-    fn give_back(&mut self, number: u8) {
-        self.0 &= !(1 << number);
+    /// Takes or gives back the number of a piece that is sent.
+    fn note(&mut self, head: &MessageHead) {
+        let Some(Fragment { number, position }) = head.fragment else { return };
+        match position {
+            Position::First { .. } => self.0 |= 1 << number,
+            Position::Middle => {}
+            Position::Last { .. } => self.0 &= !(1 << number),
+        }
     }
 }
 
@@ -213,7 +218,10 @@ impl SendQueue {
 
     fn take_control(&mut self, space: Space, said: &mut Said) -> Option<Piece> {
         let waiting = self.control.front_mut()?;
-        let mut piece = cut(waiting, space, &mut self.open_numbers, said)?;
+        let mut piece = match waiting.open {
+            None => begin(waiting, space, Some(CONTROL_NUMBER), said)?,
+            Some(open) => go_on(waiting, open, space)?,
+        };
         if piece.head.ends_message() {
             piece.ends = self.control.pop_front().map(|waiting| waiting.message);
             self.forget(&piece);
@@ -225,7 +233,11 @@ impl SendQueue {
         let session = *self.turns.front()?;
         let lane = self.sessions.get_mut(&session)?;
         let waiting = lane.messages.front_mut()?;
-        let mut piece = cut(waiting, space, &mut self.open_numbers, said)?;
+        let mut piece = match waiting.open {
+            None => begin(waiting, space, self.open_numbers.free(), said)?,
+            Some(open) => go_on(waiting, open, space)?,
+        };
+        self.open_numbers.note(&piece.head);
         self.quantum_left = self.quantum_left.saturating_sub(piece.payload.len().max(1));
         if piece.head.ends_message() {
             lane.bytes -= waiting.message.payload.len();
@@ -262,35 +274,24 @@ impl SendQueue {
     /// Drops the waiting messages of the daemon itself: the exchange that they belong to is void.
     pub(crate) fn clear_control(&mut self) {
         for waiting in self.control.drain(..) {
-            if let Some(open) = waiting.open {
-                self.open_numbers.give_back(open.number);
-            }
             self.messages -= 1;
             self.bytes -= waiting.message.payload.len();
         }
     }
 }
 
-/// Cuts the next piece of a message to fit `space`; `None` when it must wait for the next packet. Its
-/// [`Piece::ends`] is left to the caller.
-fn cut(waiting: &mut Waiting, space: Space, open: &mut OpenNumbers, said: &mut Said) -> Option<Piece> {
-    match waiting.open {
-        None => begin(waiting, space, open, said),
-        Some(_) => go_on(waiting, space, open),
-    }
-}
-
-/// The first piece of a message, which may be all of it.
-fn begin(waiting: &mut Waiting, space: Space, open: &mut OpenNumbers, said: &mut Said) -> Option<Piece> {
+/// Cuts the first piece of a message, which may be all of it, to fit `space`; the number is for one that is
+/// not. `None` when it must wait for the next packet. Its [`Piece::ends`] is left to the caller.
+fn begin(waiting: &mut Waiting, space: Space, number: Option<u8>, said: &mut Said) -> Option<Piece> {
     let Outgoing { kind, service, payload } = &waiting.message;
-    let known = if service.is_ordered() { said.find(payload.preamble()) } else { None };
-    let (unsent, least) = match known {
+    let preamble = if service.is_ordered() { said.find(payload.preamble()) } else { None };
+    let (offset, least) = match preamble {
         Some(Preamble::Known { .. }) => (payload.preamble().len(), 1),
         Some(Preamble::New { bytes, .. }) => (0, usize::from(bytes)),
         None => (0, 1),
     };
-    let total = payload.len() - unsent;
-    let mut head = MessageHead { kind: *kind as u8, service: *service, fragment: None, preamble: known };
+    let total = payload.len() - offset;
+    let mut head = MessageHead { kind: *kind as u8, service: *service, fragment: None, preamble };
     let mut length = total;
     if head.encoded_bytes(total) + total > space.left {
         // A message without order is delivered on arrival, so it must not straddle two packets.
@@ -298,40 +299,34 @@ fn begin(waiting: &mut Waiting, space: Space, open: &mut OpenNumbers, said: &mut
         if !service.is_ordered() && fits_alone {
             return None;
         }
-        let number = open.free()?;
+        let number = number?;
         head.fragment = Some(Fragment { number, position: Position::First { total: total as u32 } });
         length = space.left.checked_sub(head.encoded_bytes(0)).filter(|room| *room >= least)?;
-        open.take(number);
-        waiting.open = Some(Open { number, sent_bytes: unsent + length });
+        waiting.open = Some(Open { number, offset: offset + length });
     }
-    said.note(known, payload.preamble());
-    Some(Piece { head, payload: payload.piece(unsent, length), ends: None })
+    said.note(preamble, payload.preamble());
+    Some(Piece { head, payload: payload.piece(offset, length), ends: None })
 }
 
-/// The next piece of a message whose first is sent.
-fn go_on(waiting: &mut Waiting, space: Space, numbers: &mut OpenNumbers) -> Option<Piece> {
+/// Cuts the next piece of a message whose first is sent, in the same way.
+fn go_on(waiting: &mut Waiting, open: Open, space: Space) -> Option<Piece> {
     let Outgoing { kind, service, payload } = &waiting.message;
-    let open = waiting.open.as_mut()?;
-    let offset = open.sent_bytes;
+    let Open { number, offset } = open;
     let left = payload.len() - offset;
     let head = |position| {
-        let fragment = Some(Fragment { number: open.number, position });
+        let fragment = Some(Fragment { number, position });
         MessageHead { kind: *kind as u8, service: *service, fragment, preamble: None }
     };
-    let fitting = |length: usize, head: MessageHead| head.encoded_bytes(length) + length <= space.left;
-    let last = |fills_packet| head(Position::Last { fills_packet });
-    let (head, length) = if fitting(left, last(false)) {
-        (last(false), left)
-    } else if fitting(left, last(true)) {
-        (last(true), left)
-    } else {
-        let middle = head(Position::Middle);
-        (middle, space.left.checked_sub(middle.encoded_bytes(0)).filter(|room| *room > 0)?)
+    let fits = |head: &MessageHead| head.encoded_bytes(left) + left <= space.left;
+    let lasts = [false, true].map(|fills_packet| head(Position::Last { fills_packet }));
+    let (head, length) = match lasts.into_iter().find(fits) {
+        Some(last) => (last, left),
+        None => {
+            let middle = head(Position::Middle);
+            (middle, space.left.checked_sub(middle.encoded_bytes(0)).filter(|room| *room > 0)?)
+        }
     };
-    open.sent_bytes += length;
-    if head.ends_message() {
-        numbers.give_back(open.number);
-    }
+    waiting.open = Some(Open { number, offset: offset + length });
     Some(Piece { head, payload: payload.piece(offset, length), ends: None })
 }
 

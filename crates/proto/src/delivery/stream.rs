@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 
 use antiphon_wire::ids::{DaemonId, Seq};
 use antiphon_wire::reader::Reader;
-use antiphon_wire::ring::chunk::{self, Chunk, Fragment, MessageHead, Position};
+use antiphon_wire::ring::chunk::{self, Chunk, Fragment, Position, Preamble};
 use antiphon_wire::ring::packet::Packet;
 use antiphon_wire::service::ServiceLevel;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::Kind;
-use crate::preambles::Heard;
+use crate::preambles::{Heard, Parts};
 use crate::ring::window::{Stored, Window};
 
 /// Largest message that is put together; what claims to be larger is dropped.
@@ -22,6 +22,10 @@ const MAX_MESSAGE_BYTES: u32 = 1 << 20;
 /// Messages of one sender that may be unfinished at once. Senders keep to
 /// [`crate::send_queue::MAX_OPEN_MESSAGES`] client messages and one of their own.
 const MAX_PARTIAL_MESSAGES: usize = crate::send_queue::MAX_OPEN_MESSAGES + 1;
+
+/// A last fragment that fills its packet has no length where that would not fit, though it may be shorter
+/// than what is left by less than the length would take.
+const MAX_PADDING_BYTES: usize = 2;
 
 /// Where the ring stops the cursor.
 #[derive(Clone, Copy, Debug)]
@@ -180,73 +184,73 @@ impl Stream {
             return None;
         }
         let Chunk { head, bytes } = chunk;
-        let (preamble, bytes) = match head.fragment {
-            None => self.begin(open.sender, &head, bytes)?,
-            Some(fragment) => self.assemble(open.sender, &head, fragment, bytes)?,
+        let Parts { preamble, rest: bytes } = match head.fragment {
+            None => self.begin(open.sender, head.preamble, bytes)?,
+            Some(Fragment { number, position: Position::First { total } }) => {
+                self.begin_partial((open.sender, number), total, head.preamble, bytes);
+                return None;
+            }
+            Some(fragment) => self.add(open.sender, fragment, &bytes)?,
         };
         let kind = Kind::from_number(head.kind)?;
         Some(Complete { sender: open.sender, seq, index, kind, service: head.service, preamble, bytes })
     }
 
-    /// Preamble and rest of a whole message or of a first fragment.
-    fn begin(&mut self, sender: DaemonId, head: &MessageHead, bytes: Bytes) -> Option<(Bytes, Bytes)> {
-        let begun = self.preambles.take(sender, head.preamble, bytes);
-        self.dropped += u64::from(begun.is_none());
-        begun
+    /// Takes a whole message or a first fragment.
+    fn begin(&mut self, sender: DaemonId, preamble: Option<Preamble>, piece: Bytes) -> Option<Parts> {
+        let parts = self.preambles.resolve(sender, preamble, piece);
+        self.dropped += u64::from(parts.is_none());
+        parts
     }
 
-    fn assemble(
-        &mut self,
-        sender: DaemonId,
-        head: &MessageHead,
-        fragment: Fragment,
-        bytes: Bytes,
-    ) -> Option<(Bytes, Bytes)> {
+    fn begin_partial(&mut self, key: (DaemonId, u8), total: u32, preamble: Option<Preamble>, piece: Bytes) {
+        self.partial.remove(&key);
+        let sent_bytes = piece.len();
+        let Some(Parts { preamble, rest }) = self.begin(key.0, preamble, piece) else { return };
+        let unfinished = self.partial.range((key.0, 0)..=(key.0, u8::MAX)).count();
+        if total > MAX_MESSAGE_BYTES || unfinished >= MAX_PARTIAL_MESSAGES {
+            self.dropped += 1;
+            return;
+        }
+        let total = (total as usize).saturating_sub(sent_bytes - rest.len());
+        let mut bytes = BytesMut::with_capacity(total);
+        bytes.put_slice(&rest);
+        self.partial.insert(key, Partial { preamble, total, bytes });
+    }
+
+    /// Adds a fragment to its message; returns that if it is complete.
+    fn add(&mut self, sender: DaemonId, fragment: Fragment, piece: &Bytes) -> Option<Parts> {
         let key = (sender, fragment.number);
-        let piece = match fragment.position {
-            Position::First { total } => {
-                self.partial.remove(&key);
-                let sent_bytes = bytes.len();
-                let (preamble, rest) = self.begin(sender, head, bytes)?;
-                let unfinished = self.partial.range((sender, 0)..=(sender, u8::MAX)).count();
-                if total > MAX_MESSAGE_BYTES || unfinished >= MAX_PARTIAL_MESSAGES {
-                    self.dropped += 1;
-                    return None;
-                }
-                let total = (total as usize).saturating_sub(sent_bytes - rest.len());
-                let bytes = BytesMut::with_capacity(total);
-                self.partial.insert(key, Partial { preamble, total, bytes });
-                rest
-            }
-            Position::Middle | Position::Last { .. } => bytes,
-        };
-        let taken = self.partial.get_mut(&key).is_some_and(|partial| partial.take(fragment.position, &piece));
-        if !taken {
+        let added = self.partial.get_mut(&key).is_some_and(|partial| partial.add(fragment.position, piece));
+        if !added {
             self.partial.remove(&key);
             self.dropped += 1;
             return None;
         }
-        let is_last = matches!(fragment.position, Position::Last { .. });
-        if !is_last {
+        if fragment.position == Position::Middle {
             return None;
         }
-        self.partial.remove(&key).map(|partial| (partial.preamble, partial.bytes.freeze()))
+        let Partial { preamble, bytes, .. } = self.partial.remove(&key)?;
+        Some(Parts { preamble, rest: bytes.freeze() })
     }
 }
 
 impl Partial {
     /// Adds a piece; false if the message does not end where it should with it.
-    fn take(&mut self, position: Position, piece: &Bytes) -> bool {
-        let lacking = self.total - self.bytes.len();
-        let taken = match position {
-            Position::First { .. } | Position::Middle => piece.len() < lacking,
+    fn add(&mut self, position: Position, piece: &Bytes) -> bool {
+        let lacking = self.total.saturating_sub(self.bytes.len());
+        let fits = match position {
+            Position::First { .. } => false,
+            Position::Middle => piece.len() < lacking,
             Position::Last { fills_packet: false } => piece.len() == lacking,
-            Position::Last { fills_packet: true } => piece.len() >= lacking,
+            Position::Last { fills_packet: true } => {
+                (lacking..=lacking + MAX_PADDING_BYTES).contains(&piece.len())
+            }
         };
-        if taken {
+        if fits {
             self.bytes.put_slice(piece.get(..lacking).unwrap_or(piece));
         }
-        taken
+        fits
     }
 }
 
@@ -284,19 +288,25 @@ mod tests {
     const FILLING: Position = Position::Last { fills_packet: true };
 
     /// What comes of fragments of one message, and how many were of no use.
-    fn assembled(pieces: &[(Position, Option<Preamble>, &'static [u8])]) -> (Option<(Bytes, Bytes)>, u64) {
+    fn assembled(pieces: &[(Position, Option<Preamble>, &'static [u8])]) -> (Option<Parts>, u64) {
         let (mut stream, mut whole) = (Stream::default(), None);
+        let sender = DaemonId(1);
         for (position, preamble, bytes) in pieces {
-            let fragment = Fragment { number: 9, position: *position };
-            let (service, preamble) = (ServiceLevel::Agreed, *preamble);
-            let head = MessageHead { kind: 0, service, fragment: Some(fragment), preamble };
-            whole = stream.assemble(DaemonId(1), &head, fragment, Bytes::from_static(bytes));
+            let bytes = Bytes::from_static(bytes);
+            whole = match *position {
+                Position::First { total } => {
+                    stream.begin_partial((sender, 7), total, *preamble, bytes);
+                    None
+                }
+                position => stream.add(sender, Fragment { number: 7, position }, &bytes),
+            };
         }
         (whole, stream.dropped)
     }
 
-    fn whole(preamble: &'static str, rest: &'static str) -> (Option<(Bytes, Bytes)>, u64) {
-        (Some((Bytes::from_static(preamble.as_bytes()), Bytes::from_static(rest.as_bytes()))), 0)
+    fn whole(preamble: &'static str, rest: &'static str) -> (Option<Parts>, u64) {
+        let (preamble, rest) = (Bytes::from_static(preamble.as_bytes()), Bytes::from_static(rest.as_bytes()));
+        (Some(Parts { preamble, rest }), 0)
     }
 
     #[test]
@@ -314,10 +324,11 @@ mod tests {
 
     #[test]
     fn fragments_outside_their_message_are_dropped_and_counted() {
-        let bad: [(Position, &[u8]); 5] = [
+        let bad: [(Position, &[u8]); 6] = [
             (LAST, b"ef"),
             (LAST, b"efgh"),
             (FILLING, b"ef"),
+            (FILLING, b"efghij"),
             (Position::Middle, b"efg"),
             (Position::Middle, b"efgh"),
         ];

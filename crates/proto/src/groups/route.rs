@@ -46,16 +46,17 @@ impl Groups {
     }
 
     fn route_to(&self, name: &GroupName, body: &Bytes, sessions: &mut Sessions, cx: &mut Cx<'_>) {
+        let head = self.unpacker.head();
         if name.is_private() {
             let member = MemberName::from_field(name.as_field()).ok();
             if let Some(receiver) = member.and_then(|member| sessions.receiver(&member)) {
-                sessions.deliver_once(receiver.session, self.unpacker.head(), body, cx);
+                sessions.deliver_once(receiver.session, head, body, cx);
             }
             return;
         }
         let Some(group) = self.table.find_group(name) else { return };
         for (_, receiver) in self.table.group(group).local() {
-            sessions.deliver_once(receiver.session, self.unpacker.head(), body, cx);
+            sessions.deliver_once(receiver.session, head, body, cx);
         }
     }
 }

@@ -1,17 +1,21 @@
 //! Single visits of a ring of two, of which I am the leader.
 
-use antiphon_wire::ids::SessionId;
+use antiphon_wire::ids::{RingTag, SessionId};
 use antiphon_wire::names::DaemonName;
 use antiphon_wire::ring::packet::PacketHeader;
+use antiphon_wire::ring::{Datagram, chunk, decode};
 use antiphon_wire::service::ServiceLevel;
 use bytes::Bytes;
 
+use super::pack::{self, Visit};
 use super::window::CAPACITY_PACKETS;
 use super::*;
 use crate::config::{Config, Daemon};
 use crate::delivery::Kind;
-use crate::io::Outputs;
+use crate::delivery::stream::{Complete, Limit, Stream, unordered};
+use crate::io::{Outputs, Trace};
 use crate::patience::Patience;
+use crate::payload::Payload;
 use crate::send_queue::{Outgoing, SendQueue};
 use crate::stats::Stats;
 use crate::time::Timers;
@@ -132,4 +136,134 @@ fn no_packet_is_numbered_that_could_not_be_stored() {
     bench.token_returns(Seq(CAPACITY_PACKETS), Seq::ZERO);
     assert_eq!(bench.ring.window().highest(), Seq(CAPACITY_PACKETS));
     assert!(bench.queue.has_sendable(), "the rest waits");
+}
+
+/// A message with its place, as its sender packed it or as a receiver read it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Read(Seq, u16, u8, Vec<u8>);
+
+impl From<Complete> for Read {
+    fn from(message: Complete) -> Self {
+        let Complete { seq, index, service, preamble, bytes, .. } = message;
+        Self(seq, index, service.rank(), [preamble, bytes].concat())
+    }
+}
+
+/// A sender and a receiver between which nothing is lost.
+struct Passage {
+    bench: Bench,
+    preambles: Vec<Vec<u8>>,
+    seq: Seq,
+    window: Window,
+    stream: Stream,
+    read: Vec<Read>,
+    known: usize,
+}
+
+impl Passage {
+    fn new(random: &mut fastrand::Rng) -> Self {
+        let datagram_bytes = [256, random.usize(256..600), 1472, random.usize(1472..9000)][random.usize(..4)];
+        let quantum = [1, 100, 1500, 20_000][random.usize(..4)];
+        let mut bench = Bench::new(|config| {
+            config.ring.datagram_bytes = datagram_bytes;
+            config.ring.session_quantum_bytes = quantum;
+        });
+        bench.out.trace = Some(Vec::new());
+        let lengths = 1..[20, 300][random.usize(..2)];
+        let preamble =
+            |random: &mut fastrand::Rng| (0..random.usize(lengths.clone())).map(|_| random.u8(..)).collect();
+        Self {
+            preambles: (0..random.usize(1..300)).map(|_| preamble(random)).collect(),
+            bench,
+            seq: Seq::ZERO,
+            window: Window::after(Seq::ZERO),
+            stream: Stream::after(Seq::ZERO),
+            read: Vec::new(),
+            known: 0,
+        }
+    }
+
+    fn push(&mut self, random: &mut fastrand::Rng) {
+        let size = self.bench.config.ring.datagram_bytes;
+        let bytes =
+            [random.usize(..40), size - random.usize(..60), random.usize(..4 * size)][random.usize(..3)];
+        let body: Vec<u8> = (0..bytes).map(|_| random.u8(..)).collect();
+        let preamble = &self.preambles[random.usize(..self.preambles.len())];
+        let head = [preamble, b"\x1f".as_slice()].concat();
+        let service = ServiceLevel::from_rank(random.u8(..6)).expect("a level");
+        let payload = Payload::new(head.into(), preamble.len(), body.into());
+        let message = Outgoing { kind: Kind::Client, service, payload };
+        self.bench.queue.push(SessionId(random.u64(..12)), message);
+    }
+
+    /// A visit, whose datagrams arrive at once; some of their messages are read early.
+    fn visit(&mut self, packets: usize, random: &mut fastrand::Rng) {
+        let visit = Visit {
+            ring: self.bench.ring.id(),
+            tag: RingTag::default(),
+            sender: DaemonId(0),
+            seq: self.seq,
+            ack: self.seq,
+            hop: 1,
+            packets,
+            after_token: 1,
+            after_quiet: false,
+        };
+        let burst = self.bench.run(|ring, cx| pack::fill(visit, &mut ring.said, cx));
+        for datagram in burst.bytes.chunks(self.bench.config.ring.datagram_bytes) {
+            self.seq = self.seq.next();
+            let Ok((_, Datagram::Packet(packet))) = decode(Bytes::copy_from_slice(datagram)) else {
+                panic!("no packet: {datagram:?}")
+            };
+            let mut chunks = packet.chunks();
+            while let Some(chunk) = chunk::next(&mut chunks).expect("well formed") {
+                self.known += usize::from(matches!(chunk.head.preamble, Some(chunk::Preamble::Known { .. })));
+            }
+            let early = if random.bool() { unordered(&packet) } else { Vec::new() };
+            assert!(self.window.insert(packet));
+            if !early.is_empty() {
+                self.window.mark_early(self.seq);
+            }
+            self.read.extend(early.into_iter().map(Read::from));
+        }
+        let limit = Limit { last: self.seq, safe: Seq(random.u64(..=self.seq.0)) };
+        self.read.extend(std::iter::from_fn(|| self.stream.next(&self.window, limit)).map(Read::from));
+    }
+
+    fn sent(&mut self) -> Vec<Read> {
+        let of = |trace: Trace| match trace {
+            Trace::Originated { seq, index, service, bytes, .. } => {
+                Some(Read(seq, index, service.rank(), bytes.into()))
+            }
+            _ => None,
+        };
+        self.bench.out.trace.take().into_iter().flatten().filter_map(of).collect()
+    }
+}
+
+#[test]
+fn receivers_read_what_was_packed_whatever_the_sizes_and_preambles() {
+    let mut known = 0;
+    for seed in 0..200 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut passage = Passage::new(&mut random);
+        for _ in 0..10 {
+            (0..random.usize(..20)).for_each(|_| passage.push(&mut random));
+            passage.visit(random.usize(1..5), &mut random);
+        }
+        while passage.bench.queue.has_sendable() {
+            let before = passage.seq;
+            passage.visit(10, &mut random);
+            assert!(passage.seq > before, "seed {seed}: what waits can be sent");
+        }
+        let limit = Limit { last: passage.seq, safe: passage.seq };
+        let rest = std::iter::from_fn(|| passage.stream.next(&passage.window, limit)).map(Read::from);
+        passage.read.extend(rest);
+        passage.read.sort();
+        let sent = passage.sent();
+        assert_eq!(passage.read, sent, "seed {seed}");
+        assert_eq!((passage.stream.dropped(), passage.bench.queue.bytes()), (0, 0), "seed {seed}");
+        known += passage.known;
+    }
+    assert!(known > 1000, "{known}");
 }

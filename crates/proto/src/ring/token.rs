@@ -167,10 +167,11 @@ impl Ring {
         self.lateness.note_passed(cx.now, token.seq);
         token.acks.clone_from(&self.acks);
         let before = burst.packets.iter().take_while(|packet| !packet.header.after_token).count();
-        let split = (before * cx.config.ring.datagram_bytes).min(burst.bytes.len());
-        self.send(burst.bytes.slice(..split), cx);
+        let datagram_bytes = cx.config.ring.datagram_bytes;
+        let split = (before * datagram_bytes).min(burst.bytes.len());
+        self.send(burst.bytes.slice(..split), datagram_bytes, cx);
         self.pass_or_rest(token, next, round_was_empty, cx);
-        self.send(burst.bytes.slice(split..), cx);
+        self.send(burst.bytes.slice(split..), datagram_bytes, cx);
         Visited::Done
     }
 
@@ -201,8 +202,9 @@ impl Ring {
         }
         for seq in &answered {
             if let Some(stored) = self.window.get(*seq) {
-                let burst = stored.packet.bytes.clone();
-                self.send(burst, cx);
+                // As long as its first sender made it, which may be configured otherwise.
+                let packet = stored.packet.bytes.clone();
+                self.send(packet.clone(), packet.len(), cx);
             }
         }
         cx.stats.packets_retransmitted += answered.len() as u64;
@@ -339,11 +341,10 @@ impl Ring {
         cx.timers.set(Timer::TokenRetransmit, cx.now + patience);
     }
 
-    fn send(&self, burst: bytes::Bytes, cx: &mut Cx<'_>) {
+    fn send(&self, burst: bytes::Bytes, segment_bytes: usize, cx: &mut Cx<'_>) {
         if burst.is_empty() || self.others.is_empty() {
             return;
         }
-        let segment_bytes = cx.config.ring.datagram_bytes;
         cx.out.transmits.push(Transmit {
             to: Target::Each(self.others.clone()),
             channel: Channel::Data,

@@ -22,7 +22,7 @@
 //!
 //! The preamble of a multicast ([`super::multicast`]) that its sender has sent before need not be sent
 //! again: a new one stands at the beginning of its piece, and receivers remember it for that sender and
-//! slot; a known one is only named by its slot.
+//! slot; a known one is only named by its slot. Messages that need no order may have neither.
 
 use bytes::{BufMut, Bytes};
 
@@ -115,7 +115,8 @@ pub struct Chunk {
 }
 
 impl MessageHead {
-    /// Bytes that this head takes in a packet before a piece of that length.
+    /// Bytes that this head takes in a packet before a piece of that length, which is of no account if it
+    /// fills the packet.
     #[must_use]
     pub fn encoded_bytes(&self, length: usize) -> usize {
         let of_fragment = |fragment: Fragment| match fragment.position {
@@ -228,9 +229,11 @@ fn check(head: &MessageHead, length: usize, reader: &Reader) -> Result<(), Decod
         Some(Position::First { total }) => length > 0 && length < total as usize,
         Some(Position::Middle | Position::Last { .. }) => length > 0 && head.preamble.is_none(),
     };
+    // What may be read out of order neither says nor uses what others in the order do.
     let has_preamble = match head.preamble {
-        Some(Preamble::New { bytes, .. }) => usize::from(bytes) <= length,
-        Some(Preamble::Known { .. }) | None => true,
+        None => true,
+        Some(Preamble::New { bytes, .. }) => head.service.is_ordered() && usize::from(bytes) <= length,
+        Some(Preamble::Known { .. }) => head.service.is_ordered(),
     };
     if is_part && has_preamble { Ok(()) } else { Err(reader.bad_value("length of a piece", length as u64)) }
 }
@@ -314,6 +317,10 @@ mod tests {
         ];
         for (head, piece) in bad {
             assert!(chunks(chunk(head, piece)).is_err(), "{head:?}");
+        }
+        for preamble in [Preamble::Known { slot: 1 }, Preamble::New { slot: 1, bytes: 1 }] {
+            let head = MessageHead { service: ServiceLevel::Reliable, ..head(None, Some(preamble)) };
+            assert!(chunks(chunk(head, b"xy")).is_err(), "may be read out of order: {head:?}");
         }
     }
 }
