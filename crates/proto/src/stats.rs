@@ -66,7 +66,8 @@ pub struct Stats {
     pub messages_delivered: u64,
     /// Messages that came before their groups were known and would have been out of order later.
     pub messages_unroutable: u64,
-    /// Fragments of no use: their message was cut by a configuration change or is over a limit.
+    /// Fragments of no use: their message was cut by a configuration change or is over a limit. Also
+    /// messages with a preamble that their sender has not said.
     pub fragments_dropped: u64,
     /// Rings installed.
     pub rings_installed: u64,
