@@ -34,6 +34,7 @@ pub mod soak;
 pub mod stamp;
 
 mod crowd;
+mod progress;
 mod receiver;
 mod sender;
 mod skim;
@@ -42,5 +43,5 @@ pub use self::error::BenchError;
 pub use self::load::{Load, Rate, own_group};
 pub use self::membership::{MembershipLoad, MembershipRow, measure_membership};
 pub use self::report::Report;
-pub use self::run::{Phase, measure};
+pub use self::run::measure;
 pub use self::soak::{SoakReport, soak};

@@ -8,7 +8,7 @@ use hdrhistogram::Histogram;
 
 use crate::error::BenchError;
 use crate::load::{Load, client_error};
-use crate::run::{Phase, Progress};
+use crate::progress::{Phase, Progress};
 use crate::sender::END_TYPE;
 use crate::sequence::Sequence;
 use crate::stamp::{STAMP_BYTES, Stamp};

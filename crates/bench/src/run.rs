@@ -1,6 +1,5 @@
 //! The threads of a run: one for each receiver, one for each sender, and the one that keeps time.
 
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -10,62 +9,13 @@ use antiphon::Connection;
 use crate::error::BenchError;
 use crate::load::Load;
 use crate::process::Usage;
+use crate::progress::{Phase, Progress};
 use crate::receiver::{Received, receive};
 use crate::report::Report;
 use crate::sender::send;
 
 /// How often the one that keeps time reports.
 const TICK: Duration = Duration::from_millis(100);
-
-/// Where a run is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub enum Phase {
-    /// Messages flow and are checked, but not measured.
-    WarmUp = 0,
-    /// Messages are measured.
-    Measuring = 1,
-    /// Senders end; receivers take what is left.
-    Over = 2,
-}
-
-/// The phase and the clock that all threads of a run share.
-#[derive(Debug)]
-pub(crate) struct Progress {
-    phase: AtomicU8,
-    pub(crate) clock: Clock,
-}
-
-/// One monotonic clock for stamps and receptions.
-#[derive(Debug)]
-pub(crate) struct Clock {
-    start: Instant,
-}
-
-impl Clock {
-    /// Nanoseconds since the run began.
-    pub(crate) fn now_ns(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
-    }
-}
-
-impl Progress {
-    fn new() -> Self {
-        Self { phase: AtomicU8::new(Phase::WarmUp as u8), clock: Clock { start: Instant::now() } }
-    }
-
-    pub(crate) fn phase(&self) -> Phase {
-        match self.phase.load(Ordering::Relaxed) {
-            0 => Phase::WarmUp,
-            1 => Phase::Measuring,
-            _ => Phase::Over,
-        }
-    }
-
-    fn enter(&self, phase: Phase) {
-        self.phase.store(phase as u8, Ordering::Relaxed);
-    }
-}
 
 /// Puts a load on the daemons and reports what came of it. `on_tick` is told now and then which part
 /// of the run's time is over.

@@ -7,7 +7,7 @@ use antiphon::{Connection, Envelope, Error};
 
 use crate::error::BenchError;
 use crate::load::{Load, Rate, client_error};
-use crate::run::{Phase, Progress};
+use crate::progress::{Phase, Progress};
 use crate::stamp::Stamp;
 
 /// Message type of the last message of a sender: its number is the count of those before it.
