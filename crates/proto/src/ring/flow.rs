@@ -13,7 +13,7 @@ use crate::config::RingConfig;
 /// A round of one member that takes longer than this is not made longer.
 const ROUND_OF_EACH: Duration = Duration::from_micros(500);
 /// The same for small rings.
-const SHORT_ROUND: Duration = Duration::from_millis(4);
+const SHORT_ROUND: Duration = Duration::from_millis(3);
 /// A window changes by this part of itself.
 const STEP: u32 = 8;
 /// Losing a greater part of a round than this is a reason to send less. Less than that may be the
