@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::port::try_or_start;
 use super::{PROGRAM, poll};
 
 /// A running program; dropping it kills the process.
@@ -48,6 +49,7 @@ impl Process {
     ) -> Self {
         let output = File::options().create(true).append(true).open(log).expect("a log file");
         let errors = output.try_clone().expect("a second handle");
+        let _alone = try_or_start();
         let child = command
             .args(args)
             .current_dir(directory)
