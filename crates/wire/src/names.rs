@@ -77,7 +77,7 @@ pub(crate) fn unpadded(field: &[u8; NAME_FIELD_BYTES]) -> &[u8] {
     field.get(..length).unwrap_or(field)
 }
 
-fn check(kind: &'static str, bytes: &[u8], limit: usize) -> Result<(), NameError> {
+fn check(kind: &'static str, bytes: &[u8], limit: usize) -> Result<[u8; NAME_FIELD_BYTES], NameError> {
     if bytes.is_empty() {
         return Err(NameError::Empty { kind });
     }
@@ -86,7 +86,7 @@ fn check(kind: &'static str, bytes: &[u8], limit: usize) -> Result<(), NameError
     }
     match bytes.iter().find(|byte| !(b'$'..=b'~').contains(*byte)) {
         Some(byte) => Err(NameError::IllegalByte { kind, byte: *byte }),
-        None => Ok(()),
+        None => Ok(padded(bytes)),
     }
 }
 
@@ -150,12 +150,7 @@ impl PrivateName {
     /// # Errors
     /// When it is empty, longer than [`PRIVATE_NAME_MAX_BYTES`], or has a byte outside `$`..`~`.
     pub fn new(bytes: &[u8]) -> Result<Self, NameError> {
-        Self::check(bytes).map(|()| Self(padded(bytes)))
-    }
-
-    /// Checks a private name where it stands, as [`PrivateName::new`] does.
-    pub(crate) fn check(bytes: &[u8]) -> Result<(), NameError> {
-        check("private name", bytes, PRIVATE_NAME_MAX_BYTES)
+        check("private name", bytes, PRIVATE_NAME_MAX_BYTES).map(Self)
     }
 }
 
@@ -165,7 +160,7 @@ impl DaemonName {
     /// # Errors
     /// When it is empty, longer than [`DAEMON_NAME_MAX_BYTES`], or has a byte outside `$`..`~`.
     pub fn new(bytes: &[u8]) -> Result<Self, NameError> {
-        check("daemon name", bytes, DAEMON_NAME_MAX_BYTES).map(|()| Self(padded(bytes)))
+        check("daemon name", bytes, DAEMON_NAME_MAX_BYTES).map(Self)
     }
 }
 
@@ -175,7 +170,7 @@ impl GroupName {
     /// # Errors
     /// When it is empty, longer than [`GROUP_NAME_MAX_BYTES`], or has a byte outside `$`..`~`.
     pub fn new(bytes: &[u8]) -> Result<Self, NameError> {
-        check("group name", bytes, GROUP_NAME_MAX_BYTES).map(|()| Self(padded(bytes)))
+        check("group name", bytes, GROUP_NAME_MAX_BYTES).map(Self)
     }
 
     /// Takes the name out of a wire field: what stands before the first NUL, at most 31 bytes.
@@ -195,23 +190,15 @@ impl MemberName {
     /// Joins a private name and the name of its daemon.
     #[must_use]
     pub fn new(private: &PrivateName, daemon: &DaemonName) -> Self {
+        let (private, daemon) = (private.as_bytes(), daemon.as_bytes());
         let mut field = [0; NAME_FIELD_BYTES];
-        let private = private.as_bytes();
-        if let Some(place) = field.get_mut(1..=private.len()) {
-            place.copy_from_slice(private);
-        }
-        Self::around(field, private.len(), daemon)
-    }
-
-    /// Puts the rest around a private name of so many bytes that stands in `field` from its second byte on.
-    pub(crate) fn around(mut field: [u8; NAME_FIELD_BYTES], private: usize, daemon: &DaemonName) -> Self {
-        let daemon = daemon.as_bytes();
         if let [first, rest @ ..] = &mut field
-            && let Some([second, place @ ..]) = rest.get_mut(private..)
-            && let Some(place) = place.get_mut(..daemon.len())
+            && let Some((private_place, [second, rest @ ..])) = rest.split_at_mut_checked(private.len())
+            && let Some(daemon_place) = rest.get_mut(..daemon.len())
         {
             (*first, *second) = (b'#', b'#');
-            place.copy_from_slice(daemon);
+            private_place.copy_from_slice(private);
+            daemon_place.copy_from_slice(daemon);
         }
         Self(field)
     }

@@ -204,7 +204,8 @@ impl Ring {
             if let Some(stored) = self.window.get(*seq) {
                 // As long as its first sender made it, which may be configured otherwise.
                 let packet = stored.packet.bytes.clone();
-                self.send(packet.clone(), packet.len(), cx);
+                let segment_bytes = packet.len();
+                self.send(packet, segment_bytes, cx);
             }
         }
         cx.stats.packets_retransmitted += answered.len() as u64;

@@ -176,12 +176,9 @@ fn sender(reader: &mut Reader, daemon: &DaemonName) -> Result<Field, DecodeError
         return field(length, NAME_FIELD_BYTES - 1, reader);
     }
     let length = usize::from(length & !PRIVATE);
-    let mut name = [0; NAME_FIELD_BYTES];
-    let private = name.get_mut(1..=length);
-    let private = private.ok_or_else(|| reader.bad_value("length of a private name", length as u64))?;
-    reader.fill(private)?;
-    PrivateName::check(private).map_err(|_| reader.bad_value("private name", length as u64))?;
-    Ok(*MemberName::around(name, length, daemon).as_field())
+    let private = PrivateName::new(&reader.take(length)?);
+    let private = private.map_err(|_| reader.bad_value("private name", length as u64))?;
+    Ok(*MemberName::new(&private, daemon).as_field())
 }
 
 fn put_field(field: &Field, to: &mut BytesMut) {
