@@ -19,7 +19,7 @@ use rustix::process::Signal;
 use support::cluster::{Cluster, Layout};
 use support::directory::Directory;
 use support::port::Port;
-use support::process::Process;
+use support::process::{Process, spawn};
 use support::raw::{ANSWER_LIMIT, Raw, message};
 use support::{PROGRAM, poll, wait_until};
 
@@ -318,7 +318,7 @@ fn run(args: &[&str], directory: &Path, input: &str) -> Output {
     let mut command = Command::new(PROGRAM);
     command.args(args).current_dir(directory);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("the program starts");
+    let mut child = spawn(&mut command);
     let mut stdin = child.stdin.take().expect("a pipe");
     stdin.write_all(input.as_bytes()).expect("the program reads");
     drop(stdin);

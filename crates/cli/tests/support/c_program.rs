@@ -8,6 +8,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use antiphon_xtask::{Libraries, install};
 
 use super::PROGRAM;
+use super::process::spawn;
 
 /// How a program gets the library.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -127,11 +128,12 @@ pub(crate) fn run_watched(name: &str, args: &[&str], watch: Watch) -> String {
 pub(crate) fn start(program: &Path, args: &[&str]) -> Child {
     let mut command = limited();
     command.arg(program).args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
-    command.spawn().expect("the program starts")
+    spawn(&mut command)
 }
 
 fn finished(command: &mut Command) -> String {
-    let output: Output = command.stdin(Stdio::null()).output().expect("the program starts");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let output: Output = spawn(command).wait_with_output().expect("the program ends");
     let (told, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{command:?}: {}\n{errors}\n{told}", output.status);
     told.into_owned()

@@ -11,6 +11,12 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::port::try_or_start;
 use super::{PROGRAM, poll};
 
+/// Starts a program while no thread tries a port.
+pub(crate) fn spawn(command: &mut Command) -> Child {
+    let _alone = try_or_start();
+    command.spawn().expect("the program starts")
+}
+
 /// A running program; dropping it kills the process.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -49,15 +55,8 @@ impl Process {
     ) -> Self {
         let output = File::options().create(true).append(true).open(log).expect("a log file");
         let errors = output.try_clone().expect("a second handle");
-        let _alone = try_or_start();
-        let child = command
-            .args(args)
-            .current_dir(directory)
-            .stdin(Stdio::null())
-            .stdout(output)
-            .stderr(errors)
-            .spawn()
-            .expect("the program starts");
+        command.args(args).current_dir(directory).stdin(Stdio::null()).stdout(output).stderr(errors);
+        let child = spawn(&mut command);
         Self { child, log: log.to_owned() }
     }
 
