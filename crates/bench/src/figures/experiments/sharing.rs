@@ -45,19 +45,24 @@ pub(super) fn fairness(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
     Ok(Outcome::new(table, Vec::new()))
 }
 
-/// A client that floods beside one that does not.
+/// A client that sends much beside one that does not.
 struct Flood {
     name: &'static str,
     bytes: usize,
+    rate: Rate,
     /// Whether its messages come from the daemon of the others' receiver, not from that of their sender.
     from_the_receivers: bool,
 }
 
-const FLOODS: [Flood; 3] = [
-    Flood { name: "100 bytes from the same daemon", bytes: 100, from_the_receivers: false },
-    Flood { name: "100000 bytes from the same daemon", bytes: 100_000, from_the_receivers: false },
-    Flood { name: "100000 bytes from the other daemon", bytes: 100_000, from_the_receivers: true },
+const FLOODS: [Flood; 5] = [
+    Flood { name: "100 bytes from the same daemon", bytes: 100, ..LARGE },
+    Flood { name: "100000 bytes from the same daemon", ..LARGE },
+    Flood { name: "100000 bytes from the other daemon", from_the_receivers: true, ..LARGE },
+    Flood { name: "100000 bytes from the same daemon at 1 Gbit/s", rate: Rate::Fixed(1250.0), ..LARGE },
+    Flood { name: "100000 bytes from the same daemon at 4 Gbit/s", rate: Rate::Fixed(5000.0), ..LARGE },
 ];
+
+const LARGE: Flood = Flood { name: "", bytes: 100_000, rate: Rate::BackPressure, from_the_receivers: false };
 
 /// Latency of a quiet client, alone and beside floods.
 pub(super) fn interference(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
@@ -111,6 +116,7 @@ fn beside(
     }
     let load = Load {
         body_bytes: flood.bytes,
+        rate: flood.rate,
         group: "flood".to_owned(),
         duration: quiet.duration + quiet.warm_up,
         ..Load::new(daemons)
