@@ -126,6 +126,8 @@ fn counters(stats: &Stats, transport: &TransportStats) -> Value {
     json!({
         "datagrams_received": transport.datagrams_received,
         "datagram_bytes_received": transport.bytes_received,
+        "datagram_receive_calls": transport.receive_calls,
+        "datagram_looks_moderated": transport.moderated_looks,
         "datagrams_sent": transport.datagrams_sent,
         "datagrams_dropped": transport.datagrams_dropped,
         "datagram_send_errors": transport.send_errors,

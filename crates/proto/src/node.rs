@@ -140,6 +140,13 @@ impl Node {
         self.membership.ring().preference()
     }
 
+    /// Whether messages wait for windows, as far as the token told. Then a packet that is read a little later
+    /// makes nobody wait; the token must be read at once all the same.
+    #[must_use]
+    pub fn is_saturated(&self) -> bool {
+        self.membership.ring().is_saturated()
+    }
+
     /// Whether clients should be accepted; false while enough of their messages wait.
     #[must_use]
     pub fn accepts_submissions(&self) -> bool {

@@ -12,7 +12,8 @@
 //! ```
 //!
 //! Work per turn is bounded for each source, and what is left over is remembered, because the poller
-//! tells of a change only once. An idle turn of the token costs one wait, one receive and one send.
+//! tells of a change only once. An idle turn of the token costs one wait, one receive and one send. While
+//! messages wait for windows, lone packets do not wake the daemon ([`crate::transport`], moderation).
 
 mod accept;
 mod clock;
@@ -182,11 +183,13 @@ impl Daemon {
             if let Some(links) = &mut self.test_links {
                 links.check(self.now, &self.transport.filter());
             }
+            self.transport.end_rest(self.now);
             self.serve_ring();
             self.fire_timers();
             self.serve_clients();
             self.status.serve(&self.board, &self.node, &self.transport.stats(), self.now);
             self.sessions.flush(&mut self.node, self.poll.registry());
+            self.transport.moderate(self.now, self.node.is_saturated());
             self.transport.update_interest(self.poll.registry())?;
         }
         tracing::debug!(
@@ -271,7 +274,9 @@ impl Daemon {
         };
         let core = self.node.next_timeout().map(|(deadline, _)| deadline);
         let links = self.test_links.as_ref().map(TestLinks::deadline);
-        let deadline = [core, stopping, links, self.acceptor.deadline()].into_iter().flatten().min()?;
+        let packets = self.transport.rests_until();
+        let deadlines = [core, stopping, links, packets, self.acceptor.deadline()];
+        let deadline = deadlines.into_iter().flatten().min()?;
         Some(deadline.since(self.clock.now()))
     }
 

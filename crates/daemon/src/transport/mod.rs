@@ -5,6 +5,7 @@
 //! core asks for, and the source address of a datagram tells its daemon.
 
 mod links;
+mod moderation;
 mod routes;
 mod sender;
 mod socket;
@@ -12,6 +13,7 @@ mod socket;
 use std::io;
 use std::net::SocketAddr;
 
+use antiphon_proto::time::Instant;
 use antiphon_proto::{Channel, Transmit};
 use bytes::Bytes;
 use mio::{Interest, Registry, Token};
@@ -21,6 +23,7 @@ use crate::conf::{Settings, is_local};
 
 pub use links::LinkFilter;
 
+use moderation::Moderation;
 use routes::{Routes, Shared};
 use sender::Sender;
 use socket::{Slabs, Socket};
@@ -46,6 +49,9 @@ pub struct TransportStats {
     pub bytes_received: u64,
     /// Calls that received something.
     pub receive_calls: u64,
+    /// Times at which packets were looked for by the clock, or because something else came, not because the
+    /// system told of them.
+    pub moderated_looks: u64,
     /// Datagrams sent; one to a group counts once.
     pub datagrams_sent: u64,
     /// Calls that sent or tried to.
@@ -69,7 +75,7 @@ pub(crate) struct Transport {
     me: SocketAddr,
     slabs: Slabs,
     sender: Sender,
-    awaits_writable: bool,
+    moderation: Moderation,
     addresses: Vec<SocketAddr>,
     stats: TransportStats,
 }
@@ -95,7 +101,7 @@ impl Transport {
             me,
             slabs: Slabs::new(),
             sender: Sender::default(),
-            awaits_writable: false,
+            moderation: Moderation::new(),
             addresses: Vec::new(),
             stats: TransportStats::default(),
         };
@@ -163,12 +169,8 @@ impl Transport {
 
     /// Adds the sockets to the poller.
     pub(crate) fn register(&mut self, registry: &Registry) -> io::Result<()> {
-        registry.register(&mut self.data.io, DATA, Interest::READABLE)?;
-        registry.register(&mut self.control.io, CONTROL, Interest::READABLE)?;
-        match &mut self.shared {
-            Some(shared) => registry.register(&mut shared.io, SHARED, Interest::READABLE),
-            None => Ok(()),
-        }
+        self.control.ask(registry, CONTROL, Some(Interest::READABLE))?;
+        self.update_interest(registry)
     }
 
     /// Takes note of what the poller said about one of the sockets.
@@ -204,6 +206,34 @@ impl Transport {
         }
     }
 
+    /// Until when the socket that packets come by rests, if it does.
+    pub(crate) fn rests_until(&self) -> Option<Instant> {
+        self.moderation.rests_until()
+    }
+
+    /// Looks for packets if the socket that they come by has rested long enough, or something came for the
+    /// control socket.
+    pub(crate) fn end_rest(&mut self, now: Instant) {
+        if self.moderation.is_due(now, self.control.ready) {
+            self.moderation.note_look();
+            self.stats.moderated_looks += 1;
+            self.packets().ready = true;
+        }
+    }
+
+    /// Lets the socket that packets come by rest, or the poller tell of them. Nobody waits for packets of a
+    /// saturated ring.
+    pub(crate) fn moderate(&mut self, now: Instant, saturated: bool) {
+        if !self.packets().ready {
+            self.moderation.decide(now, saturated);
+        }
+    }
+
+    /// The socket that new packets come by; others are few there.
+    fn packets(&mut self) -> &mut Socket {
+        self.shared.as_mut().unwrap_or(&mut self.data)
+    }
+
     /// Receives one batch from a channel and appends its datagrams.
     pub(crate) fn receive(&mut self, channel: Channel, datagrams: &mut Vec<Bytes>) {
         let socket = match (channel, &mut self.shared) {
@@ -212,6 +242,7 @@ impl Transport {
             (Channel::Data, _) => &mut self.data,
         };
         let (stats, filter, routes, me) = (&mut self.stats, &self.filter, &self.routes, self.me);
+        let moderation = &mut self.moderation;
         let received = self.slabs.receive(socket, |source, bytes, stride| {
             if source == me {
                 return;
@@ -221,6 +252,9 @@ impl Transport {
                 return;
             }
             stats.bytes_received += bytes.len() as u64;
+            if channel == Channel::Data {
+                moderation.note_buffer(bytes.len().div_ceil(stride));
+            }
             cut(bytes, stride, datagrams);
         });
         match received {
@@ -246,15 +280,15 @@ impl Transport {
         }
     }
 
-    /// Asks the poller about writability exactly as long as something waits for it.
+    /// Asks the poller about writability exactly as long as something waits for it, and about packets exactly
+    /// as long as the socket that they come by does not rest.
     pub(crate) fn update_interest(&mut self, registry: &Registry) -> io::Result<()> {
-        let waits = self.sender.is_waiting();
-        if waits == self.awaits_writable {
-            return Ok(());
-        }
-        self.awaits_writable = waits;
-        let interest = if waits { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
-        registry.reregister(&mut self.data.io, DATA, interest)
+        let packets = Some(Interest::READABLE).filter(|_| self.moderation.rests_until().is_none());
+        let data = if self.shared.is_some() { Some(Interest::READABLE) } else { packets };
+        let room = Some(Interest::WRITABLE).filter(|_| self.sender.is_waiting());
+        let both = data.into_iter().chain(room).reduce(Interest::add);
+        self.data.ask(registry, DATA, both)?;
+        self.shared.as_mut().map_or(Ok(()), |shared| shared.ask(registry, SHARED, packets))
     }
 
     /// The links that can be cut.

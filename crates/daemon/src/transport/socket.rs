@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
 use mio::net::UdpSocket;
+use mio::{Interest, Registry, Token};
 use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
 use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
 
@@ -27,6 +28,8 @@ pub(crate) struct Socket {
     state: UdpSocketState,
     /// Whether it may hold unread datagrams.
     pub(crate) ready: bool,
+    /// What the poller is asked about it.
+    asked: Option<Interest>,
 }
 
 impl Socket {
@@ -49,7 +52,22 @@ impl Socket {
     fn new(socket: RawSocket) -> io::Result<Self> {
         enlarge(&socket);
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
-        Ok(Self { io: UdpSocket::from_std(socket.into()), state, ready: true })
+        Ok(Self { io: UdpSocket::from_std(socket.into()), state, ready: true, asked: None })
+    }
+
+    /// Asks the poller about this and nothing else. It tells at once of what is there already.
+    pub(crate) fn ask(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interest: Option<Interest>,
+    ) -> io::Result<()> {
+        match (std::mem::replace(&mut self.asked, interest), interest) {
+            (before, wanted) if before == wanted => Ok(()),
+            (None, Some(wanted)) => registry.register(&mut self.io, token, wanted),
+            (Some(_), Some(wanted)) => registry.reregister(&mut self.io, token, wanted),
+            (_, None) => registry.deregister(&mut self.io),
+        }
     }
 
     /// The raw face, for options.

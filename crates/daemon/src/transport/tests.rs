@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use antiphon_proto::Target;
+use antiphon_proto::time::Instant as Now;
 use antiphon_wire::ids::DaemonId;
 
 use super::*;
@@ -104,4 +105,50 @@ fn a_port_in_use_is_named() {
     let error = Transport::bind(&settings).expect_err("in use");
     assert!(error.to_string().contains(&data.to_string()), "{error}");
     assert!(error.to_string().contains("in use"), "{error}");
+}
+
+/// Waits until the poller tells of something; false when it does not within a moment.
+fn is_told(poll: &mut mio::Poll, moment: Duration) -> bool {
+    let mut events = mio::Events::with_capacity(8);
+    poll.poll(&mut events, Some(moment)).expect("polls");
+    !events.is_empty()
+}
+
+fn rests_while_the_ring_is_saturated(segment: &str) {
+    let at = |ms| Now::default() + Duration::from_millis(ms);
+    let packet = transmit(&[1, 2], Channel::Data, b"packet", 6);
+    let [mut a, mut b, _c] = three(segment);
+    let mut poll = mio::Poll::new().expect("a poller");
+    b.register(poll.registry()).expect("registered");
+    a.send(&packet);
+    assert!(is_told(&mut poll, Duration::from_secs(10)), "nobody told of the first packet");
+    assert_eq!(arrivals(&mut b, Channel::Data, 1), ["packet"]);
+    b.moderate(at(10), true);
+    b.update_interest(poll.registry()).expect("asked");
+    assert_eq!(b.rests_until(), Some(at(11)));
+    a.send(&packet);
+    assert!(!is_told(&mut poll, Duration::from_millis(50)), "a packet woke the daemon");
+
+    b.end_rest(at(11));
+    assert!(b.is_ready(Channel::Data), "nobody looks");
+    assert_eq!(arrivals(&mut b, Channel::Data, 1), ["packet"]);
+    b.moderate(at(11), true);
+    assert_eq!(b.rests_until(), Some(at(12)), "the next came as slowly");
+    b.end_rest(at(12));
+    b.receive(Channel::Data, &mut Vec::new());
+    b.moderate(at(12), true);
+    b.update_interest(poll.registry()).expect("asked");
+    assert_eq!((b.rests_until(), b.stats().moderated_looks), (None, 2));
+    a.send(&packet);
+    assert!(is_told(&mut poll, Duration::from_secs(10)), "nobody told of the last packet");
+}
+
+#[test]
+fn packets_of_a_saturated_ring_are_looked_for_by_the_clock_one_by_one() {
+    rests_while_the_ring_is_saturated("127.0.0.255");
+}
+
+#[test]
+fn packets_of_a_saturated_ring_are_looked_for_by_the_clock_by_multicast() {
+    rests_while_the_ring_is_saturated("239.255.77.3");
 }

@@ -85,6 +85,8 @@ pub(crate) struct Ring {
     /// Whether I keep to myself that I hold more, because my clients can not take it.
     held_back: bool,
     preference: Channel,
+    /// Whether more waited for the token, when it was here last, than its round carried.
+    saturated: bool,
     /// Whether the token of this visit rested here before it.
     rested: bool,
     /// Whether the token of this visit may be that of a ring that is gone.
@@ -121,6 +123,7 @@ impl Ring {
             numbered: None,
             held_back: false,
             preference: Channel::Data,
+            saturated: false,
             rested: false,
             doubtful: false,
         }
@@ -184,6 +187,11 @@ impl Ring {
     /// Which socket to read first.
     pub(crate) fn preference(&self) -> Channel {
         self.preference
+    }
+
+    /// Whether messages wait for windows: more than the round of the last visit carried.
+    pub(crate) fn is_saturated(&self) -> bool {
+        self.saturated
     }
 
     /// Takes for said what was said in another ring, which it is not.

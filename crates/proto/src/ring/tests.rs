@@ -109,6 +109,25 @@ fn in_a_busy_ring_the_token_leaves_first() {
 }
 
 #[test]
+fn a_ring_is_saturated_while_more_waits_than_its_rounds_carry() {
+    let mut bench = Bench::new(|_| {});
+    bench.push(100);
+    bench.run(Ring::start);
+    assert!(!bench.ring.is_saturated(), "all that waited has left");
+    (0..100).for_each(|_| bench.push(1000));
+    for _ in 0..3 {
+        let held = bench.ring.window().highest();
+        bench.token_returns(held, held);
+        assert!(bench.ring.is_saturated(), "20 packets each, of about 70");
+    }
+    for _ in 0..2 {
+        let held = bench.ring.window().highest();
+        bench.token_returns(held, held);
+    }
+    assert!(!bench.ring.is_saturated() && !bench.queue.has_sendable());
+}
+
+#[test]
 fn no_packet_is_numbered_that_could_not_be_stored() {
     let mut bench = Bench::new(|config| {
         config.ring.window_packets = 1 << 16;

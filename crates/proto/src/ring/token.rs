@@ -259,6 +259,7 @@ impl Ring {
         let sent = retransmitted + new as u32;
         token.fcc = token.fcc.saturating_sub(self.sent_last_visit).saturating_add(sent);
         self.sent_last_visit = sent;
+        self.saturated = token.backlog > token.fcc;
         cx.stats.packets_sent += new as u64;
         burst
     }
