@@ -144,7 +144,7 @@ impl Node {
     /// makes nobody wait; the token must be read at once all the same.
     #[must_use]
     pub fn is_saturated(&self) -> bool {
-        self.membership.ring().is_saturated()
+        self.membership.is_saturated()
     }
 
     /// Whether clients should be accepted; false while enough of their messages wait.

@@ -183,14 +183,14 @@ impl Daemon {
             if let Some(links) = &mut self.test_links {
                 links.check(self.now, &self.transport.filter());
             }
-            self.transport.end_rest(self.now);
+            self.transport.look();
             self.serve_ring();
             self.fire_timers();
             self.serve_clients();
             self.status.serve(&self.board, &self.node, &self.transport.stats(), self.now);
             self.sessions.flush(&mut self.node, self.poll.registry());
             self.transport.moderate(self.now, self.node.is_saturated());
-            self.transport.update_interest(self.poll.registry())?;
+            self.transport.update_interest(self.now, self.poll.registry());
         }
         tracing::debug!(
             "stopped with {} clients connected, {} refused by the system: {:?} {:?}",

@@ -49,8 +49,7 @@ pub struct TransportStats {
     pub bytes_received: u64,
     /// Calls that received something.
     pub receive_calls: u64,
-    /// Times at which packets were looked for by the clock, or because something else came, not because the
-    /// system told of them.
+    /// Turns in which packets were looked for although the system had not told of any.
     pub moderated_looks: u64,
     /// Datagrams sent; one to a group counts once.
     pub datagrams_sent: u64,
@@ -170,7 +169,7 @@ impl Transport {
     /// Adds the sockets to the poller.
     pub(crate) fn register(&mut self, registry: &Registry) -> io::Result<()> {
         self.control.ask(registry, CONTROL, Some(Interest::READABLE))?;
-        self.update_interest(registry)
+        self.ask(registry)
     }
 
     /// Takes note of what the poller said about one of the sockets.
@@ -206,32 +205,26 @@ impl Transport {
         }
     }
 
-    /// Until when the socket that packets come by rests, if it does.
+    /// Until when the sockets that packets come by rest, if they do.
     pub(crate) fn rests_until(&self) -> Option<Instant> {
         self.moderation.rests_until()
     }
 
-    /// Looks for packets if the socket that they come by has rested long enough, or something came for the
-    /// control socket.
-    pub(crate) fn end_rest(&mut self, now: Instant) {
-        if self.moderation.is_due(now, self.control.ready) {
-            self.moderation.note_look();
+    /// Looks for packets that the poller was not asked about, now that the daemon is awake.
+    pub(crate) fn look(&mut self) {
+        if self.moderation.rests_until().is_some() && !self.is_ready(Channel::Data) {
             self.stats.moderated_looks += 1;
-            self.packets().ready = true;
+            self.data.ready = true;
+            self.mark_shared_ready(true);
         }
     }
 
-    /// Lets the socket that packets come by rest, or the poller tell of them. Nobody waits for packets of a
+    /// Lets the sockets that packets come by rest, or the poller tell of them. Nobody waits for packets of a
     /// saturated ring.
     pub(crate) fn moderate(&mut self, now: Instant, saturated: bool) {
-        if !self.packets().ready {
+        if !self.is_ready(Channel::Data) {
             self.moderation.decide(now, saturated);
         }
-    }
-
-    /// The socket that new packets come by; others are few there.
-    fn packets(&mut self) -> &mut Socket {
-        self.shared.as_mut().unwrap_or(&mut self.data)
     }
 
     /// Receives one batch from a channel and appends its datagrams.
@@ -244,6 +237,9 @@ impl Transport {
         let (stats, filter, routes, me) = (&mut self.stats, &self.filter, &self.routes, self.me);
         let moderation = &mut self.moderation;
         let received = self.slabs.receive(socket, |source, bytes, stride| {
+            if channel == Channel::Data {
+                moderation.note_buffer(bytes.len().div_ceil(stride));
+            }
             if source == me {
                 return;
             }
@@ -252,9 +248,6 @@ impl Transport {
                 return;
             }
             stats.bytes_received += bytes.len() as u64;
-            if channel == Channel::Data {
-                moderation.note_buffer(bytes.len().div_ceil(stride));
-            }
             cut(bytes, stride, datagrams);
         });
         match received {
@@ -281,12 +274,19 @@ impl Transport {
     }
 
     /// Asks the poller about writability exactly as long as something waits for it, and about packets exactly
-    /// as long as the socket that they come by does not rest.
-    pub(crate) fn update_interest(&mut self, registry: &Registry) -> io::Result<()> {
+    /// as long as the sockets that they come by do not rest. When the system has no room for the question, they
+    /// rest on, and it is asked again.
+    pub(crate) fn update_interest(&mut self, now: Instant, registry: &Registry) {
+        if let Err(error) = self.ask(registry) {
+            tracing::debug!("cannot wait for packets, looking for them instead: {error}");
+            self.moderation.rest_on(now);
+        }
+    }
+
+    fn ask(&mut self, registry: &Registry) -> io::Result<()> {
         let packets = Some(Interest::READABLE).filter(|_| self.moderation.rests_until().is_none());
-        let data = if self.shared.is_some() { Some(Interest::READABLE) } else { packets };
         let room = Some(Interest::WRITABLE).filter(|_| self.sender.is_waiting());
-        let both = data.into_iter().chain(room).reduce(Interest::add);
+        let both = packets.into_iter().chain(room).reduce(Interest::add);
         self.data.ask(registry, DATA, both)?;
         self.shared.as_mut().map_or(Ok(()), |shared| shared.ask(registry, SHARED, packets))
     }

@@ -2,33 +2,39 @@
 //!
 //! On a network that is slower than the processor each packet wakes the daemon, and waking up costs several times
 //! what the packet does. While the ring is saturated nobody waits for a packet, but for a place in a window. Then
-//! the socket that packets come by is looked at by the clock, and whenever something comes for the control socket,
-//! as a network card moderates its interrupts. Where the system coalesces packets, they cost one waking already.
+//! the sockets that packets come by rest: they are looked at by the clock, and whenever something else has woken
+//! the daemon, above all the token. Network cards moderate their interrupts in the same way. Packets that the
+//! system coalesces cost one waking already.
 
 use std::time::Duration;
 
 use antiphon_proto::time::Instant;
 
-/// Time between two looks, which is also the resolution of the poller.
+/// Longest time between two looks, which is also the resolution of the poller, and for which packets are counted
+/// before they are judged.
 const REST: Duration = Duration::from_millis(1);
-/// Packets that come faster than this on average keep the daemon awake anyway, and make many in a rest.
+/// What was counted in more time than this has silence in it, and is no rate.
+const SILENCE: Duration = Duration::from_millis(4);
+/// Packets that come faster than this keep the daemon awake anyway, and many would come in a rest.
 const LEAST_GAP: Duration = Duration::from_micros(20);
-/// More packets than this in one coalesced buffer, on average, cost little waking.
-const COALESCED: u32 = 4;
+/// So many packets in a buffer, on average, cost little waking.
+const COALESCED: u32 = 2;
 
 /// See the module documentation.
 #[derive(Debug)]
 pub(crate) struct Moderation {
-    /// When to look next; none while the poller tells of packets.
+    /// When to look at the latest; none while the poller tells of packets.
     next_look: Option<Instant>,
-    /// When the last look was that found something.
+    /// Since when packets are counted.
     since: Instant,
     arrived: Arrivals,
-    /// Whether the socket was looked at since the last decision.
-    looked: bool,
+    /// What was counted when the sockets were emptied last.
+    emptied_at: u32,
+    /// Whether packets came one by one when they were counted last.
+    lone: bool,
 }
 
-/// What one look found.
+/// What has come by the sockets.
 #[derive(Clone, Copy, Default, Debug)]
 struct Arrivals {
     buffers: u32,
@@ -38,22 +44,23 @@ struct Arrivals {
 impl Moderation {
     /// The poller tells of packets.
     pub(crate) fn new() -> Self {
-        Self { next_look: None, since: Instant::default(), arrived: Arrivals::default(), looked: false }
+        Self {
+            next_look: None,
+            since: Instant::default(),
+            arrived: Arrivals::default(),
+            emptied_at: 0,
+            lone: false,
+        }
     }
 
-    /// Until when the socket rests, if it does: nobody is told of packets.
+    /// Until when the sockets rest, if they do.
     pub(crate) fn rests_until(&self) -> Option<Instant> {
         self.next_look
     }
 
-    /// Whether a resting socket is to be looked at now: its time is over, or others have woken the daemon anyway.
-    pub(crate) fn is_due(&self, now: Instant, woken: bool) -> bool {
-        self.next_look.is_some_and(|at| woken || now >= at)
-    }
-
-    /// Notes that the socket is looked at.
-    pub(crate) fn note_look(&mut self) {
-        self.looked = true;
+    /// Lets the sockets rest on, because the poller can not be asked.
+    pub(crate) fn rest_on(&mut self, now: Instant) {
+        self.next_look = Some(now + REST);
     }
 
     /// Notes what was received in one buffer.
@@ -63,25 +70,37 @@ impl Moderation {
             self.arrived.packets.saturating_add(u32::try_from(packets).unwrap_or(u32::MAX));
     }
 
-    /// Decides, when the socket has been emptied, who says when to look at it next.
+    /// Decides, when the sockets have been emptied, until when they rest.
     pub(crate) fn decide(&mut self, now: Instant, saturated: bool) {
-        let arrived = std::mem::take(&mut self.arrived);
-        let looked = std::mem::take(&mut self.looked);
-        if arrived.buffers > 0 {
-            let rests = saturated && arrived.came_alone(now.since(self.since));
-            self.next_look = rests.then(|| now + REST);
-            self.since = now;
-        } else if looked && self.next_look.is_some_and(|at| now >= at) {
-            self.next_look = None;
+        let found = self.arrived.buffers > self.emptied_at;
+        let is_over = self.next_look.is_none_or(|at| now >= at);
+        if found || is_over {
+            self.judge(now);
         }
+        if !saturated || !self.lone || (is_over && !found) {
+            self.next_look = None;
+        } else if found {
+            self.next_look = Some(now + REST);
+        }
+    }
+
+    /// Says of the packets since the last judgement whether they came one by one, once it is long enough ago.
+    fn judge(&mut self, now: Instant) {
+        let counted_for = now.since(self.since);
+        if counted_for >= REST {
+            self.lone = counted_for <= SILENCE && self.arrived.are_lone(counted_for);
+            (self.since, self.arrived) = (now, Arrivals::default());
+        }
+        self.emptied_at = self.arrived.buffers;
     }
 }
 
 impl Arrivals {
     /// Whether each packet would have woken the daemon.
-    fn came_alone(self, within: Duration) -> bool {
-        within >= LEAST_GAP.saturating_mul(self.buffers)
-            && self.packets <= self.buffers.saturating_mul(COALESCED)
+    fn are_lone(self, within: Duration) -> bool {
+        self.buffers > 0
+            && within >= LEAST_GAP.saturating_mul(self.buffers)
+            && self.packets < self.buffers.saturating_mul(COALESCED)
     }
 }
 
@@ -93,46 +112,53 @@ mod tests {
         Instant::default() + Duration::from_micros(us)
     }
 
-    /// After a look at 10 ms that found so many buffers with so many packets each, at once after one before.
-    fn after(buffers: usize, packets: usize, elapsed_us: u64, saturated: bool) -> Moderation {
+    /// For 3 ms, a look each `gap_us` that finds a buffer with so many packets.
+    fn after(packets: usize, gap_us: u64) -> Moderation {
         let mut moderation = Moderation::new();
-        moderation.note_buffer(1);
-        moderation.decide(at(10_000 - elapsed_us), false);
-        moderation.note_look();
-        for _ in 0..buffers {
+        for look in 0..=3000 / gap_us {
             moderation.note_buffer(packets);
+            moderation.decide(at(10_000 + look * gap_us), true);
         }
-        moderation.decide(at(10_000), saturated);
         moderation
     }
 
     #[test]
     fn lone_packets_of_a_saturated_ring_are_awaited_together() {
-        let rest = Some(at(11_000));
-        assert_eq!(after(1, 1, 120, true).rests_until(), rest);
-        assert_eq!(after(8, 1, 1000, true).rests_until(), rest);
-        assert_eq!(after(1, 1, 120, false).rests_until(), None, "somebody may wait for it");
-        assert_eq!(after(8, 1, 150, true).rests_until(), None, "too many would come in a rest");
-        assert_eq!(after(2, 20, 1000, true).rests_until(), None, "coalesced");
+        assert_eq!(after(1, 100).rests_until(), Some(at(14_000)));
+        assert_eq!(after(1, 1000).rests_until(), Some(at(14_000)));
+        assert_eq!(after(1, 10).rests_until(), None, "too many would come in a rest");
+        assert_eq!(after(20, 500).rests_until(), None, "coalesced");
+        assert_eq!(after(3, 500).rests_until(), None, "coalesced, as far as so large ones can be");
     }
 
     #[test]
-    fn a_rest_ends_by_the_clock_or_with_whatever_wakes_the_daemon() {
-        let moderation = after(1, 1, 120, true);
-        assert!(!moderation.is_due(at(10_500), false));
-        assert!(moderation.is_due(at(10_500), true) && moderation.is_due(at(11_000), false));
-        assert!(!after(1, 1, 120, false).is_due(at(20_000), true), "does not rest");
+    fn what_comes_after_silence_is_counted_first() {
+        let mut moderation = Moderation::new();
+        for us in [0, 10_000, 10_500] {
+            moderation.note_buffer(1);
+            moderation.decide(at(us), true);
+            assert_eq!(moderation.rests_until(), None);
+        }
+        moderation.note_buffer(1);
+        moderation.decide(at(11_000), true);
+        assert_eq!(moderation.rests_until(), Some(at(12_000)));
+    }
+
+    #[test]
+    fn a_rest_ends_with_saturation() {
+        let mut moderation = after(1, 100);
+        moderation.decide(at(13_100), false);
+        assert_eq!(moderation.rests_until(), None);
     }
 
     #[test]
     fn a_whole_rest_without_a_packet_is_the_last() {
-        let mut moderation = after(1, 1, 120, true);
-        moderation.decide(at(10_300), true);
-        moderation.note_look();
-        moderation.decide(at(10_400), true);
-        assert_eq!(moderation.rests_until(), Some(at(11_000)), "a look before the time says nothing");
-        moderation.note_look();
-        moderation.decide(at(11_000), true);
+        let mut moderation = after(1, 100);
+        moderation.decide(at(13_300), true);
+        assert_eq!(moderation.rests_until(), Some(at(14_000)), "an early look says nothing");
+        moderation.decide(at(14_000), true);
         assert_eq!(moderation.rests_until(), None);
+        moderation.decide(at(14_100), true);
+        assert_eq!(moderation.rests_until(), None, "nothing has come since");
     }
 }

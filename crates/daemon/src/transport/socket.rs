@@ -62,12 +62,14 @@ impl Socket {
         token: Token,
         interest: Option<Interest>,
     ) -> io::Result<()> {
-        match (std::mem::replace(&mut self.asked, interest), interest) {
-            (before, wanted) if before == wanted => Ok(()),
-            (None, Some(wanted)) => registry.register(&mut self.io, token, wanted),
-            (Some(_), Some(wanted)) => registry.reregister(&mut self.io, token, wanted),
-            (_, None) => registry.deregister(&mut self.io),
+        match (self.asked, interest) {
+            (before, wanted) if before == wanted => return Ok(()),
+            (None, Some(wanted)) => registry.register(&mut self.io, token, wanted)?,
+            (Some(_), Some(wanted)) => registry.reregister(&mut self.io, token, wanted)?,
+            (_, None) => registry.deregister(&mut self.io)?,
         }
+        self.asked = interest;
+        Ok(())
     }
 
     /// The raw face, for options.

@@ -161,6 +161,11 @@ impl Membership {
         &self.ring
     }
 
+    /// Whether messages wait for windows of a ring that goes on, as far as its token told.
+    pub(crate) fn is_saturated(&self) -> bool {
+        matches!(self.state, State::Operational { .. }) && self.ring.is_saturated()
+    }
+
     /// What the process is doing about its ring, in a word.
     pub(crate) fn state_name(&self) -> &'static str {
         self.state.name()

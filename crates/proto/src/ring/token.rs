@@ -214,10 +214,8 @@ impl Ring {
 
     /// Numbers new packets and stores them as received.
     fn number(&mut self, token: &mut Token, retransmitted: u32, cx: &mut Cx<'_>) -> Burst {
-        let my_backlog =
-            cx.queue.backlog_packets(cx.config.ring.datagram_bytes).min(cx.config.ring.window_limit_packets);
+        let my_backlog = waiting_packets(cx);
         token.backlog = token.backlog.saturating_sub(self.backlog_last_visit).saturating_add(my_backlog);
-        self.backlog_last_visit = my_backlog;
         let windows = Windows::new(&cx.config.ring, token.window);
         let visit_bytes = cx.config.ring.datagram_bytes.saturating_mul(windows.mine as usize);
         cx.queue.set_visit_bytes(Some(visit_bytes).filter(|_| !self.is_alone()));
@@ -250,17 +248,22 @@ impl Ring {
             let new = self.store(packet.clone());
             debug_assert!(new, "a number is given out once");
         }
-        let new = burst.packets.len();
         if let Some(last) = burst.packets.last().filter(|packet| packet.header.wants_ack) {
             self.awaited = Some(last.header.seq);
         }
-        self.numbered = (new > 0).then(|| (token.seq.next(), token.seq.advanced(new as u64)));
-        token.seq = token.seq.advanced(new as u64);
-        let sent = retransmitted + new as u32;
+        let new = burst.packets.len() as u32;
+        self.numbered = (new > 0).then(|| (token.seq.next(), token.seq.advanced(new.into())));
+        token.seq = token.seq.advanced(new.into());
+        let sent = retransmitted + new;
         token.fcc = token.fcc.saturating_sub(self.sent_last_visit).saturating_add(sent);
         self.sent_last_visit = sent;
+        // What has left is counted, what is left is guessed: a ring that sends all that it has must not seem to
+        // have more.
+        let waited = new.saturating_add(waiting_packets(cx));
+        token.backlog = token.backlog.saturating_sub(my_backlog).saturating_add(waited);
+        self.backlog_last_visit = waited;
         self.saturated = token.backlog > token.fcc;
-        cx.stats.packets_sent += new as u64;
+        cx.stats.packets_sent += u64::from(new);
         burst
     }
 
@@ -354,6 +357,11 @@ impl Ring {
             segment_bytes,
         });
     }
+}
+
+/// Packets that what waits here would fill, roughly.
+fn waiting_packets(cx: &Cx<'_>) -> u32 {
+    cx.queue.backlog_packets(cx.config.ring.datagram_bytes).min(cx.config.ring.window_limit_packets)
 }
 
 #[cfg(test)]
