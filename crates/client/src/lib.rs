@@ -32,6 +32,7 @@
 //! | [`session`] | the protocol without sockets, to drive from another event loop |
 //! | [`reconnect`] | connections that are opened anew, and say what may have been missed |
 //! | [`flush`] | virtual synchrony: messages delivered in the view in which they were sent |
+//! | [`pace`] | when what was gathered is written, and how much may be on its way |
 //! | [`error`] | what can go wrong |
 
 pub mod address;

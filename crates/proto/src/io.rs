@@ -93,7 +93,7 @@ pub enum Target {
     One(DaemonId),
 }
 
-/// The two sockets of a daemon. Keeping the token apart from data lets the receiver choose which
+/// The two kinds of datagrams, each with its socket. Keeping the token apart from data lets the receiver choose which
 /// to read first (CNDS-2014-2 §III-C), and keeps a flood of data from displacing the token.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Channel {

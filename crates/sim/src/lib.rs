@@ -8,9 +8,14 @@
 //! | [`record`], [`trace`] | what a run leaves behind |
 //! | [`check`] | one property a file, judged from the trace alone |
 //! | [`scenario`] | hand-written stories |
+//! | [`workload`] | what clients do |
 //! | [`swarm`] | a seed becomes a whole run: settings, faults, load, phases |
 //! | [`work`] | work of a fixed size, without faults and checkers, to count instructions of |
 //! | [`runner`], [`report`] | many seeds on several threads, and what is printed of them |
+//! | [`times`] | how long a crash, a leave or a merge takes to the view |
+//! | [`log`] | logs of real clients, for the same checkers |
+//! | [`hash`] | whether two runs were the same |
+//! | `mutants` | planted faults, which the checkers must find; needs the feature of that name |
 
 pub mod check;
 pub mod client;

@@ -50,7 +50,7 @@ pub struct Figures {
 /// How much of each experiment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Extent {
-    /// As the paper has it; below 25 minutes in all.
+    /// All points, medians of three runs; about 15 minutes in all.
     Full,
     /// Fewer points, single runs; about five minutes in all.
     Quick,
