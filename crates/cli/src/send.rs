@@ -9,8 +9,8 @@ use antiphon::{Connection, Envelope, ServiceLevel};
 use crate::connect::{ConnectArgs, service};
 use crate::error::CliError;
 
-/// Longest line read, a little more than any message may have: the library refuses it in words.
-const LINE_MAX_BYTES: u64 = 1 << 20;
+/// Longest line or file that is read, more than any message may have: the library refuses it in words.
+const READ_MAX_BYTES: u64 = 1 << 20;
 
 /// Sends every line of standard input as one message, or one text or file.
 #[derive(Debug, clap::Args)]
@@ -66,7 +66,7 @@ fn envelope(args: &Args) -> Result<Envelope, CliError> {
 fn read(path: &Path) -> Result<Vec<u8>, CliError> {
     let mut body = Vec::new();
     std::fs::File::open(path)
-        .and_then(|file| file.take(LINE_MAX_BYTES).read_to_end(&mut body))
+        .and_then(|file| file.take(READ_MAX_BYTES).read_to_end(&mut body))
         .map_err(|source| CliError::File { path: path.to_owned(), source })?;
     Ok(body)
 }
@@ -99,7 +99,7 @@ fn send_lines(
 /// Reads the next line without its end into `line`; false at the end of the input.
 fn next_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> Result<bool, CliError> {
     line.clear();
-    let read = input.take(LINE_MAX_BYTES).read_until(b'\n', line).map_err(CliError::Input)?;
+    let read = input.take(READ_MAX_BYTES).read_until(b'\n', line).map_err(CliError::Input)?;
     if line.last() == Some(&b'\n') {
         line.pop();
     }
@@ -125,6 +125,6 @@ mod tests {
     fn an_endless_line_is_not_read_to_its_end() {
         let mut line = Vec::new();
         assert!(next_line(&mut BufReader::new(io::repeat(b'x')), &mut line).expect("readable"));
-        assert_eq!(line.len() as u64, LINE_MAX_BYTES);
+        assert_eq!(line.len() as u64, READ_MAX_BYTES);
     }
 }

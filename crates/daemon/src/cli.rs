@@ -43,8 +43,10 @@ enum Failure {
     Start(#[from] StartError),
     #[error("cannot write the log: {0}")]
     Log(io::Error),
+    #[error("cannot write to the standard output: {0}")]
+    Output(io::Error),
     #[error("the daemon stopped: {0}")]
-    Run(#[from] io::Error),
+    Run(io::Error),
 }
 
 /// Does what the arguments say. The exit code is 0 after a clean stop and 1 after an error, which is
@@ -80,9 +82,9 @@ fn serve(args: &DaemonArgs, loaded: Loaded) -> Result<(), Failure> {
     warn(args, &loaded);
     let name = loaded.settings.my_place().map(|place| place.name.to_string()).unwrap_or_default();
     let mut daemon = Daemon::bind(loaded.settings)?;
-    daemon.stop_on_signals()?;
-    announce(&name, &daemon.local_addresses()?);
-    Ok(daemon.run(&StopHandle::new())?)
+    daemon.stop_on_signals().map_err(StartError::System)?;
+    announce(&name, &daemon.local_addresses().map_err(StartError::System)?);
+    daemon.run(&StopHandle::new()).map_err(Failure::Run)
 }
 
 fn warn(args: &DaemonArgs, loaded: &Loaded) {
@@ -140,7 +142,7 @@ fn check(loaded: &Loaded) -> Result<(), Failure> {
         text += &format!("warning: {note}\n");
     }
     summarise(loaded, &mut text);
-    io::stdout().write_all(text.as_bytes()).map_err(Failure::Run)
+    io::stdout().write_all(text.as_bytes()).map_err(Failure::Output)
 }
 
 fn summarise(loaded: &Loaded, text: &mut String) {

@@ -52,7 +52,7 @@ pub enum StartError {
         /// What the system said.
         error: io::Error,
     },
-    /// The poller, the signals or the random source failed.
+    /// The poller, the signals or a socket that was just opened failed.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
 }

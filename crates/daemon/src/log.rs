@@ -6,27 +6,33 @@ use antiphon_wire::ids::{ProcessId, SessionId};
 use antiphon_wire::names::{DaemonName, MemberName};
 use tracing::{debug, error, info, warn};
 
+/// Targets of lines on what the core does, which `DebugFlags` can choose from.
+pub(crate) mod target {
+    pub(crate) const MEMBERSHIP: &str = "antiphon_daemon::membership";
+    pub(crate) const GROUPS: &str = "antiphon_daemon::groups";
+    pub(crate) const SESSIONS: &str = "antiphon_daemon::sessions";
+}
+
 /// Turns events into log lines, with the names that the configuration gives.
 #[derive(Debug)]
 pub(crate) struct EventLog {
     names: Vec<DaemonName>,
-    foreign: Vec<u32>,
 }
-
-/// Foreign clusters that are told apart in the log; one line each is enough.
-const FOREIGN_MAX: usize = 16;
 
 impl EventLog {
     pub(crate) fn new(config: &Config) -> Self {
-        Self { names: config.daemons.iter().map(|daemon| daemon.name).collect(), foreign: Vec::new() }
+        Self { names: config.daemons.iter().map(|daemon| daemon.name).collect() }
     }
 
     /// Logs one event.
-    pub(crate) fn event(&mut self, event: &Event) {
+    pub(crate) fn event(&self, event: &Event) {
         match event {
-            Event::MembershipState { from, to, reason } => debug!("membership: {from} -> {to}: {reason}"),
+            Event::MembershipState { from, to, reason } => {
+                debug!(target: target::MEMBERSHIP, "membership: {from} -> {to}: {reason}");
+            }
             Event::Installed { ring, members, reasons } => {
                 info!(
+                    target: target::MEMBERSHIP,
                     "configuration {ring} with {} of {} daemons: {} ({})",
                     members.len(),
                     self.names.len(),
@@ -34,27 +40,23 @@ impl EventLog {
                     reasons.join("; ")
                 );
             }
-            Event::Settled { ring } => debug!("groups of configuration {ring} are settled"),
-            Event::SessionAccepted(id, name) => info!("{name} connected as {id}"),
+            Event::Settled { ring } => {
+                debug!(target: target::GROUPS, "groups of configuration {ring} are settled");
+            }
+            Event::SessionAccepted(id, name) => info!(target: target::SESSIONS, "{name} connected as {id}"),
             Event::SessionClosed(id, name, reason) => closed(*id, name.as_ref(), *reason),
             Event::DuplicateDaemon(process) => error!(
+                target: target::MEMBERSHIP,
                 "another process, {process}, says that it is {}; give each daemon a name and an address of its own",
                 self.name(*process)
             ),
-            Event::ForeignCluster { cluster } => self.foreign_cluster(*cluster),
-            Event::Stopped => debug!("goodbye said"),
+            Event::ForeignCluster { cluster } => warn!(
+                target: target::MEMBERSHIP,
+                "a daemon with another configuration (hash {cluster:08x}) is heard and ignored; \
+                 segments, names, addresses and their order must be the same everywhere"
+            ),
+            Event::Stopped => debug!(target: target::MEMBERSHIP, "goodbye said"),
         }
-    }
-
-    fn foreign_cluster(&mut self, cluster: u32) {
-        if self.foreign.contains(&cluster) || self.foreign.len() == FOREIGN_MAX {
-            return;
-        }
-        self.foreign.push(cluster);
-        warn!(
-            "a daemon with another configuration (hash {cluster:08x}) is heard and ignored; \
-             segments, names, addresses and their order must be the same everywhere"
-        );
     }
 
     fn list(&self, members: &[ProcessId]) -> String {
@@ -70,11 +72,17 @@ impl EventLog {
 fn closed(id: SessionId, name: Option<&MemberName>, reason: CloseReason) {
     let who = name.map_or_else(|| format!("client {id}"), |name| format!("{name} ({id})"));
     match reason {
-        CloseReason::Disconnected => info!("{who} disconnected"),
-        CloseReason::Refused(code) => info!("{who} refused with code {code}"),
-        CloseReason::HandshakeTimeout => info!("{who} closed: it did not finish the handshake in time"),
-        CloseReason::ProtocolError(how) => warn!("{who} closed: it broke the protocol: {how}"),
-        CloseReason::SlowReader => warn!("{who} closed: it reads too slowly, and too much waits for it"),
-        CloseReason::Shutdown => debug!("{who} closed: the daemon is leaving"),
+        CloseReason::Disconnected => info!(target: target::SESSIONS, "{who} disconnected"),
+        CloseReason::Refused(code) => info!(target: target::SESSIONS, "{who} refused with code {code}"),
+        CloseReason::HandshakeTimeout => {
+            info!(target: target::SESSIONS, "{who} closed: it did not finish the handshake in time")
+        }
+        CloseReason::ProtocolError(how) => {
+            warn!(target: target::SESSIONS, "{who} closed: it broke the protocol: {how}")
+        }
+        CloseReason::SlowReader => {
+            warn!(target: target::SESSIONS, "{who} closed: it reads too slowly, and too much waits for it")
+        }
+        CloseReason::Shutdown => debug!(target: target::SESSIONS, "{who} closed: the daemon is leaving"),
     }
 }

@@ -1,6 +1,6 @@
 //! `antiphon bench figures`.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -64,7 +64,7 @@ pub(super) fn run(args: FiguresArgs) -> Result<ExitCode, CliError> {
         }
     })?;
     bar.finish_and_clear();
-    println!("{}", args.out.join("index.html").display());
+    writeln!(io::stdout(), "{}", args.out.join("index.html").display()).map_err(CliError::Output)?;
     let Taken { failed, faults } = &taken;
     failed.iter().for_each(|(name, error)| eprintln!("antiphon: {name} failed: {error}"));
     if *faults > 0 {

@@ -24,8 +24,8 @@ pub(super) struct SoakArgs {
     #[arg(long, default_value = "4", conflicts_with = "daemons")]
     ring: usize,
     /// How long.
-    #[arg(short, long, default_value = "15")]
-    minutes: f64,
+    #[arg(short = 'm', long = "minutes", value_name = "MINUTES", default_value = "15", value_parser = minutes)]
+    duration: Duration,
     /// Part of the rate at which the daemons are saturated.
     #[arg(long, default_value = "0.8")]
     share: f64,
@@ -43,18 +43,24 @@ pub(super) struct SoakArgs {
 /// Fails when a message is missing, comes twice or out of order, when a view changes without reason, or when
 /// the memory of a daemon grows.
 pub(super) fn run(args: SoakArgs) -> Result<ExitCode, CliError> {
-    let duration = Duration::try_from_secs_f64(args.minutes * 60.0).unwrap_or(Duration::MAX);
     let report = if args.daemons.is_empty() {
-        on_own_bed(&this_program()?, args.ring, |load| soak_all(&args, load, duration))?
+        on_own_bed(&this_program()?, args.ring, |load| soak_all(&args, load))?
     } else {
         let load = Load { daemon_pids: args.daemon_pids.clone(), ..Load::new(args.daemons.clone()) };
-        soak_all(&args, load, duration)?
+        soak_all(&args, load)?
     };
     print(args.json, &report, &report)?;
     Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn soak_all(args: &SoakArgs, load: Load, duration: Duration) -> Result<SoakReport, BenchError> {
-    let load = Load { duration, body_bytes: args.bytes, service: args.service, ..load };
-    with_bar(load.warm_up + duration, |on_tick| soak(&load, args.share, on_tick))
+fn soak_all(args: &SoakArgs, load: Load) -> Result<SoakReport, BenchError> {
+    let load = Load { duration: args.duration, body_bytes: args.bytes, service: args.service, ..load };
+    with_bar(load.warm_up + args.duration, |on_tick| soak(&load, args.share, on_tick))
+}
+
+/// A number of minutes, up to a year of them.
+fn minutes(text: &str) -> Result<Duration, String> {
+    let minutes = text.parse().ok().filter(|minutes| (0.0..=525_600.0).contains(minutes));
+    let minutes: f64 = minutes.ok_or("expected minutes from 0 to 525600")?;
+    Ok(Duration::from_secs_f64(minutes * 60.0))
 }

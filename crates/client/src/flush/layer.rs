@@ -267,7 +267,7 @@ impl Layer {
         for event in &out.events {
             match (event, self.flush_limit) {
                 (Event::FlushRequest(name), Some(limit)) => {
-                    self.deadlines.insert(*name, self.now + limit);
+                    self.deadlines.insert(*name, self.now.saturating_add(limit));
                 }
                 (Event::SelfLeave(name), _) => {
                     self.deadlines.remove(name);

@@ -6,6 +6,9 @@ use antiphon_wire::names::MemberName;
 
 use crate::error::Error;
 
+/// What is longer is no different to a program, but a clock may not be able to tell when it is over.
+const LONGEST_WAIT: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
 /// How long to wait between attempts: twice as long after each, up to a limit. Each wait is drawn from
 /// the upper half of that time by the client's name, so that the clients of a daemon that died do not
 /// come all at once.
@@ -70,7 +73,8 @@ impl Outage {
             (self.attempt, self.next) = (0, now);
             return Err(error);
         }
-        self.next = now + backoff.wait(self.attempt, member);
+        let wait = backoff.wait(self.attempt, member).min(LONGEST_WAIT);
+        self.next = now + wait;
         Ok(())
     }
 }

@@ -244,9 +244,13 @@ impl Directives {
         let ring = &mut settings.config.ring;
         if let Some(window) = &self.window {
             ring.window_packets = window.value;
-            ring.window_limit_packets = window.value.saturating_mul(WINDOW_GROWTH).min(WINDOW_MAX / 4);
+            let grown = window.value.saturating_mul(WINDOW_GROWTH).min(GROWN_WINDOW_MAX);
+            ring.window_limit_packets = grown.max(window.value);
         }
         if let Some(limit) = &self.window_limit {
+            if let Some(window) = &self.window {
+                self.remarks.extend(over_limit(window, limit.value, "Window", "WindowLimit"));
+            }
             ring.window_limit_packets = limit.value;
         }
         let most = u64::from(ring.window_limit_packets.max(ring.window_packets));
@@ -282,6 +286,8 @@ impl Directives {
 
 /// Largest window in packets; beyond it a round could hold more than any receive buffer.
 const WINDOW_MAX: u32 = 65_536;
+/// No ring raises a window beyond this by itself: rounds would hold more than receive buffers mostly have.
+const GROWN_WINDOW_MAX: u32 = WINDOW_MAX / 4;
 /// How far a ring may raise a window by itself, unless `WindowLimit` says otherwise.
 const WINDOW_GROWTH: u32 = 8;
 

@@ -6,6 +6,7 @@ use tracing::Level;
 
 use super::diagnostic::Diagnostic;
 use super::syntax::{Spanned, ValueTree};
+use crate::log::target;
 
 /// Where log lines go and which are written.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -82,16 +83,16 @@ pub(crate) fn debug_flags(flags: &[ValueTree]) -> (Vec<&'static str>, Vec<Diagno
     (targets, remarks)
 }
 
+/// The targets of a flag; an empty list for a part of which there are no DEBUG lines here.
 fn targets_of(flag: &str) -> Option<&'static [&'static str]> {
     Some(match flag {
-        "ALL" | "DEBUG" => &["antiphon_proto", "antiphon_daemon"],
+        "ALL" | "DEBUG" => &["antiphon_daemon"],
         "DATA_LINK" | "NETWORK" => &["antiphon_daemon::transport"],
-        "PROTOCOL" | "FLOW_CONTROL" => &["antiphon_proto::ring"],
-        "MEMBERSHIP" => &["antiphon_proto::membership"],
-        "GROUPS" => &["antiphon_proto::groups"],
-        "SESSION" | "SECURITY" => &["antiphon_proto::sessions", "antiphon_daemon::runtime"],
-        "CONFIGURATION" => &["antiphon_daemon::conf"],
+        "MEMBERSHIP" => &[target::MEMBERSHIP],
+        "GROUPS" => &[target::GROUPS],
+        "SESSION" => &[target::SESSIONS, "antiphon_daemon::runtime"],
         "EVENTS" | "STATUS" => &["antiphon_daemon::runtime"],
+        "PROTOCOL" | "FLOW_CONTROL" | "SECURITY" | "CONFIGURATION" => &[],
         "PRINT" | "EXIT" | "MEMORY" | "SKIPLIST" | "ACM" | "NONE" => &[],
         _ => return None,
     })
@@ -109,7 +110,7 @@ mod tests {
     fn debug_flags_become_targets_and_unknown_ones_warn() {
         let (targets, remarks) =
             debug_flags(&[flag("PRINT", false), flag("GROUPS", false), flag("X", false)]);
-        assert_eq!(targets, ["antiphon_proto::groups"]);
+        assert_eq!(targets, [target::GROUPS]);
         assert_eq!(remarks.len(), 1);
         let (targets, _) = debug_flags(&[flag("GROUPS", false), flag("GROUPS", true)]);
         assert!(targets.is_empty());

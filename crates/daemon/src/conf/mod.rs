@@ -80,7 +80,7 @@ pub struct Place {
 /// Daemons that are reached together.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Segment {
-    /// Multicast, broadcast or unicast addresses; the first usable one carries what is for all.
+    /// Multicast, broadcast or unicast addresses; the first carries what is for all.
     pub addresses: Vec<IpAddr>,
     /// The port of its daemons.
     pub port: u16,

@@ -103,7 +103,7 @@ impl<'s> Parser<'_, 's> {
 
     fn detached_port(&mut self, address: &mut Address) -> Parsed<Span> {
         self.take(Token::Word(":"));
-        let what = "a port from 1 to 65535";
+        let what = "a port from 1 to 65534";
         let word = self.text(what)?;
         let digits = word.value.trim_start_matches(':');
         let wrong = || Diagnostic::error(word.span.clone(), "not a port", format!("expected {what}"));

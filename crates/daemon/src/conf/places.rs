@@ -97,10 +97,8 @@ fn place(
     if settings.places.len() == DAEMONS_MAX {
         return Err(over(&tree.name.span, "daemons", DAEMONS_MAX));
     }
-    if settings.places.len() < DAEMONS_MAX {
-        settings.config.daemons.push(Daemon { name, address: shown_address(tree, &name, address) });
-        settings.places.push(Place { name, address, port, segment });
-    }
+    settings.config.daemons.push(Daemon { name, address: shown_address(tree, &name, address) });
+    settings.places.push(Place { name, address, port, segment });
     Ok(())
 }
 

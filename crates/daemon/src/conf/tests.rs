@@ -107,6 +107,7 @@ fn wrong_values_are_errors_at_their_place() {
         ("Window = 0", ":1:10", "expected a number from 1 to 65536"),
         ("Window = x", ":1:10", "expected a number from 1 to 65536"),
         ("Window = 10\nPersonalWindow = 11", ":2:18", "expected at most 10"),
+        ("WindowLimit = 100\nWindow = 160", ":2:10", "expected at most 100"),
         ("PersonalWindow = 5\nAcceleratedWindow = 6", ":2:21", "expected at most 5"),
         ("AcceleratedRing = on", ":1:19", "expected true, yes, false or no"),
         ("SocketPortReuse = true", ":1:19", "expected on, off or auto"),

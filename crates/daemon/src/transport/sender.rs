@@ -5,16 +5,17 @@ use std::io;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use rustix::io::Errno;
 
 use super::TransportStats;
 use super::socket::Socket;
 
 /// Bytes that may wait for the socket; what comes on top is dropped, as a network would.
 const QUEUE_BYTES: usize = 4 << 20;
-/// EIO and EINVAL: what the system answers to segmented sends that a device can not do.
-const OFFLOAD_REFUSED: [i32; 2] = [5, 22];
-/// EMSGSIZE: a datagram longer than the path takes.
-const TOO_LONG: i32 = 90;
+/// What the system answers to segmented sends that a device can not do.
+const OFFLOAD_REFUSED: [i32; 2] = [Errno::IO.raw_os_error(), Errno::INVAL.raw_os_error()];
+/// A datagram is longer than the path takes.
+const TOO_LONG: i32 = Errno::MSGSIZE.raw_os_error();
 
 /// The queue in front of a socket.
 #[derive(Debug, Default)]

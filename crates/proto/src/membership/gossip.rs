@@ -134,7 +134,8 @@ impl Gossip {
     }
 
     /// Takes a join in; returns whether it told anything new, and `None` when it is an old one.
-    pub(crate) fn on_join(&mut self, join: &Join, now: Instant) -> Option<bool> {
+    /// Only rows of the `daemons` that are configured are kept, and as many as two runs of each need.
+    pub(crate) fn on_join(&mut self, join: &Join, daemons: usize, now: Instant) -> Option<bool> {
         let before = self.heard.get(&join.from).copied();
         if before.is_some_and(|heard| heard.version >= join.version) {
             return None;
@@ -143,7 +144,11 @@ impl Gossip {
         self.heard.insert(join.from, heard);
         for row in join.rows.iter().filter(|row| row.of != self.me) {
             let known = self.rows.get(&row.of);
-            if known.is_none_or(|known| known.version < row.version) {
+            let is_wanted = match known {
+                Some(known) => known.version < row.version,
+                None => self.rows.len() < 2 * daemons && row.of.daemon.index() < daemons,
+            };
+            if is_wanted {
                 let new = Row { at: now, version: row.version, hears: row.hears.clone() };
                 self.rows.insert(row.of, new);
             }
@@ -281,5 +286,28 @@ impl Gossip {
         let one_each =
             union.iter().map(|process| process.daemon).collect::<BTreeSet<_>>().len() == union.len();
         (connected && one_each).then(|| union.into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use antiphon_wire::ring::gossip::HearsRow;
+
+    use super::*;
+
+    fn process(daemon: u16, incarnation: u64) -> ProcessId {
+        ProcessId { daemon: DaemonId(daemon), incarnation }
+    }
+
+    #[test]
+    fn rows_of_more_processes_than_there_can_be_are_left_out() {
+        let (me, other) = (process(0, 1), process(1, 1));
+        let mut gossip = Gossip::new(me, 1);
+        let row = |of| HearsRow { of, version: 1, hears: BTreeSet::new() };
+        let rows = (1..100).flat_map(|n| [row(process(1, n)), row(process(n as u16 + 2, 1))]).collect();
+        let join = Join { from: other, epoch: 1, version: 1, wanted: vec![], cause: String::new(), rows };
+        assert_eq!(gossip.on_join(&join, 3, Instant::default()), Some(true));
+        assert!(gossip.rows.len() <= 6 && gossip.rows.contains_key(&other));
+        assert!(gossip.rows.keys().all(|of| of.daemon.0 < 3));
     }
 }

@@ -131,7 +131,9 @@ impl Membership {
             .collect();
         let mut messages = Vec::new();
         let mut seq = last.next();
-        while seq <= recover.highest() {
+        // What somebody claims to hold beyond my window would take for ever to look for; by now I hold it all.
+        let end = recover.highest().min(self.ring.window().highest());
+        while seq <= end {
             if !recover.is_held(seq) {
                 // What is lost can not have been sent by those of whom we have all.
                 self.stream.drop_partial(|sender| complete.contains(&sender));

@@ -231,7 +231,7 @@ impl Membership {
         self.install_on_evidence(|new| new == ring, cx);
     }
 
-    /// A member lacks packets of the old ring. What I hold is frozen since I accepted.
+    /// A member lacks packets of the old ring.
     pub(super) fn on_recovery_request(&mut self, request: &RecoveryRequest, cx: &mut Cx<'_>) {
         let State::Recover(recover) = &self.state else {
             cx.stats.datagrams_stale += 1;
@@ -241,10 +241,9 @@ impl Membership {
             cx.stats.datagrams_stale += 1;
             return;
         }
-        let last = recover.highest();
-        let wanted = request.missing.iter().flat_map(|range| range.iter().take_while(|seq| *seq <= last));
-        let held = wanted.filter_map(|seq| self.ring.window().get(seq)).take(BATCH_PACKETS);
-        for stored in held {
+        let window = self.ring.window();
+        let held = request.missing.iter().flat_map(|range| window.held_of(*range));
+        for stored in held.filter_map(|seq| window.get(seq)).take(BATCH_PACKETS) {
             let burst = stored.packet.bytes.clone();
             let segment_bytes = burst.len();
             let to = Target::One(request.from.daemon);

@@ -30,10 +30,7 @@ pub(crate) fn answer(
             return true;
         }
         let room = limit.saturating_sub(answered.len());
-        // Clipped first, so that a forged range costs no more than the window has packets.
-        let last = request.range.last.min(window.highest());
-        let held = request.range.first.max(window.discarded().next()).0..=last.0;
-        let held: Vec<Seq> = held.map(Seq).filter(|seq| window.contains(*seq)).take(room).collect();
+        let held: Vec<Seq> = window.held_of(request.range).take(room).collect();
         let complete = held.len() as u64 == request.range.packets();
         answered.extend(held);
         !complete || request.age >= STUBBORN_AGE

@@ -86,14 +86,16 @@ impl Window {
         self.contiguous
     }
 
-    /// Everything up to here was discarded.
-    pub(crate) fn discarded(&self) -> Seq {
-        self.discarded
-    }
-
     /// The highest number received.
     pub(crate) fn highest(&self) -> Seq {
         self.discarded.advanced(self.slots.len() as u64).max(self.contiguous)
+    }
+
+    /// The packets of a range that are held. Clipped first, so that a forged range costs no more than there are
+    /// packets.
+    pub(crate) fn held_of(&self, range: SeqRange) -> impl Iterator<Item = Seq> + '_ {
+        let (first, last) = (range.first.max(self.discarded.next()), range.last.min(self.highest()));
+        (first.0..=last.0).map(Seq).filter(|seq| self.contains(*seq))
     }
 
     /// Packets held.
@@ -168,6 +170,17 @@ mod tests {
         assert_eq!((window.len(), window.contiguous()), (1, Seq(4)));
         assert!(!window.insert(packet(2)));
         assert!(!window.contains(Seq(2)) && window.contains(Seq(4)));
+    }
+
+    #[test]
+    fn a_forged_range_costs_no_more_than_the_window_has() {
+        let mut window = Window::default();
+        assert!([1, 2, 4].into_iter().all(|seq| window.insert(packet(seq))));
+        window.discard(Seq(1));
+        let range = |first, last| SeqRange { first: Seq(first), last: Seq(last) };
+        let held = |range| window.held_of(range).collect::<Vec<_>>();
+        assert_eq!(held(range(0, u64::MAX / 2)), [Seq(2), Seq(4)]);
+        assert!(held(range(1 << 40, u64::MAX / 2)).is_empty());
     }
 
     #[test]
