@@ -100,6 +100,9 @@ pub fn measure_membership(
     if load.daemons.is_empty() || load.members.is_empty() || load.rounds == 0 {
         return Err(BenchError::Nothing("no daemon, no member or no round"));
     }
+    if load.members.first() == Some(&0) || !load.members.is_sorted_by(|less, more| less < more) {
+        return Err(BenchError::Nothing("sizes of groups must be at least 1, and ascending"));
+    }
     allow_sessions(load.members.iter().max().map_or(0, |most| most + load.daemons.len()));
     let (changes, wanted) = channel();
     let (seen, views) = channel();
@@ -248,6 +251,16 @@ fn fill(crowd: &mut Crowd, load: &MembershipLoad, members: usize) -> Result<Inst
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_that_a_group_can_not_grow_through_are_refused() {
+        for members in [vec![0], vec![5, 3], vec![5, 5]] {
+            let daemons = vec!["4803".to_owned()];
+            let (unix_directory, group) = (PathBuf::from("/nonexistent"), "g".to_owned());
+            let load = MembershipLoad { daemons, unix_directory, group, members, rounds: 1 };
+            assert!(matches!(measure_membership(&load, |_| {}), Err(BenchError::Nothing(_))));
+        }
+    }
 
     #[test]
     fn a_spread_has_mean_median_and_end() {

@@ -30,11 +30,14 @@ pub fn measure(load: &Load, mut on_tick: impl FnMut(Duration)) -> Result<Report,
     let progress = Arc::new(Progress::new());
     let receivers = start_receivers(load, &progress);
     let senders = start_senders(load, &progress);
+    // Nobody ends before it is over, unless something is wrong.
+    let is_in_vain =
+        || receivers.iter().any(JoinHandle::is_finished) || senders.iter().any(JoinHandle::is_finished);
     let begun = Instant::now();
-    wait(begun, load.warm_up, &mut on_tick);
+    wait(begun, load.warm_up, is_in_vain, &mut on_tick);
     let (before, measured_from) = (usage(), Instant::now());
     progress.enter(Phase::Measuring);
-    wait(begun, load.warm_up + load.duration, &mut on_tick);
+    wait(begun, load.warm_up + load.duration, is_in_vain, &mut on_tick);
     progress.enter(Phase::Over);
     let (after, measured) = (usage(), measured_from.elapsed());
     let (received, open) = collect(receivers, senders)?;
@@ -79,8 +82,9 @@ fn clients(daemons: &[String], each: usize) -> impl Iterator<Item = String> {
     daemons.iter().flat_map(move |address| std::iter::repeat_n(address.clone(), each))
 }
 
-fn wait(begun: Instant, until: Duration, on_tick: &mut impl FnMut(Duration)) {
-    while let Some(left) = until.checked_sub(begun.elapsed()).filter(|left| !left.is_zero()) {
+fn wait(begun: Instant, until: Duration, is_in_vain: impl Fn() -> bool, on_tick: &mut impl FnMut(Duration)) {
+    while let Some(left) = until.checked_sub(begun.elapsed()).filter(|left| !left.is_zero() && !is_in_vain())
+    {
         thread::sleep(left.min(TICK));
         on_tick(begun.elapsed());
     }

@@ -90,7 +90,10 @@ fn hint(error: &antiphon::Error) -> &'static str {
             "\nIs a daemon running there? Say where it is with --connect PORT (this machine) or PORT@HOST."
         }
         Error::Refused(ReplyCode::NotUnique) => "\nChoose another with --name, or give none.",
-        Error::Refused(ReplyCode::Auth) | Error::AuthNotOffered { .. } => "\nTry --auth ip or --auth null.",
+        Error::Refused(ReplyCode::Auth) => "\nTry --auth ip or --auth null.",
+        Error::AuthNotOffered { .. } => {
+            "\nChoose one that it offers with --auth; if these are no names of methods, it is no daemon that answers."
+        }
         Error::Closed => "\nIt stopped, or dropped this client for reading too slowly; its log says which.",
         _ => "",
     }

@@ -116,7 +116,7 @@ impl Handshake {
         let Some(list) = self.replies.method_list()? else { return Ok(Step::Read) };
         for method in &self.auth {
             if !list.split(|byte| *byte == b' ').any(|offered| offered == method.name().as_bytes()) {
-                let offered = String::from_utf8_lossy(&list).trim().to_owned();
+                let offered = list.trim_ascii().escape_ascii().to_string();
                 return Err(Error::AuthNotOffered { wanted: method.name(), offered });
             }
         }

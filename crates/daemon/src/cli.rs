@@ -41,8 +41,8 @@ enum Failure {
     Load(#[from] LoadError),
     #[error(transparent)]
     Start(#[from] StartError),
-    #[error("cannot write the log: {0}")]
-    Log(io::Error),
+    #[error("cannot write the log {}: {error}; set EventLogFile to a file that can be written", path.display())]
+    Log { path: PathBuf, error: io::Error },
     #[error("cannot write to the standard output: {0}")]
     Output(io::Error),
     #[error("the daemon stopped: {0}")]
@@ -78,7 +78,9 @@ fn load(args: &DaemonArgs) -> Result<Loaded, Failure> {
 }
 
 fn serve(args: &DaemonArgs, loaded: Loaded) -> Result<(), Failure> {
-    log_output::start(&loaded.settings.log).map_err(Failure::Log)?;
+    let log = &loaded.settings.log;
+    log_output::start(log)
+        .map_err(|error| Failure::Log { path: log.file.clone().unwrap_or_default(), error })?;
     warn(args, &loaded);
     let name = loaded.settings.my_place().map(|place| place.name.to_string()).unwrap_or_default();
     let mut daemon = Daemon::bind(loaded.settings)?;

@@ -92,7 +92,7 @@ impl LoadArgs {
 pub(super) struct GroupsArgs {
     #[command(flatten)]
     load: LoadArgs,
-    /// How many groups each receiver joins; a run for each.
+    /// How many groups each receiver joins; with commas between several, a run for each.
     #[arg(short, long, value_delimiter = ',', default_values_t = [1, 10, 100, 1000, 10_000])]
     groups: Vec<usize>,
 }

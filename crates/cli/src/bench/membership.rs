@@ -12,7 +12,7 @@ use crate::error::CliError;
 pub(super) struct MembershipArgs {
     #[command(flatten)]
     daemons: DaemonArgs,
-    /// Sizes of the group, ascending; members are spread over the daemons.
+    /// Sizes of the group, ascending, with commas between them; members are spread over the daemons.
     #[arg(short, long, value_delimiter = ',', default_values_t = [20, 200, 500, 1000])]
     members: Vec<usize>,
     /// Joins and leaves of one more member, with each size.

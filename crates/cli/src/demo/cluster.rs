@@ -27,7 +27,11 @@ impl Cluster {
     /// Starts a daemon for each name and waits until all of them accept clients.
     pub(super) fn start(names: &[&'static str], port: Option<u16>) -> Result<Self, CliError> {
         let port = match port {
-            Some(port) => port,
+            Some(port) if is_free(port, names.len()) => port,
+            Some(port) => {
+                let message = format!("port {port} or the next one is taken; give another or none");
+                return Err(CliError::Demo(io::Error::other(message)));
+            }
             None => free_port(names.len()).map_err(CliError::Demo)?,
         };
         let directory = std::env::temp_dir().join(format!("antiphon-demo-{}", std::process::id()));
@@ -160,17 +164,20 @@ fn address_at(position: usize) -> Ipv4Addr {
 
 /// A port that is free, with the next one, at the addresses of all daemons.
 fn free_port(daemons: usize) -> io::Result<u16> {
-    let is_free = |port: u16| {
-        (0..daemons).map(address_at).all(|ip| {
-            TcpListener::bind((ip, port)).is_ok()
-                && UdpSocket::bind((ip, port)).is_ok()
-                && UdpSocket::bind((ip, port + 1)).is_ok()
-        })
-    };
     // Ports below the range from which the system gives out its own.
     let first = 20_000 + u16::try_from(std::process::id() % 5_000).unwrap_or_default() * 2;
     (0..200)
         .map(|step| first + step * 2)
-        .find(|port| is_free(*port))
+        .find(|port| is_free(*port, daemons))
         .ok_or_else(|| io::Error::other("no free port found; give one with --port"))
+}
+
+/// Whether the port and the next one are free at the addresses of all daemons.
+fn is_free(port: u16, daemons: usize) -> bool {
+    let Some(next) = port.checked_add(1) else { return false };
+    (0..daemons).map(address_at).all(|ip| {
+        TcpListener::bind((ip, port)).is_ok()
+            && UdpSocket::bind((ip, port)).is_ok()
+            && UdpSocket::bind((ip, next)).is_ok()
+    })
 }

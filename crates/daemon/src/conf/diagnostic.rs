@@ -52,9 +52,11 @@ pub struct Source {
 }
 
 impl Source {
-    /// Takes a file's bytes; what is not UTF-8 (old comments often are not) is replaced.
+    /// Takes a file's bytes; what is not UTF-8 (old comments often are not) is replaced. The mark that some
+    /// editors put before UTF-8 is left out.
     #[must_use]
     pub fn new(name: impl Into<String>, bytes: &[u8]) -> Self {
+        let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
         Self { name: name.into(), text: String::from_utf8_lossy(bytes).into_owned() }
     }
 
@@ -112,6 +114,11 @@ impl std::error::Error for Rejected {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_mark_of_some_editors_is_left_out() {
+        assert_eq!(Source::new("spread.conf", b"\xEF\xBB\xBFWindow = 5").text, "Window = 5");
+    }
 
     #[test]
     fn a_diagnostic_names_file_line_and_column() {
