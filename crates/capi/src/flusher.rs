@@ -77,6 +77,12 @@ fn run() {
     }
 }
 
+/// Does something while the flusher holds no session.
+pub(crate) fn while_nobody_looks<T>(run: impl FnOnce() -> T) -> T {
+    let _looking = lock(&LOOKING);
+    run()
+}
+
 /// Looks at all sessions once and keeps those to look at again; false when nothing can be done for them.
 fn look_at(watched: &mut Vec<Watched>) -> bool {
     let _looking = lock(&LOOKING);

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use antiphon_wire::names::MemberName;
@@ -24,6 +25,8 @@ use crate::output::Output;
 
 /// How long a daemon may take to close after a goodbye.
 const GOODBYE_LIMIT: Duration = Duration::from_secs(1);
+/// How often it is looked whether a receiver in another thread has left.
+const GOODBYE_POLL: Duration = Duration::from_millis(1);
 
 /// An open session.
 #[derive(Debug)]
@@ -89,9 +92,15 @@ impl Session {
             return;
         }
         let _ = shutdown(&self.socket, Shutdown::Write);
-        // A receiver in another thread reads what comes.
-        let Ok(_input) = self.input.try_lock() else { return };
         let deadline = Instant::now() + GOODBYE_LIMIT;
+        // A receiver in another thread leaves with what comes next, at the latest with the end.
+        let _input = loop {
+            match self.input.try_lock() {
+                Ok(input) => break input,
+                Err(_) if Instant::now() > deadline => return,
+                Err(_) => thread::sleep(GOODBYE_POLL),
+            }
+        };
         let mut ignored = [0; 16 * 1024];
         loop {
             let left = Timespec::try_from(deadline.saturating_duration_since(Instant::now()));
@@ -158,7 +167,7 @@ fn take(mailbox: Mailbox) -> Result<Arc<Session>, Code> {
 /// Wakes up threads that wait in calls on a session that is over, if there are any.
 fn end_calls(session: &Arc<Session>) {
     session.fail(Code::IllegalSession);
-    if Arc::strong_count(session) > 1 {
+    if flusher::while_nobody_looks(|| Arc::strong_count(session) > 1) {
         let _ = shutdown(&session.socket, Shutdown::Both);
     }
 }

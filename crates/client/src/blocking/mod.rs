@@ -121,7 +121,7 @@ impl Connection {
     /// # Errors
     /// When the daemon closed the connection or broke the protocol, or the connection is broken.
     pub fn receive(&mut self) -> Result<Event, Error> {
-        self.sender.flush()?;
+        self.flush_before_receiving();
         self.receiver.receive()
     }
 
@@ -131,8 +131,14 @@ impl Connection {
     /// # Errors
     /// As [`Connection::receive`].
     pub fn receive_timeout(&mut self, timeout: Duration) -> Result<Option<Event>, Error> {
-        self.sender.flush()?;
+        self.flush_before_receiving();
         self.receiver.receive_timeout(timeout)
+    }
+
+    /// When the connection is broken, events that came before may still be there to be read, and their end tells
+    /// of it.
+    fn flush_before_receiving(&mut self) {
+        let _ = self.sender.flush();
     }
 
     /// Takes an event that was read together with an earlier one; see [`Receiver::receive_ready`].

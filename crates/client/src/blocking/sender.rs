@@ -104,7 +104,8 @@ impl Sender {
 
     /// Ends the session in order: everything sent before it is delivered, and the groups learn of the
     /// disconnect at once. The [`Receiver`](crate::Receiver) of the same session gets
-    /// [`Error::Closed`] after what was already on the way to it.
+    /// [`Error::Closed`] after what was already on the way to it. It must be read until then: one that is dropped
+    /// with events unread resets the connection, and what the daemon has not read yet is lost.
     ///
     /// # Errors
     /// When the connection is broken.

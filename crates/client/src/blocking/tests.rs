@@ -168,6 +168,25 @@ fn a_unix_socket_is_found_by_its_port() {
 }
 
 #[test]
+fn what_a_daemon_said_before_it_ended_is_received_although_nothing_can_be_sent() {
+    let directory = std::env::temp_dir().join(format!("antiphon-client-ended-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).expect("a directory");
+    let listener = UnixListener::bind(directory.join("4901")).expect("a socket");
+    let playing = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a client");
+        accept_alice(&mut stream);
+        say(&mut stream, TRANSITION);
+    });
+    let connector = Connector::new("4901").name("alice").unix_directory(&directory);
+    let mut connection = connector.connect().expect("accepted");
+    playing.join().expect("played");
+    assert!(connection.multicast(crate::ServiceLevel::Agreed, "grp", "x").is_err());
+    assert!(matches!(connection.receive(), Ok(Event::Transition(_))));
+    assert!(matches!(connection.receive(), Err(Error::Closed)));
+    std::fs::remove_dir_all(&directory).expect("removed");
+}
+
+#[test]
 fn refusals_say_why() {
     assert!(matches!(refused_with("fa"), Error::Refused(ReplyCode::NotUnique)));
     assert!(matches!(refused_with("fd"), Error::Refused(ReplyCode::Quota)));
