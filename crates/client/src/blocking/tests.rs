@@ -180,7 +180,7 @@ fn what_a_daemon_said_before_it_ended_is_received_although_nothing_can_be_sent()
     let connector = Connector::new("4901").name("alice").unix_directory(&directory);
     let mut connection = connector.connect().expect("accepted");
     playing.join().expect("played");
-    assert!(connection.multicast(crate::ServiceLevel::Agreed, "grp", "x").is_err());
+    assert!(connection.multicast(ServiceLevel::Agreed, "grp", "x").is_err());
     assert!(matches!(connection.receive(), Ok(Event::Transition(_))));
     assert!(matches!(connection.receive(), Err(Error::Closed)));
     std::fs::remove_dir_all(&directory).expect("removed");
