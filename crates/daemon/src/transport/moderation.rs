@@ -28,8 +28,8 @@ pub(crate) struct Moderation {
     /// Since when packets are counted.
     since: Instant,
     arrived: Arrivals,
-    /// What was counted when the sockets were emptied last.
-    emptied_at: u32,
+    /// Whether anything has come since the sockets were emptied last.
+    found: bool,
     /// Whether packets came one by one when they were counted last.
     lone: bool,
 }
@@ -48,7 +48,7 @@ impl Moderation {
             next_look: None,
             since: Instant::default(),
             arrived: Arrivals::default(),
-            emptied_at: 0,
+            found: false,
             lone: false,
         }
     }
@@ -65,6 +65,7 @@ impl Moderation {
 
     /// Notes what was received in one buffer.
     pub(crate) fn note_buffer(&mut self, packets: usize) {
+        self.found = true;
         self.arrived.buffers = self.arrived.buffers.saturating_add(1);
         self.arrived.packets =
             self.arrived.packets.saturating_add(u32::try_from(packets).unwrap_or(u32::MAX));
@@ -72,11 +73,9 @@ impl Moderation {
 
     /// Decides, when the sockets have been emptied, until when they rest.
     pub(crate) fn decide(&mut self, now: Instant, saturated: bool) {
-        let found = self.arrived.buffers > self.emptied_at;
+        self.judge(now);
+        let found = std::mem::take(&mut self.found);
         let is_over = self.next_look.is_none_or(|at| now >= at);
-        if found || is_over {
-            self.judge(now);
-        }
         if !saturated || !self.lone || (is_over && !found) {
             self.next_look = None;
         } else if found {
@@ -91,7 +90,6 @@ impl Moderation {
             self.lone = counted_for <= SILENCE && self.arrived.are_lone(counted_for);
             (self.since, self.arrived) = (now, Arrivals::default());
         }
-        self.emptied_at = self.arrived.buffers;
     }
 }
 

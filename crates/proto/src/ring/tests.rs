@@ -128,6 +128,18 @@ fn a_ring_is_saturated_while_more_waits_than_its_rounds_carry() {
 }
 
 #[test]
+fn a_ring_that_sends_all_that_it_has_is_not_saturated_although_preambles_were_counted_that_are_not_sent() {
+    let mut bench = Bench::new(|_| {});
+    for _ in 0..50 {
+        let payload = Payload::new(Bytes::from(vec![7; 110]), 100, Bytes::new());
+        let message = Outgoing { kind: Kind::Client, service: ServiceLevel::Agreed, payload };
+        bench.queue.push(SessionId(1), message);
+    }
+    bench.run(Ring::start);
+    assert!(!bench.queue.has_sendable() && !bench.ring.is_saturated());
+}
+
+#[test]
 fn no_packet_is_numbered_that_could_not_be_stored() {
     let mut bench = Bench::new(|config| {
         config.ring.window_packets = 1 << 16;
