@@ -74,7 +74,7 @@ impl Node {
         let ring = membership.ring().id();
         let boot = Configuration::Regular { ring, members: vec![me], all_from_one_ring: true };
         cx.out.record(|| Trace::Configured(boot));
-        let groups = Groups::new(me, &config, ring);
+        let groups = Groups::new(me, ring);
         let sessions = Sessions::new(&config, seed);
         let (last_call, leave_by) = (now, None);
         Self { config, timers, patience, queue, stats, membership, groups, sessions, last_call, leave_by }

@@ -4,8 +4,11 @@ use antiphon_proto::delivery::Configuration;
 use antiphon_sim::scenario::{Message, ms};
 use antiphon_sim::trace::ProcessEvent;
 use antiphon_sim::world::{ClientId, Fault, Settings, World};
-use antiphon_wire::ring::DatagramKind;
+use antiphon_wire::ids::{DaemonId, Seq};
+use antiphon_wire::ring::ranges::SeqRange;
+use antiphon_wire::ring::{Datagram, DatagramKind, decode};
 use antiphon_wire::service::ServiceLevel::{Agreed, Safe};
+use bytes::Bytes;
 
 /// Runs until a host's daemon has left its ring and looks for another.
 fn until_it_gathers(world: &mut World, host: usize) {
@@ -43,6 +46,31 @@ fn a_leader_dies_in_recovery() {
             world.finish();
         }
     }
+}
+
+/// A faulty member reports a packet that no window can hold. Nobody looks for it, one after the other, up to there.
+#[test]
+fn a_claim_beyond_every_window_holds_nobody_up() {
+    fn claim(bytes: &Bytes) -> Bytes {
+        match decode(bytes.clone()) {
+            Ok((envelope, Datagram::Accept(mut accept))) if envelope.daemon == DaemonId(1) => {
+                let far = Seq(u64::MAX / 2);
+                accept.holdings.beyond = vec![SeqRange { first: far, last: far }];
+                Datagram::Accept(accept).encode(envelope.cluster)
+            }
+            _ => bytes.clone(),
+        }
+    }
+    let mut world = World::ring_of(3);
+    let [p, q, _] = world.clients_in("g");
+    world.network.forge = Some(claim);
+    let message = world.cast(p, "g", Safe, 5000);
+    world.apply(Fault::Crash { host: 2, silent: false });
+    world.run_until_one_ring();
+    world.run_until_quiet();
+    world.expect_message(q, message);
+    world.expect_view(p, "g", &[p, q]);
+    world.finish();
 }
 
 /// SC-22: everyone is done and nobody is told to install; the same messages survive.

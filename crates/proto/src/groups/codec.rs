@@ -20,9 +20,10 @@
 //! reports its own sessions only: what every daemon says together is the table.
 
 use antiphon_wire::client::membership::GroupId;
-use antiphon_wire::ids::{DaemonId, ProcessId, RingId};
+use antiphon_wire::ids::RingId;
 use antiphon_wire::names::{GROUP_NAME_MAX_BYTES, GroupName, MemberName, NAME_FIELD_BYTES, PrivateName};
 use antiphon_wire::reader::{DecodeError, Reader, number_bytes, put_number};
+use antiphon_wire::ring::codec::{put_ring, ring};
 use bytes::{BufMut, Bytes, BytesMut};
 
 /// Most bytes of a report in one part.
@@ -110,7 +111,7 @@ pub(super) fn encode_parts(ring: RingId, report: &Report) -> Vec<Bytes> {
     let count = report.len().div_ceil(PART_BYTES);
     let part = |(number, piece): (u32, &[u8])| {
         let mut out = BytesMut::with_capacity(26 + piece.len());
-        put_ring(&mut out, ring);
+        put_ring(ring, &mut out);
         out.put_u32_le(number);
         out.put_u32_le(u32::try_from(count).unwrap_or(u32::MAX));
         out.put_slice(piece);
@@ -131,8 +132,8 @@ pub(super) fn decode_part(frame: &Bytes) -> Result<Part, DecodeError> {
 
 fn encode_report(report: &Report) -> Bytes {
     let mut out = BytesMut::new();
-    put_ring(&mut out, report.component.settled);
-    put_ring(&mut out, report.component.closed_by);
+    put_ring(report.component.settled, &mut out);
+    put_ring(report.component.closed_by, &mut out);
     put_number(report.members.len(), &mut out);
     for member in &report.members {
         out.put_u8(member.as_bytes().len().to_le_bytes()[0]);
@@ -202,12 +203,6 @@ fn distances(members: &[u32]) -> impl Iterator<Item = usize> {
 
 fn list_bytes(members: &[u32]) -> usize {
     number_bytes(members.len()) + distances(members).map(number_bytes).sum::<usize>()
-}
-
-fn put_ring(out: &mut BytesMut, ring: RingId) {
-    out.put_u64_le(ring.epoch);
-    out.put_u16_le(ring.leader.daemon.0);
-    out.put_u64_le(ring.leader.incarnation);
 }
 
 /// Reads a whole report.
@@ -297,12 +292,6 @@ fn count(reader: &mut Reader, item_bytes: usize) -> Result<usize, DecodeError> {
         return Err(reader.bad_value("count", count as u64));
     }
     Ok(count)
-}
-
-fn ring(reader: &mut Reader) -> Result<RingId, DecodeError> {
-    let epoch = reader.u64()?;
-    let leader = ProcessId { daemon: DaemonId(reader.u16()?), incarnation: reader.u64()? };
-    Ok(RingId { epoch, leader })
 }
 
 fn private_name(reader: &mut Reader) -> Result<PrivateName, DecodeError> {

@@ -115,7 +115,7 @@ pub(crate) struct Groups {
 
 impl Groups {
     /// A daemon that is alone on its boot ring, without sessions.
-    pub(crate) fn new(me: ProcessId, _config: &Config, boot_ring: RingId) -> Self {
+    pub(crate) fn new(me: ProcessId, boot_ring: RingId) -> Self {
         Self {
             me,
             ring: boot_ring,

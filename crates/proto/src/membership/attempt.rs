@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use antiphon_wire::ids::{DaemonId, ProcessId, RingId};
+use antiphon_wire::ids::{ProcessId, RingId};
 use antiphon_wire::ring::Datagram;
 use antiphon_wire::ring::attempt::{Accept, Commit, Holdings, Propose};
-use antiphon_wire::ring::gossip::Join;
 
 use super::recovery::Recover;
 use super::{Membership, State, epoch};
@@ -26,14 +25,9 @@ pub(crate) struct Accepted {
 }
 
 impl Accepted {
-    /// Whether a process of that daemon is to be a member.
-    pub(super) fn counts_on(&self, daemon: DaemonId) -> bool {
-        self.members.iter().any(|member| member.daemon == daemon)
-    }
-
-    /// Whether the join shows that the proposing leader has started over.
-    pub(super) fn was_given_up(&self, join: &Join) -> bool {
-        join.from == self.ring.leader && join.epoch >= self.ring.epoch
+    /// The ring to be, and its members.
+    pub(super) fn proposal(&self) -> (RingId, &[ProcessId]) {
+        (self.ring, &self.members)
     }
 }
 

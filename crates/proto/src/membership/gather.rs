@@ -86,13 +86,8 @@ impl Membership {
                 }
                 self.consider_proposal(cx);
             }
-            State::Accepted(accepted) => {
-                if accepted.was_given_up(join) {
-                    self.search(&format!("{} gave up its proposal", cx.config.name_of(join.from)), cx);
-                }
-            }
-            State::Recover(recover) => {
-                if recover.was_given_up(join) {
+            State::Accepted(_) | State::Recover(_) => {
+                if self.state.was_given_up(join) {
                     self.search(&format!("{} gave up its proposal", cx.config.name_of(join.from)), cx);
                 }
             }

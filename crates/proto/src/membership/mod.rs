@@ -32,7 +32,7 @@ use std::sync::Arc;
 use antiphon_wire::ids::{DaemonId, ProcessId, RingId, Seq};
 use antiphon_wire::ring::attempt::Holdings;
 use antiphon_wire::ring::fragment::{self, Assembler};
-use antiphon_wire::ring::gossip::Leave;
+use antiphon_wire::ring::gossip::{Join, Leave};
 use antiphon_wire::ring::packet::Packet;
 use antiphon_wire::ring::{self, Datagram};
 use bytes::Bytes;
@@ -80,6 +80,25 @@ impl State {
             Self::Recover(_) => "recover",
             Self::Leaving(_) => "leaving",
         }
+    }
+
+    /// The ring that an attempt is to lead to, and its members.
+    fn proposal(&self) -> Option<(RingId, &[ProcessId])> {
+        match self {
+            Self::Accepted(accepted) => Some(accepted.proposal()),
+            Self::Recover(recover) => Some((recover.ring(), recover.members())),
+            Self::Operational { .. } | Self::Gather(_) | Self::Leaving(_) => None,
+        }
+    }
+
+    /// Whether a process of that daemon is to be a member of the ring that an attempt is to lead to.
+    fn is_to_have(&self, daemon: DaemonId) -> bool {
+        self.proposal().is_some_and(|(_, members)| members.iter().any(|member| member.daemon == daemon))
+    }
+
+    /// Whether the join shows that the leader of an attempt has started over.
+    fn was_given_up(&self, join: &Join) -> bool {
+        self.proposal().is_some_and(|(ring, _)| join.from == ring.leader && join.epoch >= ring.epoch)
     }
 }
 

@@ -247,9 +247,7 @@ impl Membership {
         let was_member = self.ring.member_of(process.daemon).is_some_and(|member| member != process);
         let counted_on = match &self.state {
             State::Operational { .. } => was_member,
-            State::Accepted(accepted) => accepted.counts_on(process.daemon),
-            State::Recover(recover) => recover.counts_on(process.daemon),
-            State::Gather(_) | State::Leaving(_) => false,
+            attempt => attempt.is_to_have(process.daemon),
         };
         if counted_on {
             self.search(&format!("{} was restarted", cx.config.name_of(process)), cx);
@@ -260,9 +258,7 @@ impl Membership {
         self.gossip.depart(from);
         let counted_on = match &self.state {
             State::Operational { .. } => self.ring.contains(from),
-            State::Accepted(accepted) => accepted.counts_on(from.daemon),
-            State::Recover(recover) => recover.counts_on(from.daemon),
-            State::Gather(_) | State::Leaving(_) => false,
+            attempt => attempt.is_to_have(from.daemon),
         };
         if counted_on {
             self.search(&format!("{} said goodbye", cx.config.name_of(from)), cx);

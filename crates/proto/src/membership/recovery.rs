@@ -10,7 +10,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use antiphon_wire::ids::{DaemonId, ProcessId, RingId, Seq};
 use antiphon_wire::ring::Datagram;
 use antiphon_wire::ring::attempt::{Commit, Done, Holdings, Install, RecoveryRequest};
-use antiphon_wire::ring::gossip::Join;
 use antiphon_wire::ring::packet::Packet;
 use antiphon_wire::ring::ranges;
 
@@ -85,14 +84,6 @@ impl Recover {
     /// Whether all members come from one ring.
     pub(super) fn all_from_one_ring(&self) -> bool {
         self.together.len() == self.commit.members.len()
-    }
-
-    pub(super) fn counts_on(&self, daemon: DaemonId) -> bool {
-        self.commit.members.iter().any(|member| member.daemon == daemon)
-    }
-
-    pub(super) fn was_given_up(&self, join: &Join) -> bool {
-        join.from == self.commit.ring.leader && join.epoch >= self.commit.ring.epoch
     }
 
     /// Whether one of us holds the old ring's packet.

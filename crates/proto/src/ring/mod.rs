@@ -87,10 +87,6 @@ pub(crate) struct Ring {
     preference: Channel,
     /// Whether more waited for the token, when it was here last, than its round carried.
     saturated: bool,
-    /// Whether the token of this visit rested here before it.
-    rested: bool,
-    /// Whether the token of this visit may be that of a ring that is gone.
-    doubtful: bool,
 }
 
 impl Ring {
@@ -124,8 +120,6 @@ impl Ring {
             held_back: false,
             preference: Channel::Data,
             saturated: false,
-            rested: false,
-            doubtful: false,
         }
     }
 

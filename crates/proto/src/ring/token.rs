@@ -26,6 +26,17 @@ pub(crate) enum Visited {
     Exhausted,
 }
 
+/// How the token of a visit came to be here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Origin {
+    /// From another member, or I made it.
+    Passed,
+    /// It rested here.
+    Rested,
+    /// It rested here and may be that of a ring that is gone: nothing may be numbered with it.
+    Doubtful,
+}
+
 /// From this number on a ring gives out no more. All formats refuse numbers from 2^63 on, and what one
 /// visit numbers must still be below.
 const LAST_SEQ: Seq = Seq(u64::MAX / 2 - CAPACITY_PACKETS);
@@ -47,7 +58,7 @@ impl Ring {
             requests: Vec::new(),
         };
         self.hop = token.hop;
-        self.visit(token, self.successor(), cx);
+        self.visit(token, Origin::Passed, self.successor(), cx);
     }
 
     /// A token of this ring arrived. A copy can not be newer than what I passed on, because every
@@ -61,7 +72,7 @@ impl Ring {
         self.hop = token.hop;
         cx.timers.stop(Timer::Wake);
         cx.patience.note_visit(cx.now, self.quiet_visits == 0);
-        self.visit(token, self.successor(), cx)
+        self.visit(token, Origin::Passed, self.successor(), cx)
     }
 
     /// Whether the token can be one of this ring: no ring has more packets on their way than a window
@@ -75,7 +86,7 @@ impl Ring {
     /// Continues with the token that rests here, because there is something to send or it has
     /// rested long enough.
     pub(crate) fn resume(&mut self, cx: &mut Cx<'_>) -> Visited {
-        self.resume_towards(self.successor(), cx)
+        self.resume_towards(self.successor(), Origin::Rested, cx)
     }
 
     /// Passes the token that rests here to a member that asks for it, over the heads of those between.
@@ -83,18 +94,15 @@ impl Ring {
     pub(crate) fn hand_to(&mut self, member: ProcessId, cx: &mut Cx<'_>) -> Visited {
         let known = self.contains(member) && member != self.members[self.me];
         let next = if known && !cx.queue.has_sendable() { member } else { self.successor() };
-        self.resume_towards(next, cx)
+        self.resume_towards(next, Origin::Rested, cx)
     }
 
-    fn resume_towards(&mut self, next: ProcessId, cx: &mut Cx<'_>) -> Visited {
+    fn resume_towards(&mut self, next: ProcessId, origin: Origin, cx: &mut Cx<'_>) -> Visited {
         match std::mem::take(&mut self.token) {
             TokenPlace::Resting(token) => {
-                self.rested = true;
                 self.quiet_visits = 0;
                 cx.patience.note_visit(cx.now, false);
-                let visited = self.visit(token, next, cx);
-                self.rested = false;
-                visited
+                self.visit(token, origin, next, cx)
             }
             other => {
                 self.token = other;
@@ -105,10 +113,7 @@ impl Ring {
 
     /// Passes the token that rests here without numbering anything, because the ring may be gone.
     pub(crate) fn pass_doubtful(&mut self, cx: &mut Cx<'_>) -> Visited {
-        self.doubtful = true;
-        let visited = self.resume(cx);
-        self.doubtful = false;
-        visited
+        self.resume_towards(self.successor(), Origin::Doubtful, cx)
     }
 
     /// Whether the token rests here.
@@ -135,7 +140,7 @@ impl Ring {
     }
 
     /// A visit, after which the token goes to `next`.
-    fn visit(&mut self, mut token: Token, next: ProcessId, cx: &mut Cx<'_>) -> Visited {
+    fn visit(&mut self, mut token: Token, origin: Origin, next: ProcessId, cx: &mut Cx<'_>) -> Visited {
         cx.stats.token_visits += 1;
         self.note_round(&mut token, cx);
         self.visited = cx.now;
@@ -147,7 +152,7 @@ impl Ring {
             self.acks[index] = self.acks[index].max(*ack);
         }
         let retransmitted = self.answer(&mut token, cx);
-        let burst = self.number(&mut token, retransmitted, cx);
+        let burst = self.number(&mut token, origin, retransmitted, cx);
         if self.is_deaf(cx.now, cx) {
             return Visited::Deaf;
         }
@@ -213,7 +218,7 @@ impl Ring {
     }
 
     /// Numbers new packets and stores them as received.
-    fn number(&mut self, token: &mut Token, retransmitted: u32, cx: &mut Cx<'_>) -> Burst {
+    fn number(&mut self, token: &mut Token, origin: Origin, retransmitted: u32, cx: &mut Cx<'_>) -> Burst {
         let my_backlog = waiting_packets(cx);
         token.backlog = token.backlog.saturating_sub(self.backlog_last_visit).saturating_add(my_backlog);
         let windows = Windows::new(&cx.config.ring, token.window);
@@ -227,7 +232,7 @@ impl Ring {
             retransmitted,
             outstanding: token.seq.ahead_of(self.stable()),
         };
-        let after_quiet = self.is_quiet_but_for_me(token) && !self.is_alone();
+        let after_quiet = self.is_quiet_but_for_me(token, origin) && !self.is_alone();
         let allowance = flow::allowance(&cx.config.ring, windows, load);
         // What is numbered must be stored, or nobody could ever get it.
         let packets = allowance.min(self.window.room_behind(token.seq));
@@ -238,7 +243,7 @@ impl Ring {
             seq: token.seq,
             ack: self.acks[self.me],
             hop: token.hop,
-            packets: if self.doubtful { 0 } else { packets },
+            packets: if origin == Origin::Doubtful { 0 } else { packets },
             // Nobody waits for the token then, but somebody for the message.
             after_token: if after_quiet { 0 } else { windows.after_token as usize },
             after_quiet,
@@ -269,9 +274,9 @@ impl Ring {
 
     /// Whether nobody but me has sent or has anything to send, as far as the token tells, and the token
     /// has been at rest or about to.
-    fn is_quiet_but_for_me(&self, token: &Token) -> bool {
+    fn is_quiet_but_for_me(&self, token: &Token, origin: Origin) -> bool {
         let nobody = token.fcc <= self.sent_last_visit && token.requests.is_empty();
-        nobody && (self.rested || self.quiet_visits > 0)
+        nobody && (origin != Origin::Passed || self.quiet_visits > 0)
     }
 
     /// Watches my own prefix: it must move while I ask for packets.

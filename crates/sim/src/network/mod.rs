@@ -74,6 +74,8 @@ pub struct Network {
     ghosts: VecDeque<Ghost>,
     /// Of datagrams of these kinds, a ghost is kept even if they arrive.
     pub copied: Vec<DatagramKind>,
+    /// What becomes of a datagram that arrives: the words of a faulty daemon.
+    pub forge: Option<fn(&Bytes) -> Bytes>,
     /// How often each fault struck.
     pub tally: Tally,
 }
@@ -83,7 +85,13 @@ impl Network {
     #[must_use]
     pub fn new(hosts: usize, quality: Quality) -> Self {
         let row = vec![Link::new(quality); hosts];
-        Self { links: vec![row; hosts], ghosts: VecDeque::new(), copied: Vec::new(), tally: Tally::default() }
+        Self {
+            links: vec![row; hosts],
+            ghosts: VecDeque::new(),
+            copied: Vec::new(),
+            forge: None,
+            tally: Tally::default(),
+        }
     }
 
     /// How many hosts there are.
@@ -190,7 +198,7 @@ impl Network {
             self.tally.corrupted += 1;
             damaged(bytes, rng)
         } else {
-            bytes.clone()
+            self.forge.map_or_else(|| bytes.clone(), |forge| forge(bytes))
         };
         Arrival { at, bytes }
     }

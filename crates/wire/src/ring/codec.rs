@@ -16,12 +16,17 @@ pub(crate) fn process(reader: &mut Reader) -> Result<ProcessId, DecodeError> {
     Ok(ProcessId { daemon: DaemonId(reader.u16()?), incarnation: reader.u64()? })
 }
 
-pub(crate) fn put_ring(ring: RingId, to: &mut impl BufMut) {
+/// Writes the identity of a ring: epoch u64, leader u16, incarnation u64.
+pub fn put_ring(ring: RingId, to: &mut impl BufMut) {
     to.put_u64_le(ring.epoch);
     put_process(ring.leader, to);
 }
 
-pub(crate) fn ring(reader: &mut Reader) -> Result<RingId, DecodeError> {
+/// Reads the identity of a ring.
+///
+/// # Errors
+/// When bytes are missing.
+pub fn ring(reader: &mut Reader) -> Result<RingId, DecodeError> {
     Ok(RingId { epoch: reader.u64()?, leader: process(reader)? })
 }
 

@@ -12,7 +12,7 @@
 
 pub mod attempt;
 pub mod chunk;
-mod codec;
+pub mod codec;
 pub mod fragment;
 pub mod gossip;
 pub mod multicast;

@@ -89,7 +89,7 @@ impl Host {
         let me = ProcessId { daemon: config.me, incarnation };
         Self {
             me,
-            groups: Groups::new(me, &config, boot),
+            groups: Groups::new(me, boot),
             sessions: Sessions::new(&config, 1),
             config,
             queue: SendQueue::default(),
