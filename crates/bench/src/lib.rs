@@ -17,12 +17,14 @@
 //! | [`report`] | the outcome, as a table or for serde |
 //! | [`mod@soak`] | whether anything grows, gets lost or changes in a long time |
 //! | [`limits`] | what sockets can do without a daemon |
+//! | [`janitor`] | nothing stays behind of processes and files that were made |
 //! | [`figures`] | the classic experiments on a test bed of this machine |
 //! | [`error`] | why a load could not be measured |
 
 pub mod address;
 pub mod error;
 pub mod figures;
+pub mod janitor;
 pub mod limits;
 pub mod load;
 pub mod membership;

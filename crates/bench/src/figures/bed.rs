@@ -11,8 +11,8 @@ use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
 
-use super::janitor::Janitor;
 use crate::error::BenchError;
+use crate::janitor::Janitor;
 
 /// What the queue at a narrow cable holds, in bytes: a few full windows, as switches have.
 const QUEUE_BYTES: u32 = 500_000;

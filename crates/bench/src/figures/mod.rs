@@ -6,11 +6,9 @@
 //! | `ring` | daemons on these hosts |
 //! | `experiments` | what is measured, each experiment as rows |
 //! | `table`, `plot`, `page`, `machine` | what becomes of the rows |
-//! | `janitor` | nothing stays behind |
 
 mod bed;
 mod experiments;
-mod janitor;
 mod machine;
 mod page;
 mod plot;
@@ -24,10 +22,10 @@ use std::time::Duration;
 
 use self::bed::{Bed, Cable};
 use self::experiments::{EXPERIMENTS, Experiment, Outcome};
-use self::janitor::Janitor;
 use self::page::Chapter;
 use self::ring::Ring;
 use crate::error::BenchError;
+use crate::janitor::Janitor;
 use crate::load::Load;
 use crate::report::Report;
 use crate::run::measure;

@@ -6,6 +6,8 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use antiphon_wire::client::flags::UNIX_DIRECTORY;
+
 use super::Lab;
 use super::bed::{Bed, Cable, address};
 use crate::crowd::Crowd;
@@ -80,7 +82,7 @@ impl<'a> Ring<'a> {
         let mut crowd = Crowd::new()?;
         for host in hosts {
             let deadline = Instant::now() + PATIENCE;
-            while let Err(error) = crowd.connect(&self.address(host), "/tmp".as_ref(), true) {
+            while let Err(error) = crowd.connect(&self.address(host), UNIX_DIRECTORY.as_ref(), true) {
                 if Instant::now() > deadline {
                     return Err(error);
                 }

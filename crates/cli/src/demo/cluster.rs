@@ -5,9 +5,11 @@ use std::fs::{self, File};
 use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use antiphon_bench::janitor::Janitor;
 
 use crate::error::CliError;
 
@@ -15,12 +17,14 @@ use crate::error::CliError;
 const START_PATIENCE: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(10);
 
-/// A running cluster. Its processes end and its files go when it is dropped.
+/// A running cluster. Its processes end and its files go when it is dropped, or when the program is ended.
 pub(super) struct Cluster {
     directory: PathBuf,
     port: u16,
     names: Vec<&'static str>,
-    running: BTreeMap<&'static str, Child>,
+    /// The ids of the processes.
+    running: BTreeMap<&'static str, u32>,
+    janitor: Janitor,
 }
 
 impl Cluster {
@@ -35,7 +39,10 @@ impl Cluster {
             None => free_port(names.len()).map_err(CliError::Demo)?,
         };
         let directory = std::env::temp_dir().join(format!("antiphon-demo-{}", std::process::id()));
-        let mut cluster = Self { directory, port, names: names.to_vec(), running: BTreeMap::new() };
+        let janitor = Janitor::default();
+        janitor.watch_signals().map_err(CliError::Demo)?;
+        janitor.keep_directory(directory.clone());
+        let mut cluster = Self { directory, port, names: names.to_vec(), running: BTreeMap::new(), janitor };
         cluster.write_configuration().map_err(CliError::Demo)?;
         for name in names {
             cluster.spawn(name)?;
@@ -50,11 +57,10 @@ impl Cluster {
     }
 
     /// Kills a daemon without a chance to say anything.
-    pub(super) fn kill(&mut self, name: &str) -> Result<(), CliError> {
-        if let Some(mut child) = self.running.remove(name) {
-            child.kill().and_then(|()| child.wait()).map_err(CliError::Demo)?;
+    pub(super) fn kill(&mut self, name: &str) {
+        if let Some(pid) = self.running.remove(name) {
+            self.janitor.kill(pid);
         }
-        Ok(())
     }
 
     /// Starts a killed daemon again.
@@ -114,7 +120,8 @@ impl Cluster {
     fn spawn(&mut self, name: &'static str) -> Result<(), CliError> {
         let start = || {
             let log = File::create(self.directory.join(format!("{name}.log")))?;
-            Command::new(std::env::current_exe()?)
+            let mut command = Command::new(std::env::current_exe()?);
+            command
                 .args(["daemon", "-n", name, "-c"])
                 .arg(self.directory.join("spread.conf"))
                 .arg("--unix-dir")
@@ -123,19 +130,18 @@ impl Cluster {
                 .arg(self.links_file(name))
                 .stdin(Stdio::null())
                 .stdout(log.try_clone()?)
-                .stderr(log)
-                .spawn()
+                .stderr(log);
+            self.janitor.spawn(&mut command)
         };
         fs::create_dir_all(self.directory.join(name)).map_err(CliError::Demo)?;
-        let child = start().map_err(CliError::Demo)?;
-        self.running.insert(name, child);
+        self.running.insert(name, start().map_err(CliError::Demo)?);
         Ok(())
     }
 
     fn wait_for(&mut self, name: &'static str) -> Result<(), CliError> {
         let deadline = Instant::now() + START_PATIENCE;
         while TcpStream::connect((self.ip(name), self.port)).is_err() {
-            let ended = self.running.get_mut(name).is_none_or(|child| !matches!(child.try_wait(), Ok(None)));
+            let ended = self.running.get(name).is_none_or(|pid| self.janitor.has_ended(*pid));
             if ended || Instant::now() > deadline {
                 let log = fs::read_to_string(self.directory.join(format!("{name}.log"))).unwrap_or_default();
                 return Err(CliError::Demo(io::Error::other(format!("daemon {name} did not start:\n{log}"))));
@@ -148,11 +154,7 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        for child in self.running.values_mut() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        let _ = fs::remove_dir_all(&self.directory);
+        self.janitor.clean();
     }
 }
 

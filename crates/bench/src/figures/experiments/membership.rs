@@ -3,6 +3,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use antiphon_wire::client::flags::UNIX_DIRECTORY;
+
 use super::super::Lab;
 use super::super::bed::Cable;
 use super::super::plot::{Axis, Plot};
@@ -25,7 +27,7 @@ pub(super) fn membership(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
     let ring = Ring::start(lab, lab.by_extent(20, 20, 2), Cable::Mbit(100))?;
     let load = MembershipLoad {
         daemons: ring.addresses(),
-        unix_directory: "/tmp".into(),
+        unix_directory: UNIX_DIRECTORY.into(),
         group: "everyone".to_owned(),
         members: lab.by_extent(&[20, 100, 200, 500, 1000][..], &[20, 200, 1000], &[5, 20]).to_vec(),
         rounds: lab.by_extent(20, 10, 2),

@@ -1,4 +1,4 @@
-//! What must not stay behind when figures end, however they end.
+//! What must not stay behind when a program ends, whether by itself or by SIGINT or SIGTERM.
 
 use std::fs;
 use std::io;
@@ -10,12 +10,12 @@ use std::thread;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// Exit status of a program that SIGINT ended, as shells show it.
-const INTERRUPTED: i32 = 130;
+/// The exit status of a program that a signal ended is that of the signal and this, as shells show it.
+const BY_SIGNAL: i32 = 128;
 
 /// Processes, namespaces and files that go when they are no longer needed.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Janitor {
+pub struct Janitor {
     belongings: Arc<Mutex<Belongings>>,
 }
 
@@ -28,22 +28,28 @@ struct Belongings {
 
 impl Janitor {
     /// Cleans up and ends the process when SIGINT or SIGTERM comes.
-    pub(crate) fn watch_signals(&self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// When the system does not let the process watch signals.
+    pub fn watch_signals(&self) -> io::Result<()> {
         let mut signals = Signals::new([SIGINT, SIGTERM])?;
         let janitor = self.clone();
         thread::spawn(move || {
-            if signals.forever().next().is_some() {
+            if let Some(signal) = signals.forever().next() {
                 // Locked to the end: the others make nothing new, and report no failure of what goes away.
                 let mut belongings = janitor.lock();
                 belongings.clear();
-                process::exit(INTERRUPTED);
+                process::exit(BY_SIGNAL + signal);
             }
         });
         Ok(())
     }
 
     /// Starts a process; returns its id.
-    pub(crate) fn spawn(&self, command: &mut Command) -> io::Result<u32> {
+    ///
+    /// # Errors
+    /// When it can not be started.
+    pub fn spawn(&self, command: &mut Command) -> io::Result<u32> {
         let mut belongings = self.lock();
         let child = command.spawn()?;
         let pid = child.id();
@@ -58,12 +64,21 @@ impl Janitor {
         make()
     }
 
-    pub(crate) fn keep_directory(&self, directory: PathBuf) {
+    /// Takes a directory, with what will be in it.
+    pub fn keep_directory(&self, directory: PathBuf) {
         self.lock().directory = Some(directory);
     }
 
+    /// Whether a process has ended by itself, or was never started here.
+    #[must_use]
+    pub fn has_ended(&self, pid: u32) -> bool {
+        let mut belongings = self.lock();
+        let mut child = belongings.children.iter_mut().find(|child| child.id() == pid);
+        child.as_mut().is_none_or(|child| !matches!(child.try_wait(), Ok(None)))
+    }
+
     /// Kills a process without warning.
-    pub(crate) fn kill(&self, pid: u32) {
+    pub fn kill(&self, pid: u32) {
         let mut belongings = self.lock();
         if let Some(position) = belongings.children.iter().position(|child| child.id() == pid) {
             end(belongings.children.swap_remove(position));
@@ -76,7 +91,7 @@ impl Janitor {
     }
 
     /// Leaves nothing.
-    pub(crate) fn clean(&self) {
+    pub fn clean(&self) {
         self.lock().clear();
     }
 

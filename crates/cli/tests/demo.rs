@@ -1,0 +1,63 @@
+//! `antiphon demo`: that it shows what it promises, and leaves nothing behind however it ends.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
+mod support;
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use support::PROGRAM;
+use support::port::Port;
+use support::process::spawn;
+
+/// Where the demo of that process keeps its files.
+fn directory_of(pid: u32) -> PathBuf {
+    std::env::temp_dir().join(format!("antiphon-demo-{pid}"))
+}
+
+/// Processes whose command line names the directory.
+fn processes_in(directory: &Path) -> Vec<String> {
+    let name = directory.display().to_string();
+    let lines =
+        fs::read_dir("/proc").unwrap().filter_map(|entry| fs::read(entry.ok()?.path().join("cmdline")).ok());
+    lines
+        .map(|line| String::from_utf8_lossy(&line).into_owned())
+        .filter(|line| line.contains(&name))
+        .collect()
+}
+
+fn demo(port: &Port) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.args(["demo", "--port", &port.number().to_string()]).stdin(Stdio::null());
+    command
+}
+
+#[test]
+fn the_demo_finds_all_guarantees_held() {
+    let port = Port::lease();
+    let output = spawn(demo(&port).stdout(Stdio::piped())).wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && told.contains("All guarantees held."), "{output:?}");
+    assert_eq!(told.matches("[held]").count(), 5, "{told}");
+}
+
+#[test]
+fn a_demo_that_is_ended_takes_its_daemons_with_it() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let port = Port::lease();
+        let mut child = spawn(demo(&port).stdout(Stdio::piped()));
+        let directory = directory_of(child.id());
+        let mut told = BufReader::new(child.stdout.take().unwrap());
+        told.read_line(&mut String::new()).unwrap();
+        assert_eq!(processes_in(&directory).len(), 3);
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(128 + signal.as_raw()));
+        told.read_to_string(&mut String::new()).unwrap();
+        assert_eq!(processes_in(&directory), [""; 0]);
+        assert!(!directory.exists());
+    }
+}
