@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use antiphon::Address;
+use antiphon_wire::client::flags::UNIX_DIRECTORY;
 use antiphon_wire::client::handshake::{AuthChoice, Hello, ReplyError, ReplyReader, Version};
 use antiphon_wire::names::{MemberName, PrivateName};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -19,8 +20,7 @@ use crate::auth;
 use crate::codes::Code;
 use crate::input::{receive, wait_for};
 
-/// Where daemons put their Unix sockets, unless [`UNIX_DIRECTORY_VARIABLE`] says otherwise.
-const UNIX_DIRECTORY: &str = "/tmp";
+/// Says where daemons put their Unix sockets, if not in [`UNIX_DIRECTORY`].
 const UNIX_DIRECTORY_VARIABLE: &str = "ANTIPHON_UNIX_DIR";
 /// Size of a TCP connection's buffers in the system, each way: left to itself, the system lets them grow
 /// to megabytes, and messages wait in them.

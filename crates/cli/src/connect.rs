@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use antiphon::{AuthMethod, Connection, Connector, ServiceLevel};
+use antiphon_daemon::conf::UNIX_DIRECTORY;
 use clap::ValueEnum;
 
 use crate::error::CliError;
@@ -18,7 +19,7 @@ pub(crate) struct ConnectArgs {
     #[arg(short, long, default_value = "", hide_default_value = true)]
     name: String,
     /// Directory of the daemon's Unix socket.
-    #[arg(long, value_name = "DIRECTORY", default_value = "/tmp")]
+    #[arg(long, value_name = "DIRECTORY", default_value = UNIX_DIRECTORY)]
     unix_dir: PathBuf,
     /// How to authenticate; may be given several times.
     #[arg(long, value_enum, default_value = "null")]

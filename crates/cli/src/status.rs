@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use antiphon_daemon::conf::{DEFAULT_PORT, UNIX_DIRECTORY};
 use serde_json::Value;
 
 use crate::error::CliError;
@@ -19,10 +20,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Port of the daemon.
-    #[arg(short, long, value_name = "PORT", default_value_t = antiphon_daemon::conf::DEFAULT_PORT)]
+    #[arg(short, long, value_name = "PORT", default_value_t = DEFAULT_PORT)]
     port: u16,
     /// Directory of the daemon's Unix socket.
-    #[arg(long, value_name = "DIRECTORY", default_value = "/tmp")]
+    #[arg(long, value_name = "DIRECTORY", default_value = UNIX_DIRECTORY)]
     unix_dir: PathBuf,
     /// Print one JSON object.
     #[arg(short, long, conflicts_with = "metrics")]

@@ -120,7 +120,7 @@ fn connect_hint(addresses: &LocalAddresses) -> String {
     if addresses
         .unix
         .iter()
-        .any(|path| path.parent().is_some_and(|dir| dir.as_os_str() == conf::DEFAULT_UNIX_DIR))
+        .any(|path| path.parent().is_some_and(|dir| dir.as_os_str() == conf::UNIX_DIRECTORY))
     {
         hints.push(port.to_string());
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use antiphon::ServiceLevel;
 use antiphon_bench::{Load, Rate};
+use antiphon_daemon::conf::UNIX_DIRECTORY;
 
 use crate::connect::{seconds, service};
 
@@ -20,7 +21,7 @@ pub(super) struct DaemonArgs {
     #[arg(short, long = "daemon", value_name = "DAEMON", required = true)]
     pub(super) daemons: Vec<String>,
     /// Directory of the daemons' Unix sockets.
-    #[arg(long, value_name = "DIRECTORY", default_value = "/tmp")]
+    #[arg(long, value_name = "DIRECTORY", default_value = UNIX_DIRECTORY)]
     pub(super) unix_dir: PathBuf,
     /// Name of the group, or first part of the names of the groups [default: one of this run's own].
     #[arg(long)]

@@ -22,6 +22,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use antiphon_proto::config::{AuthMethod, Config};
+pub use antiphon_wire::client::flags::{DEFAULT_PORT, UNIX_DIRECTORY};
 use antiphon_wire::ids::DaemonId;
 use antiphon_wire::names::DaemonName;
 use thiserror::Error;
@@ -31,11 +32,6 @@ pub(crate) use identity::is_local;
 pub use log_settings::LogSettings;
 
 use directives::Directives;
-
-/// Port of a segment that names none.
-pub const DEFAULT_PORT: u16 = 4803;
-/// Where the Unix socket lies unless told otherwise, as existing client libraries expect.
-pub const DEFAULT_UNIX_DIR: &str = "/tmp";
 
 /// Everything that one daemon needs to know.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -196,7 +192,7 @@ pub fn load_source(source: Source, me: Option<&str>) -> Result<Loaded, LoadError
     settings.config.me = identity::choose(&settings, me)?;
     remarks.extend(places::my_interfaces(&tree, &mut settings));
     if settings.unix_dirs.is_empty() {
-        settings.unix_dirs.push(DEFAULT_UNIX_DIR.into());
+        settings.unix_dirs.push(UNIX_DIRECTORY.into());
     }
     let notes = access_list(&mut settings);
     Ok(Loaded { settings, source: Some(source), warnings: remarks, notes })
@@ -223,7 +219,7 @@ impl Settings {
         let mut settings = Self::empty();
         settings.segments.push(Segment { addresses: Vec::new(), port: DEFAULT_PORT });
         settings.client_interfaces = vec![Ipv4Addr::LOCALHOST.into()];
-        settings.unix_dirs = vec![DEFAULT_UNIX_DIR.into()];
+        settings.unix_dirs = vec![UNIX_DIRECTORY.into()];
         if let Ok(name) = DaemonName::new(b"localhost") {
             let address = Ipv4Addr::LOCALHOST;
             settings.config.daemons.push(antiphon_proto::config::Daemon { name, address });

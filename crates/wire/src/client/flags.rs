@@ -51,6 +51,8 @@ pub const MAX_GROUPS: u32 = 100;
 pub const MAX_BODY_AND_GROUPS_BYTES: u32 = 143_952;
 /// Port of a daemon that was not given another.
 pub const DEFAULT_PORT: u16 = 4803;
+/// Where a daemon's Unix socket lies unless told otherwise, as existing client libraries expect.
+pub const UNIX_DIRECTORY: &str = "/tmp";
 
 /// The byte with which a daemon answers a connection attempt (§2.5).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
