@@ -11,7 +11,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// How long to wait between attempts: twice as long after each, up to a limit. Each wait is drawn from
 /// the upper half of that time by the client's name, so that the clients of a daemon that died do not
-/// come all at once.
+/// come all at once. Sessions that end sooner than the longest wait, one after the other, count as attempts
+/// too: a daemon that accepts a client and drops it at once is not asked again and again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Backoff {
     /// The wait after the first attempt, which comes at once.
@@ -45,6 +46,29 @@ impl Backoff {
     }
 }
 
+/// The time of one session.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Life {
+    opened: Instant,
+    /// Sessions before it, one after the other, that ended soon.
+    short_before: u32,
+}
+
+impl Life {
+    /// That of the first session.
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { opened: now, short_before: 0 }
+    }
+
+    /// Ends it.
+    pub(crate) fn end(self, cause: Error, now: Instant, backoff: &Backoff, member: &MemberName) -> Outage {
+        let was_short = now.saturating_duration_since(self.opened) < backoff.longest;
+        let waits = if was_short { self.short_before } else { 0 };
+        let short = if was_short { self.short_before.saturating_add(1) } else { 0 };
+        Outage { cause, next: now + backoff.wait(waits, member).min(LONGEST_WAIT), attempt: 0, waits, short }
+    }
+}
+
 /// The time between two sessions.
 #[derive(Debug)]
 pub(crate) struct Outage {
@@ -53,11 +77,16 @@ pub(crate) struct Outage {
     /// When the next attempt is due.
     pub(crate) next: Instant,
     attempt: u32,
+    /// Waits that it has skipped, since sessions before it were short.
+    waits: u32,
+    /// Sessions before it, one after the other, that ended soon.
+    short: u32,
 }
 
 impl Outage {
-    pub(crate) fn new(cause: Error, now: Instant) -> Self {
-        Self { cause, next: now, attempt: 0 }
+    /// Ends it.
+    pub(crate) fn end(&self, now: Instant) -> Life {
+        Life { opened: now, short_before: self.short }
     }
 
     /// After an attempt that failed: gives the error back when it was the last one, and begins anew.
@@ -73,7 +102,7 @@ impl Outage {
             (self.attempt, self.next) = (0, now);
             return Err(error);
         }
-        let wait = backoff.wait(self.attempt, member).min(LONGEST_WAIT);
+        let wait = backoff.wait(self.attempt.saturating_add(self.waits), member).min(LONGEST_WAIT);
         self.next = now + wait;
         Ok(())
     }
@@ -104,12 +133,29 @@ mod tests {
     fn the_last_attempt_gives_its_error_back_and_the_next_call_begins_anew() {
         let backoff = Backoff { attempts: Some(2), ..Backoff::default() };
         let (now, alice) = (Instant::now(), member("#alice#d1"));
-        let mut outage = Outage::new(Error::Closed, now);
+        let mut outage = Life::new(now).end(Error::Closed, now, &backoff, &alice);
         for _ in 0..2 {
             assert!(outage.on_failure(Error::Timeout, now, &backoff, &alice).is_ok());
             assert!(outage.next > now);
             assert!(matches!(outage.on_failure(Error::Timeout, now, &backoff, &alice), Err(Error::Timeout)));
             assert_eq!(outage.next, now);
         }
+    }
+
+    #[test]
+    fn sessions_that_end_soon_count_as_attempts_until_one_lasts() {
+        let (backoff, alice) = (Backoff::default(), member("#alice#d1"));
+        let mut now = Instant::now();
+        let mut life = Life::new(now);
+        for short in 0..10 {
+            let mut outage = life.end(Error::Closed, now, &backoff, &alice);
+            assert_eq!(outage.next, now + backoff.wait(short, &alice), "after {short} others");
+            outage.on_failure(Error::Timeout, now, &backoff, &alice).expect("no limit");
+            assert_eq!(outage.next, now + backoff.wait(short + 1, &alice), "after {short} others");
+            life = outage.end(now);
+        }
+        now += backoff.longest;
+        let life = life.end(Error::Closed, now, &backoff, &alice).end(now);
+        assert_eq!(life.end(Error::Closed, now, &backoff, &alice).next, now, "one that lasted");
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use antiphon_wire::names::MemberName;
 use antiphon_wire::service::ServiceLevel;
 
-use super::{Backoff, Continuity, Event, Outage};
+use super::{Backoff, Continuity, Event, Life, Outage};
 use crate::blocking;
 use crate::connector::Connector;
 use crate::envelope::{Destination, Envelope};
@@ -18,6 +18,8 @@ pub struct Connection {
     connector: Connector,
     backoff: Backoff,
     continuity: Continuity,
+    /// That of the present session, or of the last one.
+    life: Life,
     state: State,
 }
 
@@ -35,7 +37,8 @@ impl Connection {
     pub fn open(connector: Connector, backoff: Backoff) -> Result<Self, Error> {
         let connection = connector.connect()?;
         let continuity = Continuity::new(connection.member(), connector.wants_membership());
-        Ok(Self { connector, backoff, continuity, state: State::Open(Box::new(connection)) })
+        let life = Life::new(Instant::now());
+        Ok(Self { connector, backoff, continuity, life, state: State::Open(Box::new(connection)) })
     }
 
     /// The name in the present session, or in the last one.
@@ -162,6 +165,7 @@ impl Connection {
             // If this one has ended too, that is noticed by the next receive.
             let _ = connection.join(rejoined.group);
         }
+        self.life = outage.end(Instant::now());
         self.state = State::Open(Box::new(connection));
         Ok(Some(Event::Gap(gap)))
     }
@@ -180,7 +184,8 @@ impl Connection {
     }
 
     fn lose(&mut self, cause: Error) {
-        self.state = State::Lost(Outage::new(cause, Instant::now()));
+        let outage = self.life.end(cause, Instant::now(), &self.backoff, &self.continuity.member());
+        self.state = State::Lost(outage);
     }
 }
 

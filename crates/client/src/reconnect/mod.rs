@@ -39,7 +39,7 @@ mod unconfirmed;
 use antiphon_wire::names::{GroupName, MemberName};
 
 pub use self::backoff::Backoff;
-pub(crate) use self::backoff::Outage;
+pub(crate) use self::backoff::{Life, Outage};
 pub use self::connection::Connection;
 pub use self::continuity::Continuity;
 use crate::error::Error;

@@ -16,7 +16,7 @@ use super::Connection;
 use crate::connector::Connector;
 use crate::envelope::{Destination, Envelope};
 use crate::error::Error;
-use crate::reconnect::{Backoff, Continuity, Event, Outage};
+use crate::reconnect::{Backoff, Continuity, Event, Life, Outage};
 
 /// A connection that is opened anew when it ends; see [`reconnect`](crate::reconnect). As a stream it
 /// has no end: after an error, which says that all attempts failed, it begins anew.
@@ -25,6 +25,8 @@ pub struct Reconnecting {
     connector: Connector,
     backoff: Backoff,
     continuity: Continuity,
+    /// That of the present session, or of the last one.
+    life: Life,
     state: State,
 }
 
@@ -53,7 +55,8 @@ impl Reconnecting {
     pub async fn open(connector: Connector, backoff: Backoff) -> Result<Self, Error> {
         let connection = connector.connect_tokio().await?;
         let continuity = Continuity::new(connection.member(), connector.wants_membership());
-        Ok(Self { connector, backoff, continuity, state: State::Open(Box::new(connection)) })
+        let life = Life::new(Instant::now());
+        Ok(Self { connector, backoff, continuity, life, state: State::Open(Box::new(connection)) })
     }
 
     /// The name in the present session, or in the last one.
@@ -142,6 +145,7 @@ impl Reconnecting {
                 },
                 State::Lost(outage, connecting) => match ready!(connecting.as_mut().poll(cx)) {
                     Ok(connection) => {
+                        self.life = outage.end(Instant::now());
                         let cause = std::mem::replace(&mut outage.cause, Error::Closed);
                         return Poll::Ready(Ok(self.on_session(cause, connection)));
                     }
@@ -180,7 +184,7 @@ impl Reconnecting {
     }
 
     fn lose(&mut self, cause: Error) {
-        let outage = Outage::new(cause, Instant::now());
+        let outage = self.life.end(cause, Instant::now(), &self.backoff, &self.continuity.member());
         let connecting = connect_at(self.connector.clone(), outage.next);
         self.state = State::Lost(outage, connecting);
     }
