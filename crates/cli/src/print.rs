@@ -24,10 +24,19 @@ fn message_line(message: &Message) -> String {
         number => format!(", type {number}"),
     };
     let (sender, groups, service) = (message.sender, list(&message.groups), message.service.name());
-    format!(
-        "{sender} to {groups} ({service}{kind}): {}",
-        String::from_utf8_lossy(&message.body).escape_debug()
-    )
+    format!("{sender} to {groups} ({service}{kind}): {}", text(&message.body))
+}
+
+/// A body for a terminal: what would do something to it, or not be seen, is written out.
+pub(crate) fn text(body: &[u8]) -> String {
+    let mut text = String::new();
+    for char in String::from_utf8_lossy(body).chars() {
+        match char {
+            '\'' | '"' => text.push(char),
+            _ => text.extend(char.escape_debug()),
+        }
+    }
+    text
 }
 
 fn view_line(view: &View) -> String {
@@ -155,7 +164,8 @@ mod tests {
 
     #[test]
     fn control_characters_do_not_reach_the_terminal() {
-        assert_eq!(line(&message(b"hi\x1b[2J")), "#alice#db1 to chat (safe, type 7): hi\\u{1b}[2J");
+        let shown = "#alice#db1 to chat (safe, type 7): don't\\u{1b}[2J";
+        assert_eq!(line(&message(b"don't\x1b[2J")), shown);
     }
 
     #[test]

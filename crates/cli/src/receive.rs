@@ -1,6 +1,6 @@
 //! `antiphon receive`: what is sent to groups, line by line.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::connect::{ConnectArgs, seconds};
 use crate::error::CliError;
 use crate::print;
 
-/// Joins groups and prints the body of every message as a line.
+/// Joins groups and prints the body of every message as a line; on a terminal with control characters written out.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -29,14 +29,30 @@ pub(crate) struct Args {
     timeout: Option<Duration>,
 }
 
+/// How messages are printed.
+#[derive(Clone, Copy, Debug)]
+enum Format {
+    /// Everything, for a program.
+    Json,
+    /// Bodies, for a person.
+    Text,
+    /// Bodies as they are.
+    Bytes,
+}
+
 /// Receives until the daemon closes, or --count or --timeout is reached.
 pub(crate) fn run(args: Args) -> Result<ExitCode, CliError> {
     let mut connection = args.connect.open(args.json)?;
     for group in &args.group {
         connection.join(group)?;
     }
+    let format = match args.json {
+        true => Format::Json,
+        false if io::stdout().is_terminal() => Format::Text,
+        false => Format::Bytes,
+    };
     let mut output = BufWriter::new(io::stdout().lock());
-    let received = receive(&mut connection, &args, &mut output)?;
+    let received = receive(&mut connection, &args, format, &mut output)?;
     if let (Some(expected), Some(timeout)) = (args.count, args.timeout)
         && received < expected
     {
@@ -47,7 +63,12 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, CliError> {
 }
 
 /// Prints events and returns how many were messages.
-fn receive(connection: &mut Connection, args: &Args, output: &mut impl Write) -> Result<u64, CliError> {
+fn receive(
+    connection: &mut Connection,
+    args: &Args,
+    format: Format,
+    output: &mut impl Write,
+) -> Result<u64, CliError> {
     let deadline = args.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let mut received = 0;
     while args.count.is_none_or(|count| received < count) {
@@ -60,7 +81,7 @@ fn receive(connection: &mut Connection, args: &Args, output: &mut impl Write) ->
             }
         };
         received += u64::from(matches!(event, Event::Message(_)));
-        write(&event, args.json, output).map_err(CliError::Output)?;
+        write(&event, format, output).map_err(CliError::Output)?;
     }
     output.flush().map_err(CliError::Output)?;
     Ok(received)
@@ -76,13 +97,14 @@ fn wait(connection: &mut Connection, deadline: Option<Instant>) -> Result<Option
     }
 }
 
-fn write(event: &Event, json: bool, output: &mut impl Write) -> io::Result<()> {
-    if json {
-        return writeln!(output, "{}", print::json(event));
+fn write(event: &Event, format: Format, output: &mut impl Write) -> io::Result<()> {
+    match (format, event) {
+        (Format::Json, event) => writeln!(output, "{}", print::json(event)),
+        (Format::Text, Event::Message(message)) => writeln!(output, "{}", print::text(&message.body)),
+        (Format::Bytes, Event::Message(message)) => {
+            output.write_all(&message.body)?;
+            output.write_all(b"\n")
+        }
+        (Format::Text | Format::Bytes, _) => Ok(()),
     }
-    if let Event::Message(message) = event {
-        output.write_all(&message.body)?;
-        output.write_all(b"\n")?;
-    }
-    Ok(())
 }

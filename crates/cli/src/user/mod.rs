@@ -100,6 +100,10 @@ fn converse(
         let line = match editor.readline(PROMPT) {
             Ok(line) => line,
             Err(ReadlineError::Eof | ReadlineError::Interrupted) => return Ok(()),
+            Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                say("a line that is no UTF-8 text was passed over")?;
+                continue;
+            }
             Err(error) => return Err(error.into()),
         };
         let _ = editor.add_history_entry(&line);
