@@ -148,7 +148,7 @@ impl Opening<'_> {
                 Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) if self.deadline.is_none() => {
-                    wait_for(self.socket.as_fd(), PollFlags::OUT)?;
+                    wait_for(self.socket.as_fd(), PollFlags::OUT, None)?;
                 }
                 Err(_) => return Err(Code::ConnectionClosed),
             }

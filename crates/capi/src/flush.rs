@@ -18,7 +18,7 @@ use bytes::Bytes;
 use crate::codes::Code;
 use crate::delivery::{Delivery, Room};
 use crate::receive::next_frame;
-use crate::session::{Session, lock};
+use crate::session::{Session, lock, try_lock};
 
 /// In the type of a received message: do not wait.
 const DONT_BLOCK: u32 = 0x1000_0000;
@@ -32,14 +32,16 @@ const RESERVED: u32 = FLUSH_REQ | MEMBERSHIP_MASK | ENDIAN_MARK | 0x003f_c000 | 
 pub(crate) struct FlushSession {
     /// Whoever reads from the daemon has this, so that events come to the layer in their order.
     reading: Mutex<()>,
+    /// Whoever has this may wait for the daemon to take requests.
     state: Mutex<State>,
+    /// What the program can receive; nobody waits who has this.
+    ready: Mutex<VecDeque<Item>>,
 }
 
 #[derive(Debug)]
 struct State {
     layer: Layer,
     outbox: Outbox,
-    ready: VecDeque<Item>,
 }
 
 /// Something that the program can receive.
@@ -66,8 +68,8 @@ pub(crate) struct Cast<'a> {
 
 impl FlushSession {
     pub(crate) fn new(member: MemberName) -> Self {
-        let (layer, outbox) = (Layer::new(member), Outbox::new(member));
-        Self { reading: Mutex::new(()), state: Mutex::new(State { layer, outbox, ready: VecDeque::new() }) }
+        let state = State { layer: Layer::new(member), outbox: Outbox::new(member) };
+        Self { reading: Mutex::new(()), state: Mutex::new(state), ready: Mutex::new(VecDeque::new()) }
     }
 
     pub(crate) fn join(&self, session: &Arc<Session>, group: GroupName) -> Result<c_int, Code> {
@@ -108,25 +110,55 @@ impl FlushSession {
         more: &mut c_int,
     ) -> Result<c_int, Code> {
         let may_wait = room.service as u32 & DONT_BLOCK == 0;
-        if let Some(received) = lock(&self.state).take(room, more) {
+        if let Some(received) = self.take(room, more) {
             return received;
         }
-        let _reading = lock(&self.reading);
+        let _reading =
+            if may_wait { lock(&self.reading) } else { try_lock(&self.reading).ok_or(Code::WouldBlock)? };
         loop {
             // Somebody who was reading before may have found more than he took.
-            if let Some(received) = lock(&self.state).take(room, more) {
+            if let Some(received) = self.take(room, more) {
                 return received;
             }
             let frame = next_frame(session, may_wait)?.ok_or(Code::WouldBlock)?;
             let event = antiphon::Event::from_frame(&frame, session.member())
                 .map_err(|_| session.fail(Code::IllegalMessage))?;
-            lock(&self.state).on_event(session, event)?;
+            self.on_event(session, event)?;
         }
     }
 
     /// How many messages wait in the library.
     pub(crate) fn ready(&self) -> c_int {
-        lock(&self.state).more()
+        count(&lock(&self.ready))
+    }
+
+    /// Hands over what waits; `None` when nothing does. What does not fit stays.
+    fn take(&self, room: &mut Room<'_, '_>, more: &mut c_int) -> Option<Result<c_int, Code>> {
+        let mut ready = lock(&self.ready);
+        let delivery = ready.front()?.delivery();
+        let size = delivery.size();
+        if let Some(shortage) = room.shortage(size).filter(|_| !room.may_drop()) {
+            room.describe(&delivery, size);
+            *more = count(&ready);
+            return Some(Err(shortage));
+        }
+        let taken = room.take(&delivery);
+        ready.pop_front();
+        *more = count(&ready);
+        Some(taken)
+    }
+
+    fn on_event(&self, session: &Arc<Session>, event: antiphon::Event) -> Result<(), Code> {
+        let ending = match &event {
+            antiphon::Event::Transition(transition) => Some(transition.id),
+            _ => None,
+        };
+        let mut state = lock(&self.state);
+        state.layer.on_event(event).map_err(|error| session.fail(code(&error)))?;
+        while let Some(event) = state.layer.next_event() {
+            lock(&self.ready).push_back(Item::new(event, session.member(), ending));
+        }
+        state.write(session, false)
     }
 
     fn call(
@@ -143,38 +175,6 @@ impl FlushSession {
 }
 
 impl State {
-    fn more(&self) -> c_int {
-        c_int::try_from(self.ready.len()).unwrap_or(c_int::MAX)
-    }
-
-    /// Hands over what waits; `None` when nothing does. What does not fit stays.
-    fn take(&mut self, room: &mut Room<'_, '_>, more: &mut c_int) -> Option<Result<c_int, Code>> {
-        let item = self.ready.front()?;
-        let delivery = item.delivery();
-        let size = delivery.size();
-        if let Some(shortage) = room.shortage(size).filter(|_| !room.may_drop()) {
-            room.describe(&delivery, size);
-            *more = self.more();
-            return Some(Err(shortage));
-        }
-        let taken = room.take(&delivery);
-        self.ready.pop_front();
-        *more = self.more();
-        Some(taken)
-    }
-
-    fn on_event(&mut self, session: &Arc<Session>, event: antiphon::Event) -> Result<(), Code> {
-        let ending = match &event {
-            antiphon::Event::Transition(transition) => Some(transition.id),
-            _ => None,
-        };
-        self.layer.on_event(event).map_err(|error| session.fail(code(&error)))?;
-        while let Some(event) = self.layer.next_event() {
-            self.ready.push_back(Item::new(event, session.member(), ending));
-        }
-        self.write(session, false)
-    }
-
     /// Sends what the layer wants to be sent.
     fn write(&mut self, session: &Arc<Session>, self_discard: bool) -> Result<(), Code> {
         while let Some(request) = self.layer.next_request() {
@@ -256,6 +256,10 @@ impl Item {
             body: &self.body,
         }
     }
+}
+
+fn count(ready: &VecDeque<Item>) -> c_int {
+    c_int::try_from(ready.len()).unwrap_or(c_int::MAX)
 }
 
 /// A group id in the byte order of this host.

@@ -3,16 +3,17 @@
 //!
 //! Nothing gathered may be lost or doubled: before a fork all is written, so that the child begins with
 //! nothing; the child has no such thread, and starts one of its own when it needs it. At exit all is written.
+//! A daemon that takes nothing is waited for no longer than [`GOODBYE_LIMIT`].
 
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError, RwLockWriteGuard, Weak};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::output::Look;
-use crate::session::{self, Session, Sessions, lock};
+use crate::session::{self, GOODBYE_LIMIT, Session, Sessions, lock};
 
 /// A sender that has written nothing for so long, although it has gathered something, is idle.
 const IDLE: Duration = Duration::from_micros(250);
@@ -128,7 +129,7 @@ pub(crate) fn arrange() {
 struct Held {
     _looking: MutexGuard<'static, ()>,
     arrivals: MutexGuard<'static, Arrivals>,
-    _sessions: RwLockWriteGuard<'static, Sessions>,
+    sessions: RwLockWriteGuard<'static, Sessions>,
 }
 
 thread_local! {
@@ -139,7 +140,7 @@ extern "C" fn before_fork() {
     let looking = lock(&LOOKING);
     flush_all();
     let (arrivals, sessions) = (lock(&ARRIVALS), session::lock_all());
-    HELD.set(Some(Held { _looking: looking, arrivals, _sessions: sessions }));
+    HELD.set(Some(Held { _looking: looking, arrivals, sessions }));
 }
 
 extern "C" fn after_fork() {
@@ -151,6 +152,7 @@ extern "C" fn after_fork_in_child() {
     if let Some(mut held) = HELD.take() {
         held.arrivals.is_running = false;
         held.arrivals.list.clear();
+        held.sessions.values().for_each(|session| session.output.leave_to_parent(session));
     }
 }
 
@@ -159,8 +161,8 @@ extern "C" fn at_exit() {
 }
 
 fn flush_all() {
+    let deadline = Instant::now() + GOODBYE_LIMIT;
     for session in session::all() {
-        // There is no call of the program to tell.
-        let _ = session.output.flush(&session);
+        session.output.flush(&session, deadline);
     }
 }

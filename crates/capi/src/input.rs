@@ -7,10 +7,12 @@
 //! that delivers the frame. Many small messages cost two system calls for all, one message two or three.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, ioctl_fionread};
 use rustix::net::{RecvFlags, recv};
+use rustix::time::Timespec;
 
 use crate::codes::Code;
 
@@ -109,20 +111,26 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize
             Ok((0, _)) => return Err(Code::ConnectionClosed),
             Ok((count, _)) => return Ok(count),
             Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => wait_for(socket, PollFlags::IN)?,
+            Err(Errno::AGAIN) => wait_for(socket, PollFlags::IN, None)?,
             Err(_) => return Err(Code::ConnectionClosed),
         }
     }
 }
 
-/// Waits until a socket can be read or written, or is broken.
+/// Waits until a socket can be read or written, or is broken, or a signal has come.
 ///
 /// # Errors
-/// When waiting is not possible.
-pub(crate) fn wait_for(socket: BorrowedFd<'_>, readiness: PollFlags) -> Result<(), Code> {
-    match poll(&mut [PollFd::from_borrowed_fd(socket, readiness)], None) {
-        Ok(_) | Err(Errno::INTR) => Ok(()),
-        Err(_) => Err(Code::ConnectionClosed),
+/// When it is neither until `deadline`.
+pub(crate) fn wait_for(
+    socket: BorrowedFd<'_>,
+    readiness: PollFlags,
+    deadline: Option<Instant>,
+) -> Result<(), Code> {
+    let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+    let left = left.map(Timespec::try_from).transpose().map_err(|_| Code::ConnectionClosed)?;
+    match poll(&mut [PollFd::from_borrowed_fd(socket, readiness)], left.as_ref()) {
+        Ok(1..) | Err(Errno::INTR) => Ok(()),
+        Ok(0) | Err(_) => Err(Code::ConnectionClosed),
     }
 }
 
@@ -137,7 +145,7 @@ mod tests {
     /// Whether `select` would call the socket readable.
     fn is_readable(socket: &UnixStream) -> bool {
         let mut fds = [PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::IN)];
-        let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         poll(&mut fds, Some(&now)).expect("polls") == 1
     }
 

@@ -6,7 +6,7 @@
 //! idle. Writing each by itself would take several times as long.
 
 use std::io::IoSlice;
-use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use antiphon::pace::{LARGE_BODY_BYTES, Pace};
@@ -20,7 +20,7 @@ use rustix::net::{SendAncillaryBuffer, SendFlags, send, sendmsg};
 use crate::codes::Code;
 use crate::flusher::{self, Watch};
 use crate::input::wait_for;
-use crate::session::{Session, lock};
+use crate::session::{Session, lock, lock_until, try_lock};
 
 /// A request to a daemon, without its body.
 #[derive(Clone, Copy, Debug)]
@@ -104,19 +104,27 @@ impl Output {
         Ok(())
     }
 
-    /// Writes what was gathered.
-    ///
-    /// # Errors
-    /// When the session is or becomes broken.
-    pub(crate) fn flush(&self, session: &Session) -> Result<(), Code> {
+    /// Writes what was gathered, for which the daemon has time until `deadline`; the rest stays.
+    pub(crate) fn flush(&self, session: &Session, deadline: Instant) {
         // Whoever has the lock is writing.
-        let Some(mut gathered) = self.try_lock() else { return Ok(()) };
-        if gathered.bytes.is_empty() { Ok(()) } else { gathered.write(session, &[]) }
+        let Some(mut gathered) = try_lock(&self.gathered) else { return };
+        // There is no call of the program to tell.
+        let _ = gathered.write_until(session, deadline);
+    }
+
+    /// In the child after a fork: what the daemon did not take before is the parent's to write, and since the
+    /// daemon may have half a request, the child can not go on with the session.
+    pub(crate) fn leave_to_parent(&self, session: &Session) {
+        let Some(mut gathered) = try_lock(&self.gathered) else { return };
+        if !gathered.bytes.is_empty() {
+            gathered.bytes.clear();
+            session.fail(Code::ConnectionClosed);
+        }
     }
 
     /// Writes what a sender has left that has not written since `writes`; never waits.
     pub(crate) fn look(&self, session: &Session, writes: u64) -> Look {
-        let Some(mut gathered) = self.try_lock() else { return Look::Busy(writes) };
+        let Some(mut gathered) = try_lock(&self.gathered) else { return Look::Busy(writes) };
         if gathered.bytes.is_empty() || session.check().is_err() {
             gathered.watch = Watch::default();
             return Look::Done;
@@ -134,7 +142,7 @@ impl Output {
     /// Writes what was gathered as far as the daemon takes it at present; the flusher sees to the rest.
     pub(crate) fn push(&self, session: &Session) {
         // Whoever has the lock is writing.
-        let Some(mut gathered) = self.try_lock() else { return };
+        let Some(mut gathered) = try_lock(&self.gathered) else { return };
         if !gathered.bytes.is_empty() && session.check().is_ok() {
             // What goes wrong, the next call will tell.
             let _ = gathered.write_now(session);
@@ -144,19 +152,14 @@ impl Output {
     /// Sends the request that ends the session.
     ///
     /// # Errors
-    /// When the session is or becomes broken.
-    pub(crate) fn disconnect(&self, session: &Session) -> Result<(), Code> {
+    /// When the session is or becomes broken, and when the daemon did not take everything until `deadline`.
+    pub(crate) fn disconnect(&self, session: &Session, deadline: Instant) -> Result<(), Code> {
         let groups = [*self.member.as_field()];
         let head = self.head(&Request { flags: KILL, message_type: 0, groups: &groups }, 0);
-        lock(&self.gathered).write(session, &[&head, groups.as_flattened()])
-    }
-
-    fn try_lock(&self) -> Option<MutexGuard<'_, Gathered>> {
-        match self.gathered.try_lock() {
-            Ok(gathered) => Some(gathered),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
+        let mut gathered = lock_until(&self.gathered, deadline).ok_or(Code::ConnectionClosed)?;
+        gathered.bytes.extend_from_slice(&head);
+        gathered.bytes.extend_from_slice(groups.as_flattened());
+        gathered.write_until(session, deadline)
     }
 
     fn head(&self, request: &Request<'_>, body_bytes: usize) -> [u8; HEADER_BYTES] {
@@ -190,6 +193,17 @@ impl Gathered {
         }
     }
 
+    fn write_until(&mut self, session: &Session, deadline: Instant) -> Result<(), Code> {
+        while !self.bytes.is_empty() {
+            match self.write_now(session) {
+                Ok(()) | Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => wait_for(session.socket(), PollFlags::OUT, Some(deadline))?,
+                Err(_) => return Err(Code::ConnectionClosed),
+            }
+        }
+        Ok(())
+    }
+
     /// Writes without waiting.
     fn write_now(&mut self, session: &Session) -> Result<(), Errno> {
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
@@ -214,7 +228,7 @@ fn write_all(session: &Session, mut parts: &mut [IoSlice<'_>]) -> Result<(), Cod
         match sendmsg(session.socket(), parts, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL) {
             Ok(count) => IoSlice::advance_slices(&mut parts, count),
             Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => wait_for(session.socket(), PollFlags::OUT)?,
+            Err(Errno::AGAIN) => wait_for(session.socket(), PollFlags::OUT, None)?,
             Err(_) => return Err(Code::ConnectionClosed),
         }
     }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,10 +23,10 @@ use crate::input::{Input, ready_bytes};
 use crate::layout::Mailbox;
 use crate::output::Output;
 
-/// How long a daemon may take to close after a goodbye.
-const GOODBYE_LIMIT: Duration = Duration::from_secs(1);
-/// How often it is looked whether a receiver in another thread has left.
-const GOODBYE_POLL: Duration = Duration::from_millis(1);
+/// How long a daemon may take to read what comes last, and to close after a goodbye.
+pub(crate) const GOODBYE_LIMIT: Duration = Duration::from_secs(1);
+/// How often it is looked whether another thread has left.
+const LOCK_POLL: Duration = Duration::from_millis(1);
 
 /// An open session.
 #[derive(Debug)]
@@ -48,6 +48,26 @@ static SESSIONS: RwLock<Sessions> = RwLock::new(BTreeMap::new());
 /// Locks, also after a panic of another thread: no function here leaves half a change behind.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// As [`lock`], unless another thread holds it.
+pub(crate) fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    match mutex.try_lock() {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
+}
+
+/// As [`lock`], unless another thread holds it until `deadline`.
+pub(crate) fn lock_until<T>(mutex: &Mutex<T>, deadline: Instant) -> Option<MutexGuard<'_, T>> {
+    loop {
+        let guard = try_lock(mutex);
+        if guard.is_some() || Instant::now() > deadline {
+            return guard;
+        }
+        thread::sleep(LOCK_POLL);
+    }
 }
 
 impl Session {
@@ -81,26 +101,20 @@ impl Session {
     /// Bytes that can be received without waiting.
     pub(crate) fn ready_bytes(&self) -> usize {
         // Somebody who is receiving has the lock; whatever is left after that is in the socket.
-        let held = self.input.try_lock().map_or(0, |input| input.bytes().len());
+        let held = try_lock(&self.input).map_or(0, |input| input.bytes().len());
         held + ready_bytes(self.socket())
     }
 
     /// Says goodbye and waits a moment for the daemon to close. A socket closed with bytes unread resets the
     /// connection, and takes with it what the daemon has not read yet.
     fn disconnect(&self) {
-        if self.check().is_err() || self.output.disconnect(self).is_err() {
+        let deadline = Instant::now() + GOODBYE_LIMIT;
+        if self.check().is_err() || self.output.disconnect(self, deadline).is_err() {
             return;
         }
         let _ = shutdown(&self.socket, Shutdown::Write);
-        let deadline = Instant::now() + GOODBYE_LIMIT;
         // A receiver in another thread leaves with what comes next, at the latest with the end.
-        let _input = loop {
-            match self.input.try_lock() {
-                Ok(input) => break input,
-                Err(_) if Instant::now() > deadline => return,
-                Err(_) => thread::sleep(GOODBYE_POLL),
-            }
-        };
+        let Some(_input) = lock_until(&self.input, deadline) else { return };
         let mut ignored = [0; 16 * 1024];
         loop {
             let left = Timespec::try_from(deadline.saturating_duration_since(Instant::now()));
@@ -155,7 +169,7 @@ pub(crate) fn disconnect(mailbox: Mailbox) -> Result<(), Code> {
 /// without the session calls this; the other one's session is not touched.
 pub(crate) fn kill(mailbox: Mailbox) {
     if let Ok(session) = take(mailbox) {
-        let _ = session.output.flush(&session);
+        session.output.flush(&session, Instant::now() + GOODBYE_LIMIT);
         end_calls(&session);
     }
 }

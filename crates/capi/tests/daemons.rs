@@ -6,8 +6,15 @@
 mod support;
 
 use std::ffi::c_int;
+use std::io::Write;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
 
-use support::{OPENING, connect, disconnect, listen, read_view, receive, serve};
+use support::{
+    OPENING, connect, disconnect, flush_connect, flush_receive, listen, multicast, read_view, receive, serve,
+};
 
 /// A frame in either byte order; `flags` without the endian mark.
 fn frame(big_endian: bool, flags: u32, name: &str, groups: &[&str], body: &[u8]) -> Vec<u8> {
@@ -51,6 +58,61 @@ fn a_big_endian_daemon_is_understood() {
     assert_eq!((told.result, told.endian_mismatch, told.body.as_slice()), (4, 1, b"text".as_slice()));
     assert_eq!(receive(mailbox, 0, 1, 4).result, -8);
     assert_eq!(receive(mailbox, 0, 1, 4).result, -18);
+    disconnect(mailbox);
+    daemon.join().expect("no panic");
+}
+
+#[test]
+fn a_sender_that_waits_is_woken_by_a_goodbye_which_waits_no_longer_than_it_may() {
+    let (listener, address) = listen();
+    let (over, end) = mpsc::channel();
+    let daemon = thread::spawn(move || {
+        let (mut client, _) = listener.accept().expect("a client");
+        client.write_all(OPENING).expect("written");
+        // Reads nothing.
+        end.recv().expect("told");
+    });
+    let (connected, mailbox) = connect(&address);
+    assert_eq!(connected, 1);
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&sent);
+    let sender = thread::spawn(move || {
+        loop {
+            let result = multicast(mailbox, c"group", &[0; 4000]);
+            if result < 0 {
+                return result;
+            }
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let mut before = 0;
+    while before == 0 || sent.load(Ordering::Relaxed) != before {
+        before = sent.load(Ordering::Relaxed);
+        thread::sleep(Duration::from_millis(50));
+    }
+    disconnect(mailbox);
+    let told = sender.join().expect("no panic");
+    assert!([-8, -11].contains(&told), "{told}");
+    over.send(()).expect("listens");
+    daemon.join().expect("no panic");
+}
+
+#[test]
+fn who_must_not_wait_does_not_wait_for_a_receiver_either() {
+    let (listener, address) = listen();
+    let (over, end) = mpsc::channel();
+    let daemon = thread::spawn(move || {
+        let (mut client, _) = listener.accept().expect("a client");
+        client.write_all(OPENING).expect("written");
+        end.recv().expect("told");
+    });
+    let (connected, mailbox) = flush_connect(&address);
+    assert_eq!(connected, 1);
+    let receiver = thread::spawn(move || flush_receive(mailbox, 0, 1, 10).result);
+    thread::sleep(Duration::from_millis(50));
+    assert_eq!(flush_receive(mailbox, 0x1000_0000, 1, 10).result, -25);
+    over.send(()).expect("listens");
+    assert_eq!(receiver.join().expect("no panic"), -8);
     disconnect(mailbox);
     daemon.join().expect("no panic");
 }

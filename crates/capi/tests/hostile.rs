@@ -103,7 +103,7 @@ fn receive_all(mailbox: i32, random: &mut fastrand::Rng) -> usize {
 /// Receives through the flush layer until the session is over; returns how much was received.
 fn flush_receive_all(mailbox: i32) -> usize {
     for received in 0.. {
-        let told = flush_receive(mailbox, 200, 1 << 20);
+        let told = flush_receive(mailbox, 0, 200, 1 << 20);
         match told.result {
             0.. => assert!(told.result as usize <= 1 << 20 && told.group_count <= 200, "{told:?}"),
             -8 | -13 | -18 => return received,

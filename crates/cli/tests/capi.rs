@@ -4,6 +4,7 @@
 
 mod support;
 
+use rustix::process::Signal;
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
@@ -109,6 +110,14 @@ fn every_function_returns_what_it_should() {
 fn threads_forks_and_many_sessions_lose_nothing() {
     let cluster = Cluster::single("");
     run(&compile("processes", SHARED), &[&cluster.address(0)]);
+}
+
+#[test]
+fn a_stopped_daemon_holds_up_no_end() {
+    let cluster = Cluster::single("");
+    let pid = cluster.process(0).pid().to_string();
+    run(&compile("stopped", SHARED), &[&cluster.address(0), &pid]);
+    cluster.signal(0, Signal::CONT);
 }
 
 #[test]

@@ -4,14 +4,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use antiphon_wire::client::flags::UNIX_DIRECTORY;
 use antiphon_wire::names::PrivateName;
 
 use crate::address::Address;
 use crate::error::{Attempt, Error};
 use crate::session::{AuthMethod, Options};
 
-/// Where daemons put their Unix sockets unless told otherwise.
-const UNIX_DIRECTORY: &str = "/tmp";
 /// How long connecting may take unless told otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 

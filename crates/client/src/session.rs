@@ -15,7 +15,7 @@ use antiphon_wire::client::frame::{FrameLimits, FrameReader, put_frame, put_head
 use antiphon_wire::client::handshake::{AuthChoice, Hello, ReplyReader, Version};
 use antiphon_wire::client::header::Hint;
 use antiphon_wire::names::{GroupName, MemberName, PrivateName};
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 use crate::envelope::{Destination, Envelope};
 use crate::error::Error;
@@ -265,6 +265,11 @@ impl Outbox {
     /// Forgets what was written: all that is [pending](Self::pending).
     pub fn clear(&mut self) {
         self.bytes.clear();
+    }
+
+    /// Forgets the first bytes of what is pending, which were written.
+    pub fn advance(&mut self, count: usize) {
+        self.bytes.advance(count.min(self.bytes.len()));
     }
 
     /// Takes all that is [pending](Self::pending), to be written by whoever has it now.

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import random
+import signal
 import socket
 import subprocess
 import tempfile
@@ -67,6 +68,26 @@ def two_daemons() -> Iterator[tuple[Daemon, Daemon]]:
         first, second = (_running(Path(directory), name, host, port) for name, host in hosts)
         with first as one, second as other:
             yield one, other
+
+
+@contextlib.contextmanager
+def stopped(daemon: Daemon, connected: int) -> Iterator[None]:
+    """Stops the daemon and fills the socket of a connection, so that nothing more can be written."""
+    daemon.process.send_signal(signal.SIGSTOP)
+    try:
+        with socket.socket(fileno=os.dup(connected)) as filled:
+            # For a moment the system finds room again.
+            in_vain = 0
+            while in_vain < 20:
+                try:
+                    filled.send(bytes(4096), socket.MSG_DONTWAIT)
+                    in_vain = 0
+                except BlockingIOError:
+                    in_vain += 1
+                    time.sleep(0.01)
+        yield
+    finally:
+        daemon.process.send_signal(signal.SIGCONT)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
 import pytest
-from conftest import LIMIT, Daemon
+from conftest import LIMIT, Daemon, stopped
 
 import antiphon
 from antiphon import Message, SelfLeave, ServiceLevel, View, aio
@@ -204,6 +204,17 @@ async def test_closing_wakes_the_tasks_that_wait(daemon: Daemon) -> None:
         await connection.join("group")
     await connection.disconnect()
     assert repr(connection).startswith("<antiphon.aio.Connection closed")
+
+
+def test_a_stopped_daemon_does_not_delay_the_end(two_daemons: tuple[Daemon, Daemon]) -> None:
+    async def end() -> None:
+        connection = await aio.connect(two_daemons[0].address)
+        with stopped(two_daemons[0], connection._socket.fileno()):
+            async with asyncio.timeout(LIMIT):
+                await connection.disconnect()
+        assert repr(connection).startswith("<antiphon.aio.Connection closed")
+
+    asyncio.run(end())
 
 
 @story

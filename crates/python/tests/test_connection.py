@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 import pytest
-from conftest import LIMIT, Daemon
+from conftest import LIMIT, Daemon, stopped
 
 import antiphon
 from antiphon import Cause, Connection, Message, SelfLeave, ServiceLevel, View, aio
@@ -286,6 +286,45 @@ def test_what_was_sent_before_a_disconnect_is_delivered(daemon: Daemon) -> None:
             ann.join("farewell")
         assert [message(ben).body for _ in range(500)] == [str(number).encode() for number in range(500)]
         assert view(ben).cause is Cause.DISCONNECT
+
+
+def test_a_stopped_daemon_delays_neither_a_timeout_nor_the_end(two_daemons: tuple[Daemon, Daemon]) -> None:
+    connection = two_daemons[0].connect("ann")
+
+    def give_up() -> None:
+        with pytest.raises(antiphon.ConnectionClosed), connection.batch():
+            connection.join("gathered")
+            with pytest.raises(TimeoutError):
+                connection.receive(timeout=0.01)
+            connection.disconnect()
+
+    with stopped(two_daemons[0], connection.fileno()):
+        given_up = threading.Thread(target=give_up, daemon=True)
+        given_up.start()
+        given_up.join(LIMIT)
+        assert not given_up.is_alive()
+    assert connection.fileno() == -1
+
+
+def test_an_end_wakes_a_sender_that_a_stopped_daemon_holds_up(two_daemons: tuple[Daemon, Daemon]) -> None:
+    connection = two_daemons[0].connect("ann")
+    outcome: list[BaseException] = []
+
+    def send() -> None:
+        try:
+            connection.join("held_up")
+        except antiphon.ConnectionClosed as error:
+            outcome.append(error)
+
+    with stopped(two_daemons[0], connection.fileno()):
+        sender = threading.Thread(target=send, daemon=True)
+        sender.start()
+        ender = threading.Thread(target=connection.disconnect, daemon=True)
+        ender.start()
+        ender.join(LIMIT)
+        sender.join(LIMIT)
+        assert not ender.is_alive() and not sender.is_alive()
+    assert len(outcome) == 1
 
 
 def test_the_socket_can_be_waited_for(daemon: Daemon) -> None:

@@ -2,14 +2,14 @@
 
 #![allow(dead_code, reason = "each test program uses its own part of this")]
 
-use std::ffi::{CString, c_int};
+use std::ffi::{CStr, CString, c_int};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
 
 use antiphon_capi::fl::{FL_connect, FL_flush, FL_join, FL_receive};
 use antiphon_capi::layout::{MembershipInfo, NameField, SpTime, VsSetInfo};
-use antiphon_capi::sp::{SP_connect_timeout, SP_disconnect, SP_receive};
+use antiphon_capi::sp::{SP_connect_timeout, SP_disconnect, SP_multicast, SP_receive};
 use antiphon_capi::sp_membership::{SP_get_memb_info, SP_get_vs_set_members, SP_get_vs_sets_info};
 
 /// The handshake of a daemon that opens a session called `#me#fake`.
@@ -66,9 +66,9 @@ pub(crate) fn flush_connect(address: &CString) -> (c_int, c_int) {
 }
 
 /// As [`receive`], through the flush layer; answers flush requests.
-pub(crate) fn flush_receive(mailbox: c_int, max_groups: usize, max_bytes: usize) -> Received {
+pub(crate) fn flush_receive(mailbox: c_int, service: c_int, max_groups: usize, max_bytes: usize) -> Received {
     let mut told =
-        Received { result: 0, service: 0, group_count: 0, endian_mismatch: 0, body: vec![0; max_bytes] };
+        Received { result: 0, service, group_count: 0, endian_mismatch: 0, body: vec![0; max_bytes] };
     let (mut groups, mut sender, mut kind, mut more) = (vec![NO_NAME; max_groups], NO_NAME, 0, 0);
     // SAFETY: there is as much room as is said.
     told.result = unsafe {
@@ -96,6 +96,12 @@ pub(crate) fn flush_receive(mailbox: c_int, max_groups: usize, max_bytes: usize)
 /// Disconnects; the session must be there.
 pub(crate) fn disconnect(mailbox: c_int) {
     assert_eq!(SP_disconnect(mailbox), 0);
+}
+
+/// Sends a FIFO message; returns the result.
+pub(crate) fn multicast(mailbox: c_int, group: &CStr, body: &[u8]) -> c_int {
+    // SAFETY: the text ends with a NUL, and the body has so many bytes.
+    unsafe { SP_multicast(mailbox, 4, group.as_ptr(), 0, body.len() as c_int, body.as_ptr().cast()) }
 }
 
 /// What `SP_receive` told.

@@ -10,7 +10,7 @@ mod stream;
 mod writer;
 
 use std::io::IoSlice;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use antiphon_wire::client::handshake::Version;
 use antiphon_wire::names::MemberName;
@@ -23,7 +23,7 @@ use crate::envelope::{Destination, Envelope};
 use crate::error::Error;
 use crate::message::Event;
 
-/// How long a daemon may take to close after a goodbye.
+/// How long a daemon may take to read a goodbye and to close.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// An open session with a daemon.
@@ -121,24 +121,19 @@ impl Connection {
     /// # Errors
     /// When the daemon closed the connection or broke the protocol, or the connection is broken.
     pub fn receive(&mut self) -> Result<Event, Error> {
-        self.flush_before_receiving();
+        // When the connection is broken, events that came before may still be there, and their end tells of it.
+        let _ = self.sender.flush();
         self.receiver.receive()
     }
 
     /// Waits for the next event, but no longer than `timeout`; `None` when none came. What was
-    /// gathered is written first.
+    /// gathered is written first, as far as the daemon takes it without waiting.
     ///
     /// # Errors
     /// As [`Connection::receive`].
     pub fn receive_timeout(&mut self, timeout: Duration) -> Result<Option<Event>, Error> {
-        self.flush_before_receiving();
+        self.sender.push();
         self.receiver.receive_timeout(timeout)
-    }
-
-    /// When the connection is broken, events that came before may still be there to be read, and their end tells
-    /// of it.
-    fn flush_before_receiving(&mut self) {
-        let _ = self.sender.flush();
     }
 
     /// Takes an event that was read together with an earlier one; see [`Receiver::receive_ready`].
@@ -156,14 +151,15 @@ impl Connection {
     }
 
     /// Ends the session in order: everything sent before it is delivered, and the groups learn of the
-    /// disconnect at once. Waits a moment for the daemon to close; events that were not received are
-    /// lost.
+    /// disconnect at once. Waits for the daemon to close, but no longer than a second; events that were not
+    /// received are lost.
     ///
     /// # Errors
-    /// When the connection is broken; it is closed all the same.
+    /// When the connection is broken, or the daemon did not take the goodbye in time; it is closed all the same.
     pub fn disconnect(mut self) -> Result<(), Error> {
-        self.sender.disconnect()?;
-        self.receiver.drain(GOODBYE_TIMEOUT);
+        let deadline = Instant::now() + GOODBYE_TIMEOUT;
+        self.sender.disconnect_until(deadline)?;
+        self.receiver.drain(deadline);
         Ok(())
     }
 }

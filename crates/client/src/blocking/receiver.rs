@@ -96,10 +96,9 @@ impl Receiver {
         })
     }
 
-    /// Reads and forgets until the daemon closes, but no longer than `timeout`. A socket closed with
-    /// bytes unread resets the connection, and takes with it what the daemon has not read yet.
-    pub(super) fn drain(&mut self, timeout: Duration) {
-        let deadline = Instant::now() + timeout;
+    /// Reads and forgets until the daemon closes, but no longer than until `deadline`. A socket closed
+    /// with bytes unread resets the connection, and takes with it what the daemon has not read yet.
+    pub(super) fn drain(&mut self, deadline: Instant) {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let limited = !left.is_zero() && self.stream.set_read_timeout(Some(left)).is_ok();

@@ -2,10 +2,12 @@
 
 use std::io::IoSlice;
 use std::sync::Arc;
+use std::time::Instant;
 
 use antiphon_wire::names::MemberName;
 use antiphon_wire::service::ServiceLevel;
 
+use super::GOODBYE_TIMEOUT;
 use super::stream::Stream;
 use super::writer::{Gathering, Writer};
 use crate::envelope::{Destination, Envelope};
@@ -19,7 +21,7 @@ use crate::session::Outbox;
 /// that, which is started when requests are gathered for the first time.
 ///
 /// Calls wait while the daemon takes no more: it stops reading from clients that send faster than
-/// messages can be ordered. Dropping a sender writes what was gathered, if that is possible.
+/// messages can be ordered. Dropping a sender writes what was gathered, if that is possible within a second.
 #[derive(Debug)]
 pub struct Sender {
     member: MemberName,
@@ -107,17 +109,28 @@ impl Sender {
     /// [`Error::Closed`] after what was already on the way to it. It must be read until then: one that is dropped
     /// with events unread resets the connection, and what the daemon has not read yet is lost.
     ///
+    /// A daemon that takes no more, as one that is stopped, is waited for no longer than a second.
+    ///
     /// # Errors
-    /// When the connection is broken.
+    /// When the connection is broken, or the daemon did not take the goodbye in time.
     pub fn disconnect(self) -> Result<(), Error> {
-        self.writer.lock().disconnect()
+        self.disconnect_until(Instant::now() + GOODBYE_TIMEOUT)
+    }
+
+    pub(super) fn disconnect_until(self, deadline: Instant) -> Result<(), Error> {
+        self.writer.lock().disconnect(deadline)
+    }
+
+    /// Writes what the daemon takes without waiting; the rest stays. What goes wrong, later calls tell.
+    pub(super) fn push(&self) {
+        let _ = self.writer.lock().push();
     }
 }
 
 impl Drop for Sender {
     fn drop(&mut self) {
         // There is nobody left to tell; who needs to know calls flush first.
-        let _ = self.flush();
+        let _ = self.writer.lock().flush_until(Instant::now() + GOODBYE_TIMEOUT);
         self.writer.close();
     }
 }

@@ -2,11 +2,14 @@
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{SendFlags, send};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::connector::{left, share};
@@ -25,6 +28,15 @@ impl From<Stream> for OwnedFd {
         match stream {
             Stream::Tcp(stream) => stream.into(),
             Stream::Unix(stream) => stream.into(),
+        }
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
         }
     }
 }
@@ -118,6 +130,36 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.write_all(bytes),
             Self::Unix(stream) => stream.write_all(bytes),
+        }
+    }
+
+    /// Writes what the socket takes now.
+    ///
+    /// # Errors
+    /// With [`io::ErrorKind::WouldBlock`] when it takes nothing.
+    pub(super) fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match send(self, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Err(Errno::INTR) => {}
+                other => return Ok(other?),
+            }
+        }
+    }
+
+    /// Waits until the socket takes something or is broken.
+    ///
+    /// # Errors
+    /// With [`io::ErrorKind::TimedOut`] when it does not before `deadline`.
+    pub(super) fn wait_writable(&self, deadline: Instant) -> io::Result<()> {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let left = Timespec::try_from(left).map_err(io::Error::other)?;
+            match poll(&mut [PollFd::new(self, PollFlags::OUT)], Some(&left)) {
+                Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
+                Err(Errno::INTR) => {}
+                other => return Ok(other.map(drop)?),
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a sender has gathered, and the thread that writes it when the sender goes idle.
 
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,6 +13,8 @@ use crate::session::Outbox;
 
 /// A sender that has written nothing for so long, although it has gathered something, is idle.
 const IDLE: Duration = Duration::from_micros(250);
+/// How long a daemon that takes no more is left alone.
+const PATIENCE: Duration = Duration::from_millis(5);
 
 /// When requests are written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,6 +43,15 @@ pub(super) struct State {
     pace: Pace,
     flusher: Flusher,
     broken: bool,
+}
+
+/// How far writing without waiting has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Progress {
+    /// All is written.
+    Done,
+    /// The daemon takes no more at present.
+    Full,
 }
 
 /// The thread that writes what an idle sender has gathered.
@@ -123,7 +134,9 @@ impl Writer {
         true
     }
 
+    /// Never waits for the daemon: who has the lock can be waited for.
     fn flush_when_idle(&self) {
+        let mut pause = IDLE;
         let mut state = self.lock();
         while state.flusher != Flusher::Closed {
             if state.outbox.pending().is_empty() || state.gathering == Gathering::UntilFlush {
@@ -133,11 +146,12 @@ impl Writer {
             }
             let writes = state.pace.writes();
             drop(state);
-            thread::sleep(IDLE);
+            thread::sleep(pause);
+            pause = IDLE;
             state = self.lock();
             if state.pace.writes() == writes && state.gathering != Gathering::UntilFlush {
-                // The sender learns of it by its next call.
-                let _ = state.flush();
+                // What goes wrong, the sender learns by its next call.
+                pause = if matches!(state.push(), Ok(Progress::Full)) { PATIENCE } else { IDLE };
             }
         }
     }
@@ -148,9 +162,33 @@ impl State {
         if self.outbox.pending().is_empty() && !self.broken { Ok(()) } else { self.write(&[]) }
     }
 
-    pub(super) fn disconnect(&mut self) -> Result<(), Error> {
+    /// Writes what the daemon takes now; the rest stays.
+    pub(super) fn push(&mut self) -> Result<Progress, Error> {
+        while !self.broken && !self.outbox.pending().is_empty() {
+            match self.stream.write_now(self.outbox.pending()) {
+                Ok(count) => {
+                    self.outbox.advance(count);
+                    self.note_write(count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Progress::Full),
+                Err(error) => return Err(self.break_off(error)),
+            }
+        }
+        if self.broken { Err(self.refuse()) } else { Ok(Progress::Done) }
+    }
+
+    /// Writes what was gathered, for which the daemon has time until `deadline`.
+    pub(super) fn flush_until(&mut self, deadline: Instant) -> Result<(), Error> {
+        while self.push()? == Progress::Full {
+            self.stream.wait_writable(deadline).map_err(|error| self.break_off(error))?;
+        }
+        Ok(())
+    }
+
+    /// Says goodbye, for which the daemon has time until `deadline`.
+    pub(super) fn disconnect(&mut self, deadline: Instant) -> Result<(), Error> {
         self.outbox.disconnect();
-        let written = self.flush();
+        let written = self.flush_until(deadline);
         let _ = self.stream.end_writing();
         written
     }
@@ -158,19 +196,84 @@ impl State {
     /// Writes what was gathered and, right behind it, a body in pieces.
     fn write(&mut self, body: &[IoSlice<'_>]) -> Result<(), Error> {
         if self.broken {
-            self.outbox.clear();
-            return Err(Error::Closed);
+            return Err(self.refuse());
         }
         let gathered = IoSlice::new(self.outbox.pending());
         let mut pieces: Vec<IoSlice<'_>> = std::iter::once(gathered).chain(body.iter().copied()).collect();
         let bytes = pieces.iter().map(|piece| piece.len()).sum();
         let written = self.stream.write_all_vectored(&mut pieces);
         self.outbox.clear();
+        self.note_write(bytes);
+        written.map_err(|error| self.break_off(error))
+    }
+
+    fn note_write(&mut self, bytes: usize) {
         if let Some(speed) = self.pace.on_write(bytes, Instant::now()) {
             self.stream.adapt(speed);
         }
-        // After half a request, the next one would be taken for the rest of it.
-        self.broken = written.is_err();
-        written.map_err(Error::from_io)
+    }
+
+    /// After half a request, the next one would be taken for the rest of it.
+    fn break_off(&mut self, error: io::Error) -> Error {
+        self.broken = true;
+        self.outbox.clear();
+        Error::from_io(error)
+    }
+
+    fn refuse(&mut self) -> Error {
+        self.outbox.clear();
+        Error::Closed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    use antiphon_wire::names::MemberName;
+    use antiphon_wire::service::ServiceLevel;
+
+    use super::*;
+
+    /// A writer with something gathered, whose daemon reads nothing and has no room for more; and what it has.
+    fn held_up() -> (Writer, UnixStream, usize) {
+        let (daemon, client) = UnixStream::pair().expect("a pair");
+        let member = MemberName::parse(b"#alice#d1").expect("legal");
+        let writer = Writer::new(Stream::Unix(client), Outbox::new(member));
+        let mut state = writer.lock();
+        let mut filled = 0;
+        while let Ok(count) = state.stream.write_now(&[0; 4096]) {
+            filled += count;
+        }
+        let envelope = Envelope::new(ServiceLevel::Agreed).to("grp").expect("legal");
+        state.outbox.send(&envelope, b"text").expect("gathered");
+        drop(state);
+        (writer, daemon, filled)
+    }
+
+    #[test]
+    fn what_a_daemon_does_not_take_now_is_written_later() {
+        let (writer, mut daemon, filled) = held_up();
+        let expected = writer.lock().outbox.pending().to_vec();
+        assert!(matches!(writer.lock().push(), Ok(Progress::Full)));
+        assert_eq!(writer.lock().outbox.pending(), expected);
+        daemon.read_exact(&mut vec![0; filled]).expect("what was there");
+        assert!(matches!(writer.lock().push(), Ok(Progress::Done)));
+        let mut read = vec![0; expected.len()];
+        daemon.read_exact(&mut read).expect("the rest");
+        assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn a_goodbye_waits_no_longer_than_it_may_and_ends_the_session() {
+        let (writer, _daemon, _) = held_up();
+        let late = writer.lock().disconnect(Instant::now() + Duration::from_millis(10));
+        assert!(
+            matches!(&late, Err(Error::Io(error)) if error.kind() == io::ErrorKind::TimedOut),
+            "{late:?}"
+        );
+        assert!(matches!(writer.lock().flush(), Err(Error::Closed)));
+        assert!(writer.lock().outbox.pending().is_empty());
     }
 }

@@ -50,7 +50,7 @@ use crate::envelope::{Destination, Envelope};
 use crate::error::Error;
 use crate::message::Event;
 
-/// How long a daemon may take to close after a goodbye.
+/// How long a daemon may take to read a goodbye, and then to close.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A message for a [`Sink`].
@@ -166,7 +166,7 @@ impl Connection {
     /// lost.
     ///
     /// # Errors
-    /// When the connection is broken; it is closed all the same.
+    /// When the connection is broken, or the daemon did not take the goodbye in time; it is closed all the same.
     pub async fn disconnect(self) -> Result<(), Error> {
         let (sender, mut receiver) = self.split();
         sender.disconnect().await?;

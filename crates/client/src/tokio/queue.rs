@@ -139,6 +139,16 @@ impl Queue {
         }
     }
 
+    /// Forgets what the daemon did not take in time: the task ends.
+    pub(super) fn give_up(&self) -> Result<(), Error> {
+        let mut state = self.lock();
+        if !matches!(state.end, End::Broken(_)) {
+            state.break_off(io::ErrorKind::TimedOut.into());
+        }
+        state.wake_task();
+        state.check()
+    }
+
     pub(super) fn drop_sender(&self) {
         let mut state = self.lock();
         if matches!(state.end, End::NotYet) {

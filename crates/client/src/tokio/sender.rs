@@ -5,14 +5,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use ::tokio::time::timeout;
 use antiphon_wire::names::{GroupName, MemberName};
 use antiphon_wire::service::ServiceLevel;
 use bytes::Bytes;
 use futures_sink::Sink;
 
-use super::Outgoing;
 use super::queue::Queue;
 use super::socket::Socket;
+use super::{GOODBYE_TIMEOUT, Outgoing};
 use crate::envelope::{Destination, Envelope};
 use crate::error::Error;
 use crate::session::Outbox;
@@ -106,11 +107,16 @@ impl Sender {
     /// [`Error::Closed`] after what was already on the way to it. It must be read until then: one that is dropped
     /// with events unread resets the connection, and what the daemon has not read yet is lost.
     ///
+    /// A daemon that takes no more, as one that is stopped, is waited for no longer than a second.
+    ///
     /// # Errors
-    /// When the connection is broken.
+    /// When the connection is broken, or the daemon did not take the goodbye in time.
     pub async fn disconnect(mut self) -> Result<(), Error> {
         self.queue.say_goodbye();
-        self.flush().await
+        match timeout(GOODBYE_TIMEOUT, self.flush()).await {
+            Ok(written) => written,
+            Err(_) => self.queue.give_up(),
+        }
     }
 
     /// Requests to join a group without waiting for room; for the first requests of a session.

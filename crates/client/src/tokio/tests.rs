@@ -1,7 +1,7 @@
 //! Against a stand-in for a daemon that plays recorded bytes, and one that reads nothing.
 
 use std::future::Future;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::sync::mpsc;
@@ -84,6 +84,23 @@ fn a_send_that_is_dropped_is_sent_whole_or_not_at_all() {
         sent
     });
     assert_eq!(playing.join().expect("played"), sent * (48 + 32 + 20_000) + 80);
+}
+
+#[test]
+fn a_daemon_that_reads_nothing_does_not_hold_up_a_disconnect() {
+    let (over, end) = mpsc::channel();
+    let (address, playing) = daemon(move |mut stream| {
+        accept_alice(&mut stream);
+        end.recv().expect("told");
+    });
+    block_on(async {
+        let mut connection = connect(&address).await;
+        while timeout(SOON, connection.multicast(ServiceLevel::Fifo, "grp", vec![7; 50_000])).await.is_ok() {}
+        let late = connection.disconnect().await;
+        assert!(matches!(&late, Err(Error::Io(error)) if error.kind() == ErrorKind::TimedOut), "{late:?}");
+    });
+    over.send(()).expect("listens");
+    playing.join().expect("played");
 }
 
 #[test]

@@ -95,6 +95,17 @@ class _Deadline:
             raise TimeoutError
         used.settimeout(left)
 
+    @contextlib.contextmanager
+    def lock(self, lock: threading.Lock) -> Iterator[None]:
+        """Holds the lock; TimeoutError when another thread does until then."""
+        left = self.left()
+        if not lock.acquire(timeout=-1 if left is None else left):
+            raise TimeoutError
+        try:
+            yield
+        finally:
+            lock.release()
+
 
 def _open(place: Place, deadline: _Deadline) -> socket.socket:
     last = OSError("the host has no address")
@@ -261,20 +272,21 @@ class Connection(Named):
 
     def disconnect(self) -> None:
         """Ends the session in order: everything sent before it is delivered, and the groups learn of the
-        disconnect at once. Waits a moment for the daemon to close; events that were not received are
-        lost. Does nothing when the connection is closed."""
+        disconnect at once. Waits for the daemon to close, but no longer than a second; events that were
+        not received are lost. Does nothing when the connection is closed."""
         if self._socket.fileno() < 0:
             return
+        deadline = _Deadline(GOODBYE_TIMEOUT)
         try:
-            with self._sending:
+            with deadline.lock(self._sending):
                 if self._end is None:
                     self._session.disconnect()
-                    self._write()
+                    self._write(deadline)
                     self._end = "this session has ended"
                     self._socket.shutdown(socket.SHUT_WR)
-            self._drain(_Deadline(GOODBYE_TIMEOUT))
+            self._drain(deadline)
         except OSError:
-            # Closed already, which is what was wanted. ConnectionClosed is an OSError.
+            # Closed already, or closed now. ConnectionClosed and TimeoutError are OSErrors.
             pass
         finally:
             self.close()
@@ -324,24 +336,31 @@ class Connection(Named):
         if not self._batches or self._session.unsent >= GATHER_BYTES:
             self._write()
 
-    def _write(self) -> None:
-        """Writes all that is to be written. What an exception leaves is written the next time."""
+    def _write(self, deadline: _Deadline | None = None) -> None:
+        """Writes all that is to be written; TimeoutError when the daemon does not take it until the
+        deadline. What an exception leaves is written the next time."""
+        flags = 0 if deadline is None else socket.MSG_DONTWAIT
         while (chunk := self._session.chunk()) is not None:
             try:
-                count = self._socket.send(chunk)
+                in_time = deadline is None or _wait(self._socket, deadline, select.POLLOUT)
+                count = self._socket.send(chunk, flags) if in_time else None
+            except BlockingIOError:
+                continue
             except OSError as error:
                 self._end = self._end or broken(error)
                 raise ConnectionClosed(self._end) from error
+            if count is None:
+                raise TimeoutError("the daemon takes no more")
             self._session.wrote(count)
 
     def _read(self, deadline: _Deadline) -> None:
         """Waits for bytes and reads them."""
         if self._end is None and self._session.unsent and self._sending.acquire(blocking=False):
             # Otherwise another thread is writing. That nothing can be written is told to who sends next:
-            # events may be there to be read.
+            # events may be there to be read. Who has no time does not wait for the daemon.
             try:
-                with contextlib.suppress(ConnectionClosed):
-                    self._write()
+                with contextlib.suppress(ConnectionClosed, TimeoutError):
+                    self._write(_Deadline(0.0) if deadline.is_set else None)
             finally:
                 self._sending.release()
         try:
@@ -358,20 +377,16 @@ class Connection(Named):
     def _drain(self, deadline: _Deadline) -> None:
         """Reads and forgets until the daemon closes. A socket closed with bytes unread resets the
         connection, and takes with it what the daemon has not read yet."""
-        if not self._receiving.acquire(timeout=GOODBYE_TIMEOUT):
-            return
-        try:
+        with deadline.lock(self._receiving):
             while _wait(self._socket, deadline) and self._socket.recv(READ_BYTES):
                 pass
-        finally:
-            self._receiving.release()
 
 
-def _wait(waited: socket.socket, deadline: _Deadline) -> bool:
-    """Waits until the socket is readable; whether it is in time."""
+def _wait(waited: socket.socket, deadline: _Deadline, readiness: int = select.POLLIN) -> bool:
+    """Waits until the socket is readable, or whatever else is wanted; whether it is in time."""
     if waited.fileno() < 0:
         raise OSError("the socket is closed")
     left = deadline.left()
     poll = select.poll()
-    poll.register(waited, select.POLLIN)
+    poll.register(waited, readiness)
     return bool(poll.poll(None if left is None else left * 1000))

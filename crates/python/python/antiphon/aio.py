@@ -238,15 +238,15 @@ class Connection(Named):
 
     async def disconnect(self) -> None:
         """Ends the session in order: everything sent before it is delivered, and the groups learn of the
-        disconnect at once. Waits a moment for the daemon to close; events that were not received are
-        lost. Does nothing when the connection is closed."""
+        disconnect at once. Waits for the daemon to close, but no longer than a second; events that were
+        not received are lost. Does nothing when the connection is closed."""
         try:
             if self._send_end is None:
                 self._session.disconnect()
-                await self.flush()
-                self._send_end = "this session has ended"
-                self._socket.shutdown(socket.SHUT_WR)
                 async with asyncio.timeout(GOODBYE_TIMEOUT):
+                    await self.flush()
+                    self._send_end = "this session has ended"
+                    self._socket.shutdown(socket.SHUT_WR)
                     await self._drain()
         except OSError:
             # Closed already, which is what was wanted. ConnectionClosed and TimeoutError are OSErrors.
