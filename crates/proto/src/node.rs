@@ -153,11 +153,14 @@ impl Node {
         self.queue.accepts(&self.config.ring)
     }
 
-    /// Whether a session should be read; false while enough of its messages wait, or of all together.
-    /// One that is not established yet is always read: its time runs, and it submits nothing.
+    /// How many bytes of a session should be read at most; 0 while enough of its messages wait, or of all
+    /// together. One that is not established yet is always read: its time runs, and it submits nothing.
     #[must_use]
-    pub fn reads(&self, session: SessionId) -> bool {
-        self.sessions.is_greeting(session) || self.queue.accepts_from(session, &self.config.ring)
+    pub fn room_for(&self, session: SessionId) -> usize {
+        match self.sessions.is_greeting(session) {
+            true => usize::MAX,
+            false => self.queue.room_for(session, &self.config.ring),
+        }
     }
 
     /// Bytes owed to a session; the host writes what the socket takes and advances the buffer.

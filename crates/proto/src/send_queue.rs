@@ -6,8 +6,9 @@
 //! up another. Within a session the order is kept, joins and leaves included.
 //!
 //! A session may have as much waiting as one and a half token visits take, all of them together what is
-//! configured. More would only wait here, and make every message late, where it could as well wait
-//! with its client.
+//! configured, and its client is read no further. More would only wait here, and make every message late,
+//! where it could as well wait with its client. Less would be used up before the client has sent more, and
+//! the ring would seem to have nothing left to do.
 //!
 //! A message leaves the queue when its last chunk is numbered. If the ring ends before that, it is
 //! sent again from its beginning in the next one ([`SendQueue::rewind`]).
@@ -32,6 +33,8 @@ const CONTROL_NUMBER: u8 = MAX_OPEN_MESSAGES as u8;
 
 /// What a session may have waiting at least.
 const LEAST_SHARE_BYTES: usize = 48 << 10;
+/// Less than this is not worth reading by itself.
+const LEAST_ROOM_BYTES: usize = 8 << 10;
 
 /// A message to send.
 #[derive(Clone, Debug)]
@@ -149,10 +152,11 @@ impl SendQueue {
         self.messages < config.send_queue_messages && self.bytes < config.send_queue_bytes
     }
 
-    /// Whether that client may hand in more messages.
-    pub(crate) fn accepts_from(&self, session: SessionId, config: &RingConfig) -> bool {
+    /// How many bytes that client may hand in.
+    pub(crate) fn room_for(&self, session: SessionId, config: &RingConfig) -> usize {
         let waiting = self.sessions.get(&session).map_or(0, |lane| lane.bytes);
-        self.accepts(config) && self.share_bytes.is_none_or(|share| waiting < share)
+        let room = self.share_bytes.map_or(usize::MAX, |share| share.saturating_sub(waiting));
+        if self.accepts(config) && room >= LEAST_ROOM_BYTES { room } else { 0 }
     }
 
     /// Says how many bytes one token visit takes; none when no token comes and goes. More than that shows
@@ -403,15 +407,17 @@ mod tests {
         let (config, [flood, other]) = (RingConfig::default(), [SessionId(1), SessionId(2)]);
         let mut queue = open_queue();
         queue.push(flood, message(70_000, ServiceLevel::Agreed));
-        assert!(queue.accepts_from(flood, &config), "no token comes and goes");
+        assert_eq!(queue.room_for(flood, &config), usize::MAX, "no token comes and goes");
         queue.set_visit_bytes(Some(20 * 1472));
-        assert!(!queue.accepts_from(flood, &config) && queue.accepts_from(other, &config));
+        assert_eq!((queue.room_for(flood, &config), queue.room_for(other, &config)), (0, LEAST_SHARE_BYTES));
+        queue.set_visit_bytes(Some(60_000));
+        assert_eq!(queue.room_for(flood, &config), 90_000 - queue.bytes());
         queue.set_visit_bytes(Some(50_000));
-        assert!(queue.accepts_from(flood, &config));
+        assert_eq!(queue.room_for(flood, &config), 0, "too little to be read by itself");
         for _ in 0..20 {
             queue.push(flood, message(70_000, ServiceLevel::Agreed));
         }
-        assert!(!queue.accepts_from(other, &config), "all together have too much");
+        assert_eq!(queue.room_for(other, &config), 0, "all together have too much");
     }
 
     #[test]

@@ -115,7 +115,7 @@ impl SessionIo {
             }
         }
         if node.accepts_submissions() {
-            self.unread.extend(self.parked.extract_if(.., |id| node.reads(*id)));
+            self.unread.extend(self.parked.extract_if(.., |id| node.room_for(*id) > 0));
         }
         let mut budget = TURN_BYTES;
         for _ in 0..self.unread.len() {
@@ -123,9 +123,10 @@ impl SessionIo {
                 return;
             }
             let Some(id) = self.unread.pop_front() else { return };
-            if !node.reads(id) {
+            let room = node.room_for(id);
+            if room == 0 {
                 self.parked.push(id);
-            } else if let Some(input) = self.read(id) {
+            } else if let Some(input) = self.read(id, room) {
                 if let Input::SessionBytes(_, bytes) = &input {
                     budget = budget.saturating_sub(bytes.len());
                 }
@@ -134,14 +135,15 @@ impl SessionIo {
         }
     }
 
-    /// Reads once from a session; none when there was nothing.
-    fn read(&mut self, id: SessionId) -> Option<Input> {
+    /// Reads once from a session, so many bytes at most; none when there was nothing.
+    fn read(&mut self, id: SessionId, most: usize) -> Option<Input> {
         let session = self.sessions.get_mut(&id)?;
         session.queued = false;
         if self.buffer.len() < READ_BYTES {
             self.buffer = BytesMut::zeroed(BUFFER_BYTES);
         }
-        let room = self.buffer.get_mut(..READ_BYTES).unwrap_or_default();
+        let most = most.min(READ_BYTES);
+        let room = self.buffer.get_mut(..most).unwrap_or_default();
         let length = match session.stream.read(room) {
             Ok(0) => return self.ended(id),
             Ok(length) => length,
@@ -150,7 +152,7 @@ impl SessionIo {
             Err(_) => return self.ended(id),
         };
         // A short read has emptied the connection; what comes later is announced again.
-        if length == 0 || length == READ_BYTES || session.ending {
+        if length == 0 || length == most || session.ending {
             session.queued = true;
             self.unread.push_back(id);
         }

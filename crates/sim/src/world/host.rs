@@ -170,7 +170,7 @@ impl Host {
 
     /// Whether the daemon reads a client's stream now.
     fn reads(node: &Node, session: SessionId) -> bool {
-        node.reads(session)
+        node.room_for(session) > 0
     }
 
     /// Whether some client said something that the daemon reads.
