@@ -213,10 +213,12 @@ impl State {
         }
     }
 
-    /// After half a request, the next one would be taken for the rest of it.
+    /// After half a request, the next one would be taken for the rest of it. The daemon learns of the end, so
+    /// that it closes as well.
     fn break_off(&mut self, error: io::Error) -> Error {
         self.broken = true;
         self.outbox.clear();
+        let _ = self.stream.end_writing();
         Error::from_io(error)
     }
 

@@ -25,7 +25,8 @@ pub struct Connection {
 
 #[derive(Debug)]
 enum State {
-    Open(Box<blocking::Connection>),
+    /// Once a request has failed, and why, no more are sent; what came before the end is still received.
+    Open(Box<blocking::Connection>, Option<Error>),
     Lost(Outage),
 }
 
@@ -38,7 +39,7 @@ impl Connection {
         let connection = connector.connect()?;
         let continuity = Continuity::new(connection.member(), connector.wants_membership());
         let life = Life::new(Instant::now());
-        Ok(Self { connector, backoff, continuity, life, state: State::Open(Box::new(connection)) })
+        Ok(Self { connector, backoff, continuity, life, state: State::Open(Box::new(connection), None) })
     }
 
     /// The name in the present session, or in the last one.
@@ -119,15 +120,15 @@ impl Connection {
     /// When the connection is broken; it is closed all the same.
     pub fn disconnect(self) -> Result<(), Error> {
         match self.state {
-            State::Open(connection) => connection.disconnect(),
-            State::Lost(outage) => Err(outage.cause),
+            State::Open(connection, None) => connection.disconnect(),
+            State::Open(_, Some(cause)) | State::Lost(Outage { cause, .. }) => Err(cause),
         }
     }
 
     fn receive_until(&mut self, deadline: Option<Instant>) -> Result<Option<Event>, Error> {
         loop {
             match &mut self.state {
-                State::Open(connection) => match receive(connection, deadline) {
+                State::Open(connection, _) => match receive(connection, deadline) {
                     Ok(None) => return Ok(None),
                     Ok(Some(event)) => {
                         self.continuity.on_event(&event);
@@ -166,7 +167,7 @@ impl Connection {
             let _ = connection.join(rejoined.group);
         }
         self.life = outage.end(Instant::now());
-        self.state = State::Open(Box::new(connection));
+        self.state = State::Open(Box::new(connection), None);
         Ok(Some(Event::Gap(gap)))
     }
 
@@ -175,15 +176,18 @@ impl Connection {
         request: impl FnOnce(&mut blocking::Connection) -> Result<(), Error>,
         remember: impl FnOnce(&mut Continuity),
     ) -> Result<(), Error> {
-        let State::Open(connection) = &mut self.state else { return Err(Error::Interrupted) };
+        let State::Open(connection, failed @ None) = &mut self.state else { return Err(Error::Interrupted) };
         remember(&mut self.continuity);
-        request(connection).map_err(|error| {
-            self.lose(error);
-            Error::Interrupted
-        })
+        *failed = request(connection).err();
+        if failed.is_some() { Err(Error::Interrupted) } else { Ok(()) }
     }
 
-    fn lose(&mut self, cause: Error) {
+    /// The end of the session, of which a request may have told before.
+    fn lose(&mut self, error: Error) {
+        let cause = match &mut self.state {
+            State::Open(_, failed) => failed.take().unwrap_or(error),
+            State::Lost(_) => error,
+        };
         let outage = self.life.end(cause, Instant::now(), &self.backoff, &self.continuity.member());
         self.state = State::Lost(outage);
     }

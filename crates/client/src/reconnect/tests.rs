@@ -176,13 +176,29 @@ fn a_group_that_was_to_be_left_is_not_joined_again() {
     assert!(gap.groups.is_empty() && gap.left.is_empty());
 }
 
+/// Lets join, says that it was left, and dies.
+pub(crate) fn end_after_a_leave(stream: &mut TcpStream) {
+    accept_alice(stream);
+    let_join(stream);
+    say(stream, SELF_LEAVE);
+}
+
+#[test]
+fn what_came_before_a_request_failed_is_still_received() {
+    let (mut connection, playing) = open(&[end_after_a_leave, live]);
+    while connection.multicast(ServiceLevel::Agreed, "grp", "x").is_ok() {
+        thread::sleep(Duration::from_millis(1));
+    }
+    let event = connection.receive().expect("what was sent before the end");
+    assert!(matches!(event, Event::Delivered(Delivered::SelfLeave(_))), "{event:?}");
+    assert!(matches!(connection.join("grp"), Err(Error::Interrupted)));
+    assert!(matches!(connection.receive(), Ok(Event::Gap(_))));
+    connection.disconnect().expect("said goodbye");
+    playing.join().expect("played");
+}
+
 #[test]
 fn the_end_is_told_by_what_comes_last() {
-    fn end_after_a_leave(stream: &mut TcpStream) {
-        accept_alice(stream);
-        let_join(stream);
-        say(stream, SELF_LEAVE);
-    }
     let (mut connection, playing) = open(&[end_after_a_leave, live]);
     let event = connection.receive().expect("what was sent before the end");
     assert!(matches!(event, Event::Delivered(Delivered::SelfLeave(_))), "{event:?}");

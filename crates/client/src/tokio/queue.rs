@@ -178,7 +178,11 @@ impl Queue {
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if is_spurious(&error) => return,
-                Err(error) => return state.break_off(error),
+                Err(error) => {
+                    // The daemon is to close as well.
+                    let _ = self.socket.end_writing();
+                    return state.break_off(error);
+                }
             }
         }
     }

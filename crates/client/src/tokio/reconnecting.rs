@@ -33,7 +33,8 @@ pub struct Reconnecting {
 type Connecting = Pin<Box<dyn Future<Output = Result<Connection, Error>> + Send>>;
 
 enum State {
-    Open(Box<Connection>),
+    /// Once a request has failed, and why, no more are sent; what came before the end is still received.
+    Open(Box<Connection>, Option<Error>),
     /// The attempt lies here, so that it goes on although the future of a receive is dropped.
     Lost(Outage, Connecting),
 }
@@ -41,7 +42,7 @@ enum State {
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Open(connection) => f.debug_tuple("Open").field(connection).finish(),
+            Self::Open(connection, failed) => f.debug_tuple("Open").field(connection).field(failed).finish(),
             Self::Lost(outage, _) => f.debug_tuple("Lost").field(outage).finish_non_exhaustive(),
         }
     }
@@ -56,7 +57,7 @@ impl Reconnecting {
         let connection = connector.connect_tokio().await?;
         let continuity = Continuity::new(connection.member(), connector.wants_membership());
         let life = Life::new(Instant::now());
-        Ok(Self { connector, backoff, continuity, life, state: State::Open(Box::new(connection)) })
+        Ok(Self { connector, backoff, continuity, life, state: State::Open(Box::new(connection), None) })
     }
 
     /// The name in the present session, or in the last one.
@@ -128,15 +129,15 @@ impl Reconnecting {
     /// When the connection is broken; it is closed all the same.
     pub async fn disconnect(self) -> Result<(), Error> {
         match self.state {
-            State::Open(connection) => connection.disconnect().await,
-            State::Lost(outage, _) => Err(outage.cause),
+            State::Open(connection, None) => connection.disconnect().await,
+            State::Open(_, Some(cause)) | State::Lost(Outage { cause, .. }, _) => Err(cause),
         }
     }
 
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, Error>> {
         loop {
             match &mut self.state {
-                State::Open(connection) => match ready!(connection.poll_receive(cx)) {
+                State::Open(connection, _) => match ready!(connection.poll_receive(cx)) {
                     Ok(event) => {
                         self.continuity.on_event(&event);
                         return Poll::Ready(Ok(Event::Delivered(event)));
@@ -165,25 +166,32 @@ impl Reconnecting {
         for rejoined in &gap.groups {
             connection.sender.join_now(rejoined.group);
         }
-        self.state = State::Open(Box::new(connection));
+        self.state = State::Open(Box::new(connection), None);
         Event::Gap(gap)
     }
 
     fn connection(&mut self) -> Result<&mut Connection, Error> {
         match &mut self.state {
-            State::Open(connection) => Ok(connection),
-            State::Lost(..) => Err(Error::Interrupted),
+            State::Open(connection, None) => Ok(connection),
+            State::Open(_, Some(_)) | State::Lost(..) => Err(Error::Interrupted),
         }
     }
 
     fn after_request(&mut self, done: Result<(), Error>) -> Result<(), Error> {
         done.map_err(|error| {
-            self.lose(error);
+            if let State::Open(_, failed) = &mut self.state {
+                *failed = Some(error);
+            }
             Error::Interrupted
         })
     }
 
-    fn lose(&mut self, cause: Error) {
+    /// The end of the session, of which a request may have told before.
+    fn lose(&mut self, error: Error) {
+        let cause = match &mut self.state {
+            State::Open(_, failed) => failed.take().unwrap_or(error),
+            State::Lost(..) => error,
+        };
         let outage = self.life.end(cause, Instant::now(), &self.backoff, &self.continuity.member());
         let connecting = connect_at(self.connector.clone(), outage.next);
         self.state = State::Lost(outage, connecting);

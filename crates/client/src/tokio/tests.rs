@@ -17,7 +17,7 @@ use super::*;
 use crate::blocking::tests::{JOIN_VIEW, SELF_LEAVE, accept_alice, bytes, daemon, say, two_addresses};
 use crate::reconnect::tests::{
     QUICK, assert_is_gap, assert_is_view, daemon_with, die_in_a_frame, die_in_the_handshake,
-    die_with_messages, live, refuse,
+    die_with_messages, end_after_a_leave, live, refuse,
 };
 use crate::{Connector, Event, ReplyCode, reconnect};
 
@@ -224,6 +224,24 @@ fn a_connection_that_is_opened_anew_tells_of_the_gap_even_if_receives_are_droppe
         };
         assert_is_gap(&gap, 0);
         assert_is_view(&connection.receive().await.expect("it was joined again"));
+        connection.disconnect().await.expect("said goodbye");
+    });
+    playing.join().expect("played");
+}
+
+#[test]
+fn what_came_before_a_request_failed_is_still_received_over_tokio() {
+    let (connector, playing) = daemon_with(&[end_after_a_leave, live]);
+    block_on(async {
+        let mut connection = Reconnecting::open(connector, QUICK).await.expect("accepted");
+        connection.join("grp").await.expect("sent");
+        assert_is_view(&connection.receive().await.expect("a view"));
+        while connection.multicast(ServiceLevel::Agreed, "grp", vec![0; 50_000]).await.is_ok() {
+            ::tokio::task::yield_now().await;
+        }
+        let event = connection.receive().await.expect("what was sent before the end");
+        assert!(matches!(event, reconnect::Event::Delivered(Event::SelfLeave(_))), "{event:?}");
+        assert!(matches!(connection.receive().await, Ok(reconnect::Event::Gap(_))));
         connection.disconnect().await.expect("said goodbye");
     });
     playing.join().expect("played");
