@@ -206,6 +206,29 @@ impl Session {
         chunk.saturating_sub(outbound.written) + outbound.outbox.pending().len()
     }
 
+    /// Writes some of what is to be written with a socket's `send`; whether anything is left. That it was
+    /// written is noted before a signal handler may raise, so nothing is written twice.
+    fn send_some(&self, send: &Bound<'_, PyAny>, flags: i32) -> PyResult<bool> {
+        let py = send.py();
+        let Some(chunk) = self.chunk(py)? else { return Ok(false) };
+        let count = send.call1((chunk, flags))?.extract()?;
+        self.wrote(py, count);
+        Ok(self.unsent(py) > 0)
+    }
+
+    /// Adds what a socket's `recv` returns for so many bytes at most; false when there is nothing more to
+    /// come. It is added before a signal handler may raise, so nothing is lost.
+    fn receive_some(&self, recv: &Bound<'_, PyAny>, most: usize) -> PyResult<bool> {
+        let received = recv.call1((most,))?;
+        let bytes = received.cast::<PyBytes>()?;
+        if !bytes.as_bytes().is_empty() {
+            self.push(bytes);
+        }
+        Ok(!bytes.as_bytes().is_empty())
+    }
+}
+
+impl Session {
     /// What is to be written next, until `wrote` says that some of it was; `None` when
     /// all is written.
     fn chunk<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
@@ -235,9 +258,7 @@ impl Session {
             outbound.written = 0;
         }
     }
-}
 
-impl Session {
     fn send(&self, envelope: &Envelope, body: &[u8]) -> Result<(), Error> {
         locked(&self.outbound).outbox.send(envelope, body)
     }

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
+import itertools
 import random
 import socket
 import struct
 import threading
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from conftest import LIMIT
 
 import antiphon
-from antiphon import aio, spread
+from antiphon import ServiceLevel, aio, spread
 from antiphon._antiphon import Handshake, Session
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 MARK = 0x80000080
 HELLO = b"\x05NULL \x01\x04\x04\x00\x0c#me#nowhere1"
@@ -113,6 +119,45 @@ def test_the_stream_itself_is_good() -> None:
     message = events[1]
     assert isinstance(message, antiphon.Message)
     assert message.groups == ("group", "\udcff\udcfe") and bytes(message.view) == b"agreed"
+
+
+def test_a_socket_that_is_interrupted_again_and_again_neither_loses_nor_doubles_a_byte() -> None:
+    opened, undisturbed = session(), session()
+    for some in (opened, undisturbed):
+        some.join("group")
+        some.multicast(ServiceLevel.AGREED, "group", b"text", 1)
+    written = bytearray()
+    expected = bytearray()
+    interrupts = itertools.cycle((True, False))
+
+    def send(chunk: ReadableBuffer, flags: int) -> int:
+        if next(interrupts):
+            raise KeyboardInterrupt
+        piece = memoryview(chunk)[:7]
+        written.extend(piece)
+        return len(piece)
+
+    def send_all(chunk: ReadableBuffer, flags: int) -> int:
+        expected.extend(memoryview(chunk))
+        return len(expected)
+
+    def recv(most: int) -> bytes:
+        if next(interrupts):
+            raise KeyboardInterrupt
+        return arriving.read(min(most, 7))
+
+    while opened.unsent:
+        with contextlib.suppress(KeyboardInterrupt):
+            opened.send_some(send, 0)
+    assert not undisturbed.send_some(send_all, 0)
+    assert written == expected
+    arriving, more = io.BytesIO(STREAM), True
+    while more:
+        with contextlib.suppress(KeyboardInterrupt):
+            more = opened.receive_some(recv, 100)
+    undisturbed.push(STREAM)
+    both = [[repr(event) for event in some.take_events(100)] for some in (opened, undisturbed)]
+    assert both[0] == both[1] and len(both[0]) == 7
 
 
 def test_bytes_come_in_any_pieces() -> None:

@@ -1,6 +1,6 @@
 """The native half: the protocol without sockets. The classes of ``antiphon`` drive it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import final
 
 from _typeshed import ReadableBuffer
@@ -108,8 +108,10 @@ class Session:
     def disconnect(self) -> None:
         """Adds the request that ends the session."""
 
-    def chunk(self) -> bytes | memoryview | None:
-        """What is to be written next, until `wrote` says that some of it was; None when all is written."""
+    def send_some(self, send: Callable[[ReadableBuffer, int], int], flags: int) -> bool:
+        """Writes some of what is to be written with a socket's ``send``; whether anything is left. That it
+        was written is noted before a signal handler may raise, so nothing is written twice."""
 
-    def wrote(self, count: int) -> None:
-        """That so many bytes of the chunk were written."""
+    def receive_some(self, recv: Callable[[int], bytes], most: int) -> bool:
+        """Adds what a socket's ``recv`` returns for so many bytes at most; false when there is nothing more
+        to come. It is added before a signal handler may raise, so nothing is lost."""

@@ -340,18 +340,18 @@ class Connection(Named):
         """Writes all that is to be written; TimeoutError when the daemon does not take it until the
         deadline. What an exception leaves is written the next time."""
         flags = 0 if deadline is None else socket.MSG_DONTWAIT
-        while (chunk := self._session.chunk()) is not None:
+        while self._session.unsent:
             try:
                 in_time = deadline is None or _wait(self._socket, deadline, select.POLLOUT)
-                count = self._socket.send(chunk, flags) if in_time else None
+                if in_time:
+                    self._session.send_some(self._socket.send, flags)
             except BlockingIOError:
                 continue
             except OSError as error:
                 self._end = self._end or broken(error)
                 raise ConnectionClosed(self._end) from error
-            if count is None:
+            if not in_time:
                 raise TimeoutError("the daemon takes no more")
-            self._session.wrote(count)
 
     def _read(self, deadline: _Deadline) -> None:
         """Waits for bytes and reads them."""
@@ -365,14 +365,13 @@ class Connection(Named):
                 self._sending.release()
         try:
             in_time = not deadline.is_set or _wait(self._socket, deadline)
-            received = self._socket.recv(self._wanted_bytes()) if in_time else None
+            more = in_time and self._session.receive_some(self._socket.recv, self._wanted_bytes())
         except OSError as error:
             raise ConnectionClosed(self._end or broken(error)) from error
-        if received is None:
+        if not in_time:
             raise TimeoutError("no event came in time")
-        if not received:
+        if not more:
             raise ConnectionClosed(self._end or CLOSED_BY_DAEMON)
-        self._session.push(received)
 
     def _drain(self, deadline: _Deadline) -> None:
         """Reads and forgets until the daemon closes. A socket closed with bytes unread resets the

@@ -305,8 +305,8 @@ class Connection(Named):
         if self._send_end is not None:
             return
         try:
-            while (chunk := self._session.chunk()) is not None:
-                self._session.wrote(self._socket.send(chunk))
+            while self._session.send_some(self._socket.send, 0):
+                pass
         except (BlockingIOError, InterruptedError):
             self._watch_writes(True)
         except OSError as error:
@@ -331,16 +331,17 @@ class Connection(Named):
             self._watch_reads(False)
             return
         try:
-            received = self._socket.recv(READ_BYTES)
+            if self._forgets_events:
+                more = bool(self._socket.recv(READ_BYTES))
+            else:
+                more = self._session.receive_some(self._socket.recv, READ_BYTES)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
             self._read_end = broken(error)
         else:
-            if not received:
+            if not more:
                 self._read_end = CLOSED_BY_DAEMON
-            elif not self._forgets_events:
-                self._session.push(received)
         if self._read_end is not None:
             self._watch_reads(False)
         self._readable.wake()
