@@ -190,7 +190,8 @@ impl Node {
     /// The counters.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.stats
+        let dropped = self.stats.fragments_dropped + self.membership.fragments_dropped();
+        Stats { fragments_dropped: dropped, ..self.stats }
     }
 }
 

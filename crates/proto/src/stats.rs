@@ -67,7 +67,7 @@ pub struct Stats {
     /// Messages that came before their groups were known and would have been out of order later.
     pub messages_unroutable: u64,
     /// Fragments of no use: their message was cut by a configuration change or is over a limit. Also
-    /// messages with a preamble that their sender has not said.
+    /// messages with a preamble that their sender has not said, and packets with a malformed message.
     pub fragments_dropped: u64,
     /// Rings installed.
     pub rings_installed: u64,

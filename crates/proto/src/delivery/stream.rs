@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use antiphon_wire::ids::{DaemonId, Seq};
-use antiphon_wire::reader::Reader;
+use antiphon_wire::reader::{DecodeError, Reader};
 use antiphon_wire::ring::chunk::{self, Chunk, Fragment, Position, Preamble};
 use antiphon_wire::ring::packet::Packet;
 use antiphon_wire::service::ServiceLevel;
@@ -103,10 +103,11 @@ impl Open {
         }
     }
 
-    /// The next chunk. What follows a malformed one can not be found, so the packet ends there; its
-    /// sender packed it once for everyone, so everyone drops the same.
-    fn next(&mut self) -> Option<Chunk> {
-        self.waiting.take().or_else(|| chunk::next(&mut self.chunks).ok().flatten())
+    fn next(&mut self) -> Result<Option<Chunk>, DecodeError> {
+        match self.waiting.take() {
+            Some(chunk) => Ok(Some(chunk)),
+            None => chunk::next(&mut self.chunks),
+        }
     }
 }
 
@@ -121,7 +122,7 @@ impl Stream {
         self.done
     }
 
-    /// Fragments that were of no use, and messages whose preamble nobody has said.
+    /// Fragments that were of no use, messages whose preamble nobody has said, and malformed packets.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped
     }
@@ -137,7 +138,7 @@ impl Stream {
                 Some(open) => open,
                 None => Open::new(window.get(seq)?),
             };
-            while let Some(chunk) = open.next() {
+            while let Some(chunk) = self.next_chunk(&mut open) {
                 if chunk.head.service == ServiceLevel::Safe && seq > limit.safe && chunk.head.ends_message() {
                     open.waiting = Some(chunk);
                     self.open = Some(open);
@@ -157,7 +158,7 @@ impl Stream {
         let seq = stored.packet.header.seq;
         let mut open = if self.done.next() == seq { self.open.take() } else { None }
             .unwrap_or_else(|| Open::new(stored));
-        while let Some(chunk) = open.next() {
+        while let Some(chunk) = self.next_chunk(&mut open) {
             messages.extend(self.complete(&mut open, seq, chunk, wanted));
         }
         self.open = None;
@@ -172,6 +173,15 @@ impl Stream {
         self.preambles.retain(&keep);
         self.dropped -= self.partial.len() as u64;
         self.open = self.open.take().filter(|open| keep(open.sender));
+    }
+
+    /// The next chunk of a packet. What follows a malformed one can not be found, so the packet ends there;
+    /// its sender packed it once for everyone, so everyone drops the same.
+    fn next_chunk(&mut self, open: &mut Open) -> Option<Chunk> {
+        open.next().unwrap_or_else(|_| {
+            self.dropped += 1;
+            None
+        })
     }
 
     /// Turns a chunk into the message that it ends, if it ends one that is wanted.
@@ -320,6 +330,15 @@ mod tests {
         let known = (FIRST, Some(Preamble::Known { slot: 3 }), b"tuvw".as_slice());
         let afterwards = [(FIRST, new, b"ab".as_slice()), known, (LAST, None, b"xyz")];
         assert_eq!(assembled(&afterwards), whole("ab", "tuvwxyz"), "remembered, though never finished");
+    }
+
+    #[test]
+    fn a_malformed_message_ends_its_packet_and_is_counted() {
+        let chunks = Reader::new(Bytes::from_static(&[0xff; 3]), "packet");
+        let mut open = Open { sender: DaemonId(1), early: false, chunks, index: 0, waiting: None };
+        let mut stream = Stream::default();
+        assert!(stream.next_chunk(&mut open).is_none());
+        assert_eq!(stream.dropped(), 1);
     }
 
     #[test]

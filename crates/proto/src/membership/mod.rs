@@ -219,6 +219,11 @@ impl Membership {
         self.ring.hold_back(held_back);
     }
 
+    /// What was of no use in the packets of the present ring.
+    pub(crate) fn fragments_dropped(&self) -> u64 {
+        self.stream.dropped()
+    }
+
     /// One datagram from another daemon.
     pub(crate) fn on_datagram(&mut self, bytes: Bytes, cx: &mut Cx<'_>) {
         let Ok((envelope, datagram)) = ring::decode(bytes) else {
@@ -237,10 +242,10 @@ impl Membership {
             Datagram::Packet(packet) if envelope.daemon != self.me.daemon => self.on_packet(packet, cx),
             Datagram::Packet(_) => {}
             Datagram::Fragment(piece) if piece.from.daemon != self.me.daemon => {
-                if let Some(whole) = self.assembler.add(piece)
-                    && let Ok((_, datagram)) = ring::decode(whole)
-                {
-                    self.on_control(datagram, cx);
+                match self.assembler.add(piece).map(ring::decode) {
+                    Some(Ok((_, datagram))) => self.on_control(datagram, cx),
+                    Some(Err(_)) => cx.stats.datagrams_rejected += 1,
+                    None => {}
                 }
             }
             other => self.on_control(other, cx),
