@@ -3,17 +3,17 @@
 //!
 //! Nothing gathered may be lost or doubled: before a fork all is written, so that the child begins with
 //! nothing; the child has no such thread, and starts one of its own when it needs it. At exit all is written.
-//! A daemon that takes nothing is waited for no longer than [`GOODBYE_LIMIT`].
+//! Daemons that take nothing are waited for as long as there is [`Patience`].
 
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError, RwLockWriteGuard, Weak};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::output::Look;
-use crate::session::{self, GOODBYE_LIMIT, Session, Sessions, lock};
+use crate::session::{self, Patience, Session, Sessions, lock};
 
 /// A sender that has written nothing for so long, although it has gathered something, is idle.
 const IDLE: Duration = Duration::from_micros(250);
@@ -161,8 +161,8 @@ extern "C" fn at_exit() {
 }
 
 fn flush_all() {
-    let deadline = Instant::now() + GOODBYE_LIMIT;
+    let mut patience = Patience::new();
     for session in session::all() {
-        session.output.flush(&session, deadline);
+        session.output.flush(&session, &mut patience);
     }
 }

@@ -20,7 +20,7 @@ use rustix::net::{SendAncillaryBuffer, SendFlags, send, sendmsg};
 use crate::codes::Code;
 use crate::flusher::{self, Watch};
 use crate::input::wait_for;
-use crate::session::{Session, lock, lock_until, try_lock};
+use crate::session::{Patience, Session, lock, lock_until, try_lock};
 
 /// A request to a daemon, without its body.
 #[derive(Clone, Copy, Debug)]
@@ -104,12 +104,12 @@ impl Output {
         Ok(())
     }
 
-    /// Writes what was gathered, for which the daemon has time until `deadline`; the rest stays.
-    pub(crate) fn flush(&self, session: &Session, deadline: Instant) {
+    /// Writes what was gathered, as long as there is patience; the rest stays.
+    pub(crate) fn flush(&self, session: &Session, patience: &mut Patience) {
         // Whoever has the lock is writing.
         let Some(mut gathered) = try_lock(&self.gathered) else { return };
         // There is no call of the program to tell.
-        let _ = gathered.write_until(session, deadline);
+        let _ = gathered.write_patiently(session, patience);
     }
 
     /// In the child after a fork: what the daemon did not take before is the parent's to write, and since the
@@ -152,14 +152,14 @@ impl Output {
     /// Sends the request that ends the session.
     ///
     /// # Errors
-    /// When the session is or becomes broken, and when the daemon did not take everything until `deadline`.
-    pub(crate) fn disconnect(&self, session: &Session, deadline: Instant) -> Result<(), Code> {
+    /// When the session is or becomes broken, and when patience with the daemon has ended.
+    pub(crate) fn disconnect(&self, session: &Session, patience: &mut Patience) -> Result<(), Code> {
         let groups = [*self.member.as_field()];
         let head = self.head(&Request { flags: KILL, message_type: 0, groups: &groups }, 0);
-        let mut gathered = lock_until(&self.gathered, deadline).ok_or(Code::ConnectionClosed)?;
+        let mut gathered = lock_until(&self.gathered, patience.until).ok_or(Code::ConnectionClosed)?;
         gathered.bytes.extend_from_slice(&head);
         gathered.bytes.extend_from_slice(groups.as_flattened());
-        gathered.write_until(session, deadline)
+        gathered.write_patiently(session, patience)
     }
 
     fn head(&self, request: &Request<'_>, body_bytes: usize) -> [u8; HEADER_BYTES] {
@@ -193,11 +193,12 @@ impl Gathered {
         }
     }
 
-    fn write_until(&mut self, session: &Session, deadline: Instant) -> Result<(), Code> {
+    fn write_patiently(&mut self, session: &Session, patience: &mut Patience) -> Result<(), Code> {
         while !self.bytes.is_empty() {
             match self.write_now(session) {
-                Ok(()) | Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => wait_for(session.socket(), PollFlags::OUT, Some(deadline))?,
+                Ok(()) => *patience = Patience::new(),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => wait_for(session.socket(), PollFlags::OUT, Some(patience.until))?,
                 Err(_) => return Err(Code::ConnectionClosed),
             }
         }

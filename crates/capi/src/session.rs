@@ -23,10 +23,26 @@ use crate::input::{Input, ready_bytes};
 use crate::layout::Mailbox;
 use crate::output::Output;
 
-/// How long a daemon may take to read what comes last, and to close after a goodbye.
-pub(crate) const GOODBYE_LIMIT: Duration = Duration::from_secs(1);
+/// How long a daemon may take to close after a goodbye.
+const GOODBYE_LIMIT: Duration = Duration::from_secs(1);
+/// How long a daemon may take nothing of what comes last before it is given up. One that is only slow takes
+/// something.
+const STALL_LIMIT: Duration = Duration::from_secs(3);
 /// How often it is looked whether another thread has left.
 const LOCK_POLL: Duration = Duration::from_millis(1);
+
+/// Until when daemons are waited for that take nothing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    pub(crate) until: Instant,
+}
+
+impl Patience {
+    /// From now on, or anew, as one of them has taken something.
+    pub(crate) fn new() -> Self {
+        Self { until: Instant::now() + STALL_LIMIT }
+    }
+}
 
 /// An open session.
 #[derive(Debug)]
@@ -108,11 +124,11 @@ impl Session {
     /// Says goodbye and waits a moment for the daemon to close. A socket closed with bytes unread resets the
     /// connection, and takes with it what the daemon has not read yet.
     fn disconnect(&self) {
-        let deadline = Instant::now() + GOODBYE_LIMIT;
-        if self.check().is_err() || self.output.disconnect(self, deadline).is_err() {
+        if self.check().is_err() || self.output.disconnect(self, &mut Patience::new()).is_err() {
             return;
         }
         let _ = shutdown(&self.socket, Shutdown::Write);
+        let deadline = Instant::now() + GOODBYE_LIMIT;
         // A receiver in another thread leaves with what comes next, at the latest with the end.
         let Some(_input) = lock_until(&self.input, deadline) else { return };
         let mut ignored = [0; 16 * 1024];
@@ -169,7 +185,7 @@ pub(crate) fn disconnect(mailbox: Mailbox) -> Result<(), Code> {
 /// without the session calls this; the other one's session is not touched.
 pub(crate) fn kill(mailbox: Mailbox) {
     if let Ok(session) = take(mailbox) {
-        session.output.flush(&session, Instant::now() + GOODBYE_LIMIT);
+        session.output.flush(&session, &mut Patience::new());
         end_calls(&session);
     }
 }

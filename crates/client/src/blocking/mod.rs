@@ -23,8 +23,11 @@ use crate::envelope::{Destination, Envelope};
 use crate::error::Error;
 use crate::message::Event;
 
-/// How long a daemon may take to read a goodbye and to close.
+/// How long a daemon may take to close after a goodbye.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a daemon may take nothing of what comes last before it is given up. One that is only slow takes
+/// something.
+const STALL_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// An open session with a daemon.
 ///
@@ -152,14 +155,14 @@ impl Connection {
 
     /// Ends the session in order: everything sent before it is delivered, and the groups learn of the
     /// disconnect at once. Waits for the daemon to close, but no longer than a second; events that were not
-    /// received are lost.
+    /// received are lost. A daemon that takes nothing more, as one that is stopped, is given up after three
+    /// seconds.
     ///
     /// # Errors
-    /// When the connection is broken, or the daemon did not take the goodbye in time; it is closed all the same.
+    /// When the connection is broken, or the daemon was given up; it is closed all the same.
     pub fn disconnect(mut self) -> Result<(), Error> {
-        let deadline = Instant::now() + GOODBYE_TIMEOUT;
-        self.sender.disconnect_until(deadline)?;
-        self.receiver.drain(deadline);
+        self.sender.disconnect()?;
+        self.receiver.drain(Instant::now() + GOODBYE_TIMEOUT);
         Ok(())
     }
 }

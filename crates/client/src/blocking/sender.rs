@@ -2,12 +2,11 @@
 
 use std::io::IoSlice;
 use std::sync::Arc;
-use std::time::Instant;
 
 use antiphon_wire::names::MemberName;
 use antiphon_wire::service::ServiceLevel;
 
-use super::GOODBYE_TIMEOUT;
+use super::STALL_TIMEOUT;
 use super::stream::Stream;
 use super::writer::{Gathering, Writer};
 use crate::envelope::{Destination, Envelope};
@@ -21,7 +20,8 @@ use crate::session::Outbox;
 /// that, which is started when requests are gathered for the first time.
 ///
 /// Calls wait while the daemon takes no more: it stops reading from clients that send faster than
-/// messages can be ordered. Dropping a sender writes what was gathered, if that is possible within a second.
+/// messages can be ordered. Dropping a sender writes what was gathered, unless the daemon
+/// takes nothing for three seconds.
 #[derive(Debug)]
 pub struct Sender {
     member: MemberName,
@@ -109,16 +109,12 @@ impl Sender {
     /// [`Error::Closed`] after what was already on the way to it. It must be read until then: one that is dropped
     /// with events unread resets the connection, and what the daemon has not read yet is lost.
     ///
-    /// A daemon that takes no more, as one that is stopped, is waited for no longer than a second.
+    /// A daemon that takes nothing more, as one that is stopped, is given up after three seconds.
     ///
     /// # Errors
-    /// When the connection is broken, or the daemon did not take the goodbye in time.
+    /// When the connection is broken, or the daemon was given up.
     pub fn disconnect(self) -> Result<(), Error> {
-        self.disconnect_until(Instant::now() + GOODBYE_TIMEOUT)
-    }
-
-    pub(super) fn disconnect_until(self, deadline: Instant) -> Result<(), Error> {
-        self.writer.lock().disconnect(deadline)
+        self.writer.lock().disconnect(STALL_TIMEOUT)
     }
 
     /// Writes what the daemon takes without waiting; the rest stays. What goes wrong, later calls tell.
@@ -130,7 +126,7 @@ impl Sender {
 impl Drop for Sender {
     fn drop(&mut self) {
         // There is nobody left to tell; who needs to know calls flush first.
-        let _ = self.writer.lock().flush_until(Instant::now() + GOODBYE_TIMEOUT);
+        let _ = self.writer.lock().flush_within(STALL_TIMEOUT);
         self.writer.close();
     }
 }

@@ -177,18 +177,18 @@ impl State {
         if self.broken { Err(self.refuse()) } else { Ok(Progress::Done) }
     }
 
-    /// Writes what was gathered, for which the daemon has time until `deadline`.
-    pub(super) fn flush_until(&mut self, deadline: Instant) -> Result<(), Error> {
+    /// Writes what was gathered, unless the daemon takes nothing for so long.
+    pub(super) fn flush_within(&mut self, stall: Duration) -> Result<(), Error> {
         while self.push()? == Progress::Full {
-            self.stream.wait_writable(deadline).map_err(|error| self.break_off(error))?;
+            self.stream.wait_writable(Instant::now() + stall).map_err(|error| self.break_off(error))?;
         }
         Ok(())
     }
 
-    /// Says goodbye, for which the daemon has time until `deadline`.
-    pub(super) fn disconnect(&mut self, deadline: Instant) -> Result<(), Error> {
+    /// Says goodbye, unless the daemon takes nothing for so long.
+    pub(super) fn disconnect(&mut self, stall: Duration) -> Result<(), Error> {
         self.outbox.disconnect();
-        let written = self.flush_until(deadline);
+        let written = self.flush_within(stall);
         let _ = self.stream.end_writing();
         written
     }
@@ -270,7 +270,7 @@ mod tests {
     #[test]
     fn a_goodbye_waits_no_longer_than_it_may_and_ends_the_session() {
         let (writer, _daemon, _) = held_up();
-        let late = writer.lock().disconnect(Instant::now() + Duration::from_millis(10));
+        let late = writer.lock().disconnect(Duration::from_millis(10));
         assert!(
             matches!(&late, Err(Error::Io(error)) if error.kind() == io::ErrorKind::TimedOut),
             "{late:?}"

@@ -50,8 +50,11 @@ use crate::envelope::{Destination, Envelope};
 use crate::error::Error;
 use crate::message::Event;
 
-/// How long a daemon may take to read a goodbye, and then to close.
+/// How long a daemon may take to close after a goodbye.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a daemon may take nothing of what comes last before it is given up. One that is only slow takes
+/// something.
+const STALL_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A message for a [`Sink`].
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -166,7 +169,7 @@ impl Connection {
     /// lost.
     ///
     /// # Errors
-    /// When the connection is broken, or the daemon did not take the goodbye in time; it is closed all the same.
+    /// When the connection is broken, or the daemon took nothing for three seconds; it is closed all the same.
     pub async fn disconnect(self) -> Result<(), Error> {
         let (sender, mut receiver) = self.split();
         sender.disconnect().await?;

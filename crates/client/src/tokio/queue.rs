@@ -139,6 +139,10 @@ impl Queue {
         }
     }
 
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.lock().waiting_bytes()
+    }
+
     /// Forgets what the daemon did not take in time: the task ends.
     pub(super) fn give_up(&self) -> Result<(), Error> {
         let mut state = self.lock();

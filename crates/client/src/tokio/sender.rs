@@ -13,7 +13,7 @@ use futures_sink::Sink;
 
 use super::queue::Queue;
 use super::socket::Socket;
-use super::{GOODBYE_TIMEOUT, Outgoing};
+use super::{Outgoing, STALL_TIMEOUT};
 use crate::envelope::{Destination, Envelope};
 use crate::error::Error;
 use crate::session::Outbox;
@@ -107,15 +107,19 @@ impl Sender {
     /// [`Error::Closed`] after what was already on the way to it. It must be read until then: one that is dropped
     /// with events unread resets the connection, and what the daemon has not read yet is lost.
     ///
-    /// A daemon that takes no more, as one that is stopped, is waited for no longer than a second.
+    /// A daemon that takes nothing more, as one that is stopped, is given up after three seconds.
     ///
     /// # Errors
-    /// When the connection is broken, or the daemon did not take the goodbye in time.
+    /// When the connection is broken, or the daemon was given up.
     pub async fn disconnect(mut self) -> Result<(), Error> {
         self.queue.say_goodbye();
-        match timeout(GOODBYE_TIMEOUT, self.flush()).await {
-            Ok(written) => written,
-            Err(_) => self.queue.give_up(),
+        let mut waiting_bytes = self.queue.waiting_bytes();
+        loop {
+            match timeout(STALL_TIMEOUT, self.flush()).await {
+                Ok(written) => return written,
+                Err(_) if self.queue.waiting_bytes() >= waiting_bytes => return self.queue.give_up(),
+                Err(_) => waiting_bytes = self.queue.waiting_bytes(),
+            }
         }
     }
 

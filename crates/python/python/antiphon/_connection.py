@@ -21,6 +21,7 @@ from antiphon._transport import (
     HANDSHAKE_READ_BYTES,
     READ_BYTES,
     RETRY_SECONDS,
+    STALL_TIMEOUT,
     UNIX_DIRECTORY,
     Named,
     Opening,
@@ -77,7 +78,12 @@ class _Deadline:
     """When something must be done; never, if its timeout is None."""
 
     def __init__(self, timeout: float | None) -> None:
-        self._at = None if timeout is None else time.monotonic() + timeout
+        self._timeout = timeout
+        self.renew()
+
+    def renew(self) -> None:
+        """Lets the time begin anew."""
+        self._at = None if self._timeout is None else time.monotonic() + self._timeout
 
     @property
     def is_set(self) -> bool:
@@ -273,18 +279,19 @@ class Connection(Named):
     def disconnect(self) -> None:
         """Ends the session in order: everything sent before it is delivered, and the groups learn of the
         disconnect at once. Waits for the daemon to close, but no longer than a second; events that were
-        not received are lost. Does nothing when the connection is closed."""
+        not received are lost. A daemon that takes nothing more, as one that is stopped, is given up after
+        three seconds. Does nothing when the connection is closed."""
         if self._socket.fileno() < 0:
             return
-        deadline = _Deadline(GOODBYE_TIMEOUT)
+        stalled = _Deadline(STALL_TIMEOUT)
         try:
-            with deadline.lock(self._sending):
+            with stalled.lock(self._sending):
                 if self._end is None:
                     self._session.disconnect()
-                    self._write(deadline)
+                    self._write(stalled)
                     self._end = "this session has ended"
                     self._socket.shutdown(socket.SHUT_WR)
-            self._drain(deadline)
+            self._drain(_Deadline(GOODBYE_TIMEOUT))
         except OSError:
             # Closed already, or closed now. ConnectionClosed and TimeoutError are OSErrors.
             pass
@@ -337,14 +344,16 @@ class Connection(Named):
             self._write()
 
     def _write(self, deadline: _Deadline | None = None) -> None:
-        """Writes all that is to be written; TimeoutError when the daemon does not take it until the
-        deadline. What an exception leaves is written the next time."""
+        """Writes all that is to be written; TimeoutError when the daemon takes nothing until the deadline,
+        which begins anew when it does. What an exception leaves is written the next time."""
         flags = 0 if deadline is None else socket.MSG_DONTWAIT
         while self._session.unsent:
             try:
                 in_time = deadline is None or _wait(self._socket, deadline, select.POLLOUT)
                 if in_time:
                     self._session.send_some(self._socket.send, flags)
+                    if deadline is not None:
+                        deadline.renew()
             except BlockingIOError:
                 continue
             except OSError as error:

@@ -16,6 +16,9 @@ CONNECT_TIMEOUT = 30.0
 """How long connecting may take unless told otherwise, in seconds."""
 GOODBYE_TIMEOUT = 1.0
 """How long a daemon may take to close after a goodbye, in seconds."""
+STALL_TIMEOUT = 3.0
+"""How long a daemon may take nothing of what comes last before it is given up, in seconds. One that is only
+slow takes something."""
 READ_BYTES = 64 * 1024
 """Bytes read at once."""
 GATHER_BYTES = 64 * 1024

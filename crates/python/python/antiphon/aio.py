@@ -38,6 +38,7 @@ from antiphon._transport import (
     HANDSHAKE_READ_BYTES,
     READ_BYTES,
     RETRY_SECONDS,
+    STALL_TIMEOUT,
     UNIX_DIRECTORY,
     Named,
     Opening,
@@ -239,14 +240,15 @@ class Connection(Named):
     async def disconnect(self) -> None:
         """Ends the session in order: everything sent before it is delivered, and the groups learn of the
         disconnect at once. Waits for the daemon to close, but no longer than a second; events that were
-        not received are lost. Does nothing when the connection is closed."""
+        not received are lost. A daemon that takes nothing more, as one that is stopped, is given up after
+        three seconds. Does nothing when the connection is closed."""
         try:
             if self._send_end is None:
                 self._session.disconnect()
+                await self._write_last()
+                self._send_end = "this session has ended"
+                self._socket.shutdown(socket.SHUT_WR)
                 async with asyncio.timeout(GOODBYE_TIMEOUT):
-                    await self.flush()
-                    self._send_end = "this session has ended"
-                    self._socket.shutdown(socket.SHUT_WR)
                     await self._drain()
         except OSError:
             # Closed already, which is what was wanted. ConnectionClosed and TimeoutError are OSErrors.
@@ -316,6 +318,18 @@ class Connection(Named):
             self._watch_writes(False)
         if self._send_end is not None or self._session.unsent < GATHER_BYTES:
             self._writable.wake()
+
+    async def _write_last(self) -> None:
+        """Waits until all is written; TimeoutError when the daemon takes nothing for too long."""
+        unsent = self._session.unsent
+        while True:
+            try:
+                async with asyncio.timeout(STALL_TIMEOUT):
+                    return await self.flush()
+            except TimeoutError:
+                if self._session.unsent >= unsent:
+                    raise
+                unsent = self._session.unsent
 
     async def _more(self) -> None:
         """Waits until more has come. What has come belongs to the session, so a call that is cancelled
