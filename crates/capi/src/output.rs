@@ -7,7 +7,7 @@
 
 use std::io::IoSlice;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use antiphon::pace::{LARGE_BODY_BYTES, Pace};
 use antiphon_wire::client::flags::{HEADER_BYTES, KILL};
@@ -21,6 +21,9 @@ use crate::codes::Code;
 use crate::flusher::{self, Watch};
 use crate::input::wait_for;
 use crate::session::{Patience, Session, lock, lock_until, try_lock};
+
+/// When to write again to a daemon that took no more.
+const RETRY: Duration = Duration::from_millis(5);
 
 /// A request to a daemon, without its body.
 #[derive(Clone, Copy, Debug)]
@@ -89,6 +92,7 @@ impl Output {
     }
 
     fn put(&self, session: &Arc<Session>, parts: &[&[u8]], body_bytes: usize) -> Result<(), Code> {
+        session.check()?;
         let mut gathered = lock(&self.gathered);
         session.check()?;
         let now = Instant::now();
@@ -115,9 +119,10 @@ impl Output {
     /// In the child after a fork: what the daemon did not take before is the parent's to write, and since the
     /// daemon may have half a request, the child can not go on with the session.
     pub(crate) fn leave_to_parent(&self, session: &Session) {
-        let Some(mut gathered) = try_lock(&self.gathered) else { return };
-        if !gathered.bytes.is_empty() {
-            gathered.bytes.clear();
+        // Who had the lock is not here.
+        let has_left_over = try_lock(&self.gathered)
+            .is_none_or(|mut gathered| !std::mem::take(&mut gathered.bytes).is_empty());
+        if has_left_over {
             session.fail(Code::ConnectionClosed);
         }
     }
@@ -198,7 +203,11 @@ impl Gathered {
             match self.write_now(session) {
                 Ok(()) => *patience = Patience::new(),
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => wait_for(session.socket(), PollFlags::OUT, Some(patience.until))?,
+                Err(Errno::AGAIN) if Instant::now() >= patience.until => return Err(Code::ConnectionClosed),
+                // The system calls a socket writable only when much of it is free.
+                Err(Errno::AGAIN) => {
+                    let _ = wait_for(session.socket(), PollFlags::OUT, Some(Instant::now() + RETRY));
+                }
                 Err(_) => return Err(Code::ConnectionClosed),
             }
         }

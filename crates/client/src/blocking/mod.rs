@@ -18,6 +18,7 @@ use antiphon_wire::service::ServiceLevel;
 
 pub use self::receiver::Receiver;
 pub use self::sender::Sender;
+use self::writer::Progress;
 pub use crate::connector::Connector;
 use crate::envelope::{Destination, Envelope};
 use crate::error::Error;
@@ -28,6 +29,9 @@ const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a daemon may take nothing of what comes last before it is given up. One that is only slow takes
 /// something.
 const STALL_TIMEOUT: Duration = Duration::from_secs(3);
+/// When to write again to a daemon that took no more. The system calls a socket writable only when much of it
+/// is free.
+const RETRY: Duration = Duration::from_millis(5);
 
 /// An open session with a daemon.
 ///
@@ -135,8 +139,16 @@ impl Connection {
     /// # Errors
     /// As [`Connection::receive`].
     pub fn receive_timeout(&mut self, timeout: Duration) -> Result<Option<Event>, Error> {
-        self.sender.push();
-        self.receiver.receive_timeout(timeout)
+        let Some(deadline) = Instant::now().checked_add(timeout) else { return self.receive().map(Some) };
+        loop {
+            let is_full = self.sender.push() == Progress::Full;
+            let left = deadline.saturating_duration_since(Instant::now());
+            let wait = if is_full { left.min(RETRY) } else { left };
+            let event = self.receiver.receive_timeout(wait)?;
+            if event.is_some() || wait == left {
+                return Ok(event);
+            }
+        }
     }
 
     /// Takes an event that was read together with an earlier one; see [`Receiver::receive_ready`].

@@ -8,7 +8,7 @@ use antiphon_wire::service::ServiceLevel;
 
 use super::STALL_TIMEOUT;
 use super::stream::Stream;
-use super::writer::{Gathering, Writer};
+use super::writer::{Gathering, Progress, Writer};
 use crate::envelope::{Destination, Envelope};
 use crate::error::Error;
 use crate::session::Outbox;
@@ -118,8 +118,8 @@ impl Sender {
     }
 
     /// Writes what the daemon takes without waiting; the rest stays. What goes wrong, later calls tell.
-    pub(super) fn push(&self) {
-        let _ = self.writer.lock().push();
+    pub(super) fn push(&self) -> Progress {
+        self.writer.lock().push().unwrap_or(Progress::Done)
     }
 }
 

@@ -147,19 +147,12 @@ impl Stream {
         }
     }
 
-    /// Waits until the socket takes something or is broken.
-    ///
-    /// # Errors
-    /// With [`io::ErrorKind::TimedOut`] when it does not before `deadline`.
-    pub(super) fn wait_writable(&self, deadline: Instant) -> io::Result<()> {
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let left = Timespec::try_from(left).map_err(io::Error::other)?;
-            match poll(&mut [PollFd::new(self, PollFlags::OUT)], Some(&left)) {
-                Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
-                Err(Errno::INTR) => {}
-                other => return Ok(other.map(drop)?),
-            }
+    /// Waits until the socket takes much, but no longer than `limit`.
+    pub(super) fn wait_writable(&self, limit: Duration) -> io::Result<()> {
+        let limit = Timespec::try_from(limit).map_err(io::Error::other)?;
+        match poll(&mut [PollFd::new(self, PollFlags::OUT)], Some(&limit)) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::RETRY;
 use super::stream::Stream;
 use crate::envelope::Envelope;
 use crate::error::Error;
@@ -13,8 +14,6 @@ use crate::session::Outbox;
 
 /// A sender that has written nothing for so long, although it has gathered something, is idle.
 const IDLE: Duration = Duration::from_micros(250);
-/// How long a daemon that takes no more is left alone.
-const PATIENCE: Duration = Duration::from_millis(5);
 
 /// When requests are written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -151,7 +150,7 @@ impl Writer {
             state = self.lock();
             if state.pace.writes() == writes && state.gathering != Gathering::UntilFlush {
                 // What goes wrong, the sender learns by its next call.
-                pause = if matches!(state.push(), Ok(Progress::Full)) { PATIENCE } else { IDLE };
+                pause = if matches!(state.push(), Ok(Progress::Full)) { RETRY } else { IDLE };
             }
         }
     }
@@ -179,10 +178,20 @@ impl State {
 
     /// Writes what was gathered, unless the daemon takes nothing for so long.
     pub(super) fn flush_within(&mut self, stall: Duration) -> Result<(), Error> {
-        while self.push()? == Progress::Full {
-            self.stream.wait_writable(Instant::now() + stall).map_err(|error| self.break_off(error))?;
+        let mut until = Instant::now() + stall;
+        loop {
+            let before = self.outbox.pending().len();
+            if self.push()? == Progress::Done {
+                return Ok(());
+            }
+            let now = Instant::now();
+            if self.outbox.pending().len() < before {
+                until = now + stall;
+            } else if now >= until {
+                return Err(self.break_off(io::ErrorKind::TimedOut.into()));
+            }
+            self.stream.wait_writable(RETRY).map_err(|error| self.break_off(error))?;
         }
-        Ok(())
     }
 
     /// Says goodbye, unless the daemon takes nothing for so long.
@@ -265,6 +274,24 @@ mod tests {
         let mut read = vec![0; expected.len()];
         daemon.read_exact(&mut read).expect("the rest");
         assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn a_daemon_that_is_only_slow_gets_the_goodbye() {
+        let (writer, mut daemon, filled) = held_up();
+        let expected = filled + writer.lock().outbox.pending().len();
+        let reading = thread::spawn(move || {
+            let (mut taken, mut piece) = (0, [0; 4096]);
+            while let Ok(count @ 1..) = daemon.read(&mut piece) {
+                taken += count;
+                // Long before the system calls the socket writable, the limit has passed.
+                thread::sleep(Duration::from_millis(if taken < filled { 60 } else { 0 }));
+            }
+            taken
+        });
+        writer.lock().disconnect(Duration::from_secs(1)).expect("it takes something all the time");
+        drop(writer);
+        assert!(reading.join().expect("no panic") > expected, "the goodbye too");
     }
 
     #[test]

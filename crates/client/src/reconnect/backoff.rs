@@ -11,8 +11,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// How long to wait between attempts: twice as long after each, up to a limit. Each wait is drawn from
 /// the upper half of that time by the client's name, so that the clients of a daemon that died do not
-/// come all at once. Sessions that end sooner than the longest wait, one after the other, count as attempts
-/// too: a daemon that accepts a client and drops it at once is not asked again and again.
+/// come all at once. Sessions that end sooner than the longest wait, one after the other, lengthen it as
+/// failed attempts do: a daemon that accepts a client and drops it at once is not asked again and again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Backoff {
     /// The wait after the first attempt, which comes at once.

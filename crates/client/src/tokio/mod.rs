@@ -55,6 +55,9 @@ const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a daemon may take nothing of what comes last before it is given up. One that is only slow takes
 /// something.
 const STALL_TIMEOUT: Duration = Duration::from_secs(3);
+/// When to write again to a daemon that took no more. The system calls a socket writable only when much of it
+/// is free.
+const RETRY: Duration = Duration::from_millis(20);
 
 /// A message for a [`Sink`].
 #[derive(Clone, PartialEq, Eq, Debug)]

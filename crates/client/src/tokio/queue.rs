@@ -41,6 +41,8 @@ pub(super) struct State {
     sender: Option<Waker>,
     /// Waits for something to write.
     task: Option<Waker>,
+    /// The same task, while it waits for the socket.
+    blocked_task: Option<Waker>,
 }
 
 /// How far the end of the sending half is.
@@ -66,6 +68,7 @@ impl Queue {
             end: End::NotYet,
             sender: None,
             task: None,
+            blocked_task: None,
         };
         let queue = Arc::new(Self { socket, state: Mutex::new(state) });
         ::tokio::spawn(Task(Arc::clone(&queue)));
@@ -147,10 +150,22 @@ impl Queue {
     pub(super) fn give_up(&self) -> Result<(), Error> {
         let mut state = self.lock();
         if !matches!(state.end, End::Broken(_)) {
+            let _ = self.socket.end_writing();
             state.break_off(io::ErrorKind::TimedOut.into());
         }
         state.wake_task();
+        if let Some(task) = state.blocked_task.take() {
+            task.wake();
+        }
         state.check()
+    }
+
+    /// Writes what the socket takes now, also when it is not called writable.
+    pub(super) fn push_anyway(&self) {
+        let mut state = self.lock();
+        while let Some(Ok(count)) = state.parts.front().map(|part| self.socket.send_now(part)) {
+            state.remove(count);
+        }
     }
 
     pub(super) fn drop_sender(&self) {
@@ -284,6 +299,7 @@ impl Future for Task {
                     }
                 }
             }
+            queue.lock().blocked_task = Some(cx.waker().clone());
             if let Err(error) = ready!(queue.socket.poll_write_ready(cx)) {
                 queue.lock().break_off(error);
             }

@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use ::tokio::time::timeout;
 use antiphon_wire::names::{GroupName, MemberName};
@@ -13,7 +14,7 @@ use futures_sink::Sink;
 
 use super::queue::Queue;
 use super::socket::Socket;
-use super::{Outgoing, STALL_TIMEOUT};
+use super::{Outgoing, RETRY, STALL_TIMEOUT};
 use crate::envelope::{Destination, Envelope};
 use crate::error::Error;
 use crate::session::Outbox;
@@ -113,13 +114,20 @@ impl Sender {
     /// When the connection is broken, or the daemon was given up.
     pub async fn disconnect(mut self) -> Result<(), Error> {
         self.queue.say_goodbye();
+        let mut until = Instant::now() + STALL_TIMEOUT;
         let mut waiting_bytes = self.queue.waiting_bytes();
         loop {
-            match timeout(STALL_TIMEOUT, self.flush()).await {
-                Ok(written) => return written,
-                Err(_) if self.queue.waiting_bytes() >= waiting_bytes => return self.queue.give_up(),
-                Err(_) => waiting_bytes = self.queue.waiting_bytes(),
+            if let Ok(written) = timeout(RETRY, self.flush()).await {
+                return written;
             }
+            self.queue.push_anyway();
+            let now = Instant::now();
+            if self.queue.waiting_bytes() < waiting_bytes {
+                until = now + STALL_TIMEOUT;
+            } else if now >= until {
+                return self.queue.give_up();
+            }
+            waiting_bytes = self.queue.waiting_bytes();
         }
     }
 

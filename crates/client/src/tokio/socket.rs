@@ -7,6 +7,7 @@ use std::path::Path;
 use std::task::{Context, Poll};
 
 use ::tokio::net::{TcpStream, UnixStream};
+use rustix::net::{SendFlags, send};
 use socket2::SockRef;
 
 use crate::pace::Speed;
@@ -52,6 +53,15 @@ impl Socket {
             Self::Tcp(stream) => stream.poll_write_ready(cx),
             Self::Unix(stream) => stream.poll_write_ready(cx),
         }
+    }
+
+    /// Writes what the socket takes now, whatever is known of its readiness.
+    pub(super) fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        Ok(match self {
+            Self::Tcp(stream) => send(stream, bytes, flags)?,
+            Self::Unix(stream) => send(stream, bytes, flags)?,
+        })
     }
 
     pub(super) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {

@@ -98,8 +98,28 @@ fn a_daemon_that_reads_nothing_does_not_hold_up_a_disconnect() {
         while timeout(SOON, connection.multicast(ServiceLevel::Fifo, "grp", vec![7; 50_000])).await.is_ok() {}
         let late = connection.disconnect().await;
         assert!(matches!(&late, Err(Error::Io(error)) if error.kind() == ErrorKind::TimedOut), "{late:?}");
+        ::tokio::task::yield_now().await;
+        assert_eq!(::tokio::runtime::Handle::current().metrics().num_alive_tasks(), 0);
     });
     over.send(()).expect("listens");
+    playing.join().expect("played");
+}
+
+#[test]
+fn a_session_whose_goodbye_was_not_taken_ends_when_the_daemon_goes_on() {
+    let (over, end) = mpsc::channel();
+    let (address, playing) = daemon(move |mut stream| {
+        accept_alice(&mut stream);
+        end.recv().expect("told");
+        stream.read_to_end(&mut Vec::new()).expect("an end");
+    });
+    block_on(async {
+        let (mut sender, mut receiver) = connect(&address).await.split();
+        while timeout(SOON, sender.multicast(ServiceLevel::Fifo, "grp", vec![7; 50_000])).await.is_ok() {}
+        assert!(sender.disconnect().await.is_err());
+        over.send(()).expect("listens");
+        assert!(matches!(receiver.receive().await, Err(Error::Closed)));
+    });
     playing.join().expect("played");
 }
 

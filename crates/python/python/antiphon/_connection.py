@@ -349,31 +349,24 @@ class Connection(Named):
         flags = 0 if deadline is None else socket.MSG_DONTWAIT
         while self._session.unsent:
             try:
-                in_time = deadline is None or _wait(self._socket, deadline, select.POLLOUT)
-                if in_time:
-                    self._session.send_some(self._socket.send, flags)
-                    if deadline is not None:
-                        deadline.renew()
-            except BlockingIOError:
+                self._session.send_some(self._socket.send, flags)
+                if deadline is not None:
+                    deadline.renew()
                 continue
+            except BlockingIOError:
+                pass
             except OSError as error:
                 self._end = self._end or broken(error)
                 raise ConnectionClosed(self._end) from error
-            if not in_time:
+            if deadline is not None and deadline.left() == 0.0:
                 raise TimeoutError("the daemon takes no more")
+            time.sleep(RETRY_SECONDS)
 
     def _read(self, deadline: _Deadline) -> None:
         """Waits for bytes and reads them."""
-        if self._end is None and self._session.unsent and self._sending.acquire(blocking=False):
-            # Otherwise another thread is writing. That nothing can be written is told to who sends next:
-            # events may be there to be read. Who has no time does not wait for the daemon.
-            try:
-                with contextlib.suppress(ConnectionClosed, TimeoutError):
-                    self._write(_Deadline(0.0) if deadline.is_set else None)
-            finally:
-                self._sending.release()
+        self._push(deadline)
         try:
-            in_time = not deadline.is_set or _wait(self._socket, deadline)
+            in_time = not deadline.is_set or self._wait_to_read(deadline)
             more = in_time and self._session.receive_some(self._socket.recv, self._wanted_bytes())
         except OSError as error:
             raise ConnectionClosed(self._end or broken(error)) from error
@@ -381,6 +374,25 @@ class Connection(Named):
             raise TimeoutError("no event came in time")
         if not more:
             raise ConnectionClosed(self._end or CLOSED_BY_DAEMON)
+
+    def _push(self, deadline: _Deadline) -> None:
+        """Writes what was gathered; who has a deadline does not wait for the daemon."""
+        if self._end is None and self._session.unsent and self._sending.acquire(blocking=False):
+            # Otherwise another thread is writing. That nothing can be written is told to who sends next:
+            # events may be there to be read.
+            try:
+                with contextlib.suppress(ConnectionClosed, TimeoutError):
+                    self._write(_Deadline(0.0) if deadline.is_set else None)
+            finally:
+                self._sending.release()
+
+    def _wait_to_read(self, deadline: _Deadline) -> bool:
+        """Waits until there is something to read, and writes meanwhile; whether it is in time."""
+        while self._end is None and self._session.unsent and (left := deadline.left() or 0.0) > 0.0:
+            if _wait(self._socket, _Deadline(min(left, RETRY_SECONDS))):
+                return True
+            self._push(deadline)
+        return _wait(self._socket, deadline)
 
     def _drain(self, deadline: _Deadline) -> None:
         """Reads and forgets until the daemon closes. A socket closed with bytes unread resets the
@@ -390,11 +402,11 @@ class Connection(Named):
                 pass
 
 
-def _wait(waited: socket.socket, deadline: _Deadline, readiness: int = select.POLLIN) -> bool:
-    """Waits until the socket is readable, or whatever else is wanted; whether it is in time."""
+def _wait(waited: socket.socket, deadline: _Deadline) -> bool:
+    """Waits until the socket is readable; whether it is in time."""
     if waited.fileno() < 0:
         raise OSError("the socket is closed")
     left = deadline.left()
     poll = select.poll()
-    poll.register(waited, readiness)
+    poll.register(waited, select.POLLIN)
     return bool(poll.poll(None if left is None else left * 1000))

@@ -26,7 +26,8 @@ GATHER_BYTES = 64 * 1024
 HANDSHAKE_READ_BYTES = 256
 """The handshake of a daemon has less than 200 bytes."""
 RETRY_SECONDS = 0.01
-"""When to try a Unix socket again whose queue of connections is full."""
+"""When to try a Unix socket again whose queue of connections is full, and to write again to a daemon that
+took no more: the system calls a socket writable only when much of it is free."""
 BUFFER_BYTES = 128 * 1024
 """Size of a TCP connection's buffers in the system, each way. Left to itself the system lets these grow
 to megabytes, and messages wait in them."""

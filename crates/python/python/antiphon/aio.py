@@ -321,15 +321,17 @@ class Connection(Named):
 
     async def _write_last(self) -> None:
         """Waits until all is written; TimeoutError when the daemon takes nothing for too long."""
-        unsent = self._session.unsent
+        unsent, given_up = self._session.unsent, self._loop.time() + STALL_TIMEOUT
         while True:
             try:
-                async with asyncio.timeout(STALL_TIMEOUT):
+                async with asyncio.timeout(RETRY_SECONDS):
                     return await self.flush()
             except TimeoutError:
-                if self._session.unsent >= unsent:
+                self._write()
+                if self._session.unsent < unsent:
+                    unsent, given_up = self._session.unsent, self._loop.time() + STALL_TIMEOUT
+                elif self._loop.time() >= given_up:
                     raise
-                unsent = self._session.unsent
 
     async def _more(self) -> None:
         """Waits until more has come. What has come belongs to the session, so a call that is cancelled
