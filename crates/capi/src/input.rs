@@ -7,7 +7,7 @@
 //! that delivers the frame. Many small messages cost two system calls for all, one message two or three.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::Instant;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, ioctl_fionread};
@@ -117,20 +117,19 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize
     }
 }
 
-/// Waits until a socket can be read or written, or is broken, or a signal has come.
+/// Waits until a socket can be read or written, or is broken, or a signal has come, or the time is over.
 ///
 /// # Errors
-/// When it is neither until `deadline`.
+/// When waiting is not possible.
 pub(crate) fn wait_for(
     socket: BorrowedFd<'_>,
     readiness: PollFlags,
-    deadline: Option<Instant>,
+    limit: Option<Duration>,
 ) -> Result<(), Code> {
-    let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-    let left = left.map(Timespec::try_from).transpose().map_err(|_| Code::ConnectionClosed)?;
-    match poll(&mut [PollFd::from_borrowed_fd(socket, readiness)], left.as_ref()) {
-        Ok(1..) | Err(Errno::INTR) => Ok(()),
-        Ok(0) | Err(_) => Err(Code::ConnectionClosed),
+    let limit = limit.map(Timespec::try_from).transpose().map_err(|_| Code::ConnectionClosed)?;
+    match poll(&mut [PollFd::from_borrowed_fd(socket, readiness)], limit.as_ref()) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(_) => Err(Code::ConnectionClosed),
     }
 }
 
@@ -184,7 +183,7 @@ mod tests {
         let (mut daemon, socket) = UnixStream::pair().expect("a pair");
         socket.set_nonblocking(true).expect("set");
         let writer = thread::spawn(move || {
-            thread::sleep(std::time::Duration::from_millis(20));
+            thread::sleep(Duration::from_millis(20));
             daemon.write_all(&[1; 5])
         });
         let mut input = Input::new();

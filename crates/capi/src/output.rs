@@ -205,9 +205,7 @@ impl Gathered {
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) if Instant::now() >= patience.until => return Err(Code::ConnectionClosed),
                 // The system calls a socket writable only when much of it is free.
-                Err(Errno::AGAIN) => {
-                    let _ = wait_for(session.socket(), PollFlags::OUT, Some(Instant::now() + RETRY));
-                }
+                Err(Errno::AGAIN) => wait_for(session.socket(), PollFlags::OUT, Some(RETRY))?,
                 Err(_) => return Err(Code::ConnectionClosed),
             }
         }

@@ -7,9 +7,10 @@ mod support;
 
 use std::ffi::c_int;
 use std::io::Write;
+use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use support::{
@@ -62,16 +63,21 @@ fn a_big_endian_daemon_is_understood() {
     daemon.join().expect("no panic");
 }
 
-#[test]
-fn a_sender_that_waits_is_woken_by_a_goodbye_which_waits_no_longer_than_it_may() {
-    let (listener, address) = listen();
+/// Opens a session, and then neither reads nor says anything until it is told that this is over.
+fn serve_in_silence(listener: TcpListener) -> (mpsc::Sender<()>, JoinHandle<()>) {
     let (over, end) = mpsc::channel();
     let daemon = thread::spawn(move || {
         let (mut client, _) = listener.accept().expect("a client");
         client.write_all(OPENING).expect("written");
-        // Reads nothing.
         end.recv().expect("told");
     });
+    (over, daemon)
+}
+
+#[test]
+fn a_sender_that_waits_is_woken_by_a_goodbye_which_waits_no_longer_than_it_may() {
+    let (listener, address) = listen();
+    let (over, daemon) = serve_in_silence(listener);
     let (connected, mailbox) = connect(&address);
     assert_eq!(connected, 1);
     let sent = Arc::new(AtomicUsize::new(0));
@@ -100,12 +106,7 @@ fn a_sender_that_waits_is_woken_by_a_goodbye_which_waits_no_longer_than_it_may()
 #[test]
 fn who_must_not_wait_does_not_wait_for_a_receiver_either() {
     let (listener, address) = listen();
-    let (over, end) = mpsc::channel();
-    let daemon = thread::spawn(move || {
-        let (mut client, _) = listener.accept().expect("a client");
-        client.write_all(OPENING).expect("written");
-        end.recv().expect("told");
-    });
+    let (over, daemon) = serve_in_silence(listener);
     let (connected, mailbox) = flush_connect(&address);
     assert_eq!(connected, 1);
     let receiver = thread::spawn(move || flush_receive(mailbox, 0, 1, 10).result);

@@ -237,3 +237,30 @@ fn take(buffer: &mut BytesMut, length: usize) -> Bytes {
     }
     Bytes::copy_from_slice(buffer.get(..length).unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    use mio::Poll;
+
+    use super::*;
+
+    #[test]
+    fn no_more_is_read_than_there_is_room_and_the_rest_has_its_turn() {
+        let (mut client, near) = UnixStream::pair().expect("a pair");
+        near.set_nonblocking(true).expect("non-blocking");
+        let poll = Poll::new().expect("a poller");
+        let mut sessions = SessionIo::new();
+        let stream = Stream::Unix(mio::net::UnixStream::from_std(near));
+        let id = sessions.open(stream, poll.registry()).expect("taken in");
+        client.write_all(&[7; 1000]).expect("written");
+        let mut read = |most| match sessions.read(id, most) {
+            Some(Input::SessionBytes(_, bytes)) => (bytes.len(), sessions.unread.pop_front()),
+            other => panic!("not bytes: {other:?}"),
+        };
+        assert_eq!(read(600), (600, Some(id)), "there may be more");
+        assert_eq!(read(600), (400, None), "all is read");
+    }
+}
