@@ -31,8 +31,22 @@ impl Running {
         let links = daemon.link_filter();
         let addresses = daemon.local_addresses().expect("bound");
         let handle = stop.clone();
-        let thread = Some(thread::spawn(move || daemon.run(&handle)));
+        let builder = thread::Builder::new().name(addresses.data.to_string());
+        let thread = Some(builder.spawn(move || daemon.run(&handle)).expect("a thread"));
         Self { stop, links, addresses, thread }
+    }
+
+    /// How often its thread has gone to sleep.
+    fn naps(&self) -> u64 {
+        let name = format!("{}\n", self.addresses.data);
+        let is_it =
+            |task: &PathBuf| std::fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm == name);
+        let mut tasks =
+            std::fs::read_dir("/proc/self/task").expect("threads").flatten().map(|task| task.path());
+        let status =
+            std::fs::read_to_string(tasks.find(is_it).expect("its thread").join("status")).expect("it runs");
+        let naps = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        naps.and_then(|naps| naps.trim().parse().ok()).expect("a number")
     }
 
     fn stop(&mut self) {
@@ -109,7 +123,11 @@ fn configuration(names: &[&str], port: u16) -> String {
 }
 
 fn cluster(names: &[&str], directory: &Directory) -> Vec<Running> {
-    let text = configuration(names, free_port());
+    cluster_with("", names, directory)
+}
+
+fn cluster_with(directives: &str, names: &[&str], directory: &Directory) -> Vec<Running> {
+    let text = format!("{directives}\n{}", configuration(names, free_port()));
     names.iter().map(|name| Running::start(bind(&text, name, &directory.0).expect("free"))).collect()
 }
 
@@ -161,6 +179,29 @@ fn a_second_daemon_is_told_what_is_in_use() {
     let _first = bind(&text, "a", &directory.0).expect("free");
     let error = bind(&text, "a", &directory.0).err().map(|error| error.to_string()).unwrap_or_default();
     assert!(error.contains("UDP 127.0.0.1:") && error.contains("in use"), "{error}");
+}
+
+#[test]
+fn a_daemon_that_polls_never_sleeps_and_serves_as_others_do() {
+    const MESSAGES: u64 = 100;
+    let directory = Directory::new();
+    for (directive, sleeps) in [("", true), ("BusyPoll = yes", false)] {
+        let mut daemons = cluster_with(directive, &["a", "b"], &directory);
+        let (mut sender, mut receiver) = (daemons[0].unix("sender"), daemons[1].unix("receiver"));
+        sender.join("g").expect("joined");
+        receiver.join("g").expect("joined");
+        await_members(&mut receiver, 2);
+        let before: Vec<u64> = daemons.iter().map(Running::naps).collect();
+        for number in 0..MESSAGES {
+            sender.multicast(ServiceLevel::Agreed, "g", number.to_string()).expect("sent");
+            assert_eq!(body(&mut receiver), number.to_string().as_bytes());
+        }
+        for (daemon, before) in daemons.iter().zip(before) {
+            // A lock may let a thread nap, but not once for each message.
+            assert_eq!(daemon.naps() - before >= MESSAGES / 2, sleeps, "{directive}");
+        }
+        daemons.iter_mut().for_each(Running::stop);
+    }
 }
 
 #[test]

@@ -42,9 +42,19 @@ struct Daemon {
 impl<'a> Ring<'a> {
     /// Starts `count` daemons and waits until they are one ring. They reach each other by multicast.
     pub(crate) fn start(lab: &'a Lab<'a>, count: usize, cable: Cable) -> Result<Self, BenchError> {
+        Self::start_with(lab, count, cable, "")
+    }
+
+    /// As [`Ring::start`], with these lines in the configuration.
+    pub(crate) fn start_with(
+        lab: &'a Lab<'a>,
+        count: usize,
+        cable: Cable,
+        directives: &str,
+    ) -> Result<Self, BenchError> {
         let bed = Bed::new(count, cable, &lab.janitor)?;
         let on_error = |error| BenchError::system(lab.directory.display().to_string())(error);
-        fs::write(lab.directory.join("spread.conf"), configuration(count)).map_err(on_error)?;
+        fs::write(lab.directory.join("spread.conf"), configuration(count, directives)).map_err(on_error)?;
         let mut ring = Self { lab, bed, daemons: Vec::new(), forming: Duration::ZERO };
         let begun = Instant::now();
         for host in 0..count {
@@ -121,11 +131,11 @@ impl<'a> Ring<'a> {
 }
 
 /// All daemons in one segment with a multicast address.
-fn configuration(count: usize) -> String {
+fn configuration(count: usize, directives: &str) -> String {
     let daemons: String = (0..count)
         .map(|host| format!("    d{host} {address} {{ {address} }}\n", address = address(host)))
         .collect();
-    format!("Spread_Segment 239.78.0.1:{PORT} {{\n{daemons}}}\n")
+    format!("{directives}Spread_Segment 239.78.0.1:{PORT} {{\n{daemons}}}\n")
 }
 
 #[cfg(test)]
@@ -134,10 +144,10 @@ mod tests {
 
     #[test]
     fn every_daemon_is_in_the_segment() {
-        let text = configuration(2);
+        let text = configuration(2, "BusyPoll = yes\n");
         assert_eq!(
             text,
-            "Spread_Segment 239.78.0.1:4803 {\n    d0 10.78.0.1 { 10.78.0.1 }\n    d1 10.78.0.2 { 10.78.0.2 }\n}\n"
+            "BusyPoll = yes\nSpread_Segment 239.78.0.1:4803 {\n    d0 10.78.0.1 { 10.78.0.1 }\n    d1 10.78.0.2 { 10.78.0.2 }\n}\n"
         );
     }
 }

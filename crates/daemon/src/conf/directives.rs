@@ -26,13 +26,14 @@ pub(crate) enum Shape {
     Matrix,
 }
 
-const TABLE: [(&str, Shape); 39] = [
+const TABLE: [(&str, Shape); 40] = [
     ("AcceleratedRing", Shape::Value),
     ("AcceleratedWindow", Shape::Value),
     ("AccessControlPolicy", Shape::Value),
     ("ActiveIPVersion", Shape::Value),
     ("AliveTimeout", Shape::Value),
     ("AllowedAuthMethods", Shape::Value),
+    ("BusyPoll", Shape::Value),
     ("DaemonGroup", Shape::Value),
     ("DaemonUser", Shape::Value),
     ("DangerousMonitor", Shape::Value),
@@ -149,6 +150,7 @@ impl Directives {
                 config.sessions.max_outbox_messages = number(value, 0..=u32::MAX)?.value as usize;
             }
             "MaxSessions" => config.sessions.max_sessions = number(value, 1..=1_000_000)?.value as usize,
+            "BusyPoll" => settings.busy_poll = boolean(value)?,
             "DatagramBytes" => config.ring.datagram_bytes = number(value, 508..=65_000)?.value as usize,
             "EventPriority" => settings.log.level = log_settings::priority(value)?,
             "EventLogFile" => settings.log.file = Some(log_settings::file(&value.value).into()),

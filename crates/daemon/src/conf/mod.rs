@@ -54,6 +54,8 @@ pub struct Settings {
     pub ip_preference: IpPreference,
     /// Whether the addresses of segments are part of what daemons must agree on.
     pub hash_segments: bool,
+    /// Whether the daemon keeps looking for work in place of sleeping until there is some.
+    pub busy_poll: bool,
     /// What is logged, and where.
     pub log: LogSettings,
     /// A file with the names of daemons to which the links are cut; an aid for tests.
@@ -241,6 +243,7 @@ impl Settings {
             ignore_join_errors: false,
             ip_preference: IpPreference::default(),
             hash_segments: true,
+            busy_poll: false,
             log: LogSettings::default(),
             test_links: None,
         }

@@ -44,6 +44,13 @@ fn the_customary_file_is_read() {
 }
 
 #[test]
+fn a_daemon_sleeps_unless_it_is_told_to_poll() {
+    for (directive, polls) in [("", false), ("BusyPoll = no", false), ("BusyPoll = Yes", true)] {
+        assert_eq!(good(&with(directive)).settings.busy_poll, polls, "{directive}");
+    }
+}
+
+#[test]
 fn the_name_decides_who_i_am_and_which_interfaces_serve_clients() {
     let text = "Spread_Segment 127.0.0.255 { a 127.0.0.1 b 127.0.0.2 { D 127.0.0.2 C 127.0.0.5 } }";
     let source = || Source::new("spread.conf", text.as_bytes());
@@ -110,6 +117,7 @@ fn wrong_values_are_errors_at_their_place() {
         ("WindowLimit = 100\nWindow = 160", ":2:10", "expected at most 100"),
         ("PersonalWindow = 5\nAcceleratedWindow = 6", ":2:21", "expected at most 5"),
         ("AcceleratedRing = on", ":1:19", "expected true, yes, false or no"),
+        ("BusyPoll = 100", ":1:12", "expected true, yes, false or no"),
         ("SocketPortReuse = true", ":1:19", "expected on, off or auto"),
         ("EventPriority = LOUD", ":1:17", "expected pDEBUG, INFO"),
         ("AccessControlPolicy = DENY", ":1:23", "expected PERMIT"),

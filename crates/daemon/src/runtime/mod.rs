@@ -3,7 +3,7 @@
 //! One turn:
 //!
 //! ```text
-//! wait      until a socket is ready or the core's deadline has come; the only call that blocks
+//! wait      until a socket is ready or the core's deadline has come; the only call that blocks (`BusyPoll`: none)
 //! read      the clock, once
 //! ring      batches of datagrams, the preferred channel first; what the core wants sent leaves after each
 //! timers    if due, and only after the sockets have been emptied
@@ -30,6 +30,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use antiphon_proto::time::{Instant, Timer};
@@ -70,6 +71,7 @@ pub struct Daemon {
     sessions: SessionIo,
     acceptor: Acceptor,
     poll: Poll,
+    busy_poll: bool,
     events: Events,
     waker: Arc<Waker>,
     signals: Option<Signals>,
@@ -139,6 +141,7 @@ impl Daemon {
             sessions: SessionIo::new(),
             acceptor,
             poll,
+            busy_poll: settings.busy_poll,
             events: Events::with_capacity(EVENTS),
             waker,
             signals: None,
@@ -235,10 +238,12 @@ impl Daemon {
         self.node.stats()
     }
 
-    /// Blocks until something is ready or due, and notes what is ready.
+    /// Waits until something is ready or due, and notes what is ready.
     fn wait(&mut self, stop: &StopHandle) -> io::Result<()> {
         let timeout = self.timeout();
-        match self.poll.poll(&mut self.events, timeout) {
+        let waited =
+            if self.busy_poll { self.poll_awake(timeout) } else { self.poll.poll(&mut self.events, timeout) };
+        match waited {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             other => other?,
         }
@@ -261,7 +266,21 @@ impl Daemon {
         Ok(())
     }
 
-    /// How long the poller may block: not at all with work left over, else until the next deadline.
+    /// Looks for events again and again, as a thread that sleeps takes longer to wake than to do its
+    /// work. Others that want the processor come first.
+    fn poll_awake(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        let begun = self.clock.now();
+        loop {
+            self.poll.poll(&mut self.events, Some(Duration::ZERO))?;
+            let is_over = timeout.is_some_and(|timeout| self.clock.now().since(begun) >= timeout);
+            if is_over || !self.events.is_empty() {
+                return Ok(());
+            }
+            thread::yield_now();
+        }
+    }
+
+    /// How long to wait for events: not at all with work left over, else until the next deadline.
     fn timeout(&self) -> Option<Duration> {
         let accepts = self.node.accepts_submissions();
         let clients = self.sessions.has_work() || (accepts && self.acceptor.has_work());

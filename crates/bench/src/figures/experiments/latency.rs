@@ -23,18 +23,32 @@ const GROUPS_LOAD: f64 = 500e3;
 
 /// An idle ring.
 pub(super) fn idle(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
-    let mut table =
-        Table::new(&["daemons", "service", "bytes", "p50_us", "p90_us", "p99_us", "max_us", "faults"]);
-    for count in lab.by_extent(&[1, 2, 4, 8, 20][..], &[1, 2, 8, 20], &[2]) {
-        let ring = Ring::start(lab, *count, Cable::Batches)?;
+    let mut table = Table::new(&[
+        "daemons",
+        "busy_poll",
+        "service",
+        "bytes",
+        "p50_us",
+        "p90_us",
+        "p99_us",
+        "max_us",
+        "faults",
+    ]);
+    let counts = lab.by_extent(&[1, 2, 4, 8, 20][..], &[1, 2, 8, 20], &[2]);
+    for (busy_poll, count) in
+        ["no", "yes"].iter().flat_map(|poll| counts.iter().map(move |count| (poll, count)))
+    {
+        let directive = format!("BusyPoll = {busy_poll}\n");
+        let ring = Ring::start_with(lab, *count, Cable::Batches, &directive)?;
         for service in SERVICES {
-            lab.step(&format!("{count} daemons, {}", service.name()));
+            lab.step(&format!("{count} daemons, busy poll {busy_poll}, {}", service.name()));
             let load = timed(lab, Load { body_bytes: 1000, service, ..ring.load() }, IDLE_RATE);
             let report = lab.measure(&load)?;
             let us = |us: f64| number(us, 0);
             let latency = report.latency;
             table.push([
                 count.to_string(),
+                (*busy_poll).to_owned(),
                 report.service.to_owned(),
                 report.body_bytes.to_string(),
                 us(latency.p50_us),
@@ -50,7 +64,7 @@ pub(super) fn idle(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
         ("latency", "Idle ring, 1000 bytes: one-way latency, median"),
         Axis::linear("daemons"),
         Axis::linear("p50_us"),
-        &["service"],
+        &["service", "busy_poll"],
     );
     Ok(Outcome::new(table, vec![plot]))
 }

@@ -88,7 +88,8 @@ pub(crate) const EXPERIMENTS: &[Experiment] = &[
     Experiment {
         name: "latency",
         title: "One-way latency of an idle ring",
-        about: "1000 bytes, 100 messages a second from all senders together, on cables as fast as the machine.",
+        about: "1000 bytes, 100 messages a second from all senders together, on cables as fast as the machine; \
+                with daemons that sleep while there is nothing to do, and with daemons that poll (`BusyPoll`).",
         run: latency::idle,
     },
     Experiment {
