@@ -47,7 +47,10 @@ fn view_line(view: &View) -> String {
         Cause::Disconnect => format!("{who} disconnected"),
         Cause::Network => "the network changed".to_owned(),
     };
-    let members = format!("{} members: {}", view.members.len(), list(&view.members));
+    let members = match view.members.as_slice() {
+        [only] => format!("1 member: {only}"),
+        members => format!("{} members: {}", members.len(), list(members)),
+    };
     let sets = match view.cause {
         Cause::Network => format!("; came together: {}", sets(view)),
         Cause::Join | Cause::Leave | Cause::Disconnect => String::new(),
@@ -170,8 +173,8 @@ mod tests {
 
     #[test]
     fn views_say_what_happened() {
-        assert_eq!(line(&view(Cause::Join)), "-- chat: #alice#db1 joined; 1 members: #alice#db1");
-        let network = "-- chat: the network changed; 1 members: #alice#db1; came together: [#alice#db1]";
+        assert_eq!(line(&view(Cause::Join)), "-- chat: #alice#db1 joined; 1 member: #alice#db1");
+        let network = "-- chat: the network changed; 1 member: #alice#db1; came together: [#alice#db1]";
         assert_eq!(line(&view(Cause::Network)), network);
     }
 

@@ -150,9 +150,12 @@ fn check(loaded: &Loaded) -> Result<(), Failure> {
 fn summarise(loaded: &Loaded, text: &mut String) {
     let settings = &loaded.settings;
     let origin = loaded.source.as_ref().map_or("the built-in configuration", |source| &source.name);
+    let daemons = match settings.places.len() {
+        1 => "1 daemon".to_owned(),
+        count => format!("{count} daemons"),
+    };
     // Writing to a string can not fail.
-    let _ =
-        writeln!(text, "{origin}: {} daemons, hash {:08x}", settings.places.len(), settings.config.cluster);
+    let _ = writeln!(text, "{origin}: {daemons}, hash {:08x}", settings.config.cluster);
     for (index, segment) in settings.segments.iter().enumerate() {
         let addresses: Vec<String> = segment.addresses.iter().map(ToString::to_string).collect();
         let _ = writeln!(text, "segment {} port {}", addresses.join(" "), segment.port);
@@ -180,6 +183,8 @@ fn summarise_mine(settings: &Settings, text: &mut String) {
         ring.token_loss.as_millis(),
         settings.config.sessions.max_outbox_messages,
     );
+    let waits = if settings.busy_poll { "polls" } else { "sleeps" };
+    let _ = writeln!(text, "while there is nothing to do: {waits}");
 }
 
 #[cfg(test)]
@@ -196,6 +201,7 @@ mod tests {
         assert!(summary.starts_with("x.conf: 2 daemons, hash "), "{summary}");
         assert!(summary.contains("  b 127.0.0.2  (this daemon)\n"), "{summary}");
         assert!(summary.contains("clients: 0.0.0.0:4999, /tmp/4999\n"), "{summary}");
+        assert!(summary.ends_with("while there is nothing to do: sleeps\n"), "{summary}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use antiphon_proto::config::Config;
 use antiphon_proto::{CloseReason, Event};
 use antiphon_wire::ids::{ProcessId, SessionId};
 use antiphon_wire::names::{DaemonName, MemberName};
+use antiphon_wire::ring::VERSION;
 use tracing::{debug, error, info, warn};
 
 /// Targets of lines on what the core does, which `DebugFlags` can choose from.
@@ -54,6 +55,11 @@ impl EventLog {
                 target: target::MEMBERSHIP,
                 "a daemon with another configuration (hash {cluster:08x}) is heard and ignored; \
                  segments, names, addresses and their order must be the same everywhere"
+            ),
+            Event::ForeignVersion { version } => warn!(
+                target: target::MEMBERSHIP,
+                "a daemon that speaks version {version} of the protocol between daemons is heard and ignored; \
+                 this one speaks {VERSION}; run the same build everywhere"
             ),
             Event::Stopped => debug!(target: target::MEMBERSHIP, "goodbye said"),
         }

@@ -34,6 +34,7 @@ pub(crate) struct StatusBoard {
     views: VecDeque<Value>,
     duplicates_heard: u64,
     foreign_clusters: u64,
+    foreign_versions: u64,
 }
 
 impl StatusBoard {
@@ -45,6 +46,7 @@ impl StatusBoard {
             views: VecDeque::new(),
             duplicates_heard: 0,
             foreign_clusters: 0,
+            foreign_versions: 0,
         }
     }
 
@@ -64,6 +66,7 @@ impl StatusBoard {
             }
             Event::DuplicateDaemon(_) => self.duplicates_heard += 1,
             Event::ForeignCluster { .. } => self.foreign_clusters += 1,
+            Event::ForeignVersion { .. } => self.foreign_versions += 1,
             Event::MembershipState { .. }
             | Event::Settled { .. }
             | Event::SessionAccepted(..)
@@ -87,6 +90,7 @@ impl StatusBoard {
         let mut counters = counters(stats, transport);
         counters["duplicate_daemons_heard"] = json!(self.duplicates_heard);
         counters["foreign_clusters_heard"] = json!(self.foreign_clusters);
+        counters["foreign_versions_heard"] = json!(self.foreign_versions);
         json!({
             "daemon": self.me.map(|name| name.to_string()),
             "version": env!("CARGO_PKG_VERSION"),

@@ -5,9 +5,10 @@ use std::net::Ipv4Addr;
 use antiphon_hostile::{CLUSTER, samples};
 use antiphon_proto::config::{Config, Daemon};
 use antiphon_proto::time::Instant;
-use antiphon_proto::{Input, Node, Outputs};
+use antiphon_proto::{Event, Input, Node, Outputs};
 use antiphon_wire::ids::DaemonId;
 use antiphon_wire::names::DaemonName;
+use antiphon_wire::ring::VERSION;
 use bytes::{Bytes, BytesMut};
 
 /// Everything that a daemon knows, but for its counters.
@@ -44,8 +45,8 @@ fn spoilt(random: &mut fastrand::Rng) -> Vec<Bytes> {
 fn a_rejected_datagram_changes_nothing() {
     let (mut node, mut out) = daemon();
     let mut random = fastrand::Rng::with_seed(1);
-    // The first of a foreign configuration is remembered, so that it is reported once.
-    for datagram in spoilt(&mut random) {
+    // The first of a foreign configuration, and of each version, is remembered, so that it is reported once.
+    for datagram in (0..8).flat_map(|_| spoilt(&mut random)) {
         node.handle(Instant::default(), Input::Datagram(datagram), &mut out);
     }
     let before = knowledge(&node);
@@ -58,5 +59,26 @@ fn a_rejected_datagram_changes_nothing() {
             assert!(out.transmits.is_empty() && out.events.is_empty(), "{datagram:?} was answered");
             assert!(knowledge(&node) == before, "{datagram:?} changed something");
         }
+    }
+}
+
+#[test]
+fn daemons_of_another_version_are_reported_once_each() {
+    let (mut node, mut out) = daemon();
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut hear = |cluster: u32, version: u8| {
+        out.clear();
+        for mut datagram in samples::datagrams(&mut random, cluster).into_iter().map(BytesMut::from) {
+            datagram[0] = version;
+            node.handle(Instant::default(), Input::Datagram(datagram.freeze()), &mut out);
+        }
+        let of_version = |event: &&Event| matches!(event, Event::ForeignVersion { .. });
+        out.events.iter().filter(of_version).cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(hear(CLUSTER, VERSION), []);
+    assert_eq!(hear(CLUSTER ^ 1, VERSION + 1), [], "of another cluster");
+    for version in [VERSION - 1, VERSION + 1] {
+        assert_eq!(hear(CLUSTER, version), [Event::ForeignVersion { version }]);
+        assert_eq!(hear(CLUSTER, version), [], "again");
     }
 }

@@ -157,6 +157,11 @@ pub enum Event {
         /// Its configuration hash.
         cluster: u32,
     },
+    /// A daemon of this cluster that speaks another version of the protocol was heard.
+    ForeignVersion {
+        /// Its version.
+        version: u8,
+    },
     /// The goodbye was said; the host may stop.
     Stopped,
 }

@@ -69,6 +69,9 @@ const TABLE: [(&str, Shape); 40] = [
     ("WindowLimit", Shape::Value),
 ];
 
+/// Directives that may be said several times, each for one more.
+const ADDS_UP: [&str; 1] = ["UnixSocketDirectory"];
+
 /// Looks a directive up by its exact name.
 pub(crate) fn find(word: &str) -> Option<(&'static str, Shape)> {
     TABLE.into_iter().find(|(name, _)| *name == word)
@@ -121,7 +124,7 @@ impl Directives {
     /// Handles one directive.
     pub(crate) fn apply(&mut self, directive: &DirectiveTree, settings: &mut Settings) {
         let key = &directive.key;
-        if self.seen.contains(&key.value) {
+        if self.seen.contains(&key.value) && !ADDS_UP.contains(&key.value) {
             let message = format!("{} is given more than once", key.value);
             self.remarks.push(Diagnostic::warning(
                 key.span.clone(),

@@ -44,6 +44,13 @@ fn the_customary_file_is_read() {
 }
 
 #[test]
+fn socket_directories_add_up() {
+    let loaded = good(&with("UnixSocketDirectory = /run/a\nUnixSocketDirectory = /run/b"));
+    assert_eq!(loaded.settings.unix_dirs, [PathBuf::from("/run/a"), PathBuf::from("/run/b")]);
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+}
+
+#[test]
 fn a_daemon_sleeps_unless_it_is_told_to_poll() {
     for (directive, polls) in [("", false), ("BusyPoll = no", false), ("BusyPoll = Yes", true)] {
         assert_eq!(good(&with(directive)).settings.busy_poll, polls, "{directive}");

@@ -130,6 +130,7 @@ pub(crate) struct Membership {
     last_hello: Instant,
     last_join: Instant,
     strange_clusters: BTreeSet<u32>,
+    strange_versions: BTreeSet<u8>,
     /// Other processes that claim to be this daemon.
     duplicates: BTreeSet<ProcessId>,
     deliveries: Vec<Delivery>,
@@ -137,7 +138,8 @@ pub(crate) struct Membership {
 
 /// Steps from one ring to the next that are remembered. Later ones are repetitions after failures.
 const MAX_REASONS: usize = 32;
-/// Other clusters, and other processes that claim to be this daemon, that are reported once each.
+/// Other clusters, other versions of the protocol, and other processes that claim to be this daemon, that are
+/// reported once each.
 const MAX_STRANGERS: usize = 16;
 
 impl Membership {
@@ -167,6 +169,7 @@ impl Membership {
             last_hello: Instant::default(),
             last_join: Instant::default(),
             strange_clusters: BTreeSet::new(),
+            strange_versions: BTreeSet::new(),
             duplicates: BTreeSet::new(),
             deliveries: Vec::new(),
         };
@@ -226,8 +229,10 @@ impl Membership {
 
     /// One datagram from another daemon.
     pub(crate) fn on_datagram(&mut self, bytes: Bytes, cx: &mut Cx<'_>) {
+        let version = ring::other_version(&bytes, cx.config.cluster);
         let Ok((envelope, datagram)) = ring::decode(bytes) else {
             cx.stats.datagrams_rejected += 1;
+            self.report_version(version, cx);
             return;
         };
         if envelope.cluster != cx.config.cluster || cx.config.daemon(envelope.daemon).is_none() {
@@ -256,6 +261,13 @@ impl Membership {
         let strange = cluster != cx.config.cluster && self.strange_clusters.len() < MAX_STRANGERS;
         if strange && self.strange_clusters.insert(cluster) {
             cx.out.events.push(Event::ForeignCluster { cluster });
+        }
+    }
+
+    fn report_version(&mut self, version: Option<u8>, cx: &mut Cx<'_>) {
+        let Some(version) = version else { return };
+        if self.strange_versions.len() < MAX_STRANGERS && self.strange_versions.insert(version) {
+            cx.out.events.push(Event::ForeignVersion { version });
         }
     }
 

@@ -154,7 +154,10 @@ impl World {
                 self.duplicates_reported.push((host, process));
                 self.note(host, || format!("duplicate daemon {process}"));
             }
-            Event::ForeignCluster { .. } | Event::SessionAccepted(..) | Event::SessionClosed(..) => {}
+            Event::ForeignCluster { .. }
+            | Event::ForeignVersion { .. }
+            | Event::SessionAccepted(..)
+            | Event::SessionClosed(..) => {}
         }
     }
 

@@ -139,6 +139,14 @@ pub struct Envelope {
     pub daemon: DaemonId,
 }
 
+/// The version of a datagram of this cluster in another format, whose first [`HEADER_BYTES`] mean the same.
+#[must_use]
+pub fn other_version(bytes: &[u8], cluster: u32) -> Option<u8> {
+    let version = *bytes.first()?;
+    let is_of_cluster = bytes.get(CLUSTER_HASH) == Some(cluster.to_le_bytes().as_slice());
+    (version != VERSION && is_of_cluster).then_some(version)
+}
+
 /// Writes the common header.
 pub(crate) fn put_header(kind: DatagramKind, flags: u8, envelope: Envelope, to: &mut impl BufMut) {
     to.put_u8(VERSION);
