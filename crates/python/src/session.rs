@@ -1,5 +1,6 @@
 //! `Handshake` and `Session`, the only classes with a state.
 
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use antiphon::error::ProtocolError;
@@ -77,10 +78,20 @@ struct Inbound {
     failed: Option<ProtocolError>,
     /// What was pushed last. Messages that stand in it can be looked at without a copy.
     piece: Option<Py<PyBytes>>,
+    /// Events that came before one whose conversion was ended, as a signal handler may do, and then that one.
+    converted: VecDeque<Py<PyAny>>,
+    parked: Option<Event>,
 }
 
 impl Inbound {
+    fn new(inbox: Inbox) -> Self {
+        Self { inbox, failed: None, piece: None, converted: VecDeque::new(), parked: None }
+    }
+
     fn next_event(&mut self) -> Result<Option<Event>, Error> {
+        if let Some(event) = self.parked.take() {
+            return Ok(Some(event));
+        }
         if let Some(error) = &self.failed {
             return Err(error.clone().into());
         }
@@ -101,10 +112,16 @@ struct Outbound {
 }
 
 impl Session {
+    /// Whether what is wrong is said by every later call too.
+    fn has_failed(&self) -> bool {
+        let inbound = locked(&self.inbound);
+        inbound.failed.is_some() && inbound.parked.is_none()
+    }
+
     fn new(session: session::Session) -> Self {
         Self {
             daemon: session.daemon,
-            inbound: Mutex::new(Inbound { inbox: session.inbox, failed: None, piece: None }),
+            inbound: Mutex::new(Inbound::new(session.inbox)),
             outbound: Mutex::new(Outbound { outbox: session.outbox, chunk: None, written: 0 }),
         }
     }
@@ -137,10 +154,20 @@ impl Session {
     fn next_event(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         let (event, piece) = {
             let mut inbound = locked(&self.inbound);
+            if let Some(event) = inbound.converted.pop_front() {
+                return Ok(Some(event));
+            }
             let event = inbound.next_event().map_err(to_python)?;
             (event, inbound.piece.as_ref().map(|piece| piece.clone_ref(py)))
         };
-        event.map(|event| event_to_python(py, event, piece.as_ref())).transpose()
+        let Some(event) = event else { return Ok(None) };
+        // Classes of the Python half are called for all others, and with them signal handlers.
+        let kept = (!matches!(event, Event::Message(_))).then(|| event.clone());
+        let converted = event_to_python(py, event, piece.as_ref());
+        if converted.is_err() {
+            locked(&self.inbound).parked = kept;
+        }
+        converted.map(Some)
     }
 
     /// Takes the events that are there, at most `limit`. What is wrong after some of them is raised by
@@ -152,7 +179,11 @@ impl Session {
                 Ok(Some(event)) => events.push(event),
                 Ok(None) => break,
                 Err(error) if events.is_empty() => return Err(error),
-                Err(_) => break,
+                Err(_) if self.has_failed() => break,
+                Err(error) => {
+                    locked(&self.inbound).converted.extend(events);
+                    return Err(error);
+                }
             }
         }
         Ok(events)

@@ -228,6 +228,28 @@ async def test_what_was_sent_before_a_disconnect_is_delivered(daemon: Daemon) ->
 
 
 @story
+async def test_nothing_is_taken_after_the_goodbye(daemon: Daemon) -> None:
+    taken = 0
+
+    async def talk(connection: aio.Connection, listener: str) -> None:
+        nonlocal taken
+        while True:
+            await connection.multicast(ServiceLevel.AGREED, listener, bytes(10_000))
+            taken += 1
+            await asyncio.sleep(0)
+
+    async with aio.connect(daemon.address, "ben") as ben:
+        ann = await aio.connect(daemon.address)
+        talking = asyncio.create_task(talk(ann, ben.member))
+        await asyncio.sleep(0.05)
+        await ann.disconnect()
+        with pytest.raises(antiphon.ConnectionClosed):
+            await talking
+        for _ in range(taken):
+            await message(ben)
+
+
+@story
 async def test_much_is_received_at_once(daemon: Daemon) -> None:
     async with aio.connect(daemon.address) as alone:
         for _ in range(500):

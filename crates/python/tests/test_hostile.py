@@ -291,3 +291,23 @@ def test_what_a_daemon_said_before_it_went_away_is_received() -> None:
         connection.receive(timeout=LIMIT)
     connection.close()
     there.close()
+
+
+def test_a_signal_handler_that_raises_while_events_are_made_takes_none_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opened = session()
+    message = frame(0x10, MEMBERS[1], [b"group"], b"agreed")
+    opened.push(message + STREAM)
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(antiphon.View, "__init__", interrupted)
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                opened.take_events(100)
+    assert isinstance(opened.next_event(), antiphon.Message)
+    kinds = [type(event).__name__ for event in opened.take_events(100)]
+    assert kinds == ["View", "Message", "Transition", "View", "Rejected", "SelfLeave", "Message"]

@@ -43,7 +43,7 @@ impl Sender {
     /// until [`Sender::flush`], or until they are many; with `false`, every request is written at once.
     pub fn set_buffered(&mut self, buffered: bool) {
         let gathering = if buffered { Gathering::UntilFlush } else { Gathering::Never };
-        self.writer.lock().gathering = gathering;
+        self.writer.gather(gathering);
     }
 
     /// Requests to join a group.

@@ -272,6 +272,22 @@ fn gathered_requests_leave_together_when_flushed() {
 }
 
 #[test]
+fn what_was_gathered_leaves_when_nothing_is_to_be_gathered_any_more() {
+    let (address, playing) = daemon(|mut stream| {
+        accept_alice(&mut stream);
+        let mut message = [0; 48 + 32 + 1];
+        stream.read_exact(&mut message).expect("a message without a flush");
+        say(&mut stream, SELF_LEAVE);
+    });
+    let (mut sender, mut receiver) = Connection::connect(&address, "alice").expect("accepted").split();
+    sender.set_buffered(true);
+    sender.multicast(ServiceLevel::Fifo, "grp", "x").expect("gathered");
+    sender.set_buffered(false);
+    assert!(matches!(receiver.receive(), Ok(Event::SelfLeave(_))));
+    playing.join().expect("played");
+}
+
+#[test]
 fn a_hostile_daemon_gets_an_error_and_no_memory() {
     let huge =
         "9000008023626967656e64236c6f63616c686f7374000000000000000000000000000000ffffff7f80000080ffffff7f";

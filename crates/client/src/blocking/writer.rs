@@ -83,6 +83,16 @@ impl Writer {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Changes when what was gathered is written. What waited for a flush alone need not wait for it any more.
+    pub(super) fn gather(self: &Arc<Self>, gathering: Gathering) {
+        let mut state = self.lock();
+        state.gathering = gathering;
+        // What goes wrong, the sender learns by its next call.
+        if gathering != Gathering::UntilFlush && matches!(state.push(), Ok(Progress::Full)) {
+            self.wake_flusher(&mut state);
+        }
+    }
+
     /// Sends a message whose body is all pieces together.
     pub(super) fn send(self: &Arc<Self>, envelope: &Envelope, body: &[IoSlice<'_>]) -> Result<(), Error> {
         let mut state = self.lock();

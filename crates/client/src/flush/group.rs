@@ -26,8 +26,9 @@ use crate::message::Message;
 const EARLY_LIMIT: usize = 16_384;
 /// Changes of the group after which one that was kept is for no view to come (client protocol §6.4).
 const EARLY_CHANGES: u64 = 200;
-/// Messages of the pending view that are kept for it.
+/// Messages of the pending view that are kept for it, and the bytes of their bodies.
 const HELD_LIMIT: usize = 65_536;
+const HELD_LIMIT_BYTES: usize = 64 << 20;
 
 /// What a group tells the layer to do.
 #[derive(Debug, Default)]
@@ -109,6 +110,7 @@ struct Pending {
     /// What the view is, as far as what followed it tells.
     standing: Standing,
     held: VecDeque<Message>,
+    held_bytes: usize,
 }
 
 impl Standing {
@@ -186,7 +188,8 @@ impl Group {
             }
         }
         let standing = Standing::of(&view);
-        self.pending = Some(Pending { view, single, silent, parted, standing, held: VecDeque::new() });
+        self.pending =
+            Some(Pending { view, single, silent, parted, standing, held: VecDeque::new(), held_bytes: 0 });
         let asked = self.installed.as_ref().is_some_and(|installed| installed.phase != Phase::Flushed);
         if !asked && !self.leaving {
             self.acknowledge(out);
@@ -245,7 +248,12 @@ impl Group {
         if self.installed.as_ref().is_some_and(|installed| installed.id == id) {
             self.deliver(message, out);
         } else if let Some(pending) = self.pending.as_mut().filter(|pending| pending.view.id == id) {
-            if pending.held.len() >= HELD_LIMIT {
+            // Who is not in the view can not have sent in it, whatever the mark says.
+            if !pending.view.members.contains(&message.sender) {
+                return Ok(());
+            }
+            pending.held_bytes = pending.held_bytes.saturating_add(message.body.len());
+            if pending.held.len() >= HELD_LIMIT || pending.held_bytes > HELD_LIMIT_BYTES {
                 return Err(FlushError::TooManyHeld);
             }
             pending.held.push_back(message);

@@ -7,9 +7,11 @@ use std::path::Path;
 use std::task::{Context, Poll};
 
 use ::tokio::net::{TcpStream, UnixStream};
+use ::tokio::time::sleep;
 use rustix::net::{SendFlags, send};
 use socket2::SockRef;
 
+use super::RETRY;
 use crate::pace::Speed;
 use crate::socket::prepare_tcp;
 
@@ -28,7 +30,13 @@ impl Socket {
     }
 
     pub(super) async fn unix(path: &Path) -> io::Result<Self> {
-        UnixStream::connect(path).await.map(Self::Unix)
+        loop {
+            match UnixStream::connect(path).await {
+                // The daemon's queue of connections is full; the system does not say when it no longer is.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(RETRY).await,
+                connected => return connected.map(Self::Unix),
+            }
+        }
     }
 
     /// Sizes the buffer for what is written.

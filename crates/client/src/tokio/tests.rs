@@ -3,7 +3,8 @@
 use std::future::Future;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpListener;
-use std::os::unix::net::UnixListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use ::tokio::runtime::Builder;
 use ::tokio::time::timeout;
 use futures_util::{SinkExt, StreamExt};
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::connect::open_one_of;
 use super::*;
@@ -195,6 +197,32 @@ fn a_unix_socket_is_reached_over_tokio() {
     let connector = Connector::new("4902").or("4901").name("alice").unix_directory(&directory);
     block_on(async { connector.connect_tokio().await.map(drop).expect("the second is there") });
     playing.join().expect("played");
+    std::fs::remove_dir_all(&directory).expect("removed");
+}
+
+#[test]
+fn a_unix_socket_with_a_full_queue_is_waited_for() {
+    let directory = std::env::temp_dir().join(format!("antiphon-tokio-queue-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).expect("a directory");
+    let path = directory.join("4901");
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None).expect("a socket");
+    socket.bind(&SockAddr::unix(&path).expect("a path")).expect("bound");
+    socket.listen(0).expect("listening");
+    let listener = UnixListener::from(OwnedFd::from(socket));
+    let first = UnixStream::connect(&path).expect("there is room for one");
+    let probe = Socket::new(Domain::UNIX, Type::STREAM, None).expect("a socket");
+    probe.set_nonblocking(true).expect("set");
+    let full = probe.connect(&SockAddr::unix(&path).expect("a path")).expect_err("and for no other");
+    assert_eq!(full.kind(), ErrorKind::WouldBlock);
+    let playing = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(50));
+        listener.accept().expect("the first");
+        accept_alice(&mut listener.accept().expect("a client").0);
+    });
+    let connector = Connector::new("4901").name("alice").unix_directory(&directory);
+    block_on(async { connector.connect_tokio().await.map(drop).expect("waited for") });
+    playing.join().expect("played");
+    drop(first);
     std::fs::remove_dir_all(&directory).expect("removed");
 }
 

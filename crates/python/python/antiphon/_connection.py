@@ -16,6 +16,7 @@ from antiphon._errors import ConnectionClosed
 from antiphon._transport import (
     CLOSED_BY_DAEMON,
     CONNECT_TIMEOUT,
+    ENDED,
     GATHER_BYTES,
     GOODBYE_TIMEOUT,
     HANDSHAKE_READ_BYTES,
@@ -289,7 +290,7 @@ class Connection(Named):
                 if self._end is None:
                     self._session.disconnect()
                     self._write(stalled)
-                    self._end = "this session has ended"
+                    self._end = ENDED
                     self._socket.shutdown(socket.SHUT_WR)
             self._drain(_Deadline(GOODBYE_TIMEOUT))
         except OSError:

@@ -33,6 +33,7 @@ BUFFER_BYTES = 128 * 1024
 to megabytes, and messages wait in them."""
 
 CLOSED_BY_DAEMON = "the daemon closed the connection"
+ENDED = "this session has ended"
 """Why a connection ended whose stream has an end."""
 
 Peer: TypeAlias = str | tuple[Any, ...]

@@ -33,6 +33,7 @@ from antiphon._errors import ConnectionClosed
 from antiphon._transport import (
     CLOSED_BY_DAEMON,
     CONNECT_TIMEOUT,
+    ENDED,
     GATHER_BYTES,
     GOODBYE_TIMEOUT,
     HANDSHAKE_READ_BYTES,
@@ -178,6 +179,8 @@ class Connection(Named):
         self._watching_writes = False
         self._write_planned = False
         self._forgets_events = False
+        # Whether the goodbye is among what is to be written.
+        self._is_ending = False
         # Why nothing more is sent, and why nothing more comes.
         self._send_end: str | None = None
         self._read_end: str | None = None
@@ -211,11 +214,8 @@ class Connection(Named):
 
     async def flush(self) -> None:
         """Waits until everything that was sent is written to the socket."""
-        self._check()
-        while self._session.unsent:
-            self._plan_write()
-            await self._writable.wait()
-            self._check()
+        self._check_open()
+        await self._flush()
 
     async def receive(self) -> Event:
         """Waits for the next event."""
@@ -244,9 +244,11 @@ class Connection(Named):
         three seconds. Does nothing when the connection is closed."""
         try:
             if self._send_end is None:
-                self._session.disconnect()
+                if not self._is_ending:
+                    self._is_ending = True
+                    self._session.disconnect()
                 await self._write_last()
-                self._send_end = "this session has ended"
+                self._send_end = ENDED
                 self._socket.shutdown(socket.SHUT_WR)
                 async with asyncio.timeout(GOODBYE_TIMEOUT):
                     await self._drain()
@@ -289,11 +291,24 @@ class Connection(Named):
         if self._send_end is not None:
             raise ConnectionClosed(self._send_end)
 
+    def _check_open(self) -> None:
+        """Whoever sends: nothing may follow the goodbye."""
+        self._check()
+        if self._is_ending:
+            raise ConnectionClosed(ENDED)
+
     async def _room(self) -> None:
         """Waits until a request may be added. The request itself is added at once after it, so it is
         there whole or not at all."""
-        self._check()
+        self._check_open()
         while self._session.unsent >= GATHER_BYTES:
+            await self._writable.wait()
+            self._check_open()
+
+    async def _flush(self) -> None:
+        self._check()
+        while self._session.unsent:
+            self._plan_write()
             await self._writable.wait()
             self._check()
 
@@ -325,7 +340,7 @@ class Connection(Named):
         while True:
             try:
                 async with asyncio.timeout(RETRY_SECONDS):
-                    return await self.flush()
+                    return await self._flush()
             except TimeoutError:
                 self._write()
                 if self._session.unsent < unsent:

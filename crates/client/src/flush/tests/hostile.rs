@@ -71,16 +71,15 @@ fn no_daemon_makes_a_layer_panic() {
     assert!(views > 1000, "{views} views: the events meet too seldom");
 }
 
-#[test]
-fn a_flood_for_a_view_that_never_comes_is_an_error() {
-    let mut world = World::steady(2);
-    world.crash(1);
+/// How many messages of one sender, and of that many bytes, the layer takes for a view that never comes.
+fn flood(members: usize, sender: usize, bytes: usize) -> Option<usize> {
+    let mut world = World::steady(members);
+    world.crash(members - 1);
     world.hear(0);
-    let view = world.id;
-    let mut body = Vec::new();
-    wire::put_mark(&mut body, 7, view);
+    let mut body = vec![0; bytes];
+    wire::put_mark(&mut body, 7, world.id);
     let flood = Message {
-        sender: world.name(1),
+        sender: world.name(sender),
         service: Fifo,
         groups: vec![group()],
         message_type: wire::MARKED,
@@ -89,8 +88,22 @@ fn a_flood_for_a_view_that_never_comes_is_an_error() {
         body: body.into(),
     };
     let layer = &mut world.places[0].layer;
-    let refused = (0..100_000).find_map(|_| layer.on_event(message::Event::Message(flood.clone())).err());
-    assert!(matches!(refused, Some(FlushError::TooManyHeld)));
+    (0..100_000).find(|_| match layer.on_event(message::Event::Message(flood.clone())) {
+        Ok(()) => false,
+        Err(error) => matches!(error, FlushError::TooManyHeld),
+    })
+}
+
+#[test]
+fn a_flood_for_a_view_that_never_comes_is_an_error() {
+    assert_eq!(flood(3, 1, 0), Some(65_536));
+    let of_bytes = flood(3, 1, 100_000).expect("too many bytes");
+    assert!(of_bytes < (64 << 20) / 100_000 + 1, "{of_bytes}");
+}
+
+#[test]
+fn a_flood_of_somebody_who_is_not_in_the_view_is_nothing() {
+    assert_eq!(flood(3, 2, 0), None);
 }
 
 #[test]
