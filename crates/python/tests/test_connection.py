@@ -252,6 +252,31 @@ def test_a_signal_handler_runs_while_the_main_thread_waits(daemon: Daemon) -> No
         signal.signal(signal.SIGALRM, before)
 
 
+def test_a_batch_whose_end_a_signal_handler_interrupts_is_over(daemon: Daemon) -> None:
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with daemon.connect() as connection:
+            with pytest.raises(KeyboardInterrupt), connection.batch():
+                connection.multicast(ServiceLevel.FIFO, connection.member, b"gathered")
+                # As a request of another thread that the daemon holds up.
+                holding = threading.Thread(target=_hold, args=(connection._sending, 0.5))
+                holding.start()
+                signal.setitimer(signal.ITIMER_REAL, 0.1)
+            holding.join(LIMIT)
+            connection.multicast(ServiceLevel.FIFO, connection.member, b"alone")
+            assert connection._session.unsent == 0
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def _hold(lock: threading.Lock, seconds: float) -> None:
+    with lock:
+        time.sleep(seconds)
+
+
 def test_closing_wakes_the_thread_that_waits(daemon: Daemon) -> None:
     connection = daemon.connect()
     ends: list[BaseException] = []

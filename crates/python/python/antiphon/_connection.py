@@ -179,7 +179,7 @@ class Connection(Named):
         self._socket = opened
         self._sending = threading.Lock()
         self._receiving = threading.Lock()
-        self._batches = 0
+        self._batches: set[object] = set()
         # Why nothing more is sent.
         self._end: str | None = None
 
@@ -226,13 +226,14 @@ class Connection(Named):
     def batch(self) -> Iterator[None]:
         """Gathers the requests made inside ``with``, and writes them when they are many, before waiting
         for events, and at the end. Many small messages go out several times faster."""
-        with self._sending:
-            self._batches += 1
+        batch = object()
         try:
+            self._batches.add(batch)
             yield
         finally:
+            # First, as a signal handler may raise while another thread's request is waited for.
+            self._batches.discard(batch)
             with self._sending:
-                self._batches -= 1
                 if self._session.unsent:
                     self._check()
                     self._write()
