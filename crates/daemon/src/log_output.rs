@@ -20,7 +20,11 @@ use crate::conf::LogSettings;
 /// When the log file can not be opened.
 pub(crate) fn start(settings: &LogSettings) -> io::Result<()> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(directives(settings)));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_timer(Stamp::new(settings));
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_timer(Stamp::new(settings))
+        // A line that can not be written would be reported to the standard error, which panics if that fails too.
+        .log_internal_errors(false);
     let started = match &settings.file {
         Some(path) => {
             let file = OpenOptions::new().create(true).append(true).open(path)?;
