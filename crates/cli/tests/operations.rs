@@ -128,6 +128,25 @@ fn a_daemon_finds_itself_by_its_address() {
     raw.log_in("me");
 }
 
+/// As on a full disk: every line of the log fails, and so does every word about that.
+#[test]
+fn a_daemon_whose_log_can_not_be_written_serves() {
+    let (port, directory) = (Port::lease(), Directory::new());
+    let number = port.number();
+    let text = format!("Spread_Segment 127.0.0.255:{number} {{\n  localhost 127.0.0.1\n}}\n");
+    std::fs::write(directory.file("spread.conf"), text).expect("writable");
+    let home = directory.path().display().to_string();
+    let args = ["daemon", "-c", "spread.conf", "--unix-dir", &home];
+    let mut process = Process::start(directory.path(), Path::new("/dev/full"), args);
+    let socket = directory.file(&number.to_string());
+    wait_until("the daemon listens", END_LIMIT, || socket.exists());
+    for name in ["one", "two"] {
+        Raw::unix(&socket).expect("the Unix socket is there").log_in(name);
+    }
+    process.signal(Signal::TERM);
+    assert_eq!(process.wait(END_LIMIT).code(), Some(0));
+}
+
 /// The address from which this machine would send; nothing is sent to find out.
 fn outer_address() -> Option<IpAddr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a socket");
