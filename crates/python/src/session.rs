@@ -78,8 +78,9 @@ struct Inbound {
     failed: Option<ProtocolError>,
     /// What was pushed last. Messages that stand in it can be looked at without a copy.
     piece: Option<Py<PyBytes>>,
-    /// Events that came before one whose conversion was ended, as a signal handler may do, and then that one.
+    /// Events that came before `parked` and are still to be taken.
     converted: VecDeque<Py<PyAny>>,
+    /// An event whose conversion was ended, as a signal handler that raises does.
     parked: Option<Event>,
 }
 
@@ -112,18 +113,18 @@ struct Outbound {
 }
 
 impl Session {
-    /// Whether what is wrong is said by every later call too.
-    fn has_failed(&self) -> bool {
-        let inbound = locked(&self.inbound);
-        inbound.failed.is_some() && inbound.parked.is_none()
-    }
-
     fn new(session: session::Session) -> Self {
         Self {
             daemon: session.daemon,
             inbound: Mutex::new(Inbound::new(session.inbox)),
             outbound: Mutex::new(Outbound { outbox: session.outbox, chunk: None, written: 0 }),
         }
+    }
+
+    /// Whether what is wrong is said by every later call too.
+    fn has_failed(&self) -> bool {
+        let inbound = locked(&self.inbound);
+        inbound.failed.is_some() && inbound.parked.is_none()
     }
 }
 
@@ -170,8 +171,9 @@ impl Session {
         converted.map(Some)
     }
 
-    /// Takes the events that are there, at most `limit`. What is wrong after some of them is raised by
-    /// the next call, and by every later one.
+    /// Takes the events that are there, at most `limit`. How the daemon broke the protocol after some of them
+    /// is raised by the next call, and by every later one. What a signal handler raises is raised at once, and
+    /// the next call takes the events.
     fn take_events(&self, py: Python<'_>, limit: usize) -> PyResult<Vec<Py<PyAny>>> {
         let mut events = Vec::new();
         while events.len() < limit {

@@ -10,6 +10,7 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -236,40 +237,40 @@ def test_other_threads_run_while_one_waits(daemon: Daemon) -> None:
         assert got == [b"come in"]
 
 
-def test_a_signal_handler_runs_while_the_main_thread_waits(daemon: Daemon) -> None:
+@contextlib.contextmanager
+def raising_alarm() -> Iterator[None]:
+    """SIGALRM raises KeyboardInterrupt inside ``with``."""
+
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
-        with daemon.connect() as waiting:
-            with pytest.raises(KeyboardInterrupt):
-                signal.setitimer(signal.ITIMER_REAL, 0.05)
-                waiting.receive()
-            waiting.multicast(ServiceLevel.FIFO, waiting.member, b"unharmed")
-            assert message(waiting).body == b"unharmed"
+        yield
     finally:
         signal.signal(signal.SIGALRM, before)
+
+
+def test_a_signal_handler_runs_while_the_main_thread_waits(daemon: Daemon) -> None:
+    with raising_alarm(), daemon.connect() as waiting:
+        with pytest.raises(KeyboardInterrupt):
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            waiting.receive()
+        waiting.multicast(ServiceLevel.FIFO, waiting.member, b"unharmed")
+        assert message(waiting).body == b"unharmed"
 
 
 def test_a_batch_whose_end_a_signal_handler_interrupts_is_over(daemon: Daemon) -> None:
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGALRM, interrupt)
-    try:
-        with daemon.connect() as connection:
-            with pytest.raises(KeyboardInterrupt), connection.batch():
-                connection.multicast(ServiceLevel.FIFO, connection.member, b"gathered")
-                # As a request of another thread that the daemon holds up.
-                holding = threading.Thread(target=_hold, args=(connection._sending, 0.5))
-                holding.start()
-                signal.setitimer(signal.ITIMER_REAL, 0.1)
-            holding.join(LIMIT)
-            connection.multicast(ServiceLevel.FIFO, connection.member, b"alone")
-            assert connection._session.unsent == 0
-    finally:
-        signal.signal(signal.SIGALRM, before)
+    with raising_alarm(), daemon.connect() as connection:
+        with pytest.raises(KeyboardInterrupt), connection.batch():
+            connection.multicast(ServiceLevel.FIFO, connection.member, b"gathered")
+            # As a request of another thread that the daemon holds up.
+            holding = threading.Thread(target=_hold, args=(connection._sending, 0.5))
+            holding.start()
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+        holding.join(LIMIT)
+        connection.multicast(ServiceLevel.FIFO, connection.member, b"alone")
+        assert connection._session.unsent == 0
 
 
 def _hold(lock: threading.Lock, seconds: float) -> None:

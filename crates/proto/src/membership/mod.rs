@@ -258,15 +258,15 @@ impl Membership {
     }
 
     fn report_cluster(&mut self, cluster: u32, cx: &mut Cx<'_>) {
-        let strange = cluster != cx.config.cluster && self.strange_clusters.len() < MAX_STRANGERS;
-        if strange && self.strange_clusters.insert(cluster) {
+        if cluster != cx.config.cluster && is_news(&mut self.strange_clusters, cluster) {
             cx.out.events.push(Event::ForeignCluster { cluster });
         }
     }
 
     fn report_version(&mut self, version: Option<u8>, cx: &mut Cx<'_>) {
-        let Some(version) = version else { return };
-        if self.strange_versions.len() < MAX_STRANGERS && self.strange_versions.insert(version) {
+        if let Some(version) = version
+            && is_news(&mut self.strange_versions, version)
+        {
             cx.out.events.push(Event::ForeignVersion { version });
         }
     }
@@ -301,7 +301,7 @@ impl Membership {
     fn notice_double(&mut self, named: &[ProcessId], cx: &mut Cx<'_>) {
         let is_double = |it: &&ProcessId| it.daemon == self.me.daemon && it.incarnation > self.me.incarnation;
         for process in named.iter().filter(is_double) {
-            if self.duplicates.len() < MAX_STRANGERS && self.duplicates.insert(*process) {
+            if is_news(&mut self.duplicates, *process) {
                 cx.out.events.push(Event::DuplicateDaemon(*process));
             }
         }
@@ -456,6 +456,11 @@ impl Membership {
 
 fn daemons(config: &Config) -> impl Iterator<Item = DaemonId> + '_ {
     (0..config.daemons.len()).filter_map(|index| u16::try_from(index).ok()).map(DaemonId)
+}
+
+/// Whether a stranger is to be reported: each once, and not too many.
+fn is_news<T: Ord>(reported: &mut BTreeSet<T>, stranger: T) -> bool {
+    reported.len() < MAX_STRANGERS && reported.insert(stranger)
 }
 
 fn count_packet(new: bool, cx: &mut Cx<'_>) {

@@ -33,8 +33,10 @@ BUFFER_BYTES = 128 * 1024
 to megabytes, and messages wait in them."""
 
 CLOSED_BY_DAEMON = "the daemon closed the connection"
-ENDED = "this session has ended"
 """Why a connection ended whose stream has an end."""
+
+ENDED = "this session has ended"
+"""Why nothing is sent after a goodbye."""
 
 Peer: TypeAlias = str | tuple[Any, ...]
 """Where a socket connects to: a path, or what `getaddrinfo` says."""

@@ -143,8 +143,8 @@ pub struct Envelope {
 #[must_use]
 pub fn other_version(bytes: &[u8], cluster: u32) -> Option<u8> {
     let version = *bytes.first()?;
-    let is_of_cluster = bytes.get(CLUSTER_HASH) == Some(cluster.to_le_bytes().as_slice());
-    (version != VERSION && is_of_cluster).then_some(version)
+    let is_of_cluster = || bytes.get(CLUSTER_HASH) == Some(cluster.to_le_bytes().as_slice());
+    (version != VERSION && is_of_cluster()).then_some(version)
 }
 
 /// Writes the common header.

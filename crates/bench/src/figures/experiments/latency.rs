@@ -34,29 +34,28 @@ pub(super) fn idle(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
         "max_us",
         "faults",
     ]);
-    let counts = lab.by_extent(&[1, 2, 4, 8, 20][..], &[1, 2, 8, 20], &[2]);
-    for (busy_poll, count) in
-        ["no", "yes"].iter().flat_map(|poll| counts.iter().map(move |count| (poll, count)))
-    {
-        let directive = format!("BusyPoll = {busy_poll}\n");
-        let ring = Ring::start_with(lab, *count, Cable::Batches, &directive)?;
-        for service in SERVICES {
-            lab.step(&format!("{count} daemons, busy poll {busy_poll}, {}", service.name()));
-            let load = timed(lab, Load { body_bytes: 1000, service, ..ring.load() }, IDLE_RATE);
-            let report = lab.measure(&load)?;
-            let us = |us: f64| number(us, 0);
-            let latency = report.latency;
-            table.push([
-                count.to_string(),
-                (*busy_poll).to_owned(),
-                report.service.to_owned(),
-                report.body_bytes.to_string(),
-                us(latency.p50_us),
-                us(latency.p90_us),
-                us(latency.p99_us),
-                us(latency.max_us),
-                report.faults.count().to_string(),
-            ]);
+    for busy_poll in ["no", "yes"] {
+        for count in lab.by_extent(&[1, 2, 4, 8, 20][..], &[1, 2, 8, 20], &[2]) {
+            let directive = format!("BusyPoll = {busy_poll}\n");
+            let ring = Ring::start_with(lab, *count, Cable::Batches, &directive)?;
+            for service in SERVICES {
+                lab.step(&format!("{count} daemons, busy poll {busy_poll}, {}", service.name()));
+                let load = timed(lab, Load { body_bytes: 1000, service, ..ring.load() }, IDLE_RATE);
+                let report = lab.measure(&load)?;
+                let us = |us: f64| number(us, 0);
+                let latency = report.latency;
+                table.push([
+                    count.to_string(),
+                    busy_poll.to_owned(),
+                    report.service.to_owned(),
+                    report.body_bytes.to_string(),
+                    us(latency.p50_us),
+                    us(latency.p90_us),
+                    us(latency.p99_us),
+                    us(latency.max_us),
+                    report.faults.count().to_string(),
+                ]);
+            }
         }
     }
     let plot = Plot::of(
