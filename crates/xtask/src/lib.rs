@@ -81,7 +81,7 @@ pub fn install(libraries: &Libraries, prefix: &Path, root: Option<&Path>) -> Res
         link(SHARED, &lib.join(format!("{name}.so")))?;
         link(ARCHIVE, &lib.join(format!("{name}.a")))?;
     }
-    write(&lib.join("pkgconfig/antiphon.pc"), &package(prefix))?;
+    write(&lib.join("pkgconfig/antiphon.pc"), package(prefix).as_bytes())?;
     copy(&workspace.join("docs/c-library.md"), &target.join("share/doc/antiphon/c-library.md"))
 }
 
@@ -109,9 +109,8 @@ fn package(prefix: &Path) -> String {
 }
 
 fn copy(from: &Path, to: &Path) -> Result<(), XtaskError> {
-    // Programs may be running with the old file: it is replaced, not written over.
-    remove(to)?;
-    fs::copy(from, to).map(drop).map_err(|source| XtaskError::File { path: from.to_owned(), source })
+    let content = fs::read(from).map_err(|source| XtaskError::File { path: from.to_owned(), source })?;
+    write(to, &content)
 }
 
 fn link(to: &str, at: &Path) -> Result<(), XtaskError> {
@@ -119,9 +118,10 @@ fn link(to: &str, at: &Path) -> Result<(), XtaskError> {
     symlink(to, at).map_err(|source| XtaskError::File { path: at.to_owned(), source })
 }
 
-fn write(path: &Path, text: &str) -> Result<(), XtaskError> {
+fn write(path: &Path, content: &[u8]) -> Result<(), XtaskError> {
+    // Programs may be running with the old file: it is replaced, not written over.
     remove(path)?;
-    fs::write(path, text).map_err(|source| XtaskError::File { path: path.to_owned(), source })
+    fs::write(path, content).map_err(|source| XtaskError::File { path: path.to_owned(), source })
 }
 
 /// Makes room for a file: a directory around it, and nothing in its place.
