@@ -1,14 +1,16 @@
-//! What must not stay behind when a program ends, whether by itself or by SIGINT or SIGTERM.
+//! What must not stay behind when a program ends, whether by itself or by a signal that asks it to.
 
 use std::fs;
 use std::io;
 use std::path::PathBuf;
-use std::process::{self, Child, Command, Stdio};
+use std::process::{self, Child, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
+
+use crate::process::is_ignored;
 
 /// The exit status of a program that a signal ended is that of the signal and this, as shells show it.
 const BY_SIGNAL: i32 = 128;
@@ -27,12 +29,14 @@ struct Belongings {
 }
 
 impl Janitor {
-    /// Cleans up and ends the process when SIGINT or SIGTERM comes.
+    /// Cleans up and ends the process when SIGINT, SIGTERM, SIGQUIT or SIGHUP comes; SIGHUP not where it is
+    /// ignored, as nohup does.
     ///
     /// # Errors
     /// When the system does not let the process watch signals.
     pub fn watch_signals(&self) -> io::Result<()> {
-        let mut signals = Signals::new([SIGINT, SIGTERM])?;
+        let hangup = Some(SIGHUP).filter(|hangup| !is_ignored(*hangup));
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGQUIT].into_iter().chain(hangup))?;
         let janitor = self.clone();
         thread::spawn(move || {
             if let Some(signal) = signals.forever().next() {
@@ -55,6 +59,15 @@ impl Janitor {
         let pid = child.id();
         belongings.children.push(child);
         Ok(pid)
+    }
+
+    /// Starts a process whose standard output is read; returns its id and that.
+    pub(crate) fn spawn_piped(&self, command: &mut Command) -> io::Result<(u32, ChildStdout)> {
+        let mut belongings = self.lock();
+        let mut child = command.stdout(Stdio::piped()).spawn()?;
+        let (pid, output) = (child.id(), child.stdout.take());
+        belongings.children.push(child);
+        output.map(|output| (pid, output)).ok_or_else(|| io::ErrorKind::BrokenPipe.into())
     }
 
     /// Lets `make` make namespaces of these names.

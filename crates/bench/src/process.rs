@@ -1,4 +1,4 @@
-//! What a daemon process has used, from `/proc`.
+//! What the system knows of processes, from `/proc`.
 
 use std::fs;
 use std::io;
@@ -39,6 +39,21 @@ fn parse(text: &str) -> Option<Usage> {
     })
 }
 
+/// Whether this process was started with a signal ignored.
+pub(crate) fn is_ignored(signal: i32) -> bool {
+    fs::read_to_string("/proc/self/status").is_ok_and(|status| ignores(&status, signal))
+}
+
+/// Reads proc(5)'s `status`: `SigIgn` has a bit for each signal, the lowest for signal 1.
+fn ignores(status: &str, signal: i32) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    signal
+        .checked_sub(1)
+        .and_then(|bit| mask.checked_shr(bit.unsigned_abs()))
+        .is_some_and(|mask| mask & 1 == 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,6 +65,13 @@ mod tests {
         assert!((usage.cpu_seconds - 200.0 / rustix::param::clock_ticks_per_second() as f64).abs() < 1e-9);
         assert_eq!(usage.resident_bytes, 3 * rustix::param::page_size() as u64);
         assert_eq!(parse("42 (a) S 1"), None);
+    }
+
+    #[test]
+    fn ignored_signals_are_bits_that_count_from_one() {
+        let status = "Name:\tx\nSigBlk:\t0000000000000001\nSigIgn:\t0000000000001004\n";
+        assert!(ignores(status, 3) && ignores(status, 13));
+        assert!(!ignores(status, 1) && !ignores(status, 2) && !ignores(status, 0) && !ignores("", 3));
     }
 
     #[test]

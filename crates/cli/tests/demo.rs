@@ -47,7 +47,7 @@ fn the_demo_finds_all_guarantees_held() {
 
 #[test]
 fn a_demo_that_is_ended_takes_its_daemons_with_it() {
-    for signal in [Signal::INT, Signal::TERM] {
+    for signal in [Signal::INT, Signal::TERM, Signal::QUIT, Signal::HUP] {
         let port = Port::lease();
         let mut child = spawn(demo(&port).stdout(Stdio::piped()));
         let directory = directory_of(child.id());

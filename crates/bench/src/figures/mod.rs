@@ -48,7 +48,7 @@ pub struct Figures {
 /// How much of each experiment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Extent {
-    /// All points, medians of three runs; about 15 minutes in all.
+    /// All points, medians of three runs; about 17 minutes in all.
     Full,
     /// Fewer points, single runs; about five minutes in all.
     Quick,
@@ -88,7 +88,7 @@ pub fn experiments() -> impl Iterator<Item = (&'static str, &'static str)> {
 }
 
 /// Takes figures. An experiment that fails is told on the page, and the others go on. `on_step` is told
-/// what is measured. On SIGINT and SIGTERM the process ends after everything was cleaned up.
+/// what is measured. The signals of [`Janitor::watch_signals`] end the process after everything was cleaned up.
 ///
 /// # Errors
 /// When an experiment is not known, no test bed can be made, or files can not be written.
@@ -117,8 +117,8 @@ pub fn take_figures(figures: &Figures, on_step: &dyn Fn(&str)) -> Result<Taken, 
 }
 
 /// Lets `run` put a load on daemons of the test bed, joined by cables as fast as the machine is. It is given
-/// [`Load::new`] of them all, with their processes. On SIGINT and SIGTERM the process ends after everything
-/// was cleaned up.
+/// [`Load::new`] of them all, with their processes. The signals of [`Janitor::watch_signals`] end the process
+/// after everything was cleaned up.
 ///
 /// # Errors
 /// When no test bed can be made, daemons do not start, or `run` fails.

@@ -1,5 +1,6 @@
 //! What the bed can do at best.
 
+use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -62,24 +63,23 @@ fn through(lab: &Lab<'_>, bed: &Bed, segments: usize) -> Result<Arrived, BenchEr
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &bed.host(host)]);
         command.arg(std::env::current_exe()?).args(["bench", "udp"]).args(words);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        Ok::<_, io::Error>(command)
     };
     let run = || {
-        let sink = on_host(1, &["sink", "--at", &to, "--seconds", &seconds.to_string()])?;
+        let mut sink = on_host(1, &["sink", "--at", &to, "--seconds", &seconds.to_string()])?;
+        let (sink, mut output) = lab.janitor.spawn_piped(&mut sink)?;
         // The source is ended when the sink has counted; should that fail, it ends by itself.
         let longer = (seconds + 20.0).to_string();
         let (bytes, segments) = (DATAGRAM_BYTES.to_string(), segments.to_string());
         let to_sink =
             ["source", "--at", &to, "--bytes", &bytes, "--segments", &segments, "--seconds", &longer];
-        let mut source = on_host(0, &to_sink)?;
-        let counted = sink.wait_with_output()?;
-        let _ = source.kill();
-        source.wait()?;
-        if counted.status.success() {
-            Ok(counted.stdout)
-        } else {
-            Err(std::io::Error::other("the sink failed"))
-        }
+        let source = lab.janitor.spawn(&mut on_host(0, &to_sink)?)?;
+        let mut counted = Vec::new();
+        output.read_to_end(&mut counted)?;
+        lab.janitor.kill(sink);
+        lab.janitor.kill(source);
+        Ok(counted)
     };
     let counted = run().map_err(BenchError::system("UDP between two hosts"))?;
     serde_json::from_slice(&counted)
