@@ -17,7 +17,7 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::error::Error;
-use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Write, pipe};
+use std::io::{self, BufRead, BufReader, Cursor, PipeReader, PipeWriter, Write, pipe};
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::{self, Receiver};
 use std::thread::{self, JoinHandle};
@@ -73,6 +73,28 @@ impl Program {
         self.running.join().expect("ended well");
         self.lines.iter().collect()
     }
+}
+
+/// What an example says that can not go on with its input.
+fn complaint(run: impl FnOnce() -> Outcome + Send + 'static) -> String {
+    let (sender, ended) = mpsc::channel();
+    thread::spawn(move || sender.send(run().map_err(|error| error.to_string())));
+    ended.recv_timeout(LIMIT).expect("ended").expect_err("can not go on")
+}
+
+#[test]
+fn examples_end_with_a_word_where_their_input_can_not_be_sent() {
+    let cluster = Cluster::single("");
+    let address = cluster.address(0);
+    let too_long = || Cursor::new(["set key ", &"x".repeat(200_000), "\n"].concat());
+    let no_text = Cursor::new(b"a\n\xff\n");
+    let (chat, kv) = (address.clone(), address.clone());
+    let said = complaint(move || chat::run(&chat, "ann", "long", too_long(), &mut io::sink()));
+    assert!(said.contains("bytes"), "{said}");
+    let said = complaint(move || chat::run(&address, "bob", "latin", no_text, &mut io::sink()));
+    assert!(said.contains("UTF-8"), "{said}");
+    let said = complaint(move || kv::run(&kv, "cat", too_long(), &mut io::sink()));
+    assert!(said.contains("bytes"), "{said}");
 }
 
 #[test]

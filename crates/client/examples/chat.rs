@@ -11,7 +11,7 @@ use std::error::Error;
 use std::io::{self, BufRead, BufReader, Write};
 use std::thread;
 
-use antiphon::{Cause, Connector, Event, ServiceLevel, View};
+use antiphon::{Cause, Connector, Event, Sender, ServiceLevel, View};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
@@ -32,10 +32,10 @@ pub(crate) fn run(
     let (mut sender, mut receiver) = connection.split();
     let room = room.to_owned();
     let talking = thread::spawn(move || {
-        for line in input.lines().map_while(Result::ok) {
-            sender.multicast(ServiceLevel::Agreed, &room, line)?;
-        }
-        sender.disconnect()
+        let said = say_lines(&mut sender, &room, input);
+        // Whatever came of it: without a goodbye the other half would listen for ever.
+        sender.disconnect()?;
+        said
     });
     loop {
         match receiver.receive() {
@@ -49,7 +49,20 @@ pub(crate) fn run(
             Err(error) => return Err(error.into()),
         }
     }
-    talking.join().map_err(|_| "reading the input failed")??;
+    talking
+        .join()
+        .map_err(|_| "the thread that reads the input failed")?
+        .map_err(|error| error as Box<dyn Error>)
+}
+
+fn say_lines(
+    sender: &mut Sender,
+    room: &str,
+    input: impl BufRead,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    for line in input.lines() {
+        sender.multicast(ServiceLevel::Agreed, room, line?)?;
+    }
     Ok(())
 }
 

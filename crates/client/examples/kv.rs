@@ -50,7 +50,13 @@ pub(crate) fn run(
     let (sender, mut receiver) = connection.split();
     let sender = Arc::new(Mutex::new(Some(sender)));
     let commands = Arc::clone(&sender);
-    thread::spawn(move || send_commands(&commands, input));
+    let commanding = thread::spawn(move || {
+        let sent = send_commands(&commands, input);
+        // Whatever came of it: without a goodbye the other half would listen for ever.
+        let sender = commands.lock().unwrap_or_else(PoisonError::into_inner).take();
+        sender.map_or(Ok(()), Sender::disconnect)?;
+        sent
+    });
     loop {
         match receiver.receive() {
             Ok(Event::View(view)) => {
@@ -60,10 +66,14 @@ pub(crate) fn run(
             }
             Ok(Event::Message(message)) => replica.on_message(&message, output)?,
             Ok(Event::Transition(_) | Event::SelfLeave(_) | Event::Rejected(_)) => {}
-            Err(antiphon::Error::Closed) => return Ok(()),
+            Err(antiphon::Error::Closed) => break,
             Err(error) => return Err(error.into()),
         }
     }
+    commanding
+        .join()
+        .map_err(|_| "the thread that reads the commands failed")?
+        .map_err(|error| error as Box<dyn Error>)
 }
 
 /// `None` when the input has ended.
@@ -75,17 +85,17 @@ fn send(sender: &SharedSender, to: &str, kind: i16, text: &str) -> Result<(), an
     sender.send(&Envelope::new(ServiceLevel::Agreed).to(to)?.message_type(kind), text)
 }
 
-fn send_commands(sender: &SharedSender, input: impl BufRead) -> Result<(), antiphon::Error> {
-    let lock = || sender.lock().unwrap_or_else(PoisonError::into_inner);
-    let me = lock().as_ref().map(|sender| sender.member().to_string()).unwrap_or_default();
-    for line in input.lines().map_while(Result::ok) {
+fn send_commands(sender: &SharedSender, input: impl BufRead) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let member = |sender: &Option<Sender>| sender.as_ref().map(|sender| sender.member().to_string());
+    let me = member(&sender.lock().unwrap_or_else(PoisonError::into_inner)).unwrap_or_default();
+    for line in input.lines() {
+        let line = line?;
         match line.split_once(' ') {
             Some(("set", write)) => send(sender, GROUP, WRITE, write)?,
             _ => send(sender, &me, READ, &line)?,
         }
     }
-    let sender = lock().take();
-    sender.map_or(Ok(()), Sender::disconnect)
+    Ok(())
 }
 
 /// A value and its stamp. The greater one wins.
