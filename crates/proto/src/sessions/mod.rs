@@ -75,7 +75,7 @@ pub(crate) struct Sessions {
     ids: BTreeSet<SessionId>,
     handshakes: BTreeMap<SessionId, Handshake>,
     deadlines: BTreeSet<(Instant, SessionId)>,
-    /// What is still owed to sessions that were closed, until the host had its turn.
+    /// What is still owed to sessions in [`crate::Outputs::closed`], until the host has closed them.
     closed: HashMap<SessionId, Outbox, FixedState>,
     /// Number of the message being routed.
     message: u64,
@@ -105,7 +105,7 @@ impl Sessions {
 
     /// A client connected.
     pub(crate) fn on_opened(&mut self, id: SessionId, origin: Origin, cx: &mut Cx<'_>) {
-        self.closed.clear();
+        self.forget_closed(cx);
         let deadline = cx.now + cx.config.sessions.hello_timeout;
         let connection =
             Connection { origin, reader: HelloReader::new(), outbox: Outbox::default(), deadline };
@@ -115,7 +115,7 @@ impl Sessions {
 
     /// Bytes of a client, cut anywhere.
     pub(crate) fn on_bytes(&mut self, id: SessionId, bytes: Bytes, cx: &mut Cx<'_>) {
-        self.closed.clear();
+        self.forget_closed(cx);
         if self.established.contains_key(&id) {
             self.read(id, bytes, cx);
         } else if let Some(mut handshake) = self.take_handshake(id) {
@@ -127,7 +127,7 @@ impl Sessions {
 
     /// A client's connection broke, or the client closed it. What it sent before stays sent.
     pub(crate) fn on_closed(&mut self, id: SessionId, cx: &mut Cx<'_>) {
-        self.closed.clear();
+        self.forget_closed(cx);
         if let Some(handshake) = self.take_handshake(id) {
             if let Some(name) = handshake.held_name() {
                 self.names.release(&name);
@@ -185,8 +185,7 @@ impl Sessions {
         self.handshakes.contains_key(&id)
     }
 
-    /// Bytes owed to a session. Of a session in [`crate::Outputs::closed`] until the next input of
-    /// any session.
+    /// Bytes owed to a session; to one in [`crate::Outputs::closed`] at least for as long as it stands there.
     pub(crate) fn outbox(&mut self, id: SessionId) -> Option<&mut Outbox> {
         if let Some(session) = self.established.get_mut(&id) {
             return Some(&mut session.outbox);
@@ -309,6 +308,14 @@ impl Sessions {
         let (kind, service) = (Kind::Disconnect, ServiceLevel::Agreed);
         cx.queue.push(id, Outgoing { kind, service, payload: frame.into() });
         Some(session)
+    }
+
+    /// Forgets what is owed to sessions that the host has closed. It may give several inputs before it acts
+    /// on what came of them, so that those of which it was not told before must be kept.
+    fn forget_closed(&mut self, cx: &Cx<'_>) {
+        if cx.out.closed.is_empty() {
+            self.closed.clear();
+        }
     }
 
     fn report_closed(&self, id: SessionId, name: Option<MemberName>, reason: CloseReason, cx: &mut Cx<'_>) {

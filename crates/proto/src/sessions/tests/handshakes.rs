@@ -219,6 +219,23 @@ fn one_session_too_many_is_refused_before_it_says_anything() {
 }
 
 #[test]
+fn all_who_are_refused_before_the_host_acts_are_told_why() {
+    let mut bench = Bench::with(|config| config.sessions.max_sessions = 2);
+    bench.connect("a");
+    let same_name = bench.open(LOOPBACK);
+    let too_many = bench.open(LOOPBACK);
+    bench.feed(same_name, &hello("a"));
+    assert_eq!((bench.read(too_many), bench.closed(too_many)), (bytes("fd"), Some(CloseReason::Refused(-3))));
+    assert_eq!(
+        (bench.read(same_name), bench.closed(same_name)),
+        (bytes("fa"), Some(CloseReason::Refused(-6)))
+    );
+    bench.out.clear();
+    bench.open(LOOPBACK);
+    assert!(bench.sessions.closed.is_empty(), "the host has closed them");
+}
+
+#[test]
 fn a_client_without_a_name_is_given_one() {
     let mut bench = Bench::new();
     let names: Vec<Vec<u8>> = (0..50)
