@@ -136,7 +136,8 @@ pub struct SessionConfig {
     pub version: [u8; 3],
     /// Connections at one time; one more is refused with `REJECT_QUOTA`.
     pub max_sessions: usize,
-    /// Messages that a client may be behind before it is cut off (`MaxSessionMessages`).
+    /// Messages that a client's socket may leave before the client is cut off at the next one, at least 1
+    /// (`MaxSessionMessages`).
     pub max_outbox_messages: usize,
     /// Bytes that a client may be behind before it is cut off.
     pub max_outbox_bytes: usize,

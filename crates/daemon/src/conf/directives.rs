@@ -150,7 +150,7 @@ impl Directives {
             "AcceleratedWindow" => self.accelerated_window = Some(number(value, 0..=WINDOW_MAX)?),
             "AcceleratedRing" => self.accelerated_ring = Some(boolean(value)?),
             "MaxSessionMessages" => {
-                config.sessions.max_outbox_messages = number(value, 0..=u32::MAX)?.value as usize;
+                config.sessions.max_outbox_messages = number(value, 1..=u32::MAX)?.value as usize;
             }
             "MaxSessions" => config.sessions.max_sessions = number(value, 1..=1_000_000)?.value as usize,
             "BusyPoll" => settings.busy_poll = boolean(value)?,

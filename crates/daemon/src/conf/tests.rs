@@ -120,6 +120,7 @@ fn wrong_values_are_errors_at_their_place() {
     for (directive, place, label) in [
         ("Window = 0", ":1:10", "expected a number from 1 to 65536"),
         ("Window = x", ":1:10", "expected a number from 1 to 65536"),
+        ("MaxSessionMessages = 0", ":1:22", "expected a number from 1 to 4294967295"),
         ("Window = 10\nPersonalWindow = 11", ":2:18", "expected at most 10"),
         ("WindowLimit = 100\nWindow = 160", ":2:10", "expected at most 100"),
         ("PersonalWindow = 5\nAcceleratedWindow = 6", ":2:21", "expected at most 5"),

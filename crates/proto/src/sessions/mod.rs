@@ -64,6 +64,25 @@ struct Session {
     outbox: Outbox,
     /// The last message that it got or must not get; see [`Sessions::begin_message`].
     last_message: u64,
+    burst: Burst,
+}
+
+/// Messages that came for a session at one instant, the last at which any came.
+#[derive(Clone, Copy, Debug)]
+struct Burst {
+    at: Instant,
+    messages: usize,
+}
+
+impl Session {
+    /// Messages that wait since before this instant. The host has offered these to the socket, which did not
+    /// take them; of those that came at this instant nobody knows yet.
+    fn messages_left(&mut self, now: Instant) -> usize {
+        if self.burst.at != now {
+            self.burst = Burst { at: now, messages: 0 };
+        }
+        self.outbox.messages().saturating_sub(self.burst.messages)
+    }
 }
 
 /// All sessions of this daemon.
@@ -249,22 +268,22 @@ impl Sessions {
     }
 
     /// Puts a frame into an outbox. A session that is too far behind is closed instead: its stream
-    /// ends, but never has a gap (EVS contract C2).
+    /// ends, but never has a gap (EVS contract C2). Messages are judged by what the socket has left, so
+    /// that no burst ends a session that reads; the limit in bytes bounds the memory at any moment.
     fn deliver_parts(&mut self, id: SessionId, head: &[u8], body: &Bytes, cx: &mut Cx<'_>) {
         let Some(session) = self.established.get_mut(&id) else { return };
         let limits = &cx.config.sessions;
-        let outbox = &mut session.outbox;
-        if outbox.messages() >= limits.max_outbox_messages
-            || outbox.remaining() + head.len() + body.len() > limits.max_outbox_bytes
-        {
+        let bytes = session.outbox.remaining() + head.len() + body.len();
+        if session.messages_left(cx.now) >= limits.max_outbox_messages || bytes > limits.max_outbox_bytes {
             self.close(id, CloseReason::SlowReader, cx);
             return;
         }
-        if !outbox.has_remaining() {
+        if !session.outbox.has_remaining() {
             cx.out.dirty.push(id);
         }
-        outbox.push(head, body);
-        self.pressure.on_growth(id, outbox, limits, cx.now);
+        session.burst.messages += 1;
+        session.outbox.push(head, body);
+        self.pressure.on_growth(id, &session.outbox, limits, cx.now);
     }
 
     /// Takes frames out of an established session's stream, until one ends the session.

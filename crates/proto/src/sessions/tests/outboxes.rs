@@ -1,10 +1,15 @@
 //! What sessions are owed, and what happens when they do not take it.
 
+use std::time::Duration;
+
 use bytes::{Buf, Bytes};
 
-use super::bench::{Bench, LOOPBACK, hello, member};
+use super::bench::{Bench, LOOPBACK, choice, hello, member};
 use crate::delivery::Kind;
 use crate::io::CloseReason;
+
+/// From one turn of the host to the next.
+const MOMENT: Duration = Duration::from_micros(1);
 
 #[test]
 fn a_session_is_dirty_once_until_it_is_written() {
@@ -24,15 +29,48 @@ fn a_reader_that_is_too_many_messages_behind_is_cut_off() {
     let mut bench = Bench::with(|config| config.sessions.max_outbox_messages = 5);
     let id = bench.connect("slow");
     for _ in 0..5 {
+        bench.pass(MOMENT);
         bench.run(|sessions, cx| sessions.deliver(id, &Bytes::from_static(b"x"), cx));
         assert_eq!(bench.closed(id), None);
     }
+    bench.pass(MOMENT);
     bench.run(|sessions, cx| sessions.deliver(id, &Bytes::from_static(b"x"), cx));
     assert_eq!(bench.closed(id), Some(CloseReason::SlowReader));
     assert_eq!(bench.queued().iter().map(|message| message.kind).collect::<Vec<_>>(), [Kind::Disconnect]);
     assert_eq!(bench.stats.sessions_slow, 1);
     bench.run(|sessions, cx| sessions.deliver(id, &Bytes::from_static(b"x"), cx));
     assert!(bench.queued().is_empty(), "a session ends once");
+}
+
+#[test]
+fn a_burst_cuts_nobody_off_but_what_the_socket_has_left_of_it_does() {
+    let mut bench = Bench::with(|config| config.sessions.max_outbox_messages = 5);
+    let (quick, slow) = (bench.connect("quick"), bench.connect("slow"));
+    for _ in 0..2 {
+        bench.pass(MOMENT);
+        for _ in 0..100 {
+            bench.run(|sessions, cx| sessions.deliver(quick, &Bytes::from_static(b"x"), cx));
+        }
+        assert_eq!((bench.read(quick).len(), bench.closed(quick)), (100, None));
+    }
+    for _ in 0..100 {
+        bench.run(|sessions, cx| sessions.deliver(slow, &Bytes::from_static(b"x"), cx));
+    }
+    bench.sessions.outbox(slow).expect("open").advance(95);
+    bench.run(|sessions, cx| sessions.deliver(slow, &Bytes::from_static(b"x"), cx));
+    assert_eq!(bench.closed(slow), None, "the burst goes on");
+    bench.pass(MOMENT);
+    bench.run(|sessions, cx| sessions.deliver(slow, &Bytes::from_static(b"x"), cx));
+    assert_eq!(bench.closed(slow), Some(CloseReason::SlowReader));
+}
+
+#[test]
+fn who_sends_ahead_of_the_accept_is_not_behind() {
+    let mut bench = Bench::with(|config| config.sessions.max_outbox_messages = 1);
+    let id = bench.open(LOOPBACK);
+    bench.feed(id, &[hello("a"), choice(&["NULL"])].concat());
+    bench.run(|sessions, cx| sessions.deliver(id, &Bytes::from_static(b"x"), cx));
+    assert_eq!(bench.closed(id), None);
 }
 
 #[test]
