@@ -93,7 +93,8 @@ fn place(
     }
     interfaces(tree, remarks);
     let span = tree.address.as_ref().map_or(&tree.name.span, |address| &address.span);
-    remarks.extend(conflict(settings, &tree.name.span, span, &name, address, port));
+    let at_odds = || conflict(settings, &tree.name.span, span, &name, address, port);
+    remarks.extend(unusable(span, &name, address).or_else(at_odds));
     if settings.places.len() == DAEMONS_MAX {
         return Err(over(&tree.name.span, "daemons", DAEMONS_MAX));
     }
@@ -136,6 +137,22 @@ fn interfaces(tree: &DaemonTree, remarks: &mut Vec<Diagnostic>) {
     }
 }
 
+/// An address that is not that of one machine: others could not send to it, nor tell the daemon by it.
+fn unusable(span: &super::Span, name: &DaemonName, address: IpAddr) -> Option<Diagnostic> {
+    let kind = match address {
+        IpAddr::V4(Ipv4Addr::BROADCAST) => "the broadcast address",
+        _ if address.is_unspecified() => "the address that stands for any",
+        _ if address.is_multicast() => "a multicast address",
+        _ => return None,
+    };
+    let message = format!("{name} can not have {kind}");
+    Some(Diagnostic::error(
+        span.clone(),
+        message,
+        "expected the address at which the others reach this daemon",
+    ))
+}
+
 /// What a daemon has in common with an earlier one, or with its kind of address, that it must not.
 fn conflict(
     settings: &Settings,
@@ -153,6 +170,11 @@ fn conflict(
         if other.address == address && other.port.abs_diff(port) < 2 {
             let message = format!("{name} and {} share an address and a port", other.name);
             let label = "expected another address, or segments whose ports differ by two";
+            return Some(Diagnostic::error(address_span.clone(), message, label));
+        }
+        if other.address.is_ipv6() != address.is_ipv6() {
+            let message = format!("{name} and {} can not send to each other", other.name);
+            let label = "expected IPv4 addresses for all daemons, or IPv6 addresses for all";
             return Some(Diagnostic::error(address_span.clone(), message, label));
         }
         if other.address.is_loopback() != address.is_loopback() {

@@ -178,6 +178,24 @@ fn limits_and_conflicts_are_errors() {
 }
 
 #[test]
+fn addresses_that_no_daemon_can_have_are_errors_at_their_place() {
+    for (daemons, column, expected) in [
+        ("a 0.0.0.0", 32, "a can not have the address that stands for any"),
+        ("a ::", 32, "a can not have the address that stands for any"),
+        ("a 127.0.0.1 b 239.1.2.3", 44, "b can not have a multicast address"),
+        ("a ff02::5", 32, "a can not have a multicast address"),
+        ("a 255.255.255.255", 32, "a can not have the broadcast address"),
+        ("a 192.0.2.1 b 2001:db8::1", 44, "b and a can not send to each other"),
+        ("a ::1 b 127.0.0.1", 38, "expected IPv4 addresses for all daemons, or IPv6"),
+    ] {
+        let report = report(&format!("Spread_Segment 127.0.0.255 {{ {daemons} }}"));
+        assert!(report.contains(expected), "{daemons}\n{report}");
+        assert!(report.contains(&format!("spread.conf:1:{column}\n")), "{daemons}\n{report}");
+        assert_eq!(report.matches("error:").count(), 1, "{report}");
+    }
+}
+
+#[test]
 fn the_report_shows_the_line_and_marks_the_word() {
     let report = report("Spread_Segment 127.0.0.255 {\n  localhost 127.0.0.1\n}\nWnidow = 5\n");
     let expected = "error: unknown directive `Wnidow`
