@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use rustix::io::Errno;
 use thiserror::Error;
 
 /// Why a daemon does not start.
@@ -21,7 +22,7 @@ pub enum StartError {
         address: SocketAddr,
     },
     /// A socket can not be opened for another reason.
-    #[error("cannot listen on {protocol} {address}: {error}")]
+    #[error("cannot listen on {protocol} {address}: {error}{}", socket_hint(error))]
     Listen {
         /// TCP or UDP.
         protocol: &'static str,
@@ -45,7 +46,7 @@ pub enum StartError {
     #[error("the socket {} is in use; is another daemon running?", .0.display())]
     UnixInUse(PathBuf),
     /// The Unix socket can not be made.
-    #[error("cannot listen on {}: {error}", path.display())]
+    #[error("cannot listen on {}: {error}{}", path.display(), file_hint(error))]
     Unix {
         /// Where it should lie.
         path: PathBuf,
@@ -53,7 +54,7 @@ pub enum StartError {
         error: io::Error,
     },
     /// The poller, the signals or a socket that was just opened failed.
-    #[error("cannot start: {0}")]
+    #[error("cannot start: {0}{hint}", hint = limit_hint(.0))]
     System(#[from] io::Error),
 }
 
@@ -67,5 +68,71 @@ impl StartError {
             io::ErrorKind::AddrInUse => Self::InUse { protocol, address },
             _ => Self::Listen { protocol, address, error },
         }
+    }
+}
+
+/// What follows the text of an error at an address of the network: what to do about it, if that is known.
+fn socket_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrNotAvailable => {
+            "; expected an address of this machine: start the daemon where the address is, \
+             or name the daemon of this machine with -n"
+        }
+        io::ErrorKind::PermissionDenied => "; expected a port from 1024 on, or a user who may use lower ones",
+        _ => limit_hint(error),
+    }
+}
+
+/// The same at a path.
+fn file_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::PermissionDenied => {
+            "; expected a directory to which the daemon's user may write: make it, \
+             or name another with UnixSocketDirectory or --unix-dir"
+        }
+        io::ErrorKind::AlreadyExists => {
+            "; remove the file, or name another directory with UnixSocketDirectory or --unix-dir"
+        }
+        _ => limit_hint(error),
+    }
+}
+
+/// The same where only a limit of the system is to be expected.
+pub(crate) fn limit_hint(error: &io::Error) -> &'static str {
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::MFILE) => {
+            "; raise the daemon's limit of open files (ulimit -n, or LimitNOFILE= of its service)"
+        }
+        Some(Errno::NFILE) => "; raise the system's limit of open files (sysctl fs.file-max)",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_of_the_system_are_named_with_who_sets_them() {
+        for (errno, hint) in
+            [(Errno::MFILE, "LimitNOFILE="), (Errno::NFILE, "fs.file-max"), (Errno::NOMEM, "")]
+        {
+            let error = || io::Error::from(errno);
+            assert!(limit_hint(&error()).contains(hint));
+            assert_eq!(limit_hint(&error()).is_empty(), hint.is_empty());
+            for error in [
+                StartError::udp(([127, 0, 0, 1], 4803).into(), error()),
+                StartError::Unix { path: "/tmp/4803".into(), error: error() },
+                StartError::System(error()),
+            ] {
+                assert!(error.to_string().ends_with(limit_hint(&io::Error::from(errno))), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_port_for_the_privileged_is_told() {
+        let error = StartError::udp(([127, 0, 0, 1], 80).into(), Errno::ACCESS.into());
+        assert!(error.to_string().contains("expected a port from 1024 on"), "{error}");
     }
 }

@@ -9,6 +9,7 @@ use mio::{Registry, Token};
 
 use super::listen::Listener;
 use super::session_io::SessionIo;
+use crate::error::limit_hint;
 
 /// Connections accepted from one socket in a turn.
 const TURN_CONNECTIONS: usize = 64;
@@ -126,7 +127,8 @@ fn consequence(error: &io::Error) -> Consequence {
 fn report(refusals: u64, error: &io::Error) {
     if refusals.is_power_of_two() {
         tracing::warn!(
-            "cannot accept clients ({refusals} times so far), waiting a moment each time: {error}"
+            "cannot accept clients ({refusals} times so far), waiting a moment each time: {error}{}",
+            limit_hint(error)
         );
     }
 }

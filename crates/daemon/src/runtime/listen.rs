@@ -126,7 +126,8 @@ fn clear_stale(path: &Path) -> Result<(), StartError> {
         Err(error) => return Err(failed(error)),
     };
     if !kind.is_socket() {
-        return Err(failed(io::Error::other("a file that is not a socket has that name")));
+        let kind = io::ErrorKind::AlreadyExists;
+        return Err(failed(io::Error::new(kind, "a file that is not a socket has that name")));
     }
     match std::os::unix::net::UnixStream::connect(path) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
@@ -198,9 +199,27 @@ mod tests {
         assert!(matches!(Listener::unix(&live, 0o666), Err(StartError::UnixInUse(_))));
         let plain = directory.join("4804");
         fs::write(&plain, b"precious").expect("writable");
-        assert!(matches!(Listener::unix(&plain, 0o666), Err(StartError::Unix { .. })));
+        let error = Listener::unix(&plain, 0o666).expect_err("a file").to_string();
+        assert!(error.contains("not a socket has that name; remove the file"), "{error}");
         assert!(plain.exists());
         fs::remove_dir_all(directory).expect("removable");
+    }
+
+    #[test]
+    fn a_missing_directory_is_told_with_what_to_do() {
+        let path = directory().join("missing").join("4803");
+        let error = Listener::unix(&path, 0o666).expect_err("no directory").to_string();
+        assert!(error.contains("expected a directory"), "{error}");
+        assert!(error.ends_with("UnixSocketDirectory or --unix-dir"), "{error}");
+        fs::remove_dir(path.parent().and_then(Path::parent).expect("made")).expect("empty");
+    }
+
+    #[test]
+    fn an_address_of_another_machine_is_told_with_what_to_do() {
+        let elsewhere = IpAddr::from([192, 0, 2, 1]);
+        let error = Listener::tcp(elsewhere, 4803, PortReuse::Auto).expect_err("documentation").to_string();
+        assert!(error.contains("expected an address of this machine"), "{error}");
+        assert!(error.ends_with("with -n"), "{error}");
     }
 
     #[test]
