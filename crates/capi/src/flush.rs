@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ffi::c_int;
 use std::sync::{Arc, Mutex};
 
-use antiphon::flush::{Event, FlushError, Layer, Request, View};
+use antiphon::flush::{ANSWERS_LIMIT_BYTES, Event, FlushError, Layer, Request, View};
 use antiphon::session::Outbox;
 use antiphon::{Error, Message, ServiceLevel};
 use antiphon_wire::client::flags::CAUSED_BY_LEAVE;
@@ -18,7 +18,7 @@ use bytes::Bytes;
 use crate::codes::Code;
 use crate::delivery::{Delivery, Room};
 use crate::receive::next_frame;
-use crate::session::{Session, lock, try_lock};
+use crate::session::{Session, lock, lock_if};
 
 /// In the type of a received message: do not wait.
 const DONT_BLOCK: u32 = 0x1000_0000;
@@ -32,7 +32,7 @@ const RESERVED: u32 = FLUSH_REQ | MEMBERSHIP_MASK | ENDIAN_MARK | 0x003f_c000 | 
 pub(crate) struct FlushSession {
     /// Whoever reads from the daemon has this, so that events come to the layer in their order.
     reading: Mutex<()>,
-    /// Whoever has this may wait for the daemon to take requests.
+    /// Nobody waits for the daemon who has this, so that receivers go on while senders wait.
     state: Mutex<State>,
     /// What the program can receive; nobody waits who has this.
     ready: Mutex<VecDeque<Item>>,
@@ -91,6 +91,7 @@ impl FlushSession {
         let level = level.ok_or(Code::IllegalService)?;
         let body = cast.body.concat();
         let body_bytes = c_int::try_from(body.len()).map_err(|_| Code::MessageTooLong)?;
+        session.check()?;
         let mut state = lock(&self.state);
         let layer = &mut state.layer;
         match &cast.receivers {
@@ -98,7 +99,9 @@ impl FlushSession {
             Some(receivers) => layer.subgroup_cast(level, cast.group, receivers, cast.message_type, body),
         }
         .map_err(|error| code(&error))?;
-        state.write(session, flags & SELF_DISCARD != 0)?;
+        state.hand_over(session, flags & SELF_DISCARD != 0)?;
+        drop(state);
+        session.output.send_added(session)?;
         Ok(body_bytes)
     }
 
@@ -113,14 +116,13 @@ impl FlushSession {
         if let Some(received) = self.take(room, more) {
             return received;
         }
-        let _reading =
-            if may_wait { lock(&self.reading) } else { try_lock(&self.reading).ok_or(Code::WouldBlock)? };
+        let _reading = lock_if(&self.reading, may_wait)?;
         loop {
             // Somebody who was reading before may have found more than he took.
             if let Some(received) = self.take(room, more) {
                 return received;
             }
-            let frame = next_frame(session, may_wait)?.ok_or(Code::WouldBlock)?;
+            let frame = next_frame(session, may_wait)?;
             let event = antiphon::Event::from_frame(&frame, session.member())
                 .map_err(|_| session.fail(Code::IllegalMessage))?;
             self.on_event(session, event)?;
@@ -158,7 +160,10 @@ impl FlushSession {
         while let Some(event) = state.layer.next_event() {
             lock(&self.ready).push_back(Item::new(event, session.member(), ending));
         }
-        state.write(session, false)
+        state.hand_over(session, false)?;
+        drop(state);
+        // The daemon may take nothing before this program has received more.
+        session.output.post_added(session, ANSWERS_LIMIT_BYTES)
     }
 
     fn call(
@@ -169,14 +174,16 @@ impl FlushSession {
         session.check()?;
         let mut state = lock(&self.state);
         change(&mut state.layer).map_err(|error| code(&error))?;
-        state.write(session, false)?;
+        state.hand_over(session, false)?;
+        drop(state);
+        session.output.send_added(session)?;
         Ok(0)
     }
 }
 
 impl State {
-    /// Sends what the layer wants to be sent.
-    fn write(&mut self, session: &Arc<Session>, self_discard: bool) -> Result<(), Code> {
+    /// Adds what the layer wants to be sent to what is sent next, so that it keeps its order.
+    fn hand_over(&mut self, session: &Session, self_discard: bool) -> Result<(), Code> {
         while let Some(request) = self.layer.next_request() {
             let encoded = match request {
                 Request::Join(group) => self.outbox.join(group),
@@ -187,12 +194,9 @@ impl State {
             };
             encoded.map_err(|error| connection_code(&error))?;
         }
-        if self.outbox.pending().is_empty() {
-            return Ok(());
-        }
-        let sent = session.output.send_encoded(session, self.outbox.pending());
+        session.output.add(self.outbox.pending());
         self.outbox.clear();
-        sent
+        Ok(())
     }
 }
 

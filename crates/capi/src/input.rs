@@ -44,12 +44,12 @@ impl Input {
     /// not all of it unless it is about to be consumed. Calls `before_waiting` when it has to wait.
     ///
     /// # Errors
-    /// When the connection has ended or is broken.
+    /// When the connection has ended or is broken, and what `before_waiting` says; what is here stays.
     pub(crate) fn fill(
         &mut self,
         socket: BorrowedFd<'_>,
         wanted: usize,
-        before_waiting: impl Fn(),
+        before_waiting: impl Fn() -> Result<(), Code>,
     ) -> Result<(), Code> {
         let mut surely_ready = false;
         loop {
@@ -61,7 +61,7 @@ impl Input {
             // One byte that was left in the socket can be taken without asking.
             let ready = if surely_ready && missing == 1 { 1 } else { ready_bytes(socket) };
             if ready == 0 {
-                before_waiting();
+                before_waiting()?;
             }
             let all_but_one = ready.saturating_sub(1).min(room);
             let count = if all_but_one >= missing { all_but_one } else { missing.min(room) };
@@ -155,9 +155,9 @@ mod tests {
         let mut input = Input::new();
         // Frames of 100 bytes, the header being the first ten of them.
         for frame in 1..=3 {
-            input.fill(socket.as_fd(), 10, || {}).expect("the header is there");
+            input.fill(socket.as_fd(), 10, || Ok(())).expect("the header is there");
             assert!(is_readable(&socket), "before the end of frame {frame} is taken");
-            input.fill(socket.as_fd(), 100, || {}).expect("the frame is there");
+            input.fill(socket.as_fd(), 100, || Ok(())).expect("the frame is there");
             input.consume(100);
             assert_eq!(is_readable(&socket), frame < 3, "after frame {frame}");
         }
@@ -170,12 +170,12 @@ mod tests {
         let (mut daemon, socket) = UnixStream::pair().expect("a pair");
         let writer = thread::spawn(move || daemon.write_all(&vec![1; LARGE]));
         let mut input = Input::new();
-        input.fill(socket.as_fd(), LARGE, || {}).expect("all of it comes");
+        input.fill(socket.as_fd(), LARGE, || Ok(())).expect("all of it comes");
         assert_eq!(input.bytes().len(), LARGE);
         input.consume(LARGE);
         assert_eq!(input.buffer.len(), BUFFER_BYTES);
         writer.join().expect("no panic").expect("written");
-        assert_eq!(input.fill(socket.as_fd(), 1, || {}), Err(Code::ConnectionClosed));
+        assert_eq!(input.fill(socket.as_fd(), 1, || Ok(())), Err(Code::ConnectionClosed));
     }
 
     #[test]
@@ -187,7 +187,7 @@ mod tests {
             daemon.write_all(&[1; 5])
         });
         let mut input = Input::new();
-        input.fill(socket.as_fd(), 5, || {}).expect("they come");
+        input.fill(socket.as_fd(), 5, || Ok(())).expect("they come");
         writer.join().expect("no panic").expect("written");
     }
 }

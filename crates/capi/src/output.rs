@@ -4,9 +4,13 @@
 //! and the others together: when they fill a buffer, when the last write is a while ago, before the program
 //! waits for something on the same session, or by the [`flusher`] when the sender has gone
 //! idle. Writing each by itself would take several times as long.
+//!
+//! There are two locks. Senders take turns, and whoever has the turn may wait for the daemon. What was gathered
+//! is never held for so long: somebody who must not wait adds to it, and it is written in the order in which it
+//! was added.
 
 use std::io::IoSlice;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use antiphon::pace::{LARGE_BODY_BYTES, Pace};
@@ -37,13 +41,23 @@ pub(crate) struct Request<'a> {
 #[derive(Debug)]
 pub(crate) struct Output {
     member: MemberName,
+    /// Whoever has this may write, and wait for the daemon. Taken before `gathered`.
+    turn: Mutex<Turn>,
+    /// Whoever has this waits for nothing.
     gathered: Mutex<Gathered>,
 }
 
 #[derive(Debug, Default)]
+struct Turn {
+    pace: Pace,
+    /// What is being written by a sender that may wait; empty after that.
+    leaving: Vec<u8>,
+}
+
+/// What is to be written next.
+#[derive(Debug, Default)]
 struct Gathered {
     bytes: Vec<u8>,
-    pace: Pace,
     /// Whether the flusher looks at this session.
     watch: Watch,
 }
@@ -61,7 +75,7 @@ pub(crate) enum Look {
 
 impl Output {
     pub(crate) fn new(member: MemberName) -> Self {
-        Self { member, gathered: Mutex::new(Gathered::default()) }
+        Self { member, turn: Mutex::default(), gathered: Mutex::default() }
     }
 
     /// Sends a request, or gathers it to be sent soon.
@@ -80,65 +94,87 @@ impl Output {
         let mut parts: Vec<&[u8]> = Vec::with_capacity(2 + body.len());
         parts.extend([head.as_slice(), groups]);
         parts.extend(body);
-        self.put(session, &parts, body_bytes)
+        session.check()?;
+        let mut turn = lock(&self.turn);
+        session.check()?;
+        let mut gathered = lock(&self.gathered);
+        let now = Instant::now();
+        let is_lone = gathered.bytes.is_empty() && turn.pace.is_due(0, now);
+        if is_lone || body_bytes >= LARGE_BODY_BYTES {
+            return turn.write(session, gathered, &parts);
+        }
+        parts.iter().for_each(|part| gathered.bytes.extend_from_slice(part));
+        turn.write_if_due(session, gathered, now)
     }
 
-    /// Sends requests that are encoded already, or gathers them.
+    /// Adds requests that are encoded already, to be sent by [`Output::send_added`] or [`Output::post_added`].
+    /// Waits for nothing.
+    pub(crate) fn add(&self, requests: &[u8]) {
+        lock(&self.gathered).bytes.extend_from_slice(requests);
+    }
+
+    /// Sends what was added, or leaves it to be sent soon.
     ///
     /// # Errors
     /// When the session is or becomes broken.
-    pub(crate) fn send_encoded(&self, session: &Arc<Session>, requests: &[u8]) -> Result<(), Code> {
-        self.put(session, &[requests], requests.len())
+    pub(crate) fn send_added(&self, session: &Arc<Session>) -> Result<(), Code> {
+        session.check()?;
+        let mut turn = lock(&self.turn);
+        session.check()?;
+        turn.write_if_due(session, lock(&self.gathered), Instant::now())
     }
 
-    fn put(&self, session: &Arc<Session>, parts: &[&[u8]], body_bytes: usize) -> Result<(), Code> {
-        session.check()?;
+    /// As [`Output::send_added`], without waiting: what the daemon does not take now, or another sender is in
+    /// the way of, the flusher sees to.
+    ///
+    /// # Errors
+    /// When more than `limit_bytes` are left.
+    pub(crate) fn post_added(&self, session: &Arc<Session>, limit_bytes: usize) -> Result<(), Code> {
+        self.push(session);
         let mut gathered = lock(&self.gathered);
-        session.check()?;
-        let now = Instant::now();
-        let is_quiet = gathered.pace.is_due(0, now);
-        if body_bytes >= LARGE_BODY_BYTES || (is_quiet && gathered.bytes.is_empty()) {
-            return gathered.write(session, parts);
+        if gathered.bytes.len() > limit_bytes {
+            return Err(session.fail(Code::ConnectionClosed));
         }
-        parts.iter().for_each(|part| gathered.bytes.extend_from_slice(part));
-        let is_due = gathered.pace.is_due(gathered.bytes.len(), now);
-        if is_due || !flusher::watch(session, &mut gathered.watch) {
-            return gathered.write(session, &[]);
+        if !gathered.bytes.is_empty() {
+            // Without a flusher, the next call that receives or sends writes it.
+            flusher::watch(session, &mut gathered.watch);
         }
         Ok(())
     }
 
     /// Writes what was gathered, as long as there is patience; the rest stays.
     pub(crate) fn flush(&self, session: &Session, patience: &mut Patience) {
-        // Whoever has the lock is writing.
-        let Some(mut gathered) = try_lock(&self.gathered) else { return };
+        // Whoever has the turn is writing.
+        let Some(mut turn) = try_lock(&self.turn) else { return };
         // There is no call of the program to tell.
-        let _ = gathered.write_patiently(session, patience);
+        let _ = turn.write_patiently(session, &self.gathered, patience);
     }
 
     /// In the child after a fork: what the daemon did not take before is the parent's to write, and since the
     /// daemon may have half a request, the child can not go on with the session.
     pub(crate) fn leave_to_parent(&self, session: &Session) {
-        // Who had the lock is not here.
-        let has_left_over = try_lock(&self.gathered)
-            .is_none_or(|mut gathered| !std::mem::take(&mut gathered.bytes).is_empty());
-        if has_left_over {
+        // Who had the locks is not here.
+        let nothing_left = try_lock(&self.turn).is_some()
+            && try_lock(&self.gathered)
+                .is_some_and(|mut gathered| std::mem::take(&mut gathered.bytes).is_empty());
+        if !nothing_left {
             session.fail(Code::ConnectionClosed);
         }
     }
 
     /// Writes what a sender has left that has not written since `writes`; never waits.
     pub(crate) fn look(&self, session: &Session, writes: u64) -> Look {
-        let Some(mut gathered) = try_lock(&self.gathered) else { return Look::Busy(writes) };
+        let Some(mut turn) = try_lock(&self.turn) else { return Look::Busy(writes) };
+        let mut gathered = lock(&self.gathered);
         if gathered.bytes.is_empty() || session.check().is_err() {
             gathered.watch = Watch::default();
             return Look::Done;
         }
-        if gathered.pace.writes() != writes {
-            return Look::Busy(gathered.pace.writes());
+        if turn.pace.writes() != writes {
+            return Look::Busy(turn.pace.writes());
         }
-        match gathered.write_now(session) {
-            Ok(()) => Look::Busy(gathered.pace.writes()),
+        match turn.write_now(session, &mut gathered.bytes) {
+            Ok(()) => Look::Busy(turn.pace.writes()),
             Err(Errno::INTR | Errno::AGAIN) => Look::Full,
             Err(_) => Look::Done,
         }
@@ -146,11 +182,12 @@ impl Output {
 
     /// Writes what was gathered as far as the daemon takes it at present; the flusher sees to the rest.
     pub(crate) fn push(&self, session: &Session) {
-        // Whoever has the lock is writing.
-        let Some(mut gathered) = try_lock(&self.gathered) else { return };
+        // Whoever has the turn is writing.
+        let Some(mut turn) = try_lock(&self.turn) else { return };
+        let mut gathered = lock(&self.gathered);
         if !gathered.bytes.is_empty() && session.check().is_ok() {
             // What goes wrong, the next call will tell.
-            let _ = gathered.write_now(session);
+            let _ = turn.write_now(session, &mut gathered.bytes);
         }
     }
 
@@ -161,10 +198,9 @@ impl Output {
     pub(crate) fn disconnect(&self, session: &Session, patience: &mut Patience) -> Result<(), Code> {
         let groups = [*self.member.as_field()];
         let head = self.head(&Request { flags: KILL, message_type: 0, groups: &groups }, 0);
-        let mut gathered = lock_until(&self.gathered, patience.until).ok_or(Code::ConnectionClosed)?;
-        gathered.bytes.extend_from_slice(&head);
-        gathered.bytes.extend_from_slice(groups.as_flattened());
-        gathered.write_patiently(session, patience)
+        let mut turn = lock_until(&self.turn, patience.until).ok_or(Code::ConnectionClosed)?;
+        self.add(&[&head, groups.as_flattened()].concat());
+        turn.write_patiently(session, &self.gathered, patience)
     }
 
     fn head(&self, request: &Request<'_>, body_bytes: usize) -> [u8; HEADER_BYTES] {
@@ -180,14 +216,39 @@ impl Output {
     }
 }
 
-impl Gathered {
+impl Turn {
+    /// Writes what was gathered, if enough or long ago, or leaves it to the flusher.
+    fn write_if_due(
+        &mut self,
+        session: &Arc<Session>,
+        mut gathered: MutexGuard<'_, Gathered>,
+        now: Instant,
+    ) -> Result<(), Code> {
+        if gathered.bytes.is_empty() {
+            // Whoever had the turn before has written it.
+            return Ok(());
+        }
+        let is_due = self.pace.is_due(gathered.bytes.len(), now);
+        if is_due || !flusher::watch(session, &mut gathered.watch) {
+            return self.write(session, gathered, &[]);
+        }
+        Ok(())
+    }
+
     /// Writes what was gathered and what comes after it.
-    fn write(&mut self, session: &Session, after: &[&[u8]]) -> Result<(), Code> {
-        let gathered = std::iter::once(self.bytes.as_slice());
-        let mut parts: Vec<IoSlice<'_>> = gathered.chain(after.iter().copied()).map(IoSlice::new).collect();
+    fn write(
+        &mut self,
+        session: &Session,
+        mut gathered: MutexGuard<'_, Gathered>,
+        after: &[&[u8]],
+    ) -> Result<(), Code> {
+        std::mem::swap(&mut self.leaving, &mut gathered.bytes);
+        drop(gathered);
+        let leaving = std::iter::once(self.leaving.as_slice());
+        let mut parts: Vec<IoSlice<'_>> = leaving.chain(after.iter().copied()).map(IoSlice::new).collect();
         let bytes = parts.iter().map(|part| part.len()).sum();
         let written = write_all(session, &mut parts).map_err(|code| session.fail(code));
-        self.bytes.clear();
+        self.leaving.clear();
         self.note_write(session, bytes);
         written
     }
@@ -198,9 +259,20 @@ impl Gathered {
         }
     }
 
-    fn write_patiently(&mut self, session: &Session, patience: &mut Patience) -> Result<(), Code> {
-        while !self.bytes.is_empty() {
-            match self.write_now(session) {
+    fn write_patiently(
+        &mut self,
+        session: &Session,
+        gathered: &Mutex<Gathered>,
+        patience: &mut Patience,
+    ) -> Result<(), Code> {
+        loop {
+            let mut held = lock(gathered);
+            if held.bytes.is_empty() {
+                return Ok(());
+            }
+            let written = self.write_now(session, &mut held.bytes);
+            drop(held);
+            match written {
                 Ok(()) => *patience = Patience::new(),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) if Instant::now() >= patience.until => return Err(Code::ConnectionClosed),
@@ -209,15 +281,14 @@ impl Gathered {
                 Err(_) => return Err(Code::ConnectionClosed),
             }
         }
-        Ok(())
     }
 
-    /// Writes without waiting.
-    fn write_now(&mut self, session: &Session) -> Result<(), Errno> {
+    /// Writes without waiting; what is left stays.
+    fn write_now(&mut self, session: &Session, bytes: &mut Vec<u8>) -> Result<(), Errno> {
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-        match send(session.socket(), &self.bytes, flags) {
+        match send(session.socket(), bytes, flags) {
             Ok(count) => {
-                self.bytes.drain(..count);
+                bytes.drain(..count);
                 self.note_write(session, count);
                 Ok(())
             }

@@ -13,9 +13,9 @@ use rustix::net::{RecvFlags, recv};
 
 use crate::codes::Code;
 use crate::delivery::{Delivery, Room, Size};
-use crate::input::{Input, ready_bytes};
+use crate::input::Input;
 use crate::name::ended;
-use crate::session::{Session, lock};
+use crate::session::{Session, lock, lock_if};
 
 /// Where the count of sets, the own-set offset and the sets stand in the body of a view.
 const SETS_AT: usize = GROUP_ID_BYTES + 8;
@@ -28,39 +28,36 @@ const SETS_AT: usize = GROUP_ID_BYTES + 8;
 pub(crate) fn receive(session: &Session, room: &mut Room<'_, '_>) -> Result<c_int, Code> {
     session.check()?;
     let mut input = lock(&session.input);
-    let head = first_head(session, &mut input)?;
+    let head = first_head(session, &mut input, true)?;
     let size = Size { groups: group_count(&head), body_bytes: head.end - head.body_at };
     if let Some(shortage) = room.shortage(size).filter(|_| !room.may_drop()) {
         // All but the last byte: while that is in the socket, the mailbox stays readable.
-        fill(session, &mut input, (head.end - 1).max(HEADER_BYTES))?;
+        fill(session, &mut input, (head.end - 1).max(HEADER_BYTES), true)?;
         let groups = own_fields(&head, input.bytes());
         let delivery = plain(&head, input.bytes(), &groups, &[], session.member());
         room.describe(&delivery, size);
         return Err(shortage);
     }
-    fill(session, &mut input, head.end)?;
+    fill(session, &mut input, head.end, true)?;
     let bytes = input.bytes().get(..head.end).unwrap_or_default();
     let taken = hand_over(&head, bytes, session.member(), room);
     input.consume(head.end);
     taken.map_err(|code| if code == Code::IllegalMessage { session.fail(code) } else { code })
 }
 
-/// Takes the next frame whole, for a layer above; `None` when it would have to be waited for and must not.
+/// Takes the next frame whole, for a layer above.
 ///
 /// # Errors
-/// When the session has ended or is broken.
-pub(crate) fn next_frame(session: &Session, may_wait: bool) -> Result<Option<Frame>, Code> {
+/// When the session has ended or is broken, and with [`Code::WouldBlock`] when this may not wait and some of the
+/// frame has not come; what has come stays.
+pub(crate) fn next_frame(session: &Session, may_wait: bool) -> Result<Frame, Code> {
     session.check()?;
-    let mut input = lock(&session.input);
-    if !may_wait && input.bytes().is_empty() && ready_bytes(session.socket()) == 0 {
-        session.output.push(session);
-        return if has_ended(session) { fill(session, &mut input, 1).map(|()| None) } else { Ok(None) };
-    }
-    let head = first_head(session, &mut input)?;
-    fill(session, &mut input, head.end)?;
+    let mut input = lock_if(&session.input, may_wait)?;
+    let head = first_head(session, &mut input, may_wait)?;
+    fill(session, &mut input, head.end, may_wait)?;
     let frame = whole(input.bytes().get(..head.end).unwrap_or_default());
     input.consume(head.end);
-    frame.ok_or_else(|| session.fail(Code::IllegalMessage)).map(Some)
+    frame.ok_or_else(|| session.fail(Code::IllegalMessage))
 }
 
 fn has_ended(session: &Session) -> bool {
@@ -69,15 +66,23 @@ fn has_ended(session: &Session) -> bool {
     !matches!(peeked, Ok((1.., _)) | Err(Errno::AGAIN | Errno::INTR))
 }
 
-fn first_head(session: &Session, input: &mut Input) -> Result<Head, Code> {
-    fill(session, input, HEADER_BYTES)?;
+fn first_head(session: &Session, input: &mut Input, may_wait: bool) -> Result<Head, Code> {
+    fill(session, input, HEADER_BYTES, may_wait)?;
     let head = input.bytes().first_chunk().and_then(|header| FrameLimits::FROM_DAEMON.head(header).ok());
     head.ok_or_else(|| session.fail(Code::IllegalMessage))
 }
 
-fn fill(session: &Session, input: &mut Input, wanted: usize) -> Result<(), Code> {
-    // What is waited for may be an answer to what is gathered still.
-    input.fill(session.socket(), wanted, || session.output.push(session)).map_err(|code| session.fail(code))
+fn fill(session: &Session, input: &mut Input, wanted: usize, may_wait: bool) -> Result<(), Code> {
+    let before_waiting = || {
+        // What is waited for may be an answer to what is gathered still.
+        session.output.push(session);
+        // Of a connection that has ended, reading tells without waiting.
+        if may_wait || has_ended(session) { Ok(()) } else { Err(Code::WouldBlock) }
+    };
+    input.fill(session.socket(), wanted, before_waiting).map_err(|code| match code {
+        Code::WouldBlock => code,
+        broken => session.fail(broken),
+    })
 }
 
 fn group_count(head: &Head) -> usize {

@@ -75,6 +75,14 @@ pub(crate) fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
     }
 }
 
+/// As [`lock`], for a call that may wait or not.
+///
+/// # Errors
+/// When it may not, and another thread holds it.
+pub(crate) fn lock_if<T>(mutex: &Mutex<T>, may_wait: bool) -> Result<MutexGuard<'_, T>, Code> {
+    if may_wait { Ok(lock(mutex)) } else { try_lock(mutex).ok_or(Code::WouldBlock) }
+}
+
 /// As [`lock`], unless another thread holds it until `deadline`.
 pub(crate) fn lock_until<T>(mutex: &Mutex<T>, deadline: Instant) -> Option<MutexGuard<'_, T>> {
     loop {

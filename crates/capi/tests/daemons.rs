@@ -14,23 +14,9 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use support::{
-    OPENING, connect, disconnect, flush_connect, flush_receive, listen, multicast, read_view, receive, serve,
+    OPENING, connect, disconnect, flush_connect, flush_receive, frame, listen, multicast, read_view, receive,
+    serve, wait_until_held_up,
 };
-
-/// A frame in either byte order; `flags` without the endian mark.
-fn frame(big_endian: bool, flags: u32, name: &str, groups: &[&str], body: &[u8]) -> Vec<u8> {
-    let word = |word: u32| if big_endian { word.to_be_bytes() } else { word.to_le_bytes() };
-    let field = |name: &str| [name.as_bytes(), &vec![0; 32 - name.len()]].concat();
-    let mark = if big_endian { 0 } else { 0x8000_0080 };
-    let mut bytes = word(flags | mark).to_vec();
-    bytes.extend(field(name));
-    bytes.extend(word(groups.len() as u32));
-    bytes.extend(word(mark | 7 << 8));
-    bytes.extend(word(body.len() as u32));
-    groups.iter().for_each(|group| bytes.extend(field(group)));
-    bytes.extend(body);
-    bytes
-}
 
 #[test]
 fn a_big_endian_daemon_is_understood() {
@@ -91,11 +77,7 @@ fn a_sender_that_waits_is_woken_by_a_goodbye_which_waits_no_longer_than_it_may()
             counted.fetch_add(1, Ordering::Relaxed);
         }
     });
-    let mut before = 0;
-    while before == 0 || sent.load(Ordering::Relaxed) != before {
-        before = sent.load(Ordering::Relaxed);
-        thread::sleep(Duration::from_millis(50));
-    }
+    wait_until_held_up(&sent);
     disconnect(mailbox);
     let told = sender.join().expect("no panic");
     assert!([-8, -11].contains(&told), "{told}");

@@ -5,9 +5,11 @@
 use std::ffi::{CStr, CString, c_int};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
-use antiphon_capi::fl::{FL_connect, FL_flush, FL_join, FL_receive};
+use antiphon_capi::fl::{FL_connect, FL_flush, FL_join, FL_multicast, FL_receive};
 use antiphon_capi::layout::{MembershipInfo, NameField, SpTime, VsSetInfo};
 use antiphon_capi::sp::{SP_connect_timeout, SP_disconnect, SP_multicast, SP_receive};
 use antiphon_capi::sp_membership::{SP_get_memb_info, SP_get_vs_set_members, SP_get_vs_sets_info};
@@ -35,6 +37,21 @@ pub(crate) fn serve(listener: &TcpListener, stream: Vec<u8>) -> JoinHandle<()> {
         let _ = client.shutdown(Shutdown::Write);
         drain(&mut client);
     })
+}
+
+/// A frame in either byte order; `flags` without the endian mark.
+pub(crate) fn frame(big_endian: bool, flags: u32, name: &str, groups: &[&str], body: &[u8]) -> Vec<u8> {
+    let word = |word: u32| if big_endian { word.to_be_bytes() } else { word.to_le_bytes() };
+    let field = |name: &str| [name.as_bytes(), &vec![0; 32 - name.len()]].concat();
+    let mark = if big_endian { 0 } else { 0x8000_0080 };
+    let mut bytes = word(flags | mark).to_vec();
+    bytes.extend(field(name));
+    bytes.extend(word(groups.len() as u32));
+    bytes.extend(word(mark | 7 << 8));
+    bytes.extend(word(body.len() as u32));
+    groups.iter().for_each(|group| bytes.extend(field(group)));
+    bytes.extend(body);
+    bytes
 }
 
 fn drain(client: &mut TcpStream) {
@@ -93,6 +110,12 @@ pub(crate) fn flush_receive(mailbox: c_int, service: c_int, max_groups: usize, m
     told
 }
 
+/// Sends a FIFO message through the flush layer; returns the result.
+pub(crate) fn flush_multicast(mailbox: c_int, group: &CStr, body: &[u8]) -> c_int {
+    // SAFETY: the text ends with a NUL, and the body has so many bytes.
+    unsafe { FL_multicast(mailbox, 4, group.as_ptr(), 0, body.len() as c_int, body.as_ptr().cast()) }
+}
+
 /// Disconnects; the session must be there.
 pub(crate) fn disconnect(mailbox: c_int) {
     assert_eq!(SP_disconnect(mailbox), 0);
@@ -102,6 +125,15 @@ pub(crate) fn disconnect(mailbox: c_int) {
 pub(crate) fn multicast(mailbox: c_int, group: &CStr, body: &[u8]) -> c_int {
     // SAFETY: the text ends with a NUL, and the body has so many bytes.
     unsafe { SP_multicast(mailbox, 4, group.as_ptr(), 0, body.len() as c_int, body.as_ptr().cast()) }
+}
+
+/// Waits until a sender that counts what it has sent sends no more.
+pub(crate) fn wait_until_held_up(sent: &AtomicUsize) {
+    let mut before = 0;
+    while before == 0 || sent.load(Ordering::Relaxed) != before {
+        before = sent.load(Ordering::Relaxed);
+        thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// What `SP_receive` told.

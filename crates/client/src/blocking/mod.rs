@@ -23,6 +23,7 @@ pub use crate::connector::Connector;
 use crate::envelope::{Destination, Envelope};
 use crate::error::Error;
 use crate::message::Event;
+use crate::session::Outbox;
 
 /// How long a daemon may take to close after a goodbye.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -123,13 +124,18 @@ impl Connection {
         self.sender.flush()
     }
 
-    /// Waits for the next event, after writing what was gathered.
+    /// Waits for the next event. What was gathered is written meanwhile, as far as the daemon takes it: one
+    /// that takes nothing before this program has received more is not waited for.
     ///
     /// # Errors
     /// When the daemon closed the connection or broke the protocol, or the connection is broken.
     pub fn receive(&mut self) -> Result<Event, Error> {
         // When the connection is broken, events that came before may still be there, and their end tells of it.
-        let _ = self.sender.flush();
+        while self.sender.push() == Progress::Full {
+            if let Some(event) = self.receiver.receive_timeout(RETRY)? {
+                return Ok(event);
+            }
+        }
         self.receiver.receive()
     }
 
@@ -149,6 +155,17 @@ impl Connection {
                 return Ok(event);
             }
         }
+    }
+
+    /// Adds requests to what is written next, and waits for nothing; returns how many bytes are left to write.
+    ///
+    /// # Errors
+    /// Those of `add`. What goes wrong with the connection, later calls tell.
+    pub(crate) fn post(
+        &mut self,
+        add: impl FnOnce(&mut Outbox) -> Result<(), Error>,
+    ) -> Result<usize, Error> {
+        self.sender.post(add)
     }
 
     /// Takes an event that was read together with an earlier one; see [`Receiver::receive_ready`].

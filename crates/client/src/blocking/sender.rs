@@ -117,6 +117,11 @@ impl Sender {
         self.writer.lock().disconnect(STALL_TIMEOUT)
     }
 
+    /// Adds requests without waiting; see [`Connection::post`](super::Connection::post).
+    pub(super) fn post(&self, add: impl FnOnce(&mut Outbox) -> Result<(), Error>) -> Result<usize, Error> {
+        self.writer.post(add)
+    }
+
     /// Writes what the daemon takes without waiting; the rest stays. What goes wrong, later calls tell.
     pub(super) fn push(&self) -> Progress {
         self.writer.lock().push().unwrap_or(Progress::Done)

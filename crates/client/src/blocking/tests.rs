@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
+use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -364,4 +365,50 @@ fn several_daemons_are_tried_in_turn_and_all_that_fail_are_named() {
         ["1@127.0.0.1", &busy]
     );
     assert!(attempts.iter().all(|attempt| matches!(attempt.error, Error::Connect { .. })));
+}
+
+/// Requests that are gathered until the daemon, which does not read, has no room for all of them; returns how
+/// many there are.
+fn fill(connection: &mut Connection) -> usize {
+    connection.set_buffered(true);
+    let mut requests = 1;
+    while connection.post(|outbox| outbox.join("grp")).expect("legal") == 0 {
+        requests += 1;
+    }
+    requests
+}
+
+#[test]
+fn waiting_for_an_event_writes_what_is_left_of_the_requests() {
+    let (filled, told) = mpsc::channel();
+    let (address, playing) = daemon(move |mut stream| {
+        accept_alice(&mut stream);
+        let requests = told.recv().expect("told");
+        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
+        (0..requests).for_each(|_| expect(&mut stream, &bytes(JOIN)));
+        say(&mut stream, SELF_LEAVE);
+        let _ = stream.read(&mut [0]);
+    });
+    let mut connection = Connection::connect(&address, "alice").expect("accepted");
+    filled.send(fill(&mut connection)).expect("listens");
+    assert!(matches!(connection.receive_timeout(Duration::from_secs(20)), Ok(Some(Event::SelfLeave(_)))));
+    drop(connection);
+    playing.join().expect("played");
+}
+
+#[test]
+fn a_daemon_that_takes_nothing_before_its_events_are_received_is_not_waited_for() {
+    let (received, told) = mpsc::channel();
+    let (address, playing) = daemon(move |mut stream| {
+        accept_alice(&mut stream);
+        say(&mut stream, SELF_LEAVE);
+        let requests = told.recv_timeout(Duration::from_secs(10)).expect("the client receives");
+        (0..requests).for_each(|_| expect(&mut stream, &bytes(JOIN)));
+    });
+    let mut connection = Connection::connect(&address, "alice").expect("accepted");
+    let requests = fill(&mut connection);
+    assert!(matches!(connection.receive(), Ok(Event::SelfLeave(_))));
+    received.send(requests).expect("listens");
+    assert!(matches!(connection.receive(), Err(Error::Closed)), "after all requests");
+    playing.join().expect("played");
 }

@@ -87,10 +87,21 @@ impl Writer {
     pub(super) fn gather(self: &Arc<Self>, gathering: Gathering) {
         let mut state = self.lock();
         state.gathering = gathering;
-        // What goes wrong, the sender learns by its next call.
-        if gathering != Gathering::UntilFlush && matches!(state.push(), Ok(Progress::Full)) {
-            self.wake_flusher(&mut state);
+        if gathering != Gathering::UntilFlush {
+            self.push_or_wake_flusher(&mut state);
         }
+    }
+
+    /// Adds requests and writes what the daemon takes now; the flusher sees to the rest, of which the size is
+    /// returned.
+    pub(super) fn post(
+        self: &Arc<Self>,
+        add: impl FnOnce(&mut Outbox) -> Result<(), Error>,
+    ) -> Result<usize, Error> {
+        let mut state = self.lock();
+        add(&mut state.outbox)?;
+        self.push_or_wake_flusher(&mut state);
+        Ok(state.outbox.pending().len())
     }
 
     /// Sends a message whose body is all pieces together.
@@ -117,6 +128,13 @@ impl Writer {
             && !state.broken
             && (state.gathering == Gathering::UntilFlush || self.wake_flusher(&mut state));
         if is_later { Ok(()) } else { state.flush() }
+    }
+
+    fn push_or_wake_flusher(self: &Arc<Self>, state: &mut State) {
+        // What goes wrong, the sender learns by its next call.
+        if matches!(state.push(), Ok(Progress::Full)) {
+            self.wake_flusher(state);
+        }
     }
 
     /// Ends the flusher.

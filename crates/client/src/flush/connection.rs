@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use antiphon_wire::names::MemberName;
 use antiphon_wire::service::ServiceLevel;
 
-use super::{Event, FlushError, Layer, Request};
+use super::{ANSWERS_LIMIT_BYTES, Event, FlushError, Layer, Request};
 use crate::blocking;
 use crate::envelope::Destination;
 
@@ -153,7 +153,7 @@ impl Connection {
     /// What is there already; groups whose flush is overdue are left first.
     fn next_event(&mut self) -> Result<Option<Event>, FlushError> {
         self.layer.on_time(self.begun.elapsed());
-        self.write()?;
+        self.post()?;
         Ok(self.layer.next_event())
     }
 
@@ -166,7 +166,7 @@ impl Connection {
             self.layer.on_time(self.begun.elapsed());
             self.layer.on_event(event)?;
         }
-        self.write()
+        self.post()
     }
 
     /// Ends the session in order; see [`blocking::Connection::disconnect`].
@@ -177,6 +177,24 @@ impl Connection {
         Ok(self.inner.disconnect()?)
     }
 
+    /// Adds what the layer wants to be sent while the program receives. Does not wait: the daemon may take
+    /// nothing before this program has received more.
+    fn post(&mut self) -> Result<(), FlushError> {
+        let layer = &mut self.layer;
+        let left_bytes = self.inner.post(|outbox| {
+            while let Some(request) = layer.next_request() {
+                match request {
+                    Request::Join(group) => outbox.join(group)?,
+                    Request::Leave(group) => outbox.leave(group)?,
+                    Request::Send(envelope, body) => outbox.send(&envelope, &body)?,
+                }
+            }
+            Ok(())
+        })?;
+        if left_bytes > ANSWERS_LIMIT_BYTES { Err(FlushError::TooManyAnswers) } else { Ok(()) }
+    }
+
+    /// Sends what the layer wants to be sent.
     fn write(&mut self) -> Result<(), FlushError> {
         while let Some(request) = self.layer.next_request() {
             match request {

@@ -52,6 +52,10 @@ use crate::envelope::Envelope;
 use crate::error::Error;
 use crate::message::Message;
 
+/// Requests that may wait for a daemon that takes nothing, although it sends more to answer. With more, the
+/// session is of no use.
+pub const ANSWERS_LIMIT_BYTES: usize = 16 << 20;
+
 /// What the program is told.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
@@ -154,6 +158,11 @@ pub enum FlushError {
     /// Other members send more than can be kept for a view that is not installed yet.
     #[error("too many messages for a view that is not installed yet")]
     TooManyHeld,
+    /// The layer answers most views, and the daemon sends view after view but takes no answers.
+    #[error(
+        "the daemon takes no answers to its views, and more than {ANSWERS_LIMIT_BYTES} bytes of them wait"
+    )]
+    TooManyAnswers,
 }
 
 #[cfg(test)]

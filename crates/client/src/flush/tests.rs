@@ -1,3 +1,4 @@
+mod connection;
 mod golden;
 mod hostile;
 mod network;
