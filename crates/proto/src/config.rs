@@ -13,7 +13,7 @@ pub use crate::sessions::access::{AccessRule, AuthMethod, Authentication};
 pub struct Daemon {
     /// Its name, which ends the private group names of its clients.
     pub name: DaemonName,
-    /// Its address as the number that existing clients see in group ids.
+    /// Its address as the number that existing clients see in group ids; no other daemon has the same.
     pub address: Ipv4Addr,
 }
 

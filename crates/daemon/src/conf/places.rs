@@ -98,7 +98,8 @@ fn place(
     if settings.places.len() == DAEMONS_MAX {
         return Err(over(&tree.name.span, "daemons", DAEMONS_MAX));
     }
-    settings.config.daemons.push(Daemon { name, address: shown_address(tree, &name, address) });
+    let shown = shown_address(tree, &name, address, &settings.config.daemons)?;
+    settings.config.daemons.push(Daemon { name, address: shown });
     settings.places.push(Place { name, address, port, segment });
     Ok(())
 }
@@ -188,13 +189,30 @@ fn conflict(
     None
 }
 
-/// The number that clients see in group ids: the IPv4 address, or what replaces it.
-fn shown_address(tree: &DaemonTree, name: &DaemonName, address: IpAddr) -> Ipv4Addr {
-    match (&tree.virtual_id, address) {
-        (Some(id), _) => Ipv4Addr::from(id.value),
-        (None, IpAddr::V4(address)) => address,
-        (None, IpAddr::V6(_)) => Ipv4Addr::from(fnv1a(name.as_bytes())),
+/// The number that clients see in group ids: the IPv4 address, or what replaces it. Daemons with one number
+/// could give one id to two views, so each has its own, though their ports alone may differ.
+fn shown_address(
+    tree: &DaemonTree,
+    name: &DaemonName,
+    address: IpAddr,
+    others: &[Daemon],
+) -> Result<Ipv4Addr, Diagnostic> {
+    let is_free = |shown: &Ipv4Addr| others.iter().all(|other| other.address != *shown);
+    if let Some(id) = &tree.virtual_id {
+        let taken = || {
+            let label = "expected a number that is neither VirtualID nor address of another daemon";
+            Diagnostic::error(id.span.clone(), format!("the VirtualID of {name} is taken"), label)
+        };
+        return Some(Ipv4Addr::from(id.value)).filter(is_free).ok_or_else(taken);
     }
+    let own = match address {
+        IpAddr::V4(address) => Some(address).filter(is_free),
+        IpAddr::V6(_) => None,
+    };
+    let number = fnv1a(name.as_bytes());
+    let mut from_name = (0..=DAEMONS_MAX as u32).map(|step| Ipv4Addr::from(number.wrapping_add(step)));
+    // Of more numbers than there are daemons, one is free.
+    Ok(own.or_else(|| from_name.find(is_free)).unwrap_or(Ipv4Addr::UNSPECIFIED))
 }
 
 /// Takes the stanza of this daemon for its client interfaces; without one, all interfaces.

@@ -1,5 +1,6 @@
 //! Whole files, good, bad and damaged.
 
+use super::identity::fnv1a;
 use super::*;
 
 fn read(text: &str) -> Result<Loaded, LoadError> {
@@ -174,7 +175,23 @@ fn limits_and_conflicts_are_errors() {
         let report = report(&text);
         assert!(report.contains(expected), "{text}\n{report}");
     }
-    good("Spread_Segment 127.0.0.255:5000 { a 127.0.0.1 } Spread_Segment 127.0.0.255:5002 { b 127.0.0.1 }");
+}
+
+#[test]
+fn no_two_daemons_have_one_number_in_group_ids() {
+    let numbers = |text: &str| -> Vec<u32> {
+        good(text).settings.config.daemons.iter().map(|daemon| daemon.address.to_bits()).collect()
+    };
+    let shared = numbers(
+        "Spread_Segment 127.0.0.255:5000 { a 127.0.0.1 } Spread_Segment 127.0.0.255:5002 { b 127.0.0.1 }",
+    );
+    assert_eq!(shared, [0x7f00_0001, fnv1a(b"b")]);
+    let six =
+        "Spread_Segment 127.0.0.255:5000 { a ::1 VirtualID = 9 } Spread_Segment 127.0.0.255:5002 { b ::1 }";
+    assert_eq!(numbers(six), [9, fnv1a(b"b")]);
+    let taken = report("Spread_Segment 127.0.0.255 { a 127.0.0.1 VirtualID = 7 b 127.0.0.2 VirtualID = 7 }");
+    assert!(taken.contains("the VirtualID of b is taken"), "{taken}");
+    assert!(taken.contains("spread.conf:1:80\n"), "{taken}");
 }
 
 #[test]
