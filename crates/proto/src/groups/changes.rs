@@ -23,7 +23,7 @@ struct Change {
 impl Groups {
     /// A session of `sender` joins a group. Nothing happens if it is in it already, or if the groups
     /// are not settled: daemons send these only after their own exchange, which is before mine in no
-    /// order of the stream.
+    /// order of the stream. One that is in too many groups is not taken in, and its daemon ends it.
     pub(super) fn on_join(
         &mut self,
         sender: ProcessId,
@@ -35,18 +35,27 @@ impl Groups {
         let Some(name) = member_name(sender, private, cx.config).filter(|_| self.is_settled()) else {
             return;
         };
-        let known = self.table.find_group(group);
-        let id = self.id_of_new_life(cx.config);
-        let group = self.table.group_or_insert(group, id);
         let mine = sender == self.me;
         let receiver = || if mine { sessions.receiver(&name) } else { None };
         let member = self.table.member_or_insert(&name, sender, receiver);
-        if mine && self.table.is_in(group, member) && cx.config.is_mutant(Mutant::CountDuplicateJoin) {
-            self.count_change(group, cx.config);
-        }
-        if self.table.is_in(group, member) || self.table.member(member).process != sender {
+        if self.table.member(member).process != sender {
             return;
         }
+        let known = self.table.find_group(group);
+        if let Some(group) = known.filter(|group| self.table.is_in(*group, member)) {
+            if mine && cx.config.is_mutant(Mutant::CountDuplicateJoin) {
+                self.count_change(group, cx.config);
+            }
+            return;
+        }
+        if self.table.is_full(member) {
+            if mine {
+                sessions.on_too_many_groups(&name, cx);
+            }
+            return;
+        }
+        let id = self.id_of_new_life(cx.config);
+        let group = self.table.group_or_insert(group, id);
         self.table.enter(group, member);
         if known.is_some() {
             self.count_change(group, cx.config);

@@ -6,7 +6,7 @@
 //! those and no others.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use antiphon_wire::client::membership::GroupId;
 use antiphon_wire::ids::ProcessId;
@@ -15,6 +15,9 @@ use foldhash::fast::FixedState;
 
 use super::slab::Slab;
 use crate::sessions::{Receiver, Sessions};
+
+/// Groups that one session may be in. A part of the protocol, as all daemons count alike.
+pub(super) const MAX_GROUPS_OF_A_MEMBER: usize = 65_536;
 
 /// Number of a member in its table.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -87,7 +90,8 @@ pub(super) struct Table {
     members: Slab<Member>,
     member_names: HashMap<MemberName, MemberRef, FixedState>,
     groups: Slab<Group>,
-    group_names: HashMap<GroupName, GroupRef, FixedState>,
+    /// Ordered, as clients choose all bytes of a name: they could make many that a hash can not tell apart.
+    group_names: BTreeMap<GroupName, GroupRef>,
 }
 
 impl Table {
@@ -155,6 +159,11 @@ impl Table {
         let member = MemberRef(self.members.insert(entry));
         self.member_names.insert(*name, member);
         member
+    }
+
+    /// Whether the member is in as many groups as one may be.
+    pub(super) fn is_full(&self, member: MemberRef) -> bool {
+        self.member(member).groups.len() >= MAX_GROUPS_OF_A_MEMBER
     }
 
     /// Whether the member is in the group.

@@ -163,6 +163,13 @@ impl Sessions {
         self.arm(cx);
     }
 
+    /// A session of this daemon asked to be in more groups than one may: it is closed.
+    pub(crate) fn on_too_many_groups(&mut self, name: &MemberName, cx: &mut Cx<'_>) {
+        if let Some(id) = self.names.bearer(name) {
+            self.close(id, CloseReason::ProtocolError("in too many groups"), cx);
+        }
+    }
+
     /// The daemon stops: closes every session. Their ends need no place in the order, because the
     /// daemon's own end says as much.
     pub(crate) fn on_shutdown(&mut self, cx: &mut Cx<'_>) {
@@ -282,7 +289,7 @@ impl Sessions {
             cx.out.dirty.push(id);
         }
         session.burst.messages += 1;
-        session.outbox.push(head, body);
+        session.outbox.push(head, body, cx.config.ring.datagram_bytes);
         self.pressure.on_growth(id, &session.outbox, limits, cx.now);
     }
 

@@ -5,9 +5,7 @@ use std::io::IoSlice;
 
 use bytes::{Buf, Bytes};
 
-/// Bodies of fewer bytes are copied together; larger ones are shared by all their receivers. It is more
-/// than a packet has: a slice of a packet would keep a whole receive buffer in memory for as long as
-/// the reader takes, and one more piece to write costs as much as the copy.
+/// Bodies of fewer bytes are copied together, as one more piece to write costs as much as the copy.
 const COPIED_BELOW_BYTES: usize = 2048;
 /// When the copied frames reach this size, they become one shared piece.
 const TAIL_BYTES: usize = 16 << 10;
@@ -33,8 +31,10 @@ impl Outbox {
         self.messages.len()
     }
 
-    /// Appends a message, which may come in two parts.
-    pub(super) fn push(&mut self, head: &[u8], body: &Bytes) {
+    /// Appends a message, which may come in two parts. A body that may be a slice of a packet, as it is not
+    /// larger than one, is copied: it would keep a whole receive buffer in memory for as long as the reader
+    /// takes. Others are shared by all their receivers.
+    pub(super) fn push(&mut self, head: &[u8], body: &Bytes, packet_bytes: usize) {
         let length = head.len() + body.len();
         if length == 0 {
             return;
@@ -42,7 +42,7 @@ impl Outbox {
         self.bytes += length;
         self.messages.push_back(u32::try_from(length).unwrap_or(u32::MAX));
         self.tail.extend_from_slice(head);
-        if body.len() < COPIED_BELOW_BYTES {
+        if body.len() < COPIED_BELOW_BYTES.max(packet_bytes) {
             self.tail.extend_from_slice(body);
             if self.tail.len() >= TAIL_BYTES {
                 self.close_tail();
@@ -123,6 +123,8 @@ impl Buf for Outbox {
 mod tests {
     use super::*;
 
+    const PACKET: usize = 1472;
+
     fn frames(sizes: &[usize]) -> Vec<Bytes> {
         (0_u8..).zip(sizes).map(|(byte, size)| Bytes::from(vec![byte; *size])).collect()
     }
@@ -133,7 +135,7 @@ mod tests {
         let expected = frames.concat();
         for step in [1, 7, 511, 1000, 50_000] {
             let mut outbox = Outbox::default();
-            frames.iter().for_each(|frame| outbox.push(&[], frame));
+            frames.iter().for_each(|frame| outbox.push(&[], frame, PACKET));
             assert_eq!((outbox.messages(), outbox.remaining()), (frames.len(), expected.len()));
             let mut written = Vec::new();
             while outbox.has_remaining() {
@@ -150,7 +152,7 @@ mod tests {
     fn vectors_show_everything_and_large_bodies_are_shared() {
         let frames = frames(&[10, 20, 2600, 30]);
         let mut outbox = Outbox::default();
-        frames.iter().for_each(|frame| outbox.push(b"head", frame));
+        frames.iter().for_each(|frame| outbox.push(b"head", frame, PACKET));
         let mut slices = [IoSlice::new(&[]); 8];
         let count = outbox.chunks_vectored(&mut slices);
         assert_eq!(slices[..count].iter().map(|slice| slice.len()).collect::<Vec<_>>(), [42, 2600, 34]);
@@ -159,15 +161,26 @@ mod tests {
     }
 
     #[test]
+    fn what_may_lie_in_a_large_packet_is_copied() {
+        for (bytes, packet_bytes, pieces) in [(8000, 8972, 1), (8972, 8972, 2), (8000, 1472, 2)] {
+            let mut outbox = Outbox::default();
+            outbox.push(&[], &Bytes::from(vec![0; bytes]), packet_bytes);
+            outbox.push(b"next", &Bytes::new(), packet_bytes);
+            let mut slices = [IoSlice::new(&[]); 4];
+            assert_eq!(outbox.chunks_vectored(&mut slices), pieces, "{bytes} bytes");
+        }
+    }
+
+    #[test]
     fn a_message_counts_until_its_last_byte_is_written() {
         let mut outbox = Outbox::default();
-        outbox.push(&[], &Bytes::from_static(b"abc"));
-        outbox.push(&[], &Bytes::from_static(b"de"));
+        outbox.push(&[], &Bytes::from_static(b"abc"), PACKET);
+        outbox.push(&[], &Bytes::from_static(b"de"), PACKET);
         outbox.advance(2);
         assert_eq!(outbox.messages(), 2);
         outbox.advance(2);
         assert_eq!((outbox.messages(), outbox.chunk()), (1, &b"e"[..]));
-        outbox.push(&[], &Bytes::from_static(b"f"));
+        outbox.push(&[], &Bytes::from_static(b"f"), PACKET);
         assert_eq!(outbox.chunk(), b"ef");
     }
 }

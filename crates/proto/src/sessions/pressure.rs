@@ -75,7 +75,7 @@ mod tests {
 
     fn filled(bytes: usize) -> Outbox {
         let mut outbox = Outbox::default();
-        outbox.push(&[], &Bytes::from(vec![0; bytes]));
+        outbox.push(&[], &Bytes::from(vec![0; bytes]), 0);
         outbox
     }
 

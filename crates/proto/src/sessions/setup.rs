@@ -223,5 +223,5 @@ fn push_reply(id: SessionId, outbox: &mut Outbox, reply: &Bytes, cx: &mut Cx<'_>
     if !outbox.has_remaining() {
         cx.out.dirty.push(id);
     }
-    outbox.push(&[], reply);
+    outbox.push(&[], reply, 0);
 }

@@ -1,6 +1,7 @@
 //! Ten thousand groups with a thousand members each. What is quadratic in either would not end in the
 //! time that anyone waits for a test.
 
+use super::super::table::MAX_GROUPS_OF_A_MEMBER;
 use super::world::{Seen, World, group};
 use antiphon_wire::client::membership::{Cause, GroupId};
 use antiphon_wire::names::MemberName;
@@ -59,4 +60,21 @@ fn the_end_of_a_session_in_all_groups_touches_each_once() {
     world.kill(client);
     world.run();
     assert!(world.table(0).iter().all(|(_, _, _, members)| members.len() == MEMBERS));
+}
+
+#[test]
+fn a_session_in_too_many_groups_is_closed_everywhere_alike() {
+    let mut world = World::together(2);
+    let greedy = world.connect_with(0, "greedy", false);
+    for number in 0..MAX_GROUPS_OF_A_MEMBER {
+        world.join(greedy, &format!("group-{number}"));
+    }
+    world.join(greedy, "group-0");
+    world.run();
+    assert_eq!(world.table(1).len(), MAX_GROUPS_OF_A_MEMBER, "none too many, and one twice");
+    assert_eq!(world.hosts[0].stats.sessions_errored, 0);
+    world.join(greedy, "one more");
+    world.run();
+    assert_eq!(world.hosts[0].stats.sessions_errored, 1);
+    assert!((0..2).all(|host| world.table(host).is_empty()), "it has left all of them");
 }
