@@ -20,6 +20,10 @@ use crate::mutant::Mutant;
 use crate::send_queue::Outgoing;
 use crate::sessions::Sessions;
 
+/// Parts of one report, 256 MiB together: what a daemon knows of its own sessions takes less, and what claims
+/// more is not waited for.
+const MAX_PARTS: u32 = 8192;
+
 /// What was reported so far.
 #[derive(Debug)]
 pub(super) struct Exchange {
@@ -64,7 +68,8 @@ impl Exchange {
         if incoming.complete {
             return false;
         }
-        let fits = part.number == incoming.parts && *incoming.count.get_or_insert(part.count) == part.count;
+        let count = *incoming.count.get_or_insert(part.count);
+        let fits = part.number == incoming.parts && part.count == count && count <= MAX_PARTS;
         if fits {
             incoming.bytes.extend_from_slice(&part.piece);
             incoming.parts += 1;

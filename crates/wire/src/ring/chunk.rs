@@ -177,7 +177,8 @@ impl MessageHead {
 /// Takes the next chunk of a packet; `None` at its end or at padding.
 ///
 /// # Errors
-/// When the chunk is cut short, names no service level, or lies outside its message.
+/// When the chunk is cut short, names no service level, lies outside its message, or would change what is
+/// replicated without an order.
 pub fn next(reader: &mut Reader) -> Result<Option<Chunk>, DecodeError> {
     if reader.remaining() == 0 {
         return Ok(None);
@@ -195,6 +196,9 @@ pub fn next(reader: &mut Reader) -> Result<Option<Chunk>, DecodeError> {
     let head = MessageHead { kind, service, fragment, preamble };
     let length = if head.fills_packet() { reader.remaining() } else { reader.number()? as usize };
     let bytes = reader.take(length)?;
+    if kind != 0 && !service.is_ordered() {
+        return Err(reader.bad_value("service level of what is no multicast", u64::from(rank)));
+    }
     check(&head, length, reader)?;
     Ok(Some(Chunk { head, bytes }))
 }
@@ -317,6 +321,10 @@ mod tests {
         ];
         for (head, piece) in bad {
             assert!(chunks(chunk(head, piece)).is_err(), "{head:?}");
+        }
+        for kind in 1..5 {
+            let head = MessageHead { kind, service: ServiceLevel::Reliable, ..head(None, None) };
+            assert!(chunks(chunk(head, b"xy")).is_err(), "tables must not change out of order: {head:?}");
         }
         for preamble in [Preamble::Known { slot: 1 }, Preamble::New { slot: 1, bytes: 1 }] {
             let head = MessageHead { service: ServiceLevel::Reliable, ..head(None, Some(preamble)) };

@@ -146,6 +146,20 @@ fn an_acknowledgement_of_less_than_nothing_is_refused() {
 }
 
 #[test]
+fn counters_of_a_token_that_could_come_to_their_end_are_refused() {
+    let token = samples().into_iter().find_map(|datagram| match datagram {
+        Datagram::Token(token) => Some(token),
+        _ => None,
+    });
+    let token = token.expect("a sample");
+    let is_taken = |token| decode(Datagram::Token(token).encode(7)).is_ok();
+    let most = u64::MAX / 2;
+    assert!(is_taken(Token { hop: most, seq: Seq(most), ..token.clone() }));
+    assert!(!is_taken(Token { hop: most + 1, ..token.clone() }));
+    assert!(!is_taken(Token { seq: Seq(most + 1), ..token }));
+}
+
+#[test]
 fn tags_tell_rings_apart_and_stay_what_they_are() {
     let ring = |epoch, daemon, incarnation| {
         let leader = ProcessId { daemon: DaemonId(daemon), incarnation };

@@ -74,11 +74,8 @@ impl Token {
 
     pub(super) fn decode(from: ProcessId, reader: &mut Reader) -> Result<Self, DecodeError> {
         let ring = ring(reader)?;
-        let hop = reader.u64()?;
-        let seq = Seq(reader.u64()?);
-        if seq.0 > u64::MAX / 2 {
-            return Err(reader.bad_value("token seq", seq.0));
-        }
+        let hop = counter(reader, "token hop")?;
+        let seq = Seq(counter(reader, "token seq")?);
         let fcc = reader.u32()?;
         let backlog = reader.u32()?;
         let window = reader.u32()?;
@@ -95,6 +92,12 @@ impl Token {
         let requests = (0..requests).map(|_| Request::decode(reader)).collect::<Result<_, _>>()?;
         Ok(Self { from, ring, hop, seq, fcc, backlog, window, acks, requests })
     }
+}
+
+/// A number that every hop may raise, so far from its end that it can be for ever.
+fn counter(reader: &mut Reader, what: &'static str) -> Result<u64, DecodeError> {
+    let number = reader.u64()?;
+    if number > u64::MAX / 2 { Err(reader.bad_value(what, number)) } else { Ok(number) }
 }
 
 impl Request {

@@ -42,6 +42,34 @@ fn reports_survive_anything() {
 }
 
 #[test]
+fn a_report_that_claims_parts_without_end_is_void() {
+    /// Where a part says how many there are: behind ring and number.
+    const COUNT: std::ops::Range<usize> = 22..26;
+    let mut world = World::apart(2);
+    let (a, b) = (world.connect(0, "a"), world.connect(1, "b"));
+    [a, b].map(|client| world.join(client, "g"));
+    world.run();
+    world.regroup(&[&[0, 1]]);
+    (0..2).for_each(|host| assert!(world.originate(host)));
+    let ring = world.hosts[0].ring;
+    let part = &mut world.rings[ring].log[1];
+    let mut bytes = part.bytes.to_vec();
+    assert_eq!(bytes[COUNT], 1_u32.to_le_bytes());
+    bytes[COUNT].fill(0xff);
+    part.bytes = bytes.into();
+    world.run();
+    for host in 0..2 {
+        assert!(world.hosts[host].groups.is_settled());
+        assert_eq!(
+            world.hosts[host].stats.groups_messages_rejected, 2,
+            "the part, and what is left of the report"
+        );
+        assert_eq!(world.table(host), world.table(0));
+        assert_eq!(world.table(host)[0].3, [a.member]);
+    }
+}
+
+#[test]
 fn whatever_a_daemon_sends_its_peers_count_it_and_agree() {
     for seed in 0..400 {
         let mut random = fastrand::Rng::with_seed(seed);
