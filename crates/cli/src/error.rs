@@ -26,6 +26,28 @@ pub(crate) enum CliError {
         /// What the system said.
         source: io::Error,
     },
+    /// A daemon has a status, but does not tell it.
+    #[error(
+        "no answer at {} within {} seconds\nThe daemon there is stopped (as by SIGSTOP), out of open files \
+         or busy; look at its log and ask again.", path.display(), patience.as_secs()
+    )]
+    StatusLate {
+        /// Its socket.
+        path: PathBuf,
+        /// How long was waited.
+        patience: Duration,
+    },
+    /// The answer is not a whole status.
+    #[error(
+        "what came from {} is not a whole status: {source}\nThe daemon there may have ended meanwhile; ask again.",
+        path.display()
+    )]
+    StatusCut {
+        /// Its socket.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
     /// Standard output, or what else is written to.
     #[error("could not write the output: {0}")]
     Output(#[source] io::Error),

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ pub(crate) struct Args {
 /// Prints the status.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
     let path = args.unix_dir.join(format!("{}.status", args.port));
-    let answer = ask(&path).map_err(|source| CliError::Status { path, source })?;
+    let answer = ask(path)?;
     let text = match (args.json, args.metrics) {
         (true, _) => format!("{answer}\n"),
         (false, true) => metrics(&answer),
@@ -46,12 +46,24 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn ask(path: &PathBuf) -> io::Result<Value> {
+fn ask(path: PathBuf) -> Result<Value, CliError> {
+    match read(&path) {
+        Ok(answer) => serde_json::from_str(&answer).map_err(|source| CliError::StatusCut { path, source }),
+        Err(source) => Err(match source.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                CliError::StatusLate { path, patience: PATIENCE }
+            }
+            _ => CliError::Status { path, source },
+        }),
+    }
+}
+
+fn read(path: &Path) -> io::Result<String> {
     let mut stream = UnixStream::connect(path)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
-    Ok(serde_json::from_str(&answer)?)
+    Ok(answer)
 }
 
 /// The status for a person. Writing to a string can not fail.

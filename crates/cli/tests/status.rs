@@ -4,11 +4,17 @@
 
 mod support;
 
+use std::io::Read as _;
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Output};
+use std::time::Duration;
 
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 use serde_json::Value;
-use support::PROGRAM;
 use support::cluster::{Cluster, Layout};
+use support::{PROGRAM, wait_until};
+
+const PATIENCE: Duration = Duration::from_secs(20);
 
 fn ask(cluster: &Cluster, host: usize, options: &[&str]) -> Output {
     let (port, home) = (cluster.port().to_string(), cluster.home(host));
@@ -74,6 +80,38 @@ fn a_daemon_that_is_not_there_is_no_status() {
     let output = ask(&cluster, 0, &[]);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("Is a daemon running there"));
+}
+
+#[test]
+fn a_daemon_that_is_stopped_is_called_so() {
+    let cluster = Cluster::single("");
+    cluster.process(0).signal(Signal::STOP);
+    let output = ask(&cluster, 0, &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("within 5 seconds") && error.contains("SIGSTOP"), "{error}");
+}
+
+/// Nobody else asks meanwhile, so that the poller tells of the one who does only once.
+#[test]
+fn who_asks_while_the_daemon_is_out_of_descriptors_is_told_later() {
+    let cluster = Cluster::single("");
+    let (process, socket) = (cluster.process(0), cluster.home(0).join(format!("{}.status", cluster.port())));
+    let limit = |files| {
+        let files = Rlimit { current: Some(files), ..getrlimit(Resource::Nofile) };
+        prlimit(Pid::from_raw(process.pid().cast_signed()), Resource::Nofile, files)
+            .expect("the limit is set");
+    };
+    limit(0);
+    let mut asker = UnixStream::connect(socket).expect("a socket");
+    let _client = cluster.raw(0);
+    wait_until("a client is not accepted", PATIENCE, || process.log().contains("cannot accept clients"));
+    limit(256);
+    asker.set_read_timeout(Some(PATIENCE)).expect("settable");
+    let mut answer = String::new();
+    asker.read_to_string(&mut answer).expect("an answer");
+    let status: Value = serde_json::from_str(&answer).expect("JSON");
+    assert_eq!(status["state"], "operational");
 }
 
 /// SC-33: a daemon is started a second time. The second one says why it ends; the ring goes on.

@@ -24,6 +24,8 @@ use crate::transport::TransportStats;
 
 /// Configurations that are remembered.
 const MAX_VIEWS: usize = 16;
+/// What they may take of a report all together, so that the buffer of a fresh socket takes it whole.
+const MAX_VIEWS_BYTES: usize = 64 << 10;
 
 /// What the status tells beside the core's own.
 #[derive(Debug)]
@@ -54,15 +56,13 @@ impl StatusBoard {
     pub(crate) fn event(&mut self, event: &Event) {
         match event {
             Event::Installed { ring, members, reasons } => {
-                if self.views.len() == MAX_VIEWS {
-                    self.views.pop_front();
-                }
                 self.views.push_back(json!({
                     "at": Timestamp::now().to_string(),
                     "ring": ring.to_string(),
                     "members": self.list(members),
                     "reasons": reasons,
                 }));
+                self.forget_old_views();
             }
             Event::DuplicateDaemon(_) => self.duplicates_heard += 1,
             Event::ForeignCluster { .. } => self.foreign_clusters += 1,
@@ -73,6 +73,17 @@ impl StatusBoard {
             | Event::SessionClosed(..)
             | Event::Stopped => {}
         }
+    }
+
+    /// Keeps the latest configurations, and the very last however long it is.
+    fn forget_old_views(&mut self) {
+        let mut bytes = 0;
+        let kept = self.views.iter().rev().take(MAX_VIEWS).take_while(|view| {
+            bytes += view.to_string().len();
+            bytes <= MAX_VIEWS_BYTES
+        });
+        let kept = kept.count().max(1);
+        self.views.drain(..self.views.len().saturating_sub(kept));
     }
 
     /// The whole report.
@@ -155,4 +166,64 @@ fn counters(stats: &Stats, transport: &TransportStats) -> Value {
         "sessions_slow": stats.sessions_slow,
         "groups_messages_rejected": stats.groups_messages_rejected,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::net::Ipv4Addr;
+    use std::os::unix::net::UnixStream;
+
+    use antiphon_proto::config::Daemon;
+    use antiphon_proto::time::Instant;
+    use antiphon_proto::{Node, Outputs};
+    use antiphon_wire::ids::DaemonId;
+
+    use super::*;
+
+    /// A configuration of the largest cluster, as it comes about after many attempts that others did not answer.
+    fn installed(config: &Config, status: &Status) -> Event {
+        let names: Vec<String> = config.daemons.iter().map(|daemon| daemon.name.to_string()).collect();
+        let member = |id| ProcessId { daemon: DaemonId(id), incarnation: 1 };
+        let reasons = vec![format!("no answer from {}", names.join(", ")); 32];
+        Event::Installed { ring: status.ring, members: (0..128).map(member).collect(), reasons }
+    }
+
+    #[test]
+    fn the_longest_report_fits_a_fresh_socket_and_has_the_last_configuration() {
+        let daemon = |id: u8| {
+            let name = DaemonName::new(format!("daemons-of-many-{id:03}").as_bytes()).expect("legal");
+            Daemon { name, address: Ipv4Addr::new(127, 0, 0, id) }
+        };
+        let config = Config::new((0..128).map(daemon).collect(), DaemonId(0), 1);
+        let mut board = StatusBoard::new(&config);
+        let node = Node::new(config.clone(), 1, 1, 1, Instant(0), &mut Outputs::default());
+        let mut status = node.status();
+        let event = installed(&config, &status);
+        (0..MAX_VIEWS).for_each(|_| board.event(&event));
+        if let Event::Installed { reasons, .. } = event {
+            status.reasons = reasons;
+        }
+        let report = board.report(1, &status, &node.stats(), &TransportStats::default());
+        assert_eq!(report["views"].as_array().map(Vec::len), Some(1));
+        assert_eq!(report["views"][0]["reasons"], report["reasons"]);
+        let (mut near, _far) = UnixStream::pair().expect("a pair");
+        near.set_nonblocking(true).expect("non-blocking");
+        near.write_all(report.to_string().as_bytes()).expect("taken whole");
+    }
+
+    #[test]
+    fn the_latest_configurations_are_remembered() {
+        let daemon = Daemon { name: DaemonName::new(b"a").expect("legal"), address: Ipv4Addr::LOCALHOST };
+        let config = Config::new(vec![daemon], DaemonId(0), 1);
+        let mut board = StatusBoard::new(&config);
+        let status = Node::new(config, 1, 1, 1, Instant(0), &mut Outputs::default()).status();
+        for number in 0..20 {
+            let (ring, members) = (status.ring, Vec::new());
+            board.event(&Event::Installed { ring, members, reasons: vec![number.to_string()] });
+        }
+        let reasons: Vec<&Value> = board.views.iter().map(|view| &view["reasons"][0]).collect();
+        assert_eq!(reasons.len(), MAX_VIEWS);
+        assert_eq!((reasons[0], reasons[15]), (&json!("4"), &json!("19")));
+    }
 }

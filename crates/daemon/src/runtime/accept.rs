@@ -14,7 +14,7 @@ use crate::error::limit_hint;
 /// Connections accepted from one socket in a turn.
 const TURN_CONNECTIONS: usize = 64;
 /// How long nobody is accepted after the system ran out of descriptors or memory.
-const PAUSE: Duration = Duration::from_millis(100);
+pub(crate) const PAUSE: Duration = Duration::from_millis(100);
 /// Poll token of the first listening socket.
 pub(crate) const FIRST_TOKEN: usize = 16;
 
@@ -102,7 +102,7 @@ impl Acceptor {
 }
 
 /// What follows from a failed accept.
-enum Consequence {
+pub(crate) enum Consequence {
     /// Nobody waits.
     Wait,
     /// That client is gone; the next may be fine.
@@ -111,7 +111,7 @@ enum Consequence {
     Pause,
 }
 
-fn consequence(error: &io::Error) -> Consequence {
+pub(crate) fn consequence(error: &io::Error) -> Consequence {
     match error.kind() {
         io::ErrorKind::WouldBlock => Consequence::Wait,
         io::ErrorKind::Interrupted

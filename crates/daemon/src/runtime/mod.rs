@@ -294,7 +294,8 @@ impl Daemon {
         let core = self.node.next_timeout().map(|(deadline, _)| deadline);
         let links = self.test_links.as_ref().map(TestLinks::deadline);
         let packets = self.transport.rests_until();
-        let deadlines = [core, stopping, links, packets, self.acceptor.deadline()];
+        let (clients, status) = (self.acceptor.deadline(), self.status.deadline());
+        let deadlines = [core, stopping, links, packets, clients, status];
         let deadline = deadlines.into_iter().flatten().min()?;
         Some(deadline.since(self.clock.now()))
     }

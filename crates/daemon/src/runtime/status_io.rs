@@ -10,8 +10,11 @@ use std::path::PathBuf;
 use antiphon_proto::Node;
 use antiphon_proto::time::Instant;
 use mio::{Registry, Token};
+use serde_json::Value;
 
+use super::accept::{Consequence, PAUSE, consequence};
 use super::listen::Listener;
+use super::stream::Stream;
 use super::{accept, session_io};
 use crate::conf::Settings;
 use crate::status::StatusBoard;
@@ -28,13 +31,13 @@ const _: () = assert!(accept::FIRST_TOKEN < FIRST_TOKEN && FIRST_TOKEN < session
 #[derive(Debug)]
 pub(crate) struct StatusIo {
     listeners: Vec<Listener>,
+    paused_until: Option<Instant>,
 }
 
 impl StatusIo {
     /// Opens the sockets. A daemon that can not tell where it stands serves its clients all the same.
     pub(crate) fn open(settings: &Settings) -> Self {
-        let Some(place) = settings.my_place() else { return Self { listeners: Vec::new() } };
-        let path = |dir: &PathBuf| dir.join(format!("{}.status", place.port));
+        let path = |dir: &PathBuf| Some(dir.join(format!("{}.status", settings.my_place()?.port)));
         let open = |path: PathBuf| match Listener::private_unix(&path) {
             Ok(listener) => Some(listener),
             Err(error) => {
@@ -42,7 +45,8 @@ impl StatusIo {
                 None
             }
         };
-        Self { listeners: settings.unix_dirs.iter().map(path).filter_map(open).collect() }
+        let listeners = settings.unix_dirs.iter().filter_map(path).filter_map(open).collect();
+        Self { listeners, paused_until: None }
     }
 
     /// Adds the sockets to the poller.
@@ -65,9 +69,14 @@ impl StatusIo {
         }
     }
 
-    /// Whether someone may be waiting.
+    /// Whether someone may be waiting, and may be told.
     pub(crate) fn has_work(&self) -> bool {
-        self.listeners.iter().any(|listener| listener.ready)
+        self.paused_until.is_none() && self.listeners.iter().any(|listener| listener.ready)
+    }
+
+    /// When telling goes on after a pause.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.paused_until
     }
 
     /// Tells those who ask.
@@ -78,23 +87,40 @@ impl StatusIo {
         transport: &TransportStats,
         now: Instant,
     ) {
+        if self.paused_until.is_some_and(|until| now < until) {
+            return;
+        }
+        self.paused_until = None;
         for listener in &mut self.listeners {
             for _ in 0..TURN_CONNECTIONS {
                 if !listener.ready {
                     break;
                 }
-                // Any error is over by the next time that somebody connects.
-                let Ok((mut stream, _)) = listener.accept() else {
-                    listener.ready = false;
-                    break;
-                };
-                let uptime_ms = u64::try_from(now.since(Instant::default()).as_millis()).unwrap_or(u64::MAX);
-                let report = board.report(uptime_ms, &node.status(), &node.stats(), transport);
-                // The buffer of a fresh socket takes it whole; whoever is gone again misses nothing.
-                if let Err(error) = stream.write_all(format!("{report}\n").as_bytes()) {
-                    tracing::debug!("the status was not taken: {error}");
+                match listener.accept() {
+                    Ok((stream, _)) => {
+                        let uptime_ms =
+                            u64::try_from(now.since(Instant::default()).as_millis()).unwrap_or(u64::MAX);
+                        tell(stream, &board.report(uptime_ms, &node.status(), &node.stats(), transport));
+                    }
+                    Err(error) => match consequence(&error) {
+                        Consequence::Wait => listener.ready = false,
+                        Consequence::Next => {}
+                        // Who waits is still there, and the poller will not tell of it again.
+                        Consequence::Pause => {
+                            tracing::debug!("cannot tell the status for now: {error}");
+                            self.paused_until = Some(now + PAUSE);
+                            return;
+                        }
+                    },
                 }
             }
         }
+    }
+}
+
+/// The buffer of a fresh socket takes a report whole, as it is bounded; whoever is gone again misses nothing.
+fn tell(mut stream: Stream, report: &Value) {
+    if let Err(error) = stream.write_all(format!("{report}\n").as_bytes()) {
+        tracing::debug!("the status was not taken: {error}");
     }
 }
