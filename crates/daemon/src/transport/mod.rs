@@ -4,6 +4,7 @@
 //! Everything leaves by the data socket, whatever it is for. So one queue keeps the order that the
 //! core asks for, and the source address of a datagram tells its daemon.
 
+mod failures;
 mod links;
 mod moderation;
 mod routes;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use rustix::io::Errno;
 
 use super::TransportStats;
+use super::failures::Failures;
 use super::socket::Socket;
 
 /// Bytes that may wait for the socket; what comes on top is dropped, as a network would.
@@ -22,7 +23,7 @@ const TOO_LONG: i32 = Errno::MSGSIZE.raw_os_error();
 pub(crate) struct Sender {
     queue: VecDeque<Burst>,
     queued_bytes: usize,
-    last_error: Option<i32>,
+    failures: Failures,
 }
 
 /// Datagrams of one size for one address.
@@ -96,16 +97,15 @@ impl Sender {
         true
     }
 
-    /// A datagram that can not be sent is lost like any other; only a new kind of error is logged.
+    /// A datagram that can not be sent is lost like any other.
     fn failed(&mut self, error: &io::Error, to: SocketAddr, count: u64, stats: &mut TransportStats) {
         stats.send_errors += count;
         let code = error.raw_os_error();
-        if self.last_error == code {
-            return;
+        if let Some(times) = self.failures.note(to, code) {
+            let hint =
+                if code == Some(TOO_LONG) { "; set DatagramBytes to what the network takes" } else { "" };
+            tracing::warn!("cannot send to {to} ({times} times so far): {error}{hint}");
         }
-        self.last_error = code;
-        let hint = if code == Some(TOO_LONG) { "; set DatagramBytes to what the network takes" } else { "" };
-        tracing::warn!("cannot send to {to}: {error}{hint}");
     }
 }
 
@@ -159,6 +159,8 @@ mod tests {
         sender.send(&from, nowhere, &Bytes::from_static(b"x"), 1, &mut stats);
         assert_eq!((stats.datagrams_sent, stats.send_errors), (0, 1));
         assert!(!sender.is_waiting());
+        let error = Some(Errno::ACCESS.raw_os_error());
+        assert_eq!(sender.failures.note(nowhere, error), Some(2), "the first one was noted");
     }
 
     #[test]
