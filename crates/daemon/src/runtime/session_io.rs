@@ -139,11 +139,8 @@ impl SessionIo {
     fn read(&mut self, id: SessionId, most: usize) -> Option<Input> {
         let session = self.sessions.get_mut(&id)?;
         session.queued = false;
-        if self.buffer.len() < READ_BYTES {
-            self.buffer = BytesMut::zeroed(BUFFER_BYTES);
-        }
-        let most = most.min(READ_BYTES);
-        let room = self.buffer.get_mut(..most).unwrap_or_default();
+        let room = room(&mut self.buffer, most);
+        let most = room.len();
         let length = match session.stream.read(room) {
             Ok(0) => return self.ended(id),
             Ok(length) => length,
@@ -212,10 +209,7 @@ impl SessionIo {
                 }
             }
         }
-        if self.buffer.is_empty() {
-            self.buffer = BytesMut::zeroed(BUFFER_BYTES);
-        }
-        session.stream.finish(&mut self.buffer);
+        session.stream.finish(room(&mut self.buffer, READ_BYTES));
     }
 }
 
@@ -231,6 +225,15 @@ fn token(id: SessionId) -> Token {
     Token(FIRST_TOKEN.saturating_add(usize::try_from(id.0).unwrap_or(usize::MAX)))
 }
 
+/// Where to read to: so many bytes at most, and never more than a turn gives to one session. However much
+/// of the buffer was taken, it is never less for that.
+fn room(buffer: &mut BytesMut, most: usize) -> &mut [u8] {
+    if buffer.len() < READ_BYTES {
+        *buffer = BytesMut::zeroed(BUFFER_BYTES);
+    }
+    buffer.get_mut(..most.min(READ_BYTES)).unwrap_or_default()
+}
+
 fn take(buffer: &mut BytesMut, length: usize) -> Bytes {
     if length > COPY_BYTES {
         return buffer.split_to(length).freeze();
@@ -241,20 +244,50 @@ fn take(buffer: &mut BytesMut, length: usize) -> Bytes {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::net::Ipv4Addr;
     use std::os::unix::net::UnixStream;
 
+    use antiphon_proto::config::{Config, Daemon};
+    use antiphon_wire::ids::DaemonId;
+    use antiphon_wire::names::DaemonName;
     use mio::Poll;
 
     use super::*;
 
+    /// A connected client, and its session.
+    fn connected(sessions: &mut SessionIo, poll: &Poll) -> (UnixStream, SessionId) {
+        let (client, near) = UnixStream::pair().expect("a pair");
+        near.set_nonblocking(true).expect("non-blocking");
+        let stream = Stream::Unix(mio::net::UnixStream::from_std(near));
+        (client, sessions.open(stream, poll.registry()).expect("taken in"))
+    }
+
+    fn node() -> Node {
+        let name = DaemonName::new(b"a").expect("legal");
+        let config = Config::new(vec![Daemon { name, address: Ipv4Addr::LOCALHOST }], DaemonId(0), 1);
+        Node::new(config, 1, 1, 1, Instant(0), &mut Outputs::default())
+    }
+
+    /// The system tells a client of unread bytes by an error, for which it may discard what the client has
+    /// not read.
+    #[test]
+    fn a_client_that_is_closed_reads_to_the_end_whatever_it_has_sent() {
+        let (poll, mut sessions) = (Poll::new().expect("a poller"), SessionIo::new());
+        let (mut client, id) = connected(&mut sessions, &poll);
+        client.write_all(&[7; 2 * READ_BYTES]).expect("written");
+        let session = sessions.sessions.get_mut(&id).expect("open");
+        session.stream.write_all(b"last").expect("written");
+        sessions.buffer = BytesMut::zeroed(1);
+        sessions.close(id, &mut node());
+        let mut seen = Vec::new();
+        client.read_to_end(&mut seen).expect("no error");
+        assert_eq!(seen, b"last");
+    }
+
     #[test]
     fn no_more_is_read_than_there_is_room_and_the_rest_has_its_turn() {
-        let (mut client, near) = UnixStream::pair().expect("a pair");
-        near.set_nonblocking(true).expect("non-blocking");
-        let poll = Poll::new().expect("a poller");
-        let mut sessions = SessionIo::new();
-        let stream = Stream::Unix(mio::net::UnixStream::from_std(near));
-        let id = sessions.open(stream, poll.registry()).expect("taken in");
+        let (poll, mut sessions) = (Poll::new().expect("a poller"), SessionIo::new());
+        let (mut client, id) = connected(&mut sessions, &poll);
         client.write_all(&[7; 1000]).expect("written");
         let mut read = |most| match sessions.read(id, most) {
             Some(Input::SessionBytes(_, bytes)) => (bytes.len(), sessions.unread.pop_front()),

@@ -10,6 +10,8 @@ use mio::{Interest, Registry, Token};
 
 /// Most pieces of an outbox that one write takes.
 const PIECES_MAX: usize = 64;
+/// Most reads from a client that is being closed; of 64 KiB, they take more than the system holds of a client.
+const CLOSING_READS: usize = 8;
 
 /// A connected client.
 #[derive(Debug)]
@@ -61,15 +63,20 @@ impl Stream {
     }
 
     /// Says that nothing more will be written, and takes unread bytes away: closing over them would
-    /// make TCP discard what the client has not read yet.
+    /// make TCP discard what the client has not read yet. `scratch` is for them, and not too small; a client
+    /// that goes on sending is not waited for.
     pub(crate) fn finish(&mut self, scratch: &mut [u8]) {
         let ended = match self {
             Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Self::Unix(stream) => stream.shutdown(Shutdown::Write),
         };
-        if ended.is_ok() {
-            // What it holds is of no interest, nor is whether there was any.
-            let _ = self.read(scratch);
+        if ended.is_err() {
+            return;
+        }
+        for _ in 0..CLOSING_READS {
+            if !matches!(self.read(scratch), Ok(1..)) {
+                return;
+            }
         }
     }
 }
