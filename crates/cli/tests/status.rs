@@ -70,6 +70,12 @@ fn numbers_are_told_to_people_and_to_prometheus() {
     let metrics = text(ask(&cluster, 0, &["--metrics"]));
     assert!(metrics.contains("# TYPE antiphon_groups gauge\n"), "{metrics}");
     assert!(metrics.contains("antiphon_groups{daemon=\"localhost\"} 1\n"), "{metrics}");
+    for counter in ["datagram_send_calls", "datagrams_cut"] {
+        assert!(
+            metrics.contains(&format!("antiphon_{counter}_total{{daemon=\"localhost\"}} 0\n")),
+            "{metrics}"
+        );
+    }
     assert!(metrics.contains("antiphon_sessions_accepted_total{daemon=\"localhost\"} 1\n"), "{metrics}");
 }
 
@@ -112,6 +118,7 @@ fn who_asks_while_the_daemon_is_out_of_descriptors_is_told_later() {
     asker.read_to_string(&mut answer).expect("an answer");
     let status: Value = serde_json::from_str(&answer).expect("JSON");
     assert_eq!(status["state"], "operational");
+    assert!(status["counters"]["accepts_refused"].as_u64().is_some_and(|times| times > 0), "{status}");
 }
 
 /// SC-33: a daemon is started a second time. The second one says why it ends; the ring goes on.

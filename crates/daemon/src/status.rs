@@ -93,12 +93,14 @@ impl StatusBoard {
         status: &Status,
         stats: &Stats,
         transport: &TransportStats,
+        accepts_refused: u64,
     ) -> Value {
         let behind = status.behind.iter().map(|session| {
             let (messages, bytes) = (session.messages, session.bytes);
             json!({"session": session.member.to_string(), "messages": messages, "bytes": bytes})
         });
         let mut counters = counters(stats, transport);
+        counters["accepts_refused"] = json!(accepts_refused);
         counters["duplicate_daemons_heard"] = json!(self.duplicates_heard);
         counters["foreign_clusters_heard"] = json!(self.foreign_clusters);
         counters["foreign_versions_heard"] = json!(self.foreign_versions);
@@ -145,7 +147,9 @@ fn counters(stats: &Stats, transport: &TransportStats) -> Value {
         "datagram_looks_moderated": transport.moderated_looks,
         "datagrams_sent": transport.datagrams_sent,
         "datagrams_dropped": transport.datagrams_dropped,
+        "datagram_send_calls": transport.send_calls,
         "datagram_send_errors": transport.send_errors,
+        "datagrams_cut": transport.datagrams_cut,
         "datagrams_rejected": stats.datagrams_rejected,
         "datagrams_stale": stats.datagrams_stale,
         "packets_received": stats.packets_received,
@@ -204,7 +208,7 @@ mod tests {
         if let Event::Installed { reasons, .. } = event {
             status.reasons = reasons;
         }
-        let report = board.report(1, &status, &node.stats(), &TransportStats::default());
+        let report = board.report(1, &status, &node.stats(), &TransportStats::default(), 0);
         assert_eq!(report["views"].as_array().map(Vec::len), Some(1));
         assert_eq!(report["views"][0]["reasons"], report["reasons"]);
         let (mut near, _far) = UnixStream::pair().expect("a pair");

@@ -190,7 +190,8 @@ impl Daemon {
             self.serve_ring();
             self.fire_timers();
             self.serve_clients();
-            self.status.serve(&self.board, &self.node, &self.transport.stats(), self.now);
+            let (transport, refusals) = (self.transport.stats(), self.acceptor.refusals());
+            self.status.serve(&self.board, &self.node, &transport, refusals, self.now);
             self.sessions.flush(&mut self.node, self.poll.registry());
             self.transport.moderate(self.now, self.node.is_saturated());
             self.transport.update_interest(self.now, self.poll.registry());

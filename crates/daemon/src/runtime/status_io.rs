@@ -85,6 +85,7 @@ impl StatusIo {
         board: &StatusBoard,
         node: &Node,
         transport: &TransportStats,
+        accepts_refused: u64,
         now: Instant,
     ) {
         if self.paused_until.is_some_and(|until| now < until) {
@@ -100,7 +101,8 @@ impl StatusIo {
                     Ok((stream, _)) => {
                         let uptime_ms =
                             u64::try_from(now.since(Instant::default()).as_millis()).unwrap_or(u64::MAX);
-                        tell(stream, &board.report(uptime_ms, &node.status(), &node.stats(), transport));
+                        let (status, stats) = (node.status(), node.stats());
+                        tell(stream, &board.report(uptime_ms, &status, &stats, transport, accepts_refused));
                     }
                     Err(error) => match consequence(&error) {
                         Consequence::Wait => listener.ready = false,

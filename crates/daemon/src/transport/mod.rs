@@ -38,8 +38,6 @@ pub(crate) const FIRST_FREE_TOKEN: usize = 3;
 
 /// A receive buffer smaller than this loses packets under load.
 const LEAST_BUFFER_BYTES: usize = 1 << 20;
-/// What the system charges a receive buffer for a datagram on top of its length, at most.
-const BUFFERED_OVERHEAD_BYTES: usize = 1024;
 
 /// Counters of the sockets between daemons. All of them only grow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -163,8 +161,7 @@ impl Transport {
 
     /// Packets of one round that the receive buffer has room for.
     pub(crate) fn window_limit_packets(&self, datagram_bytes: usize) -> u32 {
-        let packets = self.data.receive_buffer_bytes() / (datagram_bytes + BUFFERED_OVERHEAD_BYTES);
-        u32::try_from(packets).unwrap_or(u32::MAX).max(1)
+        u32::try_from(self.data.room_for_datagrams(datagram_bytes)).unwrap_or(u32::MAX).max(1)
     }
 
     /// Adds the sockets to the poller.

@@ -82,6 +82,11 @@ impl Socket {
         self.options().recv_buffer_size().unwrap_or_default()
     }
 
+    /// How many datagrams of that size the receive buffer has room for, at least.
+    pub(crate) fn room_for_datagrams(&self, datagram_bytes: usize) -> usize {
+        self.receive_buffer_bytes() / charged_bytes(datagram_bytes)
+    }
+
     /// How many datagrams of that size one call may carry.
     pub(crate) fn burst_limit(&self, segment_bytes: usize) -> usize {
         self.state.max_gso_segments().min(65_000 / segment_bytes.max(1)).max(1)
@@ -97,6 +102,22 @@ impl Socket {
             src_ip: None,
         };
         self.io.try_io(|| self.state.try_send(UdpSockRef::from(&self.io), &transmit))
+    }
+}
+
+/// What the system charges a receive buffer for a datagram, at most: the memory that it takes for it, which
+/// is a power of two up to 16 KiB and whole pages beyond, and its own record of it.
+fn charged_bytes(datagram_bytes: usize) -> usize {
+    /// Headers around the datagram, and the end of the memory, which describes it.
+    const AROUND_BYTES: usize = 512;
+    const RECORD_BYTES: usize = 256;
+    const LONGEST_IN_ONE_BYTES: usize = 16 << 10;
+    const PAGE_BYTES: usize = 4096;
+    let bytes = datagram_bytes + AROUND_BYTES;
+    if bytes <= LONGEST_IN_ONE_BYTES {
+        bytes.next_power_of_two() + RECORD_BYTES
+    } else {
+        datagram_bytes + PAGE_BYTES
     }
 }
 
@@ -160,5 +181,28 @@ impl Slabs {
             each(meta.addr, slot.split_to(length).freeze(), meta.stride.max(1));
         }
         Ok(Received { drained: count < SLOTS })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[test]
+    fn a_receive_buffer_holds_as_many_datagrams_as_it_is_said_to() {
+        let open = || Socket::bind((Ipv4Addr::LOCALHOST, 0).into(), PortReuse::Auto).expect("a free port");
+        for datagram_bytes in [508, 1472, 1600, 4000, 8972, 15_000, 16_000, 30_000, 65_000] {
+            let (from, to) = (open(), open());
+            to.options().set_recv_buffer_size(1 << 20).expect("settable");
+            let (address, room) = (to.io.local_addr().expect("bound"), to.room_for_datagrams(datagram_bytes));
+            for _ in 0..room {
+                from.send(address, &vec![0; datagram_bytes], datagram_bytes).expect("sent");
+            }
+            let (mut slabs, mut received) = (Slabs::new(), 0);
+            while slabs.receive(&to, |_, bytes, stride| received += bytes.len().div_ceil(stride)).is_ok() {}
+            assert_eq!(received, room, "datagrams of {datagram_bytes} bytes");
+        }
     }
 }
