@@ -8,18 +8,22 @@ use std::sync::Mutex;
 use jiff::Zoned;
 use tracing::Level;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 
 use crate::conf::LogSettings;
 
-/// Starts logging for this process. `RUST_LOG`, if set, decides what is written instead of the
-/// settings.
+/// What decides what is written instead of the settings, if it is set.
+const VARIABLE: &str = "RUST_LOG";
+
+/// Starts logging for this process, by the settings or [`VARIABLE`].
 ///
 /// # Errors
 /// When the log file can not be opened.
 pub(crate) fn start(settings: &LogSettings) -> io::Result<()> {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(directives(settings)));
+    let variable = std::env::var_os(VARIABLE).map(|value| value.to_string_lossy().into_owned());
+    let (filter, wrong) = filter(settings, variable.as_deref());
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_timer(Stamp::new(settings))
@@ -37,7 +41,22 @@ pub(crate) fn start(settings: &LogSettings) -> io::Result<()> {
     };
     // A program that embeds the daemon may have started logging already; then its choice stands.
     drop(started);
+    if let Some(error) = wrong {
+        tracing::warn!(
+            "{VARIABLE} is left out: {error}; expected such as info,antiphon_daemon::membership=debug"
+        );
+    }
     Ok(())
+}
+
+/// What is written, and what is wrong with the variable if it is set.
+fn filter(settings: &LogSettings, variable: Option<&str>) -> (EnvFilter, Option<ParseError>) {
+    let configured = || EnvFilter::new(directives(settings));
+    match variable.map(EnvFilter::try_new) {
+        Some(Ok(filter)) => (filter, None),
+        Some(Err(error)) => (configured(), Some(error)),
+        None => (configured(), None),
+    }
 }
 
 /// The settings in the notation of the filter.
@@ -94,6 +113,18 @@ mod tests {
         assert_eq!(stamp(Some("%y"), false).len(), 2);
         assert_eq!(stamp(Some("[%H:%M:%S]"), true).len(), "[00:00:00].000000".len());
         assert!(stamp(Some("%!"), false).ends_with('Z'), "a wrong format falls back");
+    }
+
+    #[test]
+    fn a_wrong_variable_is_told_and_leaves_the_settings_in_effect() {
+        let settings = LogSettings { level: Level::WARN, ..LogSettings::default() };
+        let filter = |variable| {
+            let (filter, wrong) = filter(&settings, variable);
+            (filter.to_string(), wrong.is_some())
+        };
+        assert_eq!(filter(None), ("warn".to_owned(), false));
+        assert_eq!(filter(Some("debug")), ("debug".to_owned(), false));
+        assert_eq!(filter(Some("antiphon_daemon=loud")), ("warn".to_owned(), true));
     }
 
     #[test]

@@ -159,7 +159,7 @@ impl Directives {
             "EventLogFile" => settings.log.file = Some(log_settings::file(&value.value).into()),
             "EventTimeStamp" => {
                 self.timestamp = true;
-                settings.log.timestamp = log_settings::timestamp(value);
+                settings.log.timestamp = Some(log_settings::timestamp(value)?);
             }
             "EventPreciseTimeStamp" => self.precise = Some(directive.key.span.clone()),
             "DebugFlags" => self.debug_flags(&directive.values, settings),

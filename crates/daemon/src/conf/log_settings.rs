@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use jiff::Timestamp;
+use jiff::fmt::strtime;
+use jiff::tz::TimeZone;
 use tracing::Level;
 
 use super::diagnostic::Diagnostic;
@@ -55,10 +58,19 @@ pub(crate) fn file(template: &str) -> String {
     template.replace("%h", &host).replace("%H", &host)
 }
 
-/// The format of `EventTimeStamp`, which has a default when it stands alone.
-pub(crate) fn timestamp(value: &Spanned<String>) -> Option<String> {
+/// The format of `EventTimeStamp`, which has a default when it stands alone. What C knows is not all known here,
+/// so that a format which can not be used is a warning.
+pub(crate) fn timestamp(value: &Spanned<String>) -> Result<String, Diagnostic> {
     let format = if value.value.is_empty() { "%m/%d/%y %H:%M:%S" } else { &value.value };
-    Some(format.to_owned())
+    let any_time = Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC);
+    match strtime::format(format, &any_time) {
+        Ok(_) => Ok(format.to_owned()),
+        Err(error) => Err(Diagnostic::warning(
+            value.span.clone(),
+            format!("the format of EventTimeStamp can not be used: {error}"),
+            "expected one of strftime, such as \"[%H:%M:%S]\"; lines begin with the time in UTC",
+        )),
+    }
 }
 
 /// The log targets that `DebugFlags` stand for, without repetition.
