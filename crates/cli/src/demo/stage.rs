@@ -133,15 +133,23 @@ impl Stage {
         })
     }
 
-    /// Disconnects everyone and returns what they received.
+    /// Disconnects everyone and returns what they received, to the last event.
     pub(super) fn close(mut self) -> Vec<Log> {
         for player in self.players.values_mut() {
+            self.logs[player.log].cut_off |= player.reader.is_finished();
             if let Some(sender) = player.sender.take() {
                 let _ = sender.disconnect();
             }
         }
         for player in std::mem::take(&mut self.players).into_values() {
             let _ = player.reader.join();
+        }
+        for news in self.news.try_iter() {
+            match news {
+                News::Event(log, event) => self.logs[log].events.push(*event),
+                // As it was asked to be, or noted before.
+                News::Closed(_) => {}
+            }
         }
         self.logs
     }
@@ -182,4 +190,43 @@ impl Stage {
 
 fn last_view(events: &[Event]) -> Option<&View> {
     events.iter().rev().find_map(|event| if let Event::View(view) = event { Some(view) } else { None })
+}
+
+#[cfg(test)]
+mod tests {
+    use antiphon::GroupName;
+
+    use super::*;
+
+    fn event(group: &str) -> Event {
+        Event::SelfLeave(GroupName::new(group.as_bytes()).expect("legal"))
+    }
+
+    fn player(stage: &mut Stage, name: &str) {
+        let (log, tell) = (stage.logs.len(), stage.tell.clone());
+        let reader = thread::spawn(move || {
+            tell.send(News::Event(log, Box::new(event("late")))).expect("open");
+            tell.send(News::Closed(log)).expect("open");
+        });
+        stage.logs.push(Log::default());
+        stage.players.insert(name.to_owned(), Player { sender: None, reader, log });
+    }
+
+    #[test]
+    fn what_the_clients_receive_last_is_judged_too() {
+        let mut stage = Stage::new();
+        player(&mut stage, "a");
+        let logs = stage.close();
+        assert_eq!(logs[0].events, [event("late")]);
+    }
+
+    #[test]
+    fn who_is_cut_off_before_the_clients_leave_may_lack_the_end() {
+        let mut stage = Stage::new();
+        player(&mut stage, "a");
+        while !stage.players["a"].reader.is_finished() {
+            thread::yield_now();
+        }
+        assert!(stage.close()[0].cut_off);
+    }
 }
