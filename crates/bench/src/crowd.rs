@@ -94,10 +94,7 @@ impl Crowd {
         if written.map_err(|error| BenchError::system(&*member.address)(error.into()))?
             < member.outbox.pending().len()
         {
-            return Err(BenchError::Late {
-                wanted: format!("{} takes a request", member.address),
-                seconds: 0,
-            });
+            return Err(BenchError::RequestNotTaken { address: member.address.to_string() });
         }
         member.outbox.clear();
         Ok(())

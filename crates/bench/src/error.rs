@@ -9,7 +9,10 @@ use crate::stamp::STAMP_BYTES;
 /// Why a load could not be measured.
 #[derive(Debug, Error)]
 pub enum BenchError {
-    /// A daemon could not be reached, or a session ended.
+    /// A daemon could not be reached; the error says which.
+    #[error(transparent)]
+    Connect(antiphon::Error),
+    /// A session ended, or refused what it was given.
     #[error("{address}: {source}")]
     Client {
         /// The daemon.
@@ -20,10 +23,39 @@ pub enum BenchError {
     /// The messages have no room for what the senders must write.
     #[error("messages of {0} bytes are too short: sender, number and time take {STAMP_BYTES}")]
     TooShort(usize),
+    /// More than can be had.
+    #[error("{wanted} {what} are too many: expected {most} at most")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many were asked for.
+        wanted: f64,
+        /// How many there may be.
+        most: f64,
+    },
+    /// Nothing came to be judged.
+    #[error(
+        "no message came in the {seconds} s that were measured; measure for longer, or send more a second"
+    )]
+    Silent {
+        /// How long was measured.
+        seconds: f64,
+    },
+    /// Memory has not been looked at often enough to say whether it grows.
+    #[error("{seconds} s are too short for a soak: expected {least} at least")]
+    ShortSoak {
+        /// What was asked for.
+        seconds: f64,
+        /// What there must be.
+        least: u64,
+    },
+    /// The sizes of groups make no sequence.
+    #[error("the sizes of groups must begin with 1 or more and ascend")]
+    Sizes,
     /// Levels below fifo promise no order, so nothing can be said about the correctness of a run.
     #[error("{0} messages have no order to check; choose fifo, causal, agreed or safe")]
     Unordered(&'static str),
-    /// The load has no daemon, no sender, no receiver, no time or no rate.
+    /// The load has none of something that it needs.
     #[error("nothing to measure: {0}")]
     Nothing(&'static str),
     /// Nothing came for so long that nothing more is expected.
@@ -47,6 +79,12 @@ pub enum BenchError {
         wanted: String,
         /// How long.
         seconds: u64,
+    },
+    /// The socket of an idle session has no room for one request.
+    #[error("{address}: a request was not taken whole")]
+    RequestNotTaken {
+        /// The daemon.
+        address: String,
     },
     /// A socket, a file or the poll of sockets.
     #[error("{what}: {source}")]
@@ -91,7 +129,7 @@ pub enum BenchError {
     /// There is no memory for latencies.
     #[error("no room for a histogram: {0}")]
     Histogram(#[from] hdrhistogram::CreationError),
-    /// A thread of the run ended with a panic, whose message stands on standard error.
+    /// A thread of the run ended too early; if with a panic, its message stands on standard error.
     #[error("a thread of the run failed")]
     Thread,
 }

@@ -42,7 +42,7 @@ mod sender;
 mod skim;
 
 pub use self::error::BenchError;
-pub use self::load::{Load, Rate, own_group};
+pub use self::load::{Load, Rate, groups_load, own_group};
 pub use self::membership::{MembershipLoad, MembershipRow, measure_membership};
 pub use self::report::Report;
 pub use self::run::measure;

@@ -4,10 +4,19 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use antiphon::{Connection, Envelope, ServiceLevel};
+use antiphon_wire::client::flags::MAX_BODY_AND_GROUPS_BYTES;
 
 use crate::address::connector;
 use crate::error::BenchError;
 use crate::stamp::STAMP_BYTES;
+
+/// Clients of one daemon, and messages a second of one sender, above which a load is a slip of the keyboard.
+pub(crate) const MAX_CLIENTS: usize = 20_000;
+const MAX_RATE: f64 = 1e9;
+/// Groups that a session may be in.
+const MAX_GROUPS: usize = 65_536;
+/// What the first group's name takes of a message.
+const GROUP_BYTES: usize = 32;
 
 /// A load, and for how long.
 #[derive(Clone, Debug)]
@@ -49,6 +58,15 @@ pub enum Rate {
     BackPressure,
     /// Messages a second.
     Fixed(f64),
+}
+
+/// What all senders together send where messages go to many groups, in bits a second.
+pub const GROUPS_LOAD_BITS_PER_SECOND: f64 = 500e3;
+
+/// Messages of so many bytes a second that are [`GROUPS_LOAD_BITS_PER_SECOND`].
+#[must_use]
+pub fn groups_load(body_bytes: usize) -> f64 {
+    GROUPS_LOAD_BITS_PER_SECOND / 8.0 / body_bytes as f64
 }
 
 /// A name for groups that no other process on this machine uses.
@@ -104,6 +122,18 @@ impl Load {
         if self.body_bytes < STAMP_BYTES {
             return Err(BenchError::TooShort(self.body_bytes));
         }
+        let most_bytes = MAX_BODY_AND_GROUPS_BYTES as usize - GROUP_BYTES;
+        for (what, wanted, most) in [
+            ("bytes in a message", self.body_bytes, most_bytes),
+            ("senders on a daemon", self.senders, MAX_CLIENTS),
+            ("receivers on a daemon", self.receivers, MAX_CLIENTS),
+            ("groups of a receiver", self.groups, MAX_GROUPS),
+        ] {
+            check_most(what, wanted as f64, most as f64)?;
+        }
+        if let Rate::Fixed(rate) = self.rate {
+            check_most("messages a second", rate, MAX_RATE)?;
+        }
         match self.service {
             ServiceLevel::Unreliable | ServiceLevel::Reliable => {
                 Err(BenchError::Unordered(self.service.name()))
@@ -136,7 +166,15 @@ impl Load {
 }
 
 pub(crate) fn client_error(address: &str, source: antiphon::Error) -> BenchError {
-    BenchError::Client { address: address.to_owned(), source }
+    match source {
+        antiphon::Error::Connect { .. } => BenchError::Connect(source),
+        source => BenchError::Client { address: address.to_owned(), source },
+    }
+}
+
+/// Refuses more of something than can be had.
+pub(crate) fn check_most(what: &'static str, wanted: f64, most: f64) -> Result<(), BenchError> {
+    if wanted > most { Err(BenchError::TooMany { what, wanted, most }) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -166,5 +204,14 @@ mod tests {
         assert!(matches!(reliable.check(), Err(BenchError::Unordered("reliable"))));
         let still = Load { rate: Rate::Fixed(0.0), ..load(1) };
         assert!(matches!(still.check(), Err(BenchError::Nothing("no message a second"))));
+        for (absurd, what) in [
+            (Load { body_bytes: usize::MAX, ..load(1) }, "bytes in a message"),
+            (Load { senders: usize::MAX, ..load(1) }, "senders on a daemon"),
+            (Load { receivers: 20_001, ..load(1) }, "receivers on a daemon"),
+            (Load { groups: 65_537, ..load(1) }, "groups of a receiver"),
+            (Load { rate: Rate::Fixed(f64::INFINITY), ..load(1) }, "messages a second"),
+        ] {
+            assert!(matches!(absurd.check(), Err(BenchError::TooMany { what: said, .. }) if said == what));
+        }
     }
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::address::connector;
 use crate::crowd::{Crowd, allow_sessions};
 use crate::error::BenchError;
-use crate::load::client_error;
+use crate::load::{MAX_CLIENTS, check_most, client_error};
 
 /// How long one change of the group may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -97,13 +97,8 @@ pub fn measure_membership(
     load: &MembershipLoad,
     mut on_row: impl FnMut(&MembershipRow),
 ) -> Result<Vec<MembershipRow>, BenchError> {
-    if load.daemons.is_empty() || load.members.is_empty() || load.rounds == 0 {
-        return Err(BenchError::Nothing("no daemon, no member or no round"));
-    }
-    if load.members.first() == Some(&0) || !load.members.is_sorted_by(|less, more| less < more) {
-        return Err(BenchError::Nothing("sizes of groups must be at least 1, and ascending"));
-    }
-    allow_sessions(load.members.iter().max().map_or(0, |most| most + load.daemons.len()));
+    let most = check(load)?;
+    allow_sessions(most + load.daemons.len());
     let (changes, wanted) = channel();
     let (seen, views) = channel();
     thread::scope(|scope| {
@@ -114,6 +109,20 @@ pub fn measure_membership(
         // What stopped the crowd is why nothing came from it.
         watched.and(measured)
     })
+}
+
+/// Refuses what can not be measured; returns the size of the largest group.
+fn check(load: &MembershipLoad) -> Result<usize, BenchError> {
+    let missing = [(load.daemons.is_empty(), "no daemon"), (load.rounds == 0, "no round")];
+    if let Some((_, what)) = missing.into_iter().find(|(is_missing, _)| *is_missing) {
+        return Err(BenchError::Nothing(what));
+    }
+    let most = *load.members.last().ok_or(BenchError::Nothing("no member"))?;
+    if load.members.first() == Some(&0) || !load.members.is_sorted_by(|less, more| less < more) {
+        return Err(BenchError::Sizes);
+    }
+    check_most("members of a group", most as f64, (MAX_CLIENTS * load.daemons.len()) as f64)?;
+    Ok(most)
 }
 
 /// What the crowd is asked to do, one after the other.
@@ -258,7 +267,7 @@ mod tests {
             let daemons = vec!["4803".to_owned()];
             let (unix_directory, group) = (PathBuf::from("/nonexistent"), "g".to_owned());
             let load = MembershipLoad { daemons, unix_directory, group, members, rounds: 1 };
-            assert!(matches!(measure_membership(&load, |_| {}), Err(BenchError::Nothing(_))));
+            assert!(matches!(measure_membership(&load, |_| {}), Err(BenchError::Sizes)));
         }
     }
 

@@ -21,8 +21,8 @@ const TICK: Duration = Duration::from_millis(100);
 /// of the run's time is over.
 ///
 /// # Errors
-/// When the load makes no sense, a daemon does not answer, or messages stop coming. What was received
-/// in a wrong order is no error but stands in the report.
+/// When the load makes no sense, a daemon does not answer, or messages do not or no longer come. What was
+/// received in a wrong order is no error but stands in the report.
 pub fn measure(load: &Load, mut on_tick: impl FnMut(Duration)) -> Result<Report, BenchError> {
     load.check()?;
     let usage = || load.daemon_pids.iter().map(|pid| Usage::of(*pid)).collect::<Result<Vec<_>, _>>();
@@ -42,6 +42,9 @@ pub fn measure(load: &Load, mut on_tick: impl FnMut(Duration)) -> Result<Report,
     let (after, measured) = (usage(), measured_from.elapsed());
     let (received, open) = collect(receivers, senders)?;
     let report = Report::new(load, measured, &received, &before?, &after?);
+    if report.messages_per_second == 0.0 && report.faults.is_empty() {
+        return Err(BenchError::Silent { seconds: measured.as_secs_f64() });
+    }
     for connection in received.into_iter().map(|received| received.connection).chain(open) {
         // The figures are complete; a daemon that fails now takes nothing from them.
         let _ = connection.disconnect();

@@ -17,8 +17,14 @@ use crate::run::measure;
 /// How long the rate that saturates the ring is measured.
 const CALIBRATION: Duration = Duration::from_secs(5);
 
-/// How often memory is looked at.
+/// How often memory is looked at, at least in long runs.
 const SAMPLING: Duration = Duration::from_secs(1);
+
+/// How often it is looked at in all, at least.
+const SAMPLES: u32 = 16;
+
+/// In less time memory can not be looked at so often.
+const SHORTEST: Duration = Duration::from_secs(2);
 
 /// Between two members that come and go.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -114,8 +120,13 @@ impl Display for SoakReport {
 /// duration, while members join and leave. `on_tick` is told which part of that is over.
 ///
 /// # Errors
-/// As [`measure`], and when a member can not join or leave.
+/// As [`measure`], when there is too little time to judge memory, and when a member can not join or leave.
 pub fn soak(load: &Load, share: f64, mut on_tick: impl FnMut(Duration)) -> Result<SoakReport, BenchError> {
+    if load.duration < SHORTEST {
+        let (seconds, least) = (load.duration.as_secs_f64(), SHORTEST.as_secs());
+        return Err(BenchError::ShortSoak { seconds, least });
+    }
+    let sampling = SAMPLING.min(load.duration / SAMPLES);
     let saturating = Load { rate: Rate::BackPressure, duration: CALIBRATION, ..load.clone() };
     let saturation_per_second = measure(&saturating, |_| {})?.messages_per_second;
     let senders = load.halves().0.len() * load.senders;
@@ -129,7 +140,7 @@ pub fn soak(load: &Load, share: f64, mut on_tick: impl FnMut(Duration)) -> Resul
         let coming_and_going = scope.spawn(|| come_and_go(&load, &is_over));
         let measured = measure(&load, |elapsed| {
             on_tick(elapsed);
-            if sampled.elapsed() >= SAMPLING {
+            if sampled.elapsed() >= sampling {
                 sampled = Instant::now();
                 sample(&load.daemon_pids, &mut samples);
             }

@@ -9,6 +9,8 @@ use clap::ValueEnum;
 
 use crate::error::CliError;
 
+const YEAR_SECONDS: f64 = 31_536_000.0;
+
 /// Where the daemon is and who is calling.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ConnectArgs {
@@ -63,11 +65,11 @@ pub(crate) fn service(text: &str) -> Result<ServiceLevel, String> {
     })
 }
 
-/// Reads a length of time in seconds, possibly with a fraction.
+/// Reads a length of time in seconds, possibly with a fraction, up to a year.
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 =
-        text.parse().map_err(|_| "a number of seconds is expected, as in 2 or 0.5".to_owned())?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+    let seconds = text.parse().ok().filter(|seconds| (0.0..=YEAR_SECONDS).contains(seconds));
+    let seconds = seconds.ok_or("expected seconds from 0 to 31536000, as in 2 or 0.5")?;
+    Ok(Duration::from_secs_f64(seconds))
 }
 
 #[cfg(test)]
@@ -83,6 +85,6 @@ mod tests {
     #[test]
     fn seconds_may_have_a_fraction_and_no_sign() {
         assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
-        assert!(seconds("-1").is_err() && seconds("soon").is_err() && seconds("inf").is_err());
+        assert!(["-1", "soon", "inf", "nan", "31536001"].iter().all(|text| seconds(text).is_err()));
     }
 }

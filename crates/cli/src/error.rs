@@ -87,6 +87,20 @@ pub(crate) enum CliError {
     /// The daemons of the demo.
     #[error("the demo could not run: {0}")]
     Demo(#[source] io::Error),
+    /// The port that the demo was given.
+    #[error("port {0} or the next one is taken; give another with --port, or none")]
+    DemoPortTaken(u16),
+    /// None that the demo tried.
+    #[error("no free port found; give one with --port")]
+    DemoNoPort,
+    /// A daemon of the demo accepts no clients.
+    #[error("daemon {name} did not start:\n{log}")]
+    DemoDaemon {
+        /// Its name.
+        name: &'static str,
+        /// What it said.
+        log: String,
+    },
     /// The demo did not get on.
     #[error("the demo waited {} seconds in vain for {wanted}", patience.as_secs())]
     DemoTimedOut {

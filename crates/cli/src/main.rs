@@ -4,6 +4,7 @@ mod bench;
 mod connect;
 mod demo;
 mod error;
+mod output;
 mod print;
 mod receive;
 mod send;

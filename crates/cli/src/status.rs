@@ -1,16 +1,17 @@
 //! `antiphon status`: where a daemon of this host stands.
 
 use std::fmt::Write as _;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use antiphon_daemon::conf::{DEFAULT_PORT, UNIX_DIRECTORY};
-use serde_json::Value;
+use antiphon_daemon::status::{Installed, SlowReader, StatusReport};
 
 use crate::error::CliError;
+use crate::output::{show, show_json};
 
 /// How long a daemon may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -35,18 +36,16 @@ pub(crate) struct Args {
 
 /// Prints the status.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
-    let path = args.unix_dir.join(format!("{}.status", args.port));
-    let answer = ask(path)?;
-    let text = match (args.json, args.metrics) {
-        (true, _) => format!("{answer}\n"),
-        (false, true) => metrics(&answer),
-        (false, false) => text(&answer),
-    };
-    io::stdout().write_all(text.as_bytes()).map_err(CliError::Output)?;
+    let report = ask(args.unix_dir.join(format!("{}.status", args.port)))?;
+    match (args.json, args.metrics) {
+        (true, _) => show_json(&report)?,
+        (false, true) => show(&metrics(&report))?,
+        (false, false) => show(&text(&report))?,
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-fn ask(path: PathBuf) -> Result<Value, CliError> {
+fn ask(path: PathBuf) -> Result<StatusReport, CliError> {
     match read(&path) {
         Ok(answer) => serde_json::from_str(&answer).map_err(|source| CliError::StatusCut { path, source }),
         Err(source) => Err(match source.kind() {
@@ -67,44 +66,37 @@ fn read(path: &Path) -> io::Result<String> {
 }
 
 /// The status for a person. Writing to a string can not fail.
-fn text(status: &Value) -> String {
+fn text(report: &StatusReport) -> String {
     let mut text = String::new();
-    let uptime = status["uptime_ms"].as_u64().unwrap_or_default() as f64 / 1000.0;
-    let _ = writeln!(
-        text,
-        "daemon      {}, version {}, configuration {}, up {uptime:.1} s",
-        word(&status["daemon"]),
-        word(&status["version"]),
-        word(&status["configuration"]),
-    );
-    let settled = if status["settled"] == true { "" } else { ", groups not known yet" };
-    let _ = writeln!(text, "state       {}{settled}", word(&status["state"]));
-    let _ = writeln!(text, "ring        {} of {}", word(&status["ring"]), list(&status["members"], ", "));
-    let _ = writeln!(text, "configured  {}", list(&status["daemons"], ", "));
-    let _ = writeln!(text, "why         {}", list(&status["reasons"], "; "));
-    for view in items(&status["views"]) {
-        let (at, members, reasons) = (word(&view["at"]), &view["members"], &view["reasons"]);
-        let _ = writeln!(text, "view        {at} {}: {}", list(members, ", "), list(reasons, "; "));
+    let StatusReport { daemon, version, file_hash, state, ring, .. } = report;
+    let uptime = report.uptime_ms as f64 / 1000.0;
+    let _ = writeln!(text, "daemon         {daemon}, version {version}, file {file_hash}, up {uptime:.1} s");
+    let settled = if report.settled { "" } else { ", groups not known yet" };
+    let _ = writeln!(text, "state          {state}{settled}");
+    let _ = writeln!(text, "ring           {ring} of {}", report.members.join(", "));
+    let _ = writeln!(text, "configured     {}", report.daemons.join(", "));
+    let _ = writeln!(text, "why            {}", report.reasons.join("; "));
+    for Installed { at, members, reasons, .. } in &report.configurations {
+        let _ = writeln!(text, "configuration  {at} {}: {}", members.join(", "), reasons.join("; "));
     }
-    for session in items(&status["behind"]) {
-        let (name, messages) = (word(&session["session"]), &session["messages"]);
-        let _ = writeln!(text, "behind      {name}: {messages} messages, {} bytes", session["bytes"]);
+    for SlowReader { session, messages, bytes } in &report.behind {
+        let _ = writeln!(text, "behind         {session}: {messages} messages, {bytes} bytes");
     }
-    for (title, numbers) in [("now", &status["gauges"]), ("since start", &status["counters"])] {
-        for (name, number) in numbers.as_object().into_iter().flatten() {
-            let _ = writeln!(text, "{title:<11} {name} {number}");
+    for (title, numbers) in [("now", &report.gauges), ("since start", &report.counters)] {
+        for (name, number) in numbers {
+            let _ = writeln!(text, "{title:<14} {name} {number}");
         }
     }
     text
 }
 
 /// The numbers of the status for Prometheus.
-fn metrics(status: &Value) -> String {
+fn metrics(report: &StatusReport) -> String {
     let mut text = String::new();
-    let daemon = word(&status["daemon"]);
-    let kinds = [("gauge", "", &status["gauges"]), ("counter", "_total", &status["counters"])];
-    for (kind, suffix, numbers) in kinds {
-        for (name, number) in numbers.as_object().into_iter().flatten() {
+    // What a value of a label must not have as it is.
+    let daemon = report.daemon.replace('\\', r"\\").replace('"', r#"\""#);
+    for (kind, suffix, numbers) in [("gauge", "", &report.gauges), ("counter", "_total", &report.counters)] {
+        for (name, number) in numbers {
             let name = format!("antiphon_{name}{suffix}");
             let _ = writeln!(text, "# TYPE {name} {kind}\n{name}{{daemon=\"{daemon}\"}} {number}");
         }
@@ -112,39 +104,40 @@ fn metrics(status: &Value) -> String {
     text
 }
 
-fn items(value: &Value) -> &[Value] {
-    value.as_array().map_or(&[], Vec::as_slice)
-}
-
-fn word(value: &Value) -> &str {
-    value.as_str().unwrap_or("unknown")
-}
-
-fn list(value: &Value, between: &str) -> String {
-    items(value).iter().map(word).collect::<Vec<_>>().join(between)
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
-    fn a_view_is_told_with_its_reasons() {
-        let view =
-            json!({"at": "10:00", "members": ["a", "b"], "reasons": ["no token from c for 208 ms", "x"]});
-        let text = text(&json!({"daemon": "a", "views": [view]}));
-        assert!(text.contains("view        10:00 a, b: no token from c for 208 ms; x\n"), "{text}");
+    fn a_configuration_is_told_with_its_reasons() {
+        let list = |items: &[&str]| items.iter().map(ToString::to_string).collect();
+        let (members, reasons) = (list(&["a", "b"]), list(&["no token from c for 208 ms", "x"]));
+        let installed = Installed { at: "10:00".to_owned(), members, reasons, ..Installed::default() };
+        let text = text(&StatusReport { configurations: vec![installed], ..StatusReport::default() });
+        assert!(text.contains("configuration  10:00 a, b: no token from c for 208 ms; x\n"), "{text}");
     }
 
     #[test]
     fn numbers_have_a_type_and_name_their_daemon() {
-        let status = json!({"daemon": "a", "gauges": {"groups": 2}, "counters": {"packets_sent": 5}});
+        let report = StatusReport {
+            daemon: r#"a\b""#.to_owned(),
+            gauges: [("groups".to_owned(), 2)].into(),
+            counters: [("packets_sent".to_owned(), 5)].into(),
+            ..StatusReport::default()
+        };
+        let label = r#"{daemon="a\\b\""}"#;
         assert_eq!(
-            metrics(&status),
-            "# TYPE antiphon_groups gauge\nantiphon_groups{daemon=\"a\"} 2\n\
-             # TYPE antiphon_packets_sent_total counter\nantiphon_packets_sent_total{daemon=\"a\"} 5\n"
+            metrics(&report),
+            format!(
+                "# TYPE antiphon_groups gauge\nantiphon_groups{label} 2\n\
+                 # TYPE antiphon_packets_sent_total counter\nantiphon_packets_sent_total{label} 5\n"
+            )
         );
+    }
+
+    #[test]
+    fn what_another_version_tells_is_read_as_far_as_it_is_known() {
+        let report: StatusReport = serde_json::from_str(r#"{"daemon": "a", "mood": "good"}"#).expect("JSON");
+        assert_eq!((&*report.daemon, report.settled), ("a", false));
     }
 }

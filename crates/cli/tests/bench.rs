@@ -86,3 +86,22 @@ fn people_get_a_table_and_mistakes_get_words() {
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("too short"));
 }
+
+fn complaint(cluster: &Cluster, args: &[&str]) -> String {
+    let output = bench(cluster, args);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn nothing_is_measured_by_nothing_nor_by_more_than_there_can_be() {
+    let cluster = Cluster::single("");
+    assert!(complaint(&cluster, &["throughput", "--rate", "0.1"]).contains("no message came"));
+    let absurd = ["--bytes", "--senders", "--receivers", "--rate"];
+    for option in absurd {
+        let said = complaint(&cluster, &["throughput", option, "99999999999999"]);
+        assert!(said.contains("are too many: expected"), "{option}: {said}");
+    }
+    let output = drive(&cluster, &["throughput", "--duration", "1e18"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+}

@@ -8,11 +8,12 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use support::PROGRAM;
 use support::port::Port;
 use support::process::spawn;
+use support::{PROGRAM, wait_until};
 
 /// Where the demo of that process keeps its files.
 fn directory_of(pid: u32) -> PathBuf {
@@ -60,4 +61,15 @@ fn a_demo_that_is_ended_takes_its_daemons_with_it() {
         assert_eq!(processes_in(&directory), [""; 0]);
         assert!(!directory.exists());
     }
+}
+
+#[test]
+fn a_demo_whose_reader_has_gone_still_tells_by_its_status_what_it_found() {
+    let port = Port::lease();
+    let mut child = spawn(demo(&port).stdout(Stdio::piped()));
+    let directory = directory_of(child.id());
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+    // It goes on to the crash, of which it could tell nobody.
+    wait_until("gamma is killed", Duration::from_secs(30), || processes_in(&directory).len() == 2);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }

@@ -44,10 +44,10 @@ fn why_the_membership_changed_has_an_answer() {
         let status = status(&cluster, host);
         assert_eq!(status["daemon"], cluster.name(host));
         assert_eq!(status["members"], serde_json::json!(["d1", "d3"]));
-        let view = status["views"].as_array().and_then(|views| views.last()).expect("a view");
-        assert_eq!(view["reasons"], status["reasons"]);
+        let last = status["configurations"].as_array().and_then(|all| all.last()).expect("one");
+        assert_eq!(last["reasons"], status["reasons"]);
         let reasons: Vec<&str> =
-            view["reasons"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+            last["reasons"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
         let why = reasons.join("; ");
         let (first, rest) = why.split_once("; ").expect("several steps");
         assert!(first.contains("no token from d") && first.ends_with(" ms"), "{why}");
@@ -65,8 +65,8 @@ fn numbers_are_told_to_people_and_to_prometheus() {
     client.join("g").expect("joined");
     client.receive().expect("a view");
     let people = text(ask(&cluster, 0, &[]));
-    assert!(people.contains("state       operational\n"), "{people}");
-    assert!(people.contains("now         sessions 1\n"), "{people}");
+    assert!(people.contains("state          operational\n"), "{people}");
+    assert!(people.contains("now            sessions 1\n"), "{people}");
     let metrics = text(ask(&cluster, 0, &["--metrics"]));
     assert!(metrics.contains("# TYPE antiphon_groups gauge\n"), "{metrics}");
     assert!(metrics.contains("antiphon_groups{daemon=\"localhost\"} 1\n"), "{metrics}");

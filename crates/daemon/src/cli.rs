@@ -144,7 +144,11 @@ fn check(loaded: &Loaded) -> Result<(), Failure> {
         text += &format!("warning: {note}\n");
     }
     summarise(loaded, &mut text);
-    io::stdout().write_all(text.as_bytes()).map_err(Failure::Output)
+    match io::stdout().write_all(text.as_bytes()) {
+        // Who reads no more has seen enough; the exit code says what the check came to.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(Failure::Output),
+    }
 }
 
 fn summarise(loaded: &Loaded, text: &mut String) {

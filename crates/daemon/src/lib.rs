@@ -18,7 +18,7 @@ mod error;
 mod log;
 mod log_output;
 mod runtime;
-mod status;
+pub mod status;
 mod transport;
 
 pub use error::StartError;

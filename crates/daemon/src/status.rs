@@ -1,31 +1,80 @@
 //! Where a daemon stands, for the person who runs it.
-//!
-//! ```text
-//! {
-//!   "daemon": name, "version", "configuration": hash, "daemons": [names], "uptime_ms",
-//!   "state": of the membership, "settled": whether clients may send,
-//!   "ring": identity, "members": [names], "reasons": [why it came about, or why it is being left],
-//!   "views": [the last configurations, the latest last: {"at", "ring", "members", "reasons"}],
-//!   "behind": [the slowest readers: {"session", "messages", "bytes"}],
-//!   "gauges": {name: number}, "counters": {name: number since the start}
-//! }
-//! ```
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use antiphon_proto::config::Config;
 use antiphon_proto::{Event, Stats, Status};
 use antiphon_wire::ids::ProcessId;
 use antiphon_wire::names::DaemonName;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
 use crate::transport::TransportStats;
 
 /// Configurations that are remembered.
-const MAX_VIEWS: usize = 16;
+const MAX_CONFIGURATIONS: usize = 16;
 /// What they may take of a report all together, so that the buffer of a fresh socket takes it whole.
-const MAX_VIEWS_BYTES: usize = 64 << 10;
+const MAX_CONFIGURATIONS_BYTES: usize = 64 << 10;
+
+/// What the status socket tells, as JSON. What a daemon of another version does not tell is empty.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StatusReport {
+    /// Its name.
+    pub daemon: String,
+    /// Its version.
+    pub version: String,
+    /// Of what daemons must agree on in the configuration file, in hexadecimal.
+    pub file_hash: String,
+    /// Names of all daemons of the file.
+    pub daemons: Vec<String>,
+    /// Milliseconds since it was started.
+    pub uptime_ms: u64,
+    /// State of the membership.
+    pub state: String,
+    /// Whether the groups of the ring are known, so that clients may send.
+    pub settled: bool,
+    /// The ring.
+    pub ring: String,
+    /// Names of its members.
+    pub members: Vec<String>,
+    /// Why it came about, or why it is being left.
+    pub reasons: Vec<String>,
+    /// The last configurations, the latest last.
+    pub configurations: Vec<Installed>,
+    /// The slowest readers.
+    pub behind: Vec<SlowReader>,
+    /// Numbers that go up and down, by name.
+    pub gauges: BTreeMap<String, u64>,
+    /// Numbers since the start, by name.
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// A configuration that was installed.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Installed {
+    /// When, in UTC.
+    pub at: String,
+    /// Its ring.
+    pub ring: String,
+    /// Names of its members.
+    pub members: Vec<String>,
+    /// Why the ring before was left, and each step since.
+    pub reasons: Vec<String>,
+}
+
+/// A session that has not read everything.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SlowReader {
+    /// Its private group.
+    pub session: String,
+    /// Messages that it has not read whole.
+    pub messages: u64,
+    /// Bytes of these.
+    pub bytes: u64,
+}
 
 /// What the status tells beside the core's own.
 #[derive(Debug)]
@@ -33,10 +82,19 @@ pub(crate) struct StatusBoard {
     me: Option<DaemonName>,
     names: Vec<DaemonName>,
     cluster: u32,
-    views: VecDeque<Value>,
+    configurations: VecDeque<Installed>,
     duplicates_heard: u64,
     foreign_clusters: u64,
     foreign_versions: u64,
+}
+
+/// What the status tells of the rest of the daemon.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counted<'a> {
+    pub(crate) core: &'a Stats,
+    pub(crate) transport: &'a TransportStats,
+    /// Connections that the system did not give.
+    pub(crate) accepts_refused: u64,
 }
 
 impl StatusBoard {
@@ -45,7 +103,7 @@ impl StatusBoard {
             me: config.daemon(config.me).map(|daemon| daemon.name),
             names: config.daemons.iter().map(|daemon| daemon.name).collect(),
             cluster: config.cluster,
-            views: VecDeque::new(),
+            configurations: VecDeque::new(),
             duplicates_heard: 0,
             foreign_clusters: 0,
             foreign_versions: 0,
@@ -56,13 +114,13 @@ impl StatusBoard {
     pub(crate) fn event(&mut self, event: &Event) {
         match event {
             Event::Installed { ring, members, reasons } => {
-                self.views.push_back(json!({
-                    "at": Timestamp::now().to_string(),
-                    "ring": ring.to_string(),
-                    "members": self.list(members),
-                    "reasons": reasons,
-                }));
-                self.forget_old_views();
+                self.configurations.push_back(Installed {
+                    at: Timestamp::now().to_string(),
+                    ring: ring.to_string(),
+                    members: self.list(members),
+                    reasons: reasons.clone(),
+                });
+                self.forget_old_configurations();
             }
             Event::DuplicateDaemon(_) => self.duplicates_heard += 1,
             Event::ForeignCluster { .. } => self.foreign_clusters += 1,
@@ -76,58 +134,65 @@ impl StatusBoard {
     }
 
     /// Keeps the latest configurations, and the very last however long it is.
-    fn forget_old_views(&mut self) {
+    fn forget_old_configurations(&mut self) {
         let mut bytes = 0;
-        let kept = self.views.iter().rev().take(MAX_VIEWS).take_while(|view| {
-            bytes += view.to_string().len();
-            bytes <= MAX_VIEWS_BYTES
+        let latest = self.configurations.iter().rev().take(MAX_CONFIGURATIONS);
+        let kept = latest.take_while(|installed| {
+            bytes += serde_json::to_string(installed).map_or(0, |text| text.len());
+            bytes <= MAX_CONFIGURATIONS_BYTES
         });
         let kept = kept.count().max(1);
-        self.views.drain(..self.views.len().saturating_sub(kept));
+        self.configurations.drain(..self.configurations.len().saturating_sub(kept));
     }
 
     /// The whole report.
-    pub(crate) fn report(
-        &self,
-        uptime_ms: u64,
-        status: &Status,
-        stats: &Stats,
-        transport: &TransportStats,
-        accepts_refused: u64,
-    ) -> Value {
-        let behind = status.behind.iter().map(|session| {
-            let (messages, bytes) = (session.messages, session.bytes);
-            json!({"session": session.member.to_string(), "messages": messages, "bytes": bytes})
+    pub(crate) fn report(&self, uptime_ms: u64, status: &Status, counted: Counted<'_>) -> StatusReport {
+        let slow = status.behind.iter().map(|session| SlowReader {
+            session: session.member.to_string(),
+            messages: session.messages as u64,
+            bytes: session.bytes as u64,
         });
-        let mut counters = counters(stats, transport);
-        counters["accepts_refused"] = json!(accepts_refused);
-        counters["duplicate_daemons_heard"] = json!(self.duplicates_heard);
-        counters["foreign_clusters_heard"] = json!(self.foreign_clusters);
-        counters["foreign_versions_heard"] = json!(self.foreign_versions);
-        json!({
-            "daemon": self.me.map(|name| name.to_string()),
-            "version": env!("CARGO_PKG_VERSION"),
-            "configuration": format!("{:08x}", self.cluster),
-            "daemons": self.names.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "uptime_ms": uptime_ms,
-            "state": status.state,
-            "settled": status.settled,
-            "ring": status.ring.to_string(),
-            "members": self.list(&status.members),
-            "reasons": status.reasons,
-            "views": self.views,
-            "behind": behind.collect::<Vec<_>>(),
-            "gauges": {
-                "daemons_configured": self.names.len(),
-                "daemons_in_ring": status.members.len(),
-                "sessions": status.sessions,
-                "groups": status.groups,
-                "packets_held": status.packets_held,
-                "messages_waiting": status.messages_waiting,
-                "bytes_waiting": status.bytes_waiting,
-            },
-            "counters": counters,
-        })
+        StatusReport {
+            daemon: self.me.map(|name| name.to_string()).unwrap_or_default(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            file_hash: format!("{:08x}", self.cluster),
+            daemons: self.names.iter().map(ToString::to_string).collect(),
+            uptime_ms,
+            state: status.state.to_owned(),
+            settled: status.settled,
+            ring: status.ring.to_string(),
+            members: self.list(&status.members),
+            reasons: status.reasons.clone(),
+            configurations: self.configurations.iter().cloned().collect(),
+            behind: slow.collect(),
+            gauges: named(self.gauges(status)),
+            counters: named(of_core(counted.core))
+                .into_iter()
+                .chain(named(of_transport(counted.transport)))
+                .chain(named(self.heard()))
+                .chain(named([("accepts_refused", counted.accepts_refused)]))
+                .collect(),
+        }
+    }
+
+    fn gauges(&self, status: &Status) -> [(&'static str, u64); 7] {
+        [
+            ("daemons_configured", self.names.len() as u64),
+            ("daemons_in_ring", status.members.len() as u64),
+            ("sessions", status.sessions as u64),
+            ("groups", status.groups as u64),
+            ("packets_held", status.packets_held as u64),
+            ("messages_waiting", status.messages_waiting as u64),
+            ("bytes_waiting", status.bytes_waiting as u64),
+        ]
+    }
+
+    fn heard(&self) -> [(&'static str, u64); 3] {
+        [
+            ("duplicate_daemons_heard", self.duplicates_heard),
+            ("foreign_clusters_heard", self.foreign_clusters),
+            ("foreign_versions_heard", self.foreign_versions),
+        ]
     }
 
     fn list(&self, members: &[ProcessId]) -> Vec<String> {
@@ -139,37 +204,46 @@ impl StatusBoard {
     }
 }
 
-fn counters(stats: &Stats, transport: &TransportStats) -> Value {
-    json!({
-        "datagrams_received": transport.datagrams_received,
-        "datagram_bytes_received": transport.bytes_received,
-        "datagram_receive_calls": transport.receive_calls,
-        "datagram_looks_moderated": transport.moderated_looks,
-        "datagrams_sent": transport.datagrams_sent,
-        "datagrams_dropped": transport.datagrams_dropped,
-        "datagram_send_calls": transport.send_calls,
-        "datagram_send_errors": transport.send_errors,
-        "datagrams_cut": transport.datagrams_cut,
-        "datagrams_rejected": stats.datagrams_rejected,
-        "datagrams_stale": stats.datagrams_stale,
-        "packets_received": stats.packets_received,
-        "packets_duplicate": stats.packets_duplicate,
-        "packets_sent": stats.packets_sent,
-        "packets_retransmitted": stats.packets_retransmitted,
-        "token_visits": stats.token_visits,
-        "tokens_retransmitted": stats.tokens_retransmitted,
-        "messages_sent": stats.messages_sent,
-        "messages_delivered": stats.messages_delivered,
-        "messages_unroutable": stats.messages_unroutable,
-        "fragments_dropped": stats.fragments_dropped,
-        "rings_installed": stats.rings_installed,
-        "attempts_failed": stats.attempts_failed,
-        "sessions_accepted": stats.sessions_accepted,
-        "sessions_refused": stats.sessions_refused,
-        "sessions_errored": stats.sessions_errored,
-        "sessions_slow": stats.sessions_slow,
-        "groups_messages_rejected": stats.groups_messages_rejected,
-    })
+fn named<const COUNT: usize>(numbers: [(&str, u64); COUNT]) -> BTreeMap<String, u64> {
+    numbers.into_iter().map(|(name, number)| (name.to_owned(), number)).collect()
+}
+
+fn of_transport(transport: &TransportStats) -> [(&'static str, u64); 9] {
+    [
+        ("datagrams_received", transport.datagrams_received),
+        ("datagram_bytes_received", transport.bytes_received),
+        ("datagram_receive_calls", transport.receive_calls),
+        ("datagram_looks_moderated", transport.moderated_looks),
+        ("datagrams_sent", transport.datagrams_sent),
+        ("datagrams_dropped", transport.datagrams_dropped),
+        ("datagram_send_calls", transport.send_calls),
+        ("datagram_send_errors", transport.send_errors),
+        ("datagrams_cut", transport.datagrams_cut),
+    ]
+}
+
+fn of_core(stats: &Stats) -> [(&'static str, u64); 19] {
+    [
+        ("datagrams_rejected", stats.datagrams_rejected),
+        ("datagrams_stale", stats.datagrams_stale),
+        ("packets_received", stats.packets_received),
+        ("packets_duplicate", stats.packets_duplicate),
+        ("packets_sent", stats.packets_sent),
+        ("packets_retransmitted", stats.packets_retransmitted),
+        ("token_visits", stats.token_visits),
+        ("tokens_retransmitted", stats.tokens_retransmitted),
+        ("messages_sent", stats.messages_sent),
+        ("messages_delivered", stats.messages_delivered),
+        ("messages_unroutable", stats.messages_unroutable),
+        ("fragments_dropped", stats.fragments_dropped),
+        ("rings_installed", stats.rings_installed),
+        ("attempts_failed", stats.attempts_failed),
+        ("sessions_accepted", stats.sessions_accepted),
+        ("sessions_refused", stats.sessions_refused),
+        ("sessions_errored", stats.sessions_errored),
+        ("sessions_slow", stats.sessions_slow),
+        ("groups_messages_rejected", stats.groups_messages_rejected),
+    ]
 }
 
 #[cfg(test)]
@@ -204,16 +278,20 @@ mod tests {
         let node = Node::new(config.clone(), 1, 1, 1, Instant(0), &mut Outputs::default());
         let mut status = node.status();
         let event = installed(&config, &status);
-        (0..MAX_VIEWS).for_each(|_| board.event(&event));
+        (0..MAX_CONFIGURATIONS).for_each(|_| board.event(&event));
         if let Event::Installed { reasons, .. } = event {
             status.reasons = reasons;
         }
-        let report = board.report(1, &status, &node.stats(), &TransportStats::default(), 0);
-        assert_eq!(report["views"].as_array().map(Vec::len), Some(1));
-        assert_eq!(report["views"][0]["reasons"], report["reasons"]);
+        let (core, transport) = (node.stats(), TransportStats::default());
+        let counted = Counted { core: &core, transport: &transport, accepts_refused: 0 };
+        let report = board.report(1, &status, counted);
+        assert_eq!(report.configurations.len(), 1);
+        assert_eq!(report.configurations[0].reasons, report.reasons);
         let (mut near, _far) = UnixStream::pair().expect("a pair");
         near.set_nonblocking(true).expect("non-blocking");
-        near.write_all(report.to_string().as_bytes()).expect("taken whole");
+        let text = serde_json::to_string(&report).expect("JSON");
+        near.write_all(text.as_bytes()).expect("taken whole");
+        assert_eq!(serde_json::from_str::<StatusReport>(&text).expect("readable"), report);
     }
 
     #[test]
@@ -226,8 +304,9 @@ mod tests {
             let (ring, members) = (status.ring, Vec::new());
             board.event(&Event::Installed { ring, members, reasons: vec![number.to_string()] });
         }
-        let reasons: Vec<&Value> = board.views.iter().map(|view| &view["reasons"][0]).collect();
-        assert_eq!(reasons.len(), MAX_VIEWS);
-        assert_eq!((reasons[0], reasons[15]), (&json!("4"), &json!("19")));
+        let reasons: Vec<&str> =
+            board.configurations.iter().map(|installed| &*installed.reasons[0]).collect();
+        assert_eq!(reasons.len(), MAX_CONFIGURATIONS);
+        assert_eq!((reasons[0], reasons[15]), ("4", "19"));
     }
 }

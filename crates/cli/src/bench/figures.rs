@@ -1,6 +1,6 @@
 //! `antiphon bench figures`.
 
-use std::io::{self, IsTerminal, Write as _};
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use antiphon_bench::figures::{Extent, Figures, Taken, experiments, take_figures}
 use indicatif::ProgressBar;
 
 use crate::error::CliError;
+use crate::output::say_on;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct FiguresArgs {
@@ -64,7 +65,7 @@ pub(super) fn run(args: FiguresArgs) -> Result<ExitCode, CliError> {
         }
     })?;
     bar.finish_and_clear();
-    writeln!(io::stdout(), "{}", args.out.join("index.html").display()).map_err(CliError::Output)?;
+    say_on(&args.out.join("index.html").display().to_string())?;
     let Taken { failed, faults } = &taken;
     failed.iter().for_each(|(name, error)| eprintln!("antiphon: {name} failed: {error}"));
     if *faults > 0 {

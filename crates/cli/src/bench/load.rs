@@ -4,13 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use antiphon::ServiceLevel;
-use antiphon_bench::{Load, Rate};
+use antiphon_bench::{Load, Rate, groups_load};
 use antiphon_daemon::conf::UNIX_DIRECTORY;
 
 use crate::connect::{seconds, service};
-
-/// What all senders of `bench groups` send together, in bits a second.
-const GROUPS_LOAD: f64 = 500e3;
 
 /// Where the daemons are.
 #[derive(Debug, clap::Args)]
@@ -108,7 +105,7 @@ impl GroupsArgs {
         let load = self.load.load(1000, Rate::BackPressure);
         let senders = load.halves().0.len() * load.senders;
         let rate = match load.rate {
-            Rate::BackPressure => Rate::Fixed(GROUPS_LOAD / 8.0 / load.body_bytes as f64 / senders as f64),
+            Rate::BackPressure => Rate::Fixed(groups_load(load.body_bytes) / senders as f64),
             Rate::Fixed(rate) => Rate::Fixed(rate),
         };
         self.groups

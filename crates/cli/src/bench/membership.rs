@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use antiphon_bench::{MembershipLoad, measure_membership};
 
 use super::load::DaemonArgs;
-use super::print;
 use crate::error::CliError;
+use crate::output::{show, show_json};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct MembershipArgs {
@@ -32,15 +32,15 @@ pub(super) fn run(args: MembershipArgs) -> Result<ExitCode, CliError> {
         members: args.members,
         rounds: args.rounds,
     };
-    let mut written = Ok(());
+    let mut shown = Ok(());
     let rows = measure_membership(&load, |row| {
         if !args.json {
-            written = print(false, row, row);
+            shown = show(&row.to_string());
         }
     })?;
-    written?;
+    shown?;
     if args.json {
-        print(true, "", &rows)?;
+        show_json(&rows)?;
     }
     Ok(ExitCode::SUCCESS)
 }

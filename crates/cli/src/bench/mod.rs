@@ -6,7 +6,8 @@ mod membership;
 mod soak;
 mod udp;
 
-use std::io::{self, IsTerminal, Write};
+use std::fmt::Display;
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use serde::Serialize;
 
 use self::load::{GroupsArgs, LoadArgs};
 use crate::error::CliError;
+use crate::output::{show, show_json};
 
 /// A run longer than this shows how far it is.
 const LONG: Duration = Duration::from_secs(5);
@@ -68,7 +70,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, CliError> {
 fn one(args: &LoadArgs, body_bytes: usize, rate: Rate) -> Result<ExitCode, CliError> {
     let load = args.load(body_bytes, rate);
     let report = with_bar(load.warm_up + load.duration, |on_tick| measure(&load, on_tick))?;
-    print(args.json, &report, &report)?;
+    show_as(args.json, &report)?;
     Ok(verdict(&[report]))
 }
 
@@ -78,12 +80,12 @@ fn groups(args: &GroupsArgs) -> Result<ExitCode, CliError> {
     for load in args.loads() {
         let report = with_bar(load.warm_up + load.duration, |on_tick| measure(&load, on_tick))?;
         if !args.json() {
-            print(false, &report, &report)?;
+            show(&report.to_string())?;
         }
         reports.push(report);
     }
     if args.json() {
-        print(true, "", &reports)?;
+        show_json(&reports)?;
     }
     Ok(verdict(&reports))
 }
@@ -107,18 +109,9 @@ fn with_bar<T>(whole: Duration, run: impl FnOnce(&mut dyn FnMut(Duration)) -> T)
     done
 }
 
-/// Prints an outcome for a program or for a person.
-fn print(
-    json: bool,
-    table: impl std::fmt::Display,
-    outcome: &(impl Serialize + ?Sized),
-) -> Result<(), CliError> {
-    let text = if json {
-        serde_json::to_string(outcome).map_err(|error| CliError::Output(error.into()))? + "\n"
-    } else {
-        table.to_string()
-    };
-    io::stdout().write_all(text.as_bytes()).map_err(CliError::Output)
+/// Shows an outcome to a program or to a person.
+fn show_as(json: bool, outcome: &(impl Serialize + Display)) -> Result<(), CliError> {
+    if json { show_json(outcome) } else { show(&outcome.to_string()) }
 }
 
 /// Where the program is whose command `daemon` runs a daemon, unless told otherwise.

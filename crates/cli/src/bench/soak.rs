@@ -7,7 +7,7 @@ use antiphon::ServiceLevel;
 use antiphon_bench::figures::on_own_bed;
 use antiphon_bench::{BenchError, Load, SoakReport, soak};
 
-use super::{print, this_program, with_bar};
+use super::{show_as, this_program, with_bar};
 use crate::connect::service;
 use crate::error::CliError;
 
@@ -21,13 +21,13 @@ pub(super) struct SoakArgs {
     #[arg(long, value_name = "PID", value_delimiter = ',', requires = "daemons")]
     daemon_pids: Vec<u32>,
     /// Daemons on the test bed.
-    #[arg(long, default_value = "4", conflicts_with = "daemons")]
+    #[arg(long, default_value = "4", conflicts_with = "daemons", value_parser = ring)]
     ring: usize,
     /// How long.
     #[arg(short = 'm', long = "minutes", value_name = "MINUTES", default_value = "15", value_parser = minutes)]
     duration: Duration,
     /// Part of the rate at which the daemons are saturated.
-    #[arg(long, default_value = "0.8")]
+    #[arg(long, default_value = "0.8", value_parser = share)]
     share: f64,
     /// Bytes of each message.
     #[arg(short, long, default_value = "1000")]
@@ -49,7 +49,7 @@ pub(super) fn run(args: SoakArgs) -> Result<ExitCode, CliError> {
         let load = Load { daemon_pids: args.daemon_pids.clone(), ..Load::new(args.daemons.clone()) };
         soak_all(&args, load)?
     };
-    print(args.json, &report, &report)?;
+    show_as(args.json, &report)?;
     Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -63,4 +63,16 @@ fn minutes(text: &str) -> Result<Duration, String> {
     let minutes = text.parse().ok().filter(|minutes| (0.0..=525_600.0).contains(minutes));
     let minutes: f64 = minutes.ok_or("expected minutes from 0 to 525600")?;
     Ok(Duration::from_secs_f64(minutes * 60.0))
+}
+
+/// A number of daemons that a configuration can have.
+fn ring(text: &str) -> Result<usize, String> {
+    let daemons = text.parse().ok().filter(|daemons| (1..=128).contains(daemons));
+    daemons.ok_or_else(|| "expected a number from 1 to 128".to_owned())
+}
+
+/// A part of the whole, without nothing.
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| *share > 0.0 && *share <= 1.0);
+    share.ok_or_else(|| "expected a part above 0 and up to 1, as in 0.8".to_owned())
 }

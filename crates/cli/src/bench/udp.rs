@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use antiphon_bench::limits::{udp_sink, udp_source};
 
-use super::print;
 use crate::connect::seconds;
 use crate::error::CliError;
+use crate::output::show_json;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct UdpArgs {
@@ -51,7 +51,7 @@ pub(super) fn run(args: UdpArgs) -> Result<ExitCode, CliError> {
         }
         End::Sink { at, seconds } => {
             let arrived = udp_sink(at, seconds).map_err(CliError::Datagrams)?;
-            print(true, "", &arrived)?;
+            show_json(&arrived)?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -55,7 +55,7 @@ pub(super) fn judge(logs: &[Log]) -> Vec<Finding> {
 fn bodies(events: &[Event]) -> Vec<&[u8]> {
     events
         .iter()
-        .filter_map(|event| if let Event::Message(m) = event { Some(&m.body[..]) } else { None })
+        .filter_map(|event| if let Event::Message(message) = event { Some(&*message.body) } else { None })
         .collect()
 }
 
@@ -63,8 +63,8 @@ fn text(body: &[u8]) -> String {
     String::from_utf8_lossy(body).into_owned()
 }
 
-fn pairs(logs: &[Log]) -> impl Iterator<Item = (&Log, &Log)> {
-    logs.iter().enumerate().flat_map(move |(index, a)| logs[index + 1..].iter().map(move |b| (a, b)))
+fn pairs<T>(all: &[T]) -> impl Iterator<Item = (&T, &T)> {
+    (1..).zip(all).flat_map(|(next, one)| all.iter().skip(next).map(move |other| (one, other)))
 }
 
 fn one_order(logs: &[Log]) -> Result<usize, String> {
@@ -112,19 +112,19 @@ fn self_delivery(logs: &[Log]) -> Result<usize, String> {
 }
 
 fn same_views(logs: &[Log]) -> Result<usize, String> {
-    let mut known: BTreeMap<[u32; 3], (&Log, Vec<String>)> = BTreeMap::new();
+    let mut known: BTreeMap<GroupId, (&Log, Vec<String>)> = BTreeMap::new();
     let mut compared = 0;
     for log in logs {
         for event in &log.events {
             let Event::View(view) = event else { continue };
             let members: Vec<String> = view.members.iter().map(ToString::to_string).collect();
-            match known.get(&key(view.id)) {
+            match known.get(&view.id) {
                 Some((other, theirs)) if *theirs != members => {
                     return Err(format!("{} and {} disagree on a view", log.member, other.member));
                 }
                 Some(_) => compared += 1,
                 None => {
-                    known.insert(key(view.id), (log, members));
+                    known.insert(view.id, (log, members));
                 }
             }
         }
@@ -132,21 +132,17 @@ fn same_views(logs: &[Log]) -> Result<usize, String> {
     Ok(compared)
 }
 
-fn key(id: GroupId) -> [u32; 3] {
-    [id.leader, id.time, id.counter]
-}
-
 /// What a client received from one view to the next, if it came into the next with others.
 struct Passage {
-    from: [u32; 3],
-    to: [u32; 3],
+    from: GroupId,
+    to: GroupId,
     together: BTreeSet<String>,
     messages: Vec<Vec<u8>>,
 }
 
 fn passages(log: &Log) -> Vec<Passage> {
     let mut passages = Vec::new();
-    let mut from: Option<([u32; 3], BTreeSet<String>)> = None;
+    let mut from: Option<(GroupId, BTreeSet<String>)> = None;
     let mut messages = Vec::new();
     for event in &log.events {
         match event {
@@ -163,10 +159,10 @@ fn passages(log: &Log) -> Vec<Passage> {
                         .collect(),
                     Cause::Join | Cause::Leave | Cause::Disconnect => members.clone(),
                 };
-                if let Some((before, old_members)) = from.replace((key(view.id), members)) {
+                if let Some((before, old_members)) = from.replace((view.id, members)) {
                     let together = came.intersection(&old_members).cloned().collect();
                     let messages = std::mem::take(&mut messages);
-                    passages.push(Passage { from: before, to: key(view.id), together, messages });
+                    passages.push(Passage { from: before, to: view.id, together, messages });
                 }
                 messages.clear();
             }
@@ -179,19 +175,15 @@ fn passages(log: &Log) -> Vec<Passage> {
 fn virtual_synchrony(logs: &[Log]) -> Result<usize, String> {
     let all: Vec<(&Log, Vec<Passage>)> = logs.iter().map(|log| (log, passages(log))).collect();
     let mut compared = 0;
-    for (index, (a, mine)) in all.iter().enumerate() {
-        for (b, theirs) in &all[index + 1..] {
-            for p in mine {
-                let twin = theirs.iter().find(|q| (q.from, q.to) == (p.from, p.to));
-                let Some(q) = twin.filter(|_| p.together.contains(&b.member)) else { continue };
-                if p.messages != q.messages {
-                    return Err(format!(
-                        "{} and {} received different messages on the way",
-                        a.member, b.member
-                    ));
-                }
-                compared += 1;
+    for ((one, mine), (other, theirs)) in pairs(&all) {
+        for passage in mine.iter().filter(|passage| passage.together.contains(&other.member)) {
+            let is_twin = |twin: &&Passage| (twin.from, twin.to) == (passage.from, passage.to);
+            let Some(twin) = theirs.iter().find(is_twin) else { continue };
+            if passage.messages != twin.messages {
+                let (one, other) = (&one.member, &other.member);
+                return Err(format!("{one} and {other} received different messages on the way"));
             }
+            compared += 1;
         }
     }
     Ok(compared)

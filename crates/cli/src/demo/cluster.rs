@@ -32,11 +32,8 @@ impl Cluster {
     pub(super) fn start(names: &[&'static str], port: Option<u16>) -> Result<Self, CliError> {
         let port = match port {
             Some(port) if is_free(port, names.len()) => port,
-            Some(port) => {
-                let message = format!("port {port} or the next one is taken; give another or none");
-                return Err(CliError::Demo(io::Error::other(message)));
-            }
-            None => free_port(names.len()).map_err(CliError::Demo)?,
+            Some(port) => return Err(CliError::DemoPortTaken(port)),
+            None => free_port(names.len()).ok_or(CliError::DemoNoPort)?,
         };
         let directory = std::env::temp_dir().join(format!("antiphon-demo-{}", std::process::id()));
         let janitor = Janitor::default();
@@ -144,7 +141,7 @@ impl Cluster {
             let ended = self.running.get(name).is_none_or(|pid| self.janitor.has_ended(*pid));
             if ended || Instant::now() > deadline {
                 let log = fs::read_to_string(self.directory.join(format!("{name}.log"))).unwrap_or_default();
-                return Err(CliError::Demo(io::Error::other(format!("daemon {name} did not start:\n{log}"))));
+                return Err(CliError::DemoDaemon { name, log });
             }
             thread::sleep(POLL);
         }
@@ -165,13 +162,10 @@ fn address_at(position: usize) -> Ipv4Addr {
 }
 
 /// A port that is free, with the next one, at the addresses of all daemons.
-fn free_port(daemons: usize) -> io::Result<u16> {
+fn free_port(daemons: usize) -> Option<u16> {
     // Ports below the range from which the system gives out its own.
     let first = 20_000 + u16::try_from(std::process::id() % 5_000).unwrap_or_default() * 2;
-    (0..200)
-        .map(|step| first + step * 2)
-        .find(|port| is_free(*port, daemons))
-        .ok_or_else(|| io::Error::other("no free port found; give one with --port"))
+    (0..200).map(|step| first + step * 2).find(|port| is_free(*port, daemons))
 }
 
 /// Whether the port and the next one are free at the addresses of all daemons.

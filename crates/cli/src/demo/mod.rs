@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::error::CliError;
+use crate::output::say_on;
 use cluster::Cluster;
 use stage::Stage;
 
@@ -19,7 +20,7 @@ use stage::Stage;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Port of the three daemons, and the next one; a free pair is taken if none is given.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..65_535))]
     port: Option<u16>,
 }
 
@@ -42,13 +43,13 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, CliError> {
     stage.act("the clients leave")?;
     let logs = stage.close();
     let findings = check::judge(&logs);
-    stage::say("")?;
-    stage::say("What must hold, computed from what the clients received:")?;
+    say_on("")?;
+    say_on("What must hold, computed from what the clients received:")?;
     for finding in &findings {
-        stage::say(&format!("  {finding}"))?;
+        say_on(&format!("  {finding}"))?;
     }
     let failed = findings.iter().filter(|finding| finding.is_violated()).count();
-    stage::say(if failed == 0 { "All guarantees held." } else { "A GUARANTEE WAS VIOLATED." })?;
+    say_on(if failed == 0 { "All guarantees held." } else { "A GUARANTEE WAS VIOLATED." })?;
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -1,7 +1,6 @@
 //! The clients of the demo, what they receive, and the timeline.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
 use std::sync::mpsc::{self, Receiver};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
@@ -10,6 +9,7 @@ use antiphon::{Connector, Event, Sender, ServiceLevel, View};
 
 use super::PATIENCE;
 use crate::error::CliError;
+use crate::output::say_on;
 use crate::print;
 
 /// Everything that one client received on one connection, in order.
@@ -31,9 +31,15 @@ struct Player {
     log: usize,
 }
 
-enum News {
-    Event(usize, Box<Event>),
-    Closed(usize),
+/// What has come for one of the logs.
+struct News {
+    log: usize,
+    what: What,
+}
+
+enum What {
+    Event(Box<Event>),
+    Closed,
 }
 
 /// See the module documentation.
@@ -45,12 +51,6 @@ pub(super) struct Stage {
     tell: mpsc::Sender<News>,
 }
 
-/// One line of output.
-pub(super) fn say(line: &str) -> Result<(), CliError> {
-    let mut out = io::stdout().lock();
-    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(CliError::Output)
-}
-
 impl Stage {
     pub(super) fn new() -> Self {
         let (tell, news) = mpsc::channel();
@@ -59,8 +59,8 @@ impl Stage {
 
     /// Announces what happens next.
     pub(super) fn act(&mut self, what: &str) -> Result<(), CliError> {
-        say("")?;
-        say(&format!("{:7.3} s  === {what}", self.start.elapsed().as_secs_f64()))
+        say_on("")?;
+        say_on(&format!("{:7.3} s  === {what}", self.start.elapsed().as_secs_f64()))
     }
 
     /// Connects a client.
@@ -73,11 +73,11 @@ impl Stage {
         self.logs.push(Log { member, ..Log::default() });
         let reader = thread::spawn(move || {
             while let Ok(event) = receiver.receive() {
-                if tell.send(News::Event(log, Box::new(event))).is_err() {
+                if tell.send(News { log, what: What::Event(Box::new(event)) }).is_err() {
                     return;
                 }
             }
-            let _ = tell.send(News::Closed(log));
+            let _ = tell.send(News { log, what: What::Closed });
         });
         self.players.insert(name.to_owned(), Player { sender: Some(sender), reader, log });
         Ok(())
@@ -96,7 +96,9 @@ impl Stage {
             && let Some(sender) = &mut player.sender
         {
             sender.multicast(ServiceLevel::Agreed, group, body)?;
-            self.logs[player.log].sent.push(body.to_owned());
+            if let Some(log) = self.logs.get_mut(player.log) {
+                log.sent.push(body.to_owned());
+            }
         }
         Ok(())
     }
@@ -136,7 +138,9 @@ impl Stage {
     /// Disconnects everyone and returns what they received, to the last event.
     pub(super) fn close(mut self) -> Vec<Log> {
         for player in self.players.values_mut() {
-            self.logs[player.log].cut_off |= player.reader.is_finished();
+            if let Some(log) = self.logs.get_mut(player.log) {
+                log.cut_off |= player.reader.is_finished();
+            }
             if let Some(sender) = player.sender.take() {
                 let _ = sender.disconnect();
             }
@@ -144,11 +148,11 @@ impl Stage {
         for player in std::mem::take(&mut self.players).into_values() {
             let _ = player.reader.join();
         }
-        for news in self.news.try_iter() {
-            match news {
-                News::Event(log, event) => self.logs[log].events.push(*event),
+        for News { log, what } in self.news.try_iter() {
+            match (self.logs.get_mut(log), what) {
+                (Some(log), What::Event(event)) => log.events.push(*event),
                 // As it was asked to be, or noted before.
-                News::Closed(_) => {}
+                (_, What::Closed) | (None, What::Event(_)) => {}
             }
         }
         self.logs
@@ -172,19 +176,19 @@ impl Stage {
 
     fn note(&mut self, news: News) -> Result<(), CliError> {
         let at = self.start.elapsed().as_secs_f64();
-        match news {
-            News::Event(log, event) => {
-                let log = &mut self.logs[log];
-                say(&format!("{at:7.3} s  {:<11} {}", log.member, print::line(&event)))?;
+        let Some(log) = self.logs.get_mut(news.log) else { return Ok(()) };
+        let told = match news.what {
+            What::Event(event) => {
+                let line = print::line(&event);
                 log.events.push(*event);
+                line
             }
-            News::Closed(log) => {
-                let log = &mut self.logs[log];
+            What::Closed => {
                 log.cut_off = true;
-                say(&format!("{at:7.3} s  {:<11} -- connection lost", log.member))?;
+                "-- connection lost".to_owned()
             }
-        }
-        Ok(())
+        };
+        say_on(&format!("{at:7.3} s  {:<11} {told}", log.member))
     }
 }
 
@@ -205,8 +209,8 @@ mod tests {
     fn player(stage: &mut Stage, name: &str) {
         let (log, tell) = (stage.logs.len(), stage.tell.clone());
         let reader = thread::spawn(move || {
-            tell.send(News::Event(log, Box::new(event("late")))).expect("open");
-            tell.send(News::Closed(log)).expect("open");
+            tell.send(News { log, what: What::Event(Box::new(event("late"))) }).expect("open");
+            tell.send(News { log, what: What::Closed }).expect("open");
         });
         stage.logs.push(Log::default());
         stage.players.insert(name.to_owned(), Player { sender: None, reader, log });

@@ -2,7 +2,7 @@
 
 mod command;
 
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +15,7 @@ use rustyline::{DefaultEditor, ExternalPrinter};
 use self::command::{Command, Defaults, HELP};
 use crate::connect::ConnectArgs;
 use crate::error::CliError;
+use crate::output::say;
 use crate::print;
 
 const PROMPT: &str = "antiphon> ";
@@ -51,12 +52,6 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, CliError> {
         CliError::Client(Error::Closed) => Ok(ExitCode::SUCCESS),
         error => Err(error),
     }
-}
-
-/// Prints a line at once, also when it goes to a pipe.
-fn say(line: &str) -> Result<(), CliError> {
-    let mut output = io::stdout().lock();
-    writeln!(output, "{line}").and_then(|()| output.flush()).map_err(CliError::Output)
 }
 
 /// Prints events until there are no more. The thread returns why; whoever sits at the prompt is told

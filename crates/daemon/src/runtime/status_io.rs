@@ -4,20 +4,19 @@
 //! the user who runs the daemon can open it. Who connects is told at once, in one line of JSON, and
 //! the connection is closed. Nothing is read, so nothing can be asked that is not answered.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use antiphon_proto::Node;
 use antiphon_proto::time::Instant;
 use mio::{Registry, Token};
-use serde_json::Value;
 
 use super::accept::{Consequence, PAUSE, consequence};
 use super::listen::Listener;
 use super::stream::Stream;
 use super::{accept, session_io};
 use crate::conf::Settings;
-use crate::status::StatusBoard;
+use crate::status::{Counted, StatusBoard, StatusReport};
 use crate::transport::TransportStats;
 
 /// Poll token of the first of these sockets: behind those of the clients' listeners.
@@ -50,7 +49,7 @@ impl StatusIo {
     }
 
     /// Adds the sockets to the poller.
-    pub(crate) fn register(&mut self, registry: &Registry) -> std::io::Result<()> {
+    pub(crate) fn register(&mut self, registry: &Registry) -> io::Result<()> {
         for (index, listener) in self.listeners.iter_mut().enumerate() {
             listener.register(registry, Token(FIRST_TOKEN + index))?;
         }
@@ -101,8 +100,8 @@ impl StatusIo {
                     Ok((stream, _)) => {
                         let uptime_ms =
                             u64::try_from(now.since(Instant::default()).as_millis()).unwrap_or(u64::MAX);
-                        let (status, stats) = (node.status(), node.stats());
-                        tell(stream, &board.report(uptime_ms, &status, &stats, transport, accepts_refused));
+                        let counted = Counted { core: &node.stats(), transport, accepts_refused };
+                        tell(stream, &board.report(uptime_ms, &node.status(), counted));
                     }
                     Err(error) => match consequence(&error) {
                         Consequence::Wait => listener.ready = false,
@@ -121,8 +120,9 @@ impl StatusIo {
 }
 
 /// The buffer of a fresh socket takes a report whole, as it is bounded; whoever is gone again misses nothing.
-fn tell(mut stream: Stream, report: &Value) {
-    if let Err(error) = stream.write_all(format!("{report}\n").as_bytes()) {
+fn tell(mut stream: Stream, report: &StatusReport) {
+    let text = serde_json::to_string(report).map_err(io::Error::from);
+    if let Err(error) = text.and_then(|text| stream.write_all(format!("{text}\n").as_bytes())) {
         tracing::debug!("the status was not taken: {error}");
     }
 }

@@ -11,15 +11,12 @@ use super::super::ring::Ring;
 use super::super::table::Table;
 use super::{Outcome, cpu, memory, ms, number};
 use crate::error::BenchError;
-use crate::load::{Load, Rate};
+use crate::load::{Load, Rate, groups_load};
 
 const SERVICES: [ServiceLevel; 2] = [ServiceLevel::Agreed, ServiceLevel::Safe];
 
 /// Messages a second of all senders together in an idle ring.
 const IDLE_RATE: f64 = 100.0;
-
-/// Bits a second of all senders together in the experiment with groups.
-const GROUPS_LOAD: f64 = 500e3;
 
 /// An idle ring.
 pub(super) fn idle(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
@@ -100,7 +97,7 @@ pub(super) fn groups(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
                     group: format!("{}-{size}-{groups}", service.name()),
                     ..ring.load()
                 };
-                let report = lab.measure(&timed(lab, load, GROUPS_LOAD / 8.0 / *size as f64))?;
+                let report = lab.measure(&timed(lab, load, groups_load(*size)))?;
                 table.push([
                     daemons.to_string(),
                     report.service.to_owned(),

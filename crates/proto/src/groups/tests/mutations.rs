@@ -47,7 +47,9 @@ fn a_report_that_claims_parts_without_end_is_void() {
     const COUNT: std::ops::Range<usize> = 22..26;
     let mut world = World::apart(2);
     let (a, b) = (world.connect(0, "a"), world.connect(1, "b"));
-    [a, b].map(|client| world.join(client, "g"));
+    for client in [a, b] {
+        world.join(client, "g");
+    }
     world.run();
     world.regroup(&[&[0, 1]]);
     (0..2).for_each(|host| assert!(world.originate(host)));

@@ -1,0 +1,36 @@
+//! Standard output, whose reader may go away at any time.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use crate::error::CliError;
+
+/// Prints a line at once, also when it goes to a pipe.
+pub(crate) fn say(line: &str) -> Result<(), CliError> {
+    write(&format!("{line}\n"))
+}
+
+/// As [`say`], for a command whose exit status tells what came of it: when the reader has gone away, it is
+/// still to be found out.
+pub(crate) fn say_on(line: &str) -> Result<(), CliError> {
+    show(&format!("{line}\n"))
+}
+
+/// As [`say_on`], for text that ends its own lines.
+pub(crate) fn show(text: &str) -> Result<(), CliError> {
+    match write(text) {
+        Err(error) if error.is_broken_pipe() => Ok(()),
+        written => written,
+    }
+}
+
+/// As [`say_on`], in JSON.
+pub(crate) fn show_json(outcome: &(impl Serialize + ?Sized)) -> Result<(), CliError> {
+    say_on(&serde_json::to_string(outcome).map_err(|error| CliError::Output(error.into()))?)
+}
+
+fn write(text: &str) -> Result<(), CliError> {
+    let mut output = io::stdout().lock();
+    output.write_all(text.as_bytes()).and_then(|()| output.flush()).map_err(CliError::Output)
+}
