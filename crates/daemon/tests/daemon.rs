@@ -51,9 +51,13 @@ impl Running {
 
     fn stop(&mut self) {
         self.stop.stop();
-        if let Some(thread) = self.thread.take() {
-            thread.join().expect("no panic").expect("a healthy poller");
+        let Some(thread) = self.thread.take() else { return };
+        let deadline = Instant::now() + PATIENCE;
+        while !thread.is_finished() {
+            assert!(Instant::now() < deadline, "{} does not stop", self.addresses.data);
+            thread::sleep(Duration::from_millis(1));
         }
+        thread.join().expect("no panic").expect("a healthy poller");
     }
 
     fn unix(&self, name: &str) -> Connection {
@@ -72,7 +76,12 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.stop();
+        // A test that has failed waits for no daemon, which may be what failed.
+        if thread::panicking() {
+            self.stop.stop();
+        } else {
+            self.stop();
+        }
     }
 }
 
