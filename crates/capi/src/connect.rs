@@ -1,12 +1,12 @@
 //! How a session is opened.
 
 use std::ffi::OsString;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::ToSocketAddrs;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use antiphon::Address;
+use antiphon::{Address, dial};
 use antiphon_wire::client::flags::UNIX_DIRECTORY;
 use antiphon_wire::client::handshake::{AuthChoice, Hello, ReplyError, ReplyReader, Version};
 use antiphon_wire::names::{MemberName, PrivateName};
@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 use rustix::time::Timespec;
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::Socket;
 
 use crate::auth;
 use crate::codes::Code;
@@ -22,9 +22,6 @@ use crate::input::{receive, wait_for};
 
 /// Says where daemons put their Unix sockets, if not in [`UNIX_DIRECTORY`].
 const UNIX_DIRECTORY_VARIABLE: &str = "ANTIPHON_UNIX_DIR";
-/// Size of a TCP connection's buffers in the system, each way: left to itself, the system lets them grow
-/// to megabytes, and messages wait in them.
-const BUFFER_BYTES: usize = 128 << 10;
 
 /// What a program asks for.
 #[derive(Debug)]
@@ -61,34 +58,15 @@ pub(crate) fn connect(wish: &Wish) -> Result<(OwnedFd, MemberName), Code> {
 
 fn dial_unix(port: u16, deadline: Option<Instant>) -> Result<Socket, Code> {
     let directory = std::env::var_os(UNIX_DIRECTORY_VARIABLE);
-    let path =
-        PathBuf::from(directory.unwrap_or_else(|| OsString::from(UNIX_DIRECTORY))).join(port.to_string());
-    let dial = || -> std::io::Result<Socket> {
-        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        // The time limit of writes also limits how long connecting waits.
-        socket.set_write_timeout(left(deadline).ok_or(std::io::ErrorKind::TimedOut)?)?;
-        socket.connect(&SockAddr::unix(path)?)?;
-        Ok(socket)
-    };
-    dial().map_err(|_| Code::CouldNotConnect)
+    let directory = PathBuf::from(directory.unwrap_or_else(|| OsString::from(UNIX_DIRECTORY)));
+    let dialled = dial::unix(&directory.join(port.to_string()), deadline);
+    dialled.map(Socket::from).map_err(|_| Code::CouldNotConnect)
 }
 
-/// Connects to the first address of the host that answers.
 fn dial_tcp(host: &str, port: u16, deadline: Option<Instant>) -> Result<Socket, Code> {
     let addresses = (host, port).to_socket_addrs().map_err(|_| Code::IllegalSpread)?;
-    let dial = |address: SocketAddr| -> std::io::Result<Socket> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-        match left(deadline).ok_or(std::io::ErrorKind::TimedOut)? {
-            Some(left) => socket.connect_timeout(&address.into(), left)?,
-            None => socket.connect(&address.into())?,
-        }
-        socket.set_tcp_nodelay(true)?;
-        socket.set_keepalive(true)?;
-        socket.set_send_buffer_size(BUFFER_BYTES)?;
-        socket.set_recv_buffer_size(BUFFER_BYTES)?;
-        Ok(socket)
-    };
-    addresses.into_iter().find_map(|address| dial(address).ok()).ok_or(Code::CouldNotConnect)
+    let dialled = dial::tcp(&addresses.collect::<Vec<_>>(), deadline);
+    dialled.map(Socket::from).map_err(|_| Code::CouldNotConnect)
 }
 
 /// Time left until a deadline, `Some(None)` without one; `None` when it has passed.

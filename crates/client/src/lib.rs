@@ -27,6 +27,7 @@
 //! | [`address`] | which daemon: `4803`, `4803@host` |
 //! | [`blocking`] | [`Connector`] and [`Connection`] over TCP and Unix sockets |
 //! | `tokio` | the same for programs that use tokio; needs the feature of that name |
+//! | [`dial`] | sockets to daemons, for programs that shake hands by themselves |
 //! | [`envelope`] | what goes with a body: service level, groups, message type |
 //! | [`message`] | what is received: messages, views, transitions |
 //! | [`session`] | the protocol without sockets, to drive from another event loop |
@@ -38,6 +39,7 @@
 pub mod address;
 pub mod blocking;
 mod connector;
+pub mod dial;
 pub mod envelope;
 pub mod error;
 pub mod flush;

@@ -156,6 +156,23 @@ def test_a_unix_socket_with_a_full_queue_is_waited_for(tmp_path: Path) -> None:
             asyncio.run(_await(aio.connect("4803", timeout=0.1, unix_directory=str(tmp_path))))
 
 
+def test_an_address_that_swallows_everything_leaves_time_for_the_next(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = socket.create_server(("127.0.0.1", 0), backlog=0)
+    with full, socket.create_connection(full.getsockname()):
+        peers = [full.getsockname(), (daemon.host, daemon.port)]
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", peer) for peer in peers]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        antiphon.connect("4803@both", timeout=1.0).disconnect()
+        asyncio.run(_use(aio.connect("4803@both", timeout=1.0)))
+
+
+async def _use(connecting: aio.Connecting) -> None:
+    async with connecting:
+        pass
+
+
 async def _await(connecting: aio.Connecting) -> None:
     await connecting
 

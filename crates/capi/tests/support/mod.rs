@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use antiphon_capi::fl::{FL_connect, FL_flush, FL_join, FL_multicast, FL_receive};
 use antiphon_capi::layout::{MembershipInfo, NameField, SpTime, VsSetInfo};
-use antiphon_capi::sp::{SP_connect_timeout, SP_disconnect, SP_multicast, SP_receive};
+use antiphon_capi::sp::{SP_connect, SP_connect_timeout, SP_disconnect, SP_multicast, SP_receive};
 use antiphon_capi::sp_membership::{SP_get_memb_info, SP_get_vs_set_members, SP_get_vs_sets_info};
 
 /// The handshake of a daemon that opens a session called `#me#fake`.
@@ -60,13 +60,21 @@ fn drain(client: &mut TcpStream) {
 }
 
 /// Connects as `me`; returns the result and the mailbox.
-pub(crate) fn connect(address: &CString) -> (c_int, c_int) {
+pub(crate) fn connect(address: &CStr) -> (c_int, c_int) {
     let (mut mailbox, mut group) = (-1, NO_NAME);
     let limit = SpTime { sec: 20, usec: 0 };
     // SAFETY: the texts end with a NUL, and there is room for the results.
     let connected = unsafe {
         SP_connect_timeout(address.as_ptr(), c"me".as_ptr(), 0, 1, &mut mailbox, &mut group, limit)
     };
+    (connected, mailbox)
+}
+
+/// As [`connect`], for as long as it takes.
+pub(crate) fn connect_without_limit(address: &CStr) -> (c_int, c_int) {
+    let (mut mailbox, mut group) = (-1, NO_NAME);
+    // SAFETY: the texts end with a NUL, and there is room for the results.
+    let connected = unsafe { SP_connect(address.as_ptr(), c"me".as_ptr(), 0, 1, &mut mailbox, &mut group) };
     (connected, mailbox)
 }
 

@@ -1,5 +1,7 @@
 //! Connecting and shaking hands.
 
+use std::io;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
@@ -7,6 +9,7 @@ use super::stream::{Stream, is_timeout};
 use super::{Connection, Receiver, Sender};
 use crate::address::Address;
 use crate::connector::{Connector, all_failed, left};
+use crate::dial;
 use crate::error::{Attempt, Error};
 use crate::session::{Handshake, Options, Session, Step};
 
@@ -55,8 +58,8 @@ impl Connector {
     fn open_to(&self, address: &Address, options: &Options) -> Result<(Stream, Session), Error> {
         let deadline = self.deadline();
         let opened = match address {
-            Address::Unix { port } => Stream::unix(&self.unix_socket(*port), deadline),
-            Address::Tcp { host, port } => Stream::tcp(host, *port, deadline),
+            Address::Unix { port } => dial::unix(&self.unix_socket(*port), deadline).map(Stream::Unix),
+            Address::Tcp { host, port } => open_tcp(host, *port, deadline).map(Stream::Tcp),
         };
         let mut stream = opened.map_err(|source| Error::Connect { address: address.clone(), source })?;
         let session = shake_hands(&mut stream, options, deadline)?;
@@ -64,6 +67,11 @@ impl Connector {
         stream.set_write_timeout(None).map_err(Error::from_io)?;
         Ok((stream, session))
     }
+}
+
+fn open_tcp(host: &str, port: u16, deadline: Option<Instant>) -> io::Result<TcpStream> {
+    let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
+    dial::tcp(&addresses, deadline)
 }
 
 fn shake_hands(stream: &mut Stream, options: &Options, deadline: Option<Instant>) -> Result<Session, Error> {
@@ -86,6 +94,7 @@ fn shake_hands(stream: &mut Stream, options: &Options, deadline: Option<Instant>
                 match stream.read(&mut buffer) {
                     Ok(0) => return greeted.map_err(on_error).and(Err(Error::Closed)),
                     Ok(count) => handshake.on_bytes(buffer.get(..count).unwrap_or_default())?,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => Step::Read,
                     Err(error) => return Err(on_error(error)),
                 }
             }

@@ -102,12 +102,18 @@ impl Receiver {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let limited = !left.is_zero() && self.stream.set_read_timeout(Some(left)).is_ok();
-            if !limited || !matches!(self.stream.read(&mut self.buffer), Ok(1..)) {
+            if !limited {
                 return;
+            }
+            match self.stream.read(&mut self.buffer) {
+                Ok(1..) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(0) | Err(_) => return,
             }
         }
     }
 
+    /// Reads what is there; nothing if a signal comes first.
     fn read(&mut self, limit: Option<Duration>) -> Result<(), Error> {
         if limit != self.limit {
             self.stream.set_read_timeout(limit).map_err(Error::from_io)?;
@@ -119,6 +125,7 @@ impl Receiver {
                 self.inbox.push(Bytes::copy_from_slice(self.buffer.get(..count).unwrap_or_default()));
                 Ok(())
             }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::TimedOut && limit.is_none() => Err(Error::Closed),
             Err(error) => Err(Error::from_io(error)),
         }

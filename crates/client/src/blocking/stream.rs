@@ -1,20 +1,16 @@
 //! A connected socket of either kind.
 
 use std::io::{self, IoSlice, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
-use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::connector::{left, share};
 use crate::pace::Speed;
-use crate::socket::prepare_tcp;
 
 /// A connected socket.
 #[derive(Debug)]
@@ -42,40 +38,6 @@ impl AsFd for Stream {
 }
 
 impl Stream {
-    /// Connects to the first address of the host that answers.
-    pub(super) fn tcp(host: &str, port: u16, deadline: Option<Instant>) -> io::Result<Self> {
-        let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
-        Self::tcp_to_one_of(&addresses, deadline)
-    }
-
-    /// Connects to the first of these that answers.
-    pub(super) fn tcp_to_one_of(addresses: &[SocketAddr], deadline: Option<Instant>) -> io::Result<Self> {
-        let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-        for (index, address) in addresses.iter().enumerate() {
-            let connected = match left(share(deadline, addresses.len() - index))? {
-                Some(left) => TcpStream::connect_timeout(address, left),
-                None => TcpStream::connect(address),
-            };
-            match connected {
-                Ok(stream) => {
-                    prepare_tcp(&stream)?;
-                    return Ok(Self::Tcp(stream));
-                }
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
-    }
-
-    /// Connects to a Unix socket. The time limit of writes also limits how long connecting waits.
-    pub(super) fn unix(path: &Path, deadline: Option<Instant>) -> io::Result<Self> {
-        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        socket.set_write_timeout(left(deadline)?)?;
-        socket.connect(&SockAddr::unix(path)?)?;
-        socket.set_write_timeout(None)?;
-        Ok(Self::Unix(OwnedFd::from(socket).into()))
-    }
-
     pub(super) fn try_clone(&self) -> io::Result<Self> {
         match self {
             Self::Tcp(stream) => stream.try_clone().map(Self::Tcp),
@@ -113,16 +75,13 @@ impl Stream {
     }
 
     /// Reads what is there, at least one byte; 0 at the end of the stream.
+    ///
+    /// # Errors
+    /// With [`io::ErrorKind::Interrupted`] when a signal came: some of the time limit has passed.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let read = match self {
-                Self::Tcp(stream) => stream.read(buffer),
-                Self::Unix(stream) => stream.read(buffer),
-            };
-            match read {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => return other,
-            }
+        match self {
+            Self::Tcp(stream) => stream.read(buffer),
+            Self::Unix(stream) => stream.read(buffer),
         }
     }
 

@@ -7,8 +7,8 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::stream::Stream;
 use super::*;
+use crate::dial;
 use crate::message::{Message, Transition};
 use crate::{AuthMethod, Cause, GroupId, ReplyCode};
 
@@ -132,11 +132,11 @@ pub(crate) fn two_addresses(listener: &TcpListener) -> [SocketAddr; 2] {
 fn the_addresses_of_a_host_are_tried_in_turn() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let addresses = two_addresses(&listener);
-    assert!(Stream::tcp_to_one_of(&addresses, None).is_ok());
-    assert!(Stream::tcp_to_one_of(&addresses[..1], None).is_err());
+    assert!(dial::tcp(&addresses, None).is_ok());
+    assert!(dial::tcp(&addresses[..1], None).is_err());
     let deadline = Instant::now().checked_add(Duration::from_secs(20));
-    assert!(Stream::tcp_to_one_of(&addresses, deadline).is_ok());
-    assert!(Stream::tcp_to_one_of(&[], deadline).is_err_and(|error| error.kind() == ErrorKind::NotFound));
+    assert!(dial::tcp(&addresses, deadline).is_ok());
+    assert!(dial::tcp(&[], deadline).is_err_and(|error| error.kind() == ErrorKind::NotFound));
 }
 
 #[test]

@@ -95,6 +95,12 @@ class _Deadline:
         """Seconds that are left, 0 at least; None for ever."""
         return None if self._at is None else max(0.0, self._at - time.monotonic())
 
+    def share(self, attempts: int) -> _Deadline:
+        """The deadline for one of so many attempts that are still to be made, so that one that takes all of
+        its time leaves some for the others."""
+        left = self.left()
+        return _Deadline(None if left is None else left / attempts)
+
     def limit(self, used: socket.socket) -> None:
         """Lets the next operation of the socket take what is left, which must be something."""
         left = self.left()
@@ -117,10 +123,11 @@ class _Deadline:
 def _open(place: Place, deadline: _Deadline) -> socket.socket:
     last = OSError("the host has no address")
     try:
-        for family, peer in _targets(place):
+        targets = _targets(place)
+        for index, (family, peer) in enumerate(targets):
             made = new_socket(family)
             try:
-                _connect_to(peer, made, deadline)
+                _connect_to(peer, made, deadline.share(len(targets) - index))
             except OSError as error:
                 made.close()
                 last = error

@@ -100,22 +100,24 @@ class Connecting(Awaitable["Connection"]):
 
 async def _connect(place: Place, handshake: Handshake, timeout: float | None) -> Connection:
     try:
-        async with asyncio.timeout(timeout):
-            opened = await _open(place)
+        async with asyncio.timeout(timeout) as limit:
+            opened = await _open(place, limit.when())
             with unless_open(opened, place):
                 return Connection(await _shake_hands(opened, handshake), opened)
     except TimeoutError as error:
         raise place.late() from error
 
 
-async def _open(place: Place) -> socket.socket:
+async def _open(place: Place, deadline: float | None) -> socket.socket:
     last = OSError("the host has no address")
     try:
-        for family, peer in await _targets(place):
+        targets = await _targets(place)
+        for index, (family, peer) in enumerate(targets):
             made = new_socket(family)
             made.setblocking(False)
             try:
-                await _connect_to(peer, made)
+                async with asyncio.timeout_at(_share(deadline, len(targets) - index)):
+                    await _connect_to(peer, made)
             except OSError as error:
                 made.close()
                 last = error
@@ -127,6 +129,15 @@ async def _open(place: Place) -> socket.socket:
     except OSError as error:
         last = error
     raise place.unreachable(last) from last
+
+
+def _share(deadline: float | None, attempts: int) -> float | None:
+    """The deadline for one of so many attempts that are still to be made, so that one that takes all of its
+    time leaves some for the others."""
+    if deadline is None:
+        return None
+    now = asyncio.get_running_loop().time()
+    return now + (deadline - now) / attempts
 
 
 async def _connect_to(peer: Peer, made: socket.socket) -> None:
