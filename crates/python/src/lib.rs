@@ -6,7 +6,8 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | `session` | `Handshake` and `Session`, the only classes with a state |
+//! | `session` | `Handshake` and `Session`, which have the state of the protocol |
+//! | `lock` | `TimedLock`, which no signal handler leaves locked |
 //! | `message` | `Message`, whose attributes are made when they are asked for |
 //! | `event` | views and the other events, which are classes of the Python half |
 //! | `error` | errors of the library become exceptions of the Python half |
@@ -16,6 +17,7 @@
 
 mod error;
 mod event;
+mod lock;
 mod message;
 mod session;
 
@@ -28,6 +30,8 @@ mod _antiphon {
     use pyo3::prelude::*;
 
     use crate::error::to_python;
+    #[pymodule_export]
+    use crate::lock::TimedLock;
     #[pymodule_export]
     use crate::message::Message;
     #[pymodule_export]

@@ -1,4 +1,4 @@
-//! `Handshake` and `Session`, the only classes with a state.
+//! `Handshake` and `Session`, which have the state of the protocol.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import asyncio
 import contextlib
+import random
 import select
 import signal
 import socket
@@ -19,6 +20,7 @@ from conftest import LIMIT, Daemon, stopped
 
 import antiphon
 from antiphon import Cause, Connection, Message, SelfLeave, ServiceLevel, View, aio
+from antiphon._antiphon import TimedLock
 
 
 def message(connection: Connection) -> Message:
@@ -288,6 +290,53 @@ def test_a_batch_whose_end_a_signal_handler_interrupts_is_over(daemon: Daemon) -
         holding.join(LIMIT)
         connection.multicast(ServiceLevel.FIFO, connection.member, b"alone")
         assert connection._session.unsent == 0
+
+
+def test_a_signal_handler_that_raises_leaves_nothing_locked(two_daemons: tuple[Daemon, Daemon]) -> None:
+    connection, left_locked = two_daemons[0].connect("ann"), 0
+    ended = pytest.raises(antiphon.ConnectionClosed)
+    with stopped(two_daemons[0], connection.fileno()), raising_alarm(), ended, connection.batch():
+        connection.join("gathered")
+        for _ in range(3000):
+            with contextlib.suppress(KeyboardInterrupt, TimeoutError):
+                signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, 60e-6))
+                while True:
+                    with contextlib.suppress(TimeoutError):
+                        connection.receive(timeout=0)
+            if connection._sending.locked():
+                left_locked += 1
+                connection._sending.release()
+        connection.close()
+    assert left_locked == 0
+
+
+def test_a_lock_is_held_if_it_can_be_had_in_time() -> None:
+    lock = threading.Lock()
+    with TimedLock(lock, None) as is_held:
+        assert is_held and lock.locked()
+        with TimedLock(lock, 0.01) as is_held_again:
+            assert not is_held_again
+        assert lock.locked()
+    with pytest.raises(ValueError, match="inside"), TimedLock(lock, 0.0):
+        raise ValueError("inside")
+    assert not lock.locked()
+
+
+def test_a_daemon_that_takes_nothing_before_its_events_are_received_is_not_waited_for(
+    two_daemons: tuple[Daemon, Daemon],
+) -> None:
+    connection = two_daemons[0].connect("ann")
+    connection.join("told")
+    assert select.select([connection], [], [], LIMIT)[0]
+    received: list[antiphon.Event] = []
+    ended = pytest.raises(antiphon.ConnectionClosed)
+    with stopped(two_daemons[0], connection.fileno()), ended, connection.batch():
+        connection.join("gathered")
+        receiver = threading.Thread(target=lambda: received.append(connection.receive()), daemon=True)
+        receiver.start()
+        receiver.join(LIMIT)
+        connection.close()
+    assert [type(event) for event in received] == [View]
 
 
 def _hold(lock: threading.Lock, seconds: float) -> None:

@@ -1,5 +1,6 @@
 """The native half: the protocol without sockets. The classes of ``antiphon`` drive it."""
 
+import threading
 from collections.abc import Callable, Iterable
 from typing import final
 
@@ -7,7 +8,7 @@ from _typeshed import ReadableBuffer
 
 from antiphon._types import Event, ServiceLevel
 
-__all__ = ["Handshake", "Message", "Session", "parse_address"]
+__all__ = ["Handshake", "Message", "Session", "TimedLock", "parse_address"]
 
 def parse_address(text: str) -> tuple[str | None, int]:
     """Reads the address of a daemon: its host, or None for the Unix socket, and its port."""
@@ -115,3 +116,16 @@ class Session:
     def receive_some(self, recv: Callable[[int], bytes], most: int) -> bool:
         """Adds what a socket's ``recv`` returns for so many bytes at most; false when there is nothing more
         to come. It is added before a signal handler may raise, so nothing is lost."""
+
+@final
+class TimedLock:
+    """Holds a lock inside ``with``, if it could be had in time. No signal handler leaves it locked."""
+
+    def __new__(cls, lock: threading.Lock, timeout: float | None) -> TimedLock:
+        """For one use. The timeout is in seconds, 0 not to wait, None to wait for ever."""
+
+    def __enter__(self) -> bool:
+        """Acquires the lock; whether that was possible in time."""
+
+    def __exit__(self, *_raised: object) -> None:
+        """Releases the lock if it is held."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from antiphon._antiphon import Handshake, Session
+from antiphon._antiphon import Handshake, Session, TimedLock
 from antiphon._errors import ConnectionClosed
 from antiphon._transport import (
     CLOSED_BY_DAEMON,
@@ -107,17 +107,6 @@ class _Deadline:
         if left == 0.0:
             raise TimeoutError
         used.settimeout(left)
-
-    @contextlib.contextmanager
-    def lock(self, lock: threading.Lock) -> Iterator[None]:
-        """Holds the lock; TimeoutError when another thread does until then."""
-        left = self.left()
-        if not lock.acquire(timeout=-1 if left is None else left):
-            raise TimeoutError
-        try:
-            yield
-        finally:
-            lock.release()
 
 
 def _open(place: Place, deadline: _Deadline) -> socket.socket:
@@ -294,8 +283,8 @@ class Connection(Named):
             return
         stalled = _Deadline(STALL_TIMEOUT)
         try:
-            with stalled.lock(self._sending):
-                if self._end is None:
+            with TimedLock(self._sending, stalled.left()) as is_held:
+                if is_held and self._end is None:
                     self._session.disconnect()
                     self._write(stalled)
                     self._end = ENDED
@@ -373,9 +362,9 @@ class Connection(Named):
 
     def _read(self, deadline: _Deadline) -> None:
         """Waits for bytes and reads them."""
-        self._push(deadline)
+        self._push()
         try:
-            in_time = not deadline.is_set or self._wait_to_read(deadline)
+            in_time = self._wait_to_read(deadline)
             more = in_time and self._session.receive_some(self._socket.recv, self._wanted_bytes())
         except OSError as error:
             raise ConnectionClosed(self._end or broken(error)) from error
@@ -384,30 +373,30 @@ class Connection(Named):
         if not more:
             raise ConnectionClosed(self._end or CLOSED_BY_DAEMON)
 
-    def _push(self, deadline: _Deadline) -> None:
-        """Writes what was gathered; who has a deadline does not wait for the daemon."""
-        if self._end is None and self._session.unsent and self._sending.acquire(blocking=False):
-            # Otherwise another thread is writing. That nothing can be written is told to who sends next:
-            # events may be there to be read.
-            try:
-                with contextlib.suppress(ConnectionClosed, TimeoutError):
-                    self._write(_Deadline(0.0) if deadline.is_set else None)
-            finally:
-                self._sending.release()
+    def _push(self) -> None:
+        """Writes what was gathered, as far as the daemon takes it now."""
+        if self._end is None and self._session.unsent:
+            with TimedLock(self._sending, 0.0) as is_held:
+                # Otherwise another thread is writing. That nothing can be written is told to who sends
+                # next: events may be there to be read.
+                if is_held:
+                    with contextlib.suppress(ConnectionClosed, TimeoutError):
+                        self._write(_Deadline(0.0))
 
     def _wait_to_read(self, deadline: _Deadline) -> bool:
-        """Waits until there is something to read, and writes meanwhile; whether it is in time."""
-        while self._end is None and self._session.unsent and (left := deadline.left() or 0.0) > 0.0:
-            if _wait(self._socket, _Deadline(min(left, RETRY_SECONDS))):
+        """Waits until there is something to read, unless reading waits as long, and writes meanwhile: the
+        daemon may take nothing before more is received. Whether it is in time."""
+        while self._end is None and self._session.unsent and (left := deadline.left()) != 0.0:
+            if _wait(self._socket, _Deadline(RETRY_SECONDS if left is None else min(left, RETRY_SECONDS))):
                 return True
-            self._push(deadline)
-        return _wait(self._socket, deadline)
+            self._push()
+        return not deadline.is_set or _wait(self._socket, deadline)
 
     def _drain(self, deadline: _Deadline) -> None:
         """Reads and forgets until the daemon closes. A socket closed with bytes unread resets the
         connection, and takes with it what the daemon has not read yet."""
-        with deadline.lock(self._receiving):
-            while _wait(self._socket, deadline) and self._socket.recv(READ_BYTES):
+        with TimedLock(self._receiving, deadline.left()) as is_held:
+            while is_held and _wait(self._socket, deadline) and self._socket.recv(READ_BYTES):
                 pass
 
 
