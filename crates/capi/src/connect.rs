@@ -23,6 +23,9 @@ use crate::input::{receive, wait_for};
 /// Says where daemons put their Unix sockets, if not in [`UNIX_DIRECTORY`].
 const UNIX_DIRECTORY_VARIABLE: &str = "ANTIPHON_UNIX_DIR";
 
+/// After so long, a write that waits says how much the daemon has taken, and goes on.
+const WRITE_LIMIT: Duration = Duration::from_millis(500);
+
 /// What a program asks for.
 #[derive(Debug)]
 pub(crate) struct Wish {
@@ -51,8 +54,8 @@ pub(crate) fn connect(wish: &Wish) -> Result<(OwnedFd, MemberName), Code> {
         name: wish.name?,
     };
     let member = Opening { socket: &socket, deadline, replies: ReplyReader::new() }.shake_hands(&hello)?;
-    let unlimited = socket.set_read_timeout(None).and_then(|()| socket.set_write_timeout(None));
-    unlimited.map_err(|_| Code::ConnectionClosed)?;
+    let limited = socket.set_read_timeout(None).and_then(|()| socket.set_write_timeout(Some(WRITE_LIMIT)));
+    limited.map_err(|_| Code::ConnectionClosed)?;
     Ok((socket.into(), member))
 }
 

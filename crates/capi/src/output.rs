@@ -10,7 +10,9 @@
 //! was added.
 
 use std::io::IoSlice;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use antiphon::pace::{LARGE_BODY_BYTES, Pace};
@@ -24,7 +26,7 @@ use rustix::net::{SendAncillaryBuffer, SendFlags, send, sendmsg};
 use crate::codes::Code;
 use crate::flusher::{self, Watch};
 use crate::input::wait_for;
-use crate::session::{Patience, Session, lock, lock_until, try_lock};
+use crate::session::{LOCK_POLL, Patience, Session, lock, try_lock};
 
 /// When to write again to a daemon that took no more.
 const RETRY: Duration = Duration::from_millis(5);
@@ -45,6 +47,8 @@ pub(crate) struct Output {
     turn: Mutex<Turn>,
     /// Whoever has this waits for nothing.
     gathered: Mutex<Gathered>,
+    /// Bytes that the daemon has taken, for those who wait for whoever has the turn.
+    taken_bytes: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -75,7 +79,7 @@ pub(crate) enum Look {
 
 impl Output {
     pub(crate) fn new(member: MemberName) -> Self {
-        Self { member, turn: Mutex::default(), gathered: Mutex::default() }
+        Self { member, turn: Mutex::default(), gathered: Mutex::default(), taken_bytes: AtomicUsize::new(0) }
     }
 
     /// Sends a request, or gathers it to be sent soon.
@@ -142,6 +146,10 @@ impl Output {
         Ok(())
     }
 
+    fn note_taken(&self, bytes: usize) {
+        self.taken_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     /// Writes what was gathered, as long as there is patience; the rest stays.
     pub(crate) fn flush(&self, session: &Session, patience: &mut Patience) {
         // Whoever has the turn is writing.
@@ -191,16 +199,32 @@ impl Output {
         }
     }
 
-    /// Sends the request that ends the session.
+    /// Sends the request that ends the session. A sender in another thread is waited for while it gets on.
     ///
     /// # Errors
     /// When the session is or becomes broken, and when patience with the daemon has ended.
     pub(crate) fn disconnect(&self, session: &Session, patience: &mut Patience) -> Result<(), Code> {
         let groups = [*self.member.as_field()];
         let head = self.head(&Request { flags: KILL, message_type: 0, groups: &groups }, 0);
-        let mut turn = lock_until(&self.turn, patience.until).ok_or(Code::ConnectionClosed)?;
+        let mut turn = self.take_turn(patience).ok_or(Code::ConnectionClosed)?;
         self.add(&[&head, groups.as_flattened()].concat());
         turn.write_patiently(session, &self.gathered, patience)
+    }
+
+    /// Waits for the turn, as long as there is patience with whoever has it.
+    fn take_turn(&self, patience: &mut Patience) -> Option<MutexGuard<'_, Turn>> {
+        let mut taken_bytes = self.taken_bytes.load(Ordering::Relaxed);
+        loop {
+            let turn = try_lock(&self.turn);
+            if turn.is_some() || patience.is_over() {
+                return turn;
+            }
+            let before = std::mem::replace(&mut taken_bytes, self.taken_bytes.load(Ordering::Relaxed));
+            if before != taken_bytes {
+                patience.renew();
+            }
+            thread::sleep(LOCK_POLL);
+        }
     }
 
     fn head(&self, request: &Request<'_>, body_bytes: usize) -> [u8; HEADER_BYTES] {
@@ -273,9 +297,9 @@ impl Turn {
             let written = self.write_now(session, &mut held.bytes);
             drop(held);
             match written {
-                Ok(()) => *patience = Patience::new(),
+                Ok(()) => patience.renew(),
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) if Instant::now() >= patience.until => return Err(Code::ConnectionClosed),
+                Err(Errno::AGAIN) if patience.is_over() => return Err(Code::ConnectionClosed),
                 // The system calls a socket writable only when much of it is free.
                 Err(Errno::AGAIN) => wait_for(session.socket(), PollFlags::OUT, Some(RETRY))?,
                 Err(_) => return Err(Code::ConnectionClosed),
@@ -288,6 +312,7 @@ impl Turn {
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
         match send(session.socket(), bytes, flags) {
             Ok(count) => {
+                session.output.note_taken(count);
                 bytes.drain(..count);
                 self.note_write(session, count);
                 Ok(())
@@ -305,9 +330,13 @@ fn write_all(session: &Session, mut parts: &mut [IoSlice<'_>]) -> Result<(), Cod
     IoSlice::advance_slices(&mut parts, 0);
     while !parts.is_empty() {
         match sendmsg(session.socket(), parts, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL) {
-            Ok(count) => IoSlice::advance_slices(&mut parts, count),
+            Ok(count) => {
+                session.output.note_taken(count);
+                IoSlice::advance_slices(&mut parts, count);
+            }
             Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => wait_for(session.socket(), PollFlags::OUT, None)?,
+            // It has waited for the time limit of the socket, unless the program made that non-blocking.
+            Err(Errno::AGAIN) => wait_for(session.socket(), PollFlags::OUT, Some(RETRY))?,
             Err(_) => return Err(Code::ConnectionClosed),
         }
     }

@@ -28,19 +28,33 @@ const GOODBYE_LIMIT: Duration = Duration::from_secs(1);
 /// How long a daemon may take nothing of what comes last before it is given up. One that is only slow takes
 /// something.
 const STALL_LIMIT: Duration = Duration::from_secs(3);
+/// How long daemons may take in all for what comes last, however they get on.
+const LAST_LIMIT: Duration = Duration::from_secs(60);
 /// How often it is looked whether another thread has left.
-const LOCK_POLL: Duration = Duration::from_millis(1);
+pub(crate) const LOCK_POLL: Duration = Duration::from_millis(1);
 
 /// Until when daemons are waited for that take nothing.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
-    pub(crate) until: Instant,
+    until: Instant,
+    /// When it is over, whatever they take.
+    last: Instant,
 }
 
 impl Patience {
-    /// From now on, or anew, as one of them has taken something.
+    /// From now on.
     pub(crate) fn new() -> Self {
-        Self { until: Instant::now() + STALL_LIMIT }
+        let now = Instant::now();
+        Self { until: now + STALL_LIMIT, last: now + LAST_LIMIT }
+    }
+
+    /// Begins anew, as one of them has taken something.
+    pub(crate) fn renew(&mut self) {
+        self.until = self.last.min(Instant::now() + STALL_LIMIT);
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        Instant::now() >= self.until
     }
 }
 

@@ -6,13 +6,16 @@
 mod support;
 
 use std::ffi::c_int;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::net::{SendFlags, send};
+use socket2::SockRef;
 use support::{
     OPENING, connect, disconnect, flush_connect, flush_receive, frame, listen, multicast, read_view, receive,
     serve, wait_until_held_up,
@@ -132,4 +135,57 @@ fn answers_that_are_no_accept_are_told_apart() {
         assert_eq!(connect(&address).0, expected, "after {answer:?}");
         daemon.join().expect("no panic");
     }
+}
+
+/// Fills a connection with bytes of no meaning; returns how many.
+fn fill(mailbox: c_int) -> usize {
+    // SAFETY: the session of this mailbox is open.
+    let socket = unsafe { BorrowedFd::borrow_raw(mailbox) };
+    let (mut bytes, mut in_vain) = (0, 0);
+    // For a moment the system finds room again.
+    while in_vain < 20 {
+        match send(socket, &[0; 4096], SendFlags::DONTWAIT) {
+            Ok(count) => (bytes, in_vain) = (bytes + count, 0),
+            Err(_) => in_vain += 1,
+        }
+        thread::sleep(Duration::from_millis(if in_vain > 0 { 5 } else { 0 }));
+    }
+    bytes
+}
+
+#[test]
+fn a_goodbye_waits_for_a_sender_that_gets_on() {
+    const BODY_BYTES: usize = 143_000;
+    let (listener, address) = listen();
+    SockRef::from(&listener).set_recv_buffer_size(16 << 10).expect("set");
+    let (go_on, told) = mpsc::channel();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let hurry = Arc::clone(&is_over);
+    let daemon = thread::spawn(move || {
+        let (mut client, _) = listener.accept().expect("a client");
+        client.write_all(OPENING).expect("written");
+        told.recv().expect("told");
+        let (mut taken, mut piece) = (0, [0; 8 << 10]);
+        while let Ok(count @ 1..) = client.read(&mut piece) {
+            taken += count;
+            // What the sender has left takes it longer than a daemon may take nothing.
+            thread::sleep(Duration::from_millis(if hurry.load(Ordering::Relaxed) { 0 } else { 200 }));
+        }
+        taken
+    });
+    let (connected, mailbox) = connect(&address);
+    assert_eq!(connected, 1);
+    let filled = fill(mailbox);
+    let sender = thread::spawn(move || multicast(mailbox, c"group", &[0; BODY_BYTES]));
+    thread::sleep(Duration::from_millis(50));
+    go_on.send(()).expect("listens");
+    let begun = Instant::now();
+    disconnect(mailbox);
+    let took = begun.elapsed();
+    is_over.store(true, Ordering::Relaxed);
+    assert_eq!(sender.join().expect("no panic"), BODY_BYTES as c_int);
+    let (handshake_bytes, message_bytes, goodbye_bytes) = (7 + 90, 48 + 32 + BODY_BYTES, 48 + 32);
+    let expected = handshake_bytes + filled + message_bytes + goodbye_bytes;
+    assert_eq!(daemon.join().expect("no panic"), expected);
+    assert!(took > Duration::from_secs(3), "{took:?}");
 }

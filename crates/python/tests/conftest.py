@@ -75,19 +75,26 @@ def stopped(daemon: Daemon, connected: int) -> Iterator[None]:
     """Stops the daemon and fills the socket of a connection, so that nothing more can be written."""
     daemon.process.send_signal(signal.SIGSTOP)
     try:
-        with socket.socket(fileno=os.dup(connected)) as filled:
-            # For a moment the system finds room again.
-            in_vain = 0
-            while in_vain < 20:
-                try:
-                    filled.send(bytes(4096), socket.MSG_DONTWAIT)
-                    in_vain = 0
-                except BlockingIOError:
-                    in_vain += 1
-                    time.sleep(0.01)
+        fill(connected)
         yield
     finally:
         daemon.process.send_signal(signal.SIGCONT)
+
+
+def fill(connected: int) -> int:
+    """Fills the socket of a connection whose daemon reads nothing with zeros; returns how many."""
+    written = 0
+    with socket.socket(fileno=os.dup(connected)) as filled:
+        # For a moment the system finds room again.
+        in_vain = 0
+        while in_vain < 20:
+            try:
+                written += filled.send(bytes(4096), socket.MSG_DONTWAIT)
+                in_vain = 0
+            except BlockingIOError:
+                in_vain += 1
+                time.sleep(0.01)
+    return written
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 import pytest
-from conftest import LIMIT, Daemon, stopped
+from conftest import LIMIT, Daemon, fill, stopped
 
 import antiphon
 from antiphon import Cause, Connection, Message, SelfLeave, ServiceLevel, View, aio
@@ -417,6 +417,45 @@ def test_an_end_wakes_a_sender_that_a_stopped_daemon_holds_up(two_daemons: tuple
         sender.join(LIMIT)
         assert not ender.is_alive() and not sender.is_alive()
     assert len(outcome) == 1
+
+
+def test_a_goodbye_waits_for_a_sender_that_gets_on() -> None:
+    taken: list[int] = []
+    go_on, is_over = threading.Event(), threading.Event()
+
+    def take(server: socket.socket) -> None:
+        client, _ = server.accept()
+        with client:
+            client.sendall(b"\x05NULL \x01\x04\x04\x00\x08#me#fake")
+            go_on.wait(LIMIT)
+            while piece := client.recv(8 << 10):
+                taken.append(len(piece))
+                # What the sender has left takes it longer than a daemon may take nothing.
+                is_over.wait(0.2)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 << 10)
+        daemon = threading.Thread(target=take, args=(server,), daemon=True)
+        daemon.start()
+        connection = antiphon.connect(f"{server.getsockname()[1]}@127.0.0.1", "me", timeout=LIMIT)
+        filled = fill(connection.fileno())
+        body = bytes(143_000)
+        sender = threading.Thread(
+            target=connection.multicast, args=(ServiceLevel.FIFO, "group", body), daemon=True
+        )
+        sender.start()
+        while connection._session.unsent == 0:
+            time.sleep(0.01)
+        go_on.set()
+        begun = time.monotonic()
+        connection.disconnect()
+        took = time.monotonic() - begun
+        is_over.set()
+        for thread in (sender, daemon):
+            thread.join(LIMIT)
+        handshake, message, goodbye = 7 + 90, 48 + 32 + len(body), 48 + 32
+        assert sum(taken) == handshake + filled + message + goodbye
+        assert took > 3.0
 
 
 def test_the_socket_can_be_waited_for(daemon: Daemon) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import select
 import socket
 import threading
@@ -20,8 +21,10 @@ from antiphon._transport import (
     GATHER_BYTES,
     GOODBYE_TIMEOUT,
     HANDSHAKE_READ_BYTES,
+    LAST_TIMEOUT,
     READ_BYTES,
     RETRY_SECONDS,
+    SEND_TIMEOUT,
     STALL_TIMEOUT,
     UNIX_DIRECTORY,
     Named,
@@ -72,19 +75,22 @@ def open_session(
     with unless_open(opened, place):
         session = _shake_hands(opened, handshake, deadline, read_bytes)
         opened.settimeout(None)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, SEND_TIMEOUT)
     return session, opened
 
 
 class _Deadline:
-    """When something must be done; never, if its timeout is None."""
+    """When something must be done; never, if its timeout is None. However often it is renewed, it does not
+    come later than ``most`` seconds from the beginning."""
 
-    def __init__(self, timeout: float | None) -> None:
+    def __init__(self, timeout: float | None, most: float = math.inf) -> None:
         self._timeout = timeout
+        self._last = time.monotonic() + most
         self.renew()
 
     def renew(self) -> None:
         """Lets the time begin anew."""
-        self._at = None if self._timeout is None else time.monotonic() + self._timeout
+        self._at = None if self._timeout is None else min(time.monotonic() + self._timeout, self._last)
 
     @property
     def is_set(self) -> bool:
@@ -277,18 +283,13 @@ class Connection(Named):
     def disconnect(self) -> None:
         """Ends the session in order: everything sent before it is delivered, and the groups learn of the
         disconnect at once. Waits for the daemon to close, but no longer than a second; events that were
-        not received are lost. A daemon that takes nothing more, as one that is stopped, is given up after
-        three seconds. Does nothing when the connection is closed."""
+        not received are lost. A thread that is sending is waited for. A daemon that takes nothing more, as
+        one that is stopped, is given up after three seconds, and any after a minute. Does nothing when the
+        connection is closed."""
         if self._socket.fileno() < 0:
             return
-        stalled = _Deadline(STALL_TIMEOUT)
         try:
-            with TimedLock(self._sending, stalled.left()) as is_held:
-                if is_held and self._end is None:
-                    self._session.disconnect()
-                    self._write(stalled)
-                    self._end = ENDED
-                    self._socket.shutdown(socket.SHUT_WR)
+            self._say_goodbye(_Deadline(STALL_TIMEOUT, LAST_TIMEOUT))
             self._drain(_Deadline(GOODBYE_TIMEOUT))
         except OSError:
             # Closed already, or closed now. ConnectionClosed and TimeoutError are OSErrors.
@@ -332,6 +333,26 @@ class Connection(Named):
             self._check()
             self._session.multicast(flags, groups, body, message_type)
             self._after_request()
+
+    def _say_goodbye(self, stalled: _Deadline) -> None:
+        """Says goodbye once, after what another thread is sending; TimeoutError when the daemon takes
+        nothing until the deadline, which begins anew when it does."""
+        # From now on, no request of another thread is taken in before the goodbye.
+        is_first, self._end = self._end is None, self._end or ENDED
+        unsent = self._session.unsent
+        while True:
+            with TimedLock(self._sending, RETRY_SECONDS) as is_held:
+                if is_held:
+                    if is_first:
+                        self._session.disconnect()
+                        self._write(stalled)
+                        self._socket.shutdown(socket.SHUT_WR)
+                    return
+            before, unsent = unsent, self._session.unsent
+            if unsent != before:
+                stalled.renew()
+            if stalled.left() == 0.0:
+                raise TimeoutError("the daemon takes no more")
 
     def _wanted_bytes(self) -> int:
         """How many bytes to read at most when an event is waited for."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 from collections.abc import Iterator
 from typing import Any, NamedTuple, TypeAlias
 
@@ -19,6 +20,11 @@ GOODBYE_TIMEOUT = 1.0
 STALL_TIMEOUT = 3.0
 """How long a daemon may take nothing of what comes last before it is given up, in seconds. One that is only
 slow takes something."""
+LAST_TIMEOUT = 60.0
+"""How long a daemon may take for what comes last, however it gets on, in seconds."""
+SEND_TIMEOUT = struct.pack("ll", 0, 500_000)
+"""After so long, a write that waits says how much the daemon has taken, and goes on: as a `timeval`, half a
+second."""
 READ_BYTES = 64 * 1024
 """Bytes read at once."""
 GATHER_BYTES = 64 * 1024
