@@ -104,10 +104,12 @@ impl Layer {
         Ok(())
     }
 
-    /// Leaves a group; [`Event::SelfLeave`] confirms it.
+    /// Leaves a group; [`Event::SelfLeave`] confirms it. Who is joining can not leave before its first
+    /// [`Event::View`], as in the existing flush library: while some member does not flush, only the end of the
+    /// session takes it out of the group.
     ///
     /// # Errors
-    /// When this client is not a member.
+    /// When this client is not a member, or not yet.
     pub fn leave(&mut self, group: impl Destination) -> Result<(), FlushError> {
         let name = group.group_name()?;
         self.member_of(name)?.leave();

@@ -188,3 +188,15 @@ fn messages_of_strangers_are_not_delivered() {
     world.hear_all();
     assert_eq!(world.told(0), ["outside, b"], "only what comes to the private group");
 }
+
+#[test]
+fn who_is_joining_can_leave_after_its_first_view_only() {
+    let mut world = World::of(2);
+    for member in [0, 1] {
+        world.ask(member, |layer| layer.join("g")).expect("joins");
+        world.hear_all();
+    }
+    assert!(matches!(world.ask(1, |layer| layer.leave("g")), Err(FlushError::NotAMember)));
+    world.flush_all();
+    world.ask(1, |layer| layer.leave("g")).expect("the other member has flushed");
+}
