@@ -9,15 +9,21 @@
 
 use std::error::Error;
 use std::io::{self, BufRead, BufReader, Write};
+use std::process::ExitCode;
 use std::thread;
 
 use antiphon::{Cause, Connector, Event, Sender, ServiceLevel, View};
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     let (address, name) = (args.next().unwrap_or_default(), args.next().unwrap_or_default());
     let room = args.next().unwrap_or_else(|| "chat".to_owned());
-    run(&address, &name, &room, BufReader::new(io::stdin()), &mut io::stdout())
+    let ended = run(&address, &name, &room, BufReader::new(io::stdin()), &mut io::stdout());
+    // Errors of the library name their causes themselves.
+    if let Err(error) = &ended {
+        eprintln!("chat: {error}");
+    }
+    ExitCode::from(u8::from(ended.is_err()))
 }
 
 pub(crate) fn run(

@@ -14,17 +14,25 @@
 
 use std::error::Error;
 use std::io::{self, BufRead, BufReader, Write};
+use std::process::ExitCode;
 use std::thread;
 
 use antiphon::{Connector, Event, MemberName, View};
 
 const GROUP: &str = "election";
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     let (address, name) = (args.next().unwrap_or_default(), args.next().unwrap_or_default());
-    let programs = args.next().map_or(Ok(1), |text| text.parse())?;
-    run(&address, &name, programs, BufReader::new(io::stdin()), &mut io::stdout())
+    let programs = args.next().map_or(Ok(1), |text| text.parse());
+    let ended = programs
+        .map_err(|_| "the number of programs must be a number, such as 3".into())
+        .and_then(|programs| run(&address, &name, programs, BufReader::new(io::stdin()), &mut io::stdout()));
+    // Errors of the library name their causes themselves.
+    if let Err(error) = &ended {
+        eprintln!("election: {error}");
+    }
+    ExitCode::from(u8::from(ended.is_err()))
 }
 
 pub(crate) fn run(

@@ -20,6 +20,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::io::{self, BufRead, BufReader, Write};
+use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -32,10 +33,15 @@ const TABLE: i16 = 2;
 /// all writes that were made before it.
 const READ: i16 = 3;
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     let (address, name) = (args.next().unwrap_or_default(), args.next().unwrap_or_default());
-    run(&address, &name, BufReader::new(io::stdin()), &mut io::stdout())
+    let ended = run(&address, &name, BufReader::new(io::stdin()), &mut io::stdout());
+    // Errors of the library name their causes themselves.
+    if let Err(error) = &ended {
+        eprintln!("kv: {error}");
+    }
+    ExitCode::from(u8::from(ended.is_err()))
 }
 
 pub(crate) fn run(

@@ -16,15 +16,21 @@
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::io::{self, BufRead, BufReader, Write};
+use std::process::ExitCode;
 use std::thread;
 
 use antiphon::{Cause, Connector, Event, MemberName, View};
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     let (address, name) = (args.next().unwrap_or_default(), args.next().unwrap_or_default());
     let lock = args.next().unwrap_or_else(|| "lock".to_owned());
-    run(&address, &name, &lock, BufReader::new(io::stdin()), &mut io::stdout())
+    let ended = run(&address, &name, &lock, BufReader::new(io::stdin()), &mut io::stdout());
+    // Errors of the library name their causes themselves.
+    if let Err(error) = &ended {
+        eprintln!("lock: {error}");
+    }
+    ExitCode::from(u8::from(ended.is_err()))
 }
 
 pub(crate) fn run(

@@ -15,6 +15,7 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::Write;
+use std::process::ExitCode;
 
 use antiphon::tokio::Connection;
 use antiphon::{Connector, Envelope, Event, MemberName, Message, ServiceLevel};
@@ -26,10 +27,15 @@ const CLAIM: i16 = 2;
 const DONE: i16 = 3;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     let (address, name) = (args.next().unwrap_or_default(), args.next().unwrap_or_default());
-    run(&address, &name, BufReader::new(tokio::io::stdin()), &mut std::io::stdout()).await
+    let ended = run(&address, &name, BufReader::new(tokio::io::stdin()), &mut std::io::stdout()).await;
+    // Errors of the library name their causes themselves.
+    if let Err(error) = &ended {
+        eprintln!("queue: {error}");
+    }
+    ExitCode::from(u8::from(ended.is_err()))
 }
 
 pub(crate) async fn run(
