@@ -9,7 +9,7 @@ use clap::Args;
 use thiserror::Error;
 
 use crate::conf::{self, LoadError, Loaded, Settings};
-use crate::{Daemon, LocalAddresses, StartError, StopHandle, log_output};
+use crate::{Daemon, LocalAddresses, StartError, StopHandle, log_output, transport};
 
 /// Runs one daemon of a cluster until SIGTERM or SIGINT.
 #[derive(Args, Clone, Debug, Default)]
@@ -82,9 +82,11 @@ fn serve(args: &DaemonArgs, loaded: Loaded) -> Result<(), Failure> {
     log_output::start(log)
         .map_err(|error| Failure::Log { path: log.file.clone().unwrap_or_default(), error })?;
     warn(args, &loaded);
+    let (origin, reach) = (loaded.origin().to_owned(), transport::shared_address(&loaded.settings));
     let name = loaded.settings.my_place().map(|place| place.name.to_string()).unwrap_or_default();
     let mut daemon = Daemon::bind(loaded.settings)?;
     daemon.stop_on_signals().map_err(StartError::System)?;
+    tracing::info!("configured by {origin}; daemons of the segment are reached {reach}");
     announce(&name, &daemon.local_addresses().map_err(StartError::System)?);
     daemon.run(&StopHandle::new()).map_err(Failure::Run)
 }
@@ -153,16 +155,15 @@ fn check(loaded: &Loaded) -> Result<(), Failure> {
 
 fn summarise(loaded: &Loaded, text: &mut String) {
     let settings = &loaded.settings;
-    let origin = loaded.source.as_ref().map_or("the built-in configuration", |source| &source.name);
     let daemons = match settings.places.len() {
         1 => "1 daemon".to_owned(),
         count => format!("{count} daemons"),
     };
     // Writing to a string can not fail.
-    let _ = writeln!(text, "{origin}: {daemons}, hash {:08x}", settings.config.cluster);
+    let _ = writeln!(text, "{}: {daemons}, hash {:08x}", loaded.origin(), settings.config.cluster);
     for (index, segment) in settings.segments.iter().enumerate() {
-        let addresses: Vec<String> = segment.addresses.iter().map(ToString::to_string).collect();
-        let _ = writeln!(text, "segment {} port {}", addresses.join(" "), segment.port);
+        let addresses: String = segment.addresses.iter().map(|address| format!(" {address}")).collect();
+        let _ = writeln!(text, "segment{addresses} port {}", segment.port);
         for place in settings.places.iter().filter(|place| place.segment == index) {
             let mark = if settings.my_place() == Some(place) { "  (this daemon)" } else { "" };
             let _ = writeln!(text, "  {} {}{mark}", place.name, place.address);
@@ -178,6 +179,7 @@ fn summarise_mine(settings: &Settings, text: &mut String) {
     let clients: Vec<String> = tcp.chain(unix).collect();
     let ring = &settings.config.ring;
     let _ = writeln!(text, "clients: {}", clients.join(", "));
+    let _ = writeln!(text, "daemons of the segment are reached {}", transport::shared_address(settings));
     let _ = writeln!(
         text,
         "windows: {} of all, {} of one, {} after the token; token lost after {} ms; sessions may be {} messages behind",
@@ -205,6 +207,7 @@ mod tests {
         assert!(summary.starts_with("x.conf: 2 daemons, hash "), "{summary}");
         assert!(summary.contains("  b 127.0.0.2  (this daemon)\n"), "{summary}");
         assert!(summary.contains("clients: 0.0.0.0:4999, /tmp/4999\n"), "{summary}");
+        assert!(summary.contains("reached one by one\n"), "{summary}");
         assert!(summary.ends_with("while there is nothing to do: sleeps\n"), "{summary}");
     }
 

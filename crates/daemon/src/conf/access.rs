@@ -11,7 +11,7 @@ const SEARCH_PATH: [&str; 2] = ["spread.access_ip", "/etc/spread.access_ip"];
 
 /// Reads the first file there is; adds remarks to `notes`. Without a file nobody passes.
 pub(crate) fn load(mut notes: Vec<String>) -> (Vec<AccessRule>, Vec<String>) {
-    let Some(path) = SEARCH_PATH.iter().map(Path::new).find(|path| path.exists()) else {
+    let Some(path) = SEARCH_PATH.iter().map(Path::new).find(|path| super::is_there(path)) else {
         notes.push(format!("there is no {}, so the IP method lets nobody in", SEARCH_PATH.join(" or ")));
         return (Vec::new(), notes);
     };

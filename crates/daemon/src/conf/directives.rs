@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use antiphon_proto::config::AuthMethod;
+use tracing::Level;
 
 use super::diagnostic::{Diagnostic, Span};
 use super::log_settings;
-use super::syntax::{DirectiveTree, Spanned, ValueTree};
+use super::syntax::{DirectiveTree, Spanned};
 use super::timeouts::Timeouts;
 use super::{IpPreference, PortReuse, Settings};
 
@@ -118,6 +119,8 @@ pub(crate) struct Directives {
     required: Option<Vec<AuthMethod>>,
     timestamp: bool,
     precise: Option<Span>,
+    /// Where `DebugFlags` stands, if it chooses parts.
+    debug_flags: Option<Span>,
 }
 
 impl Directives {
@@ -162,7 +165,7 @@ impl Directives {
                 settings.log.timestamp = Some(log_settings::timestamp(value)?);
             }
             "EventPreciseTimeStamp" => self.precise = Some(directive.key.span.clone()),
-            "DebugFlags" => self.debug_flags(&directive.values, settings),
+            "DebugFlags" => self.debug_flags(directive, settings),
             "SocketPortReuse" => settings.port_reuse = port_reuse(value)?,
             "ExcludeSegAddrsFromHash" => settings.hash_segments = !boolean(value)?,
             "IgnoreMulticastJoinErrors" => settings.ignore_join_errors = boolean(value)?,
@@ -181,8 +184,9 @@ impl Directives {
         Ok(())
     }
 
-    fn debug_flags(&mut self, flags: &[ValueTree], settings: &mut Settings) {
-        let (debug, remarks) = log_settings::debug_flags(flags);
+    fn debug_flags(&mut self, directive: &DirectiveTree, settings: &mut Settings) {
+        let (debug, remarks) = log_settings::debug_flags(&directive.values);
+        self.debug_flags = (!debug.is_empty()).then(|| directive.key.span.clone());
         settings.log.debug = Some(debug);
         self.remarks.extend(remarks);
     }
@@ -242,6 +246,13 @@ impl Directives {
                 "it needs EventTimeStamp beside it",
             )),
             None => {}
+        }
+        if let Some(span) = self.debug_flags.take().filter(|_| settings.log.level < Level::DEBUG) {
+            self.remarks.push(Diagnostic::warning(
+                span,
+                "DebugFlags has no effect",
+                "it chooses among the lines of EventPriority = DEBUG",
+            ));
         }
     }
 

@@ -79,6 +79,11 @@ pub(crate) fn debug_flags(flags: &[ValueTree]) -> (Vec<&'static str>, Vec<Diagno
     let mut remarks = Vec::new();
     for ValueTree { text, negated } in flags {
         match targets_of(&text.value) {
+            Some([]) if !negated && !is_always_written(&text.value) => remarks.push(Diagnostic::warning(
+                text.span.clone(),
+                format!("debug flag `{}` has no effect", text.value),
+                "that part has no lines of its own",
+            )),
             Some(named) => {
                 targets.retain(|target| !named.contains(target));
                 if !negated {
@@ -110,6 +115,11 @@ fn targets_of(flag: &str) -> Option<&'static [&'static str]> {
     })
 }
 
+/// Flags for what is written in any case, which many files have, or for nothing.
+fn is_always_written(flag: &str) -> bool {
+    matches!(flag, "PRINT" | "EXIT" | "NONE")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,6 +134,9 @@ mod tests {
             debug_flags(&[flag("PRINT", false), flag("GROUPS", false), flag("X", false)]);
         assert_eq!(targets, [target::GROUPS]);
         assert_eq!(remarks.len(), 1);
+        let (targets, remarks) =
+            debug_flags(&[flag("PROTOCOL", false), flag("MEMORY", true), flag("EXIT", false)]);
+        assert_eq!((targets.len(), remarks.len()), (0, 1), "a part without lines");
         let (targets, _) = debug_flags(&[flag("GROUPS", false), flag("GROUPS", true)]);
         assert!(targets.is_empty());
     }

@@ -119,6 +119,14 @@ pub struct Loaded {
     pub notes: Vec<String>,
 }
 
+impl Loaded {
+    /// The name of the file that the settings came from, or what stands for it.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        self.source.as_ref().map_or("the built-in configuration", |source| &source.name)
+    }
+}
+
 /// Why there are no settings.
 #[derive(Debug, Error)]
 pub enum LoadError {
@@ -159,7 +167,7 @@ pub const SEARCH_PATH: [&str; 2] = ["spread.conf", "/etc/spread.conf"];
 /// # Errors
 /// See [`LoadError`].
 pub fn load(file: Option<&Path>, me: Option<&str>) -> Result<Loaded, LoadError> {
-    let found = SEARCH_PATH.iter().map(Path::new).find(|path| path.exists());
+    let found = SEARCH_PATH.iter().map(Path::new).find(|path| is_there(path));
     let Some(path) = file.or(found) else {
         let mut settings = Settings::embedded();
         settings.config.me = identity::choose(&settings, me)?;
@@ -168,6 +176,12 @@ pub fn load(file: Option<&Path>, me: Option<&str>) -> Result<Loaded, LoadError> 
     let bytes =
         std::fs::read(path).map_err(|error| LoadError::Unreadable { path: path.to_path_buf(), error })?;
     load_source(Source::new(path.display().to_string(), &bytes), me)
+}
+
+/// Whether there is a file of that name, or a link to one: a link that leads nowhere is not passed over in
+/// silence.
+fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
 }
 
 /// As [`load`], from the contents of a file.

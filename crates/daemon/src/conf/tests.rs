@@ -105,6 +105,8 @@ fn directives_without_effect_are_named_with_what_happens_instead() {
         ("DebugInitialSequence", "DebugInitialSequence has no effect", "64 bits"),
         ("WideAreaNetwork = yes", "WideAreaNetwork has no effect", "nine timeouts"),
         ("EventPreciseTimeStamp", "EventPreciseTimeStamp has no effect", "needs EventTimeStamp"),
+        ("DebugFlags = { GROUPS }", "DebugFlags has no effect", "EventPriority = DEBUG"),
+        ("DebugFlags = { PROTOCOL }", "debug flag `PROTOCOL` has no effect", "no lines of its own"),
         ("EventTimeStamp = \"%!\"", "the format of EventTimeStamp can not be used", "the time in UTC"),
         ("DebugFlags = { XYZ }", "unknown debug flag `XYZ`", "left out"),
         ("AllowedAuthMethods = \"NULL PWORD\"", "authentication method PWORD", "left out"),

@@ -13,7 +13,7 @@
 //!
 //! Work per turn is bounded for each source, and what is left over is remembered, because the poller
 //! tells of a change only once. An idle turn of the token costs one wait, one receive and one send. While
-//! messages wait for windows, lone packets do not wake the daemon ([`crate::transport`], moderation).
+//! messages wait for windows, lone packets do not wake a daemon that sleeps ([`crate::transport`], moderation).
 
 mod accept;
 mod clock;
@@ -193,7 +193,8 @@ impl Daemon {
             let (transport, refusals) = (self.transport.stats(), self.acceptor.refusals());
             self.status.serve(&self.board, &self.node, &transport, refusals, self.now);
             self.sessions.flush(&mut self.node, self.poll.registry());
-            self.transport.moderate(self.now, self.node.is_saturated());
+            // One that polls is not woken by packets.
+            self.transport.moderate(self.now, self.node.is_saturated() && !self.busy_poll);
             self.transport.update_interest(self.now, self.poll.registry());
         }
         tracing::debug!(

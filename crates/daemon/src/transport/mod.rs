@@ -25,6 +25,7 @@ use crate::conf::{Settings, is_local};
 pub use links::LinkFilter;
 
 use moderation::Moderation;
+pub(crate) use routes::shared_address;
 use routes::{Routes, Shared};
 use sender::Sender;
 use socket::{Slabs, Socket};
@@ -110,7 +111,7 @@ impl Transport {
 
     /// Opens what reaches the whole segment at once, if its address is of that kind.
     fn share(&mut self, settings: &Settings) -> Result<(), StartError> {
-        let (group, joined) = match routes::shared_address(settings) {
+        let (group, joined) = match shared_address(settings) {
             Shared::None => return Ok(()),
             Shared::Multicast(group) => (group, self.join(group, settings)),
             Shared::Broadcast(group) => (group, self.broadcast(group)),

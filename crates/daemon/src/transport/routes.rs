@@ -1,5 +1,6 @@
 //! From the daemons that are meant to the addresses that reach them.
 
+use std::fmt::{self, Display};
 use std::net::{IpAddr, SocketAddr};
 
 use antiphon_proto::{Channel, Target};
@@ -26,6 +27,16 @@ pub(crate) enum Shared {
     Multicast(SocketAddr),
     /// By a broadcast address.
     Broadcast(SocketAddr),
+}
+
+impl Display for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => write!(f, "one by one"),
+            Self::Multicast(group) => write!(f, "by multicast to {group}"),
+            Self::Broadcast(group) => write!(f, "by broadcast to {group}"),
+        }
+    }
 }
 
 impl Routes {
