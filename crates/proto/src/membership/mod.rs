@@ -25,13 +25,14 @@ mod gossip;
 mod install;
 mod operational;
 mod recovery;
+mod transmit;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use antiphon_wire::ids::{DaemonId, ProcessId, RingId, Seq};
 use antiphon_wire::ring::attempt::Holdings;
-use antiphon_wire::ring::fragment::{self, Assembler};
+use antiphon_wire::ring::fragment::Assembler;
 use antiphon_wire::ring::gossip::{Join, Leave};
 use antiphon_wire::ring::packet::Packet;
 use antiphon_wire::ring::{self, Datagram};
@@ -41,7 +42,7 @@ use crate::config::Config;
 use crate::cx::Cx;
 use crate::delivery::stream::Stream;
 use crate::delivery::{Configuration, Delivery};
-use crate::io::{Channel, Event, Target, Transmit};
+use crate::io::Event;
 use crate::ring::Ring;
 use crate::time::{Instant, Timer};
 use attempt::Accepted;
@@ -405,38 +406,6 @@ impl Membership {
             Timer::AttemptDeadline,
         ] {
             cx.timers.stop(timer);
-        }
-    }
-
-    /// Sends to one daemon, in pieces if need be.
-    fn tell(&mut self, to: DaemonId, datagram: &Datagram, cx: &mut Cx<'_>) {
-        self.transmit(Target::One(to), Channel::Control, &datagram.encode(cx.config.cluster), cx);
-    }
-
-    /// Sends to every other member of a list.
-    fn tell_each(&mut self, members: &[ProcessId], datagram: &Datagram, cx: &mut Cx<'_>) {
-        let me = self.me;
-        for member in members.iter().filter(|member| **member != me) {
-            self.tell(member.daemon, datagram, cx);
-        }
-    }
-
-    /// Sends to all configured daemons the way packets go and as long as they are, so that who hears
-    /// it hears packets too (protocol design SC-34).
-    fn gossip_to_everyone(&mut self, datagram: &Datagram, cx: &mut Cx<'_>) {
-        if !self.everyone.is_empty() {
-            let whole = datagram.encode_padded(cx.config.cluster, cx.config.ring.datagram_bytes);
-            self.transmit(Target::Each(self.everyone.clone()), Channel::Data, &whole, cx);
-        }
-    }
-
-    fn transmit(&mut self, to: Target, channel: Channel, whole: &Bytes, cx: &mut Cx<'_>) {
-        let size = cx.config.ring.datagram_bytes;
-        let pieces = fragment::split(whole, self.me, self.next_fragment, size, cx.config.cluster);
-        self.next_fragment = self.next_fragment.wrapping_add(1);
-        for burst in pieces {
-            let segment_bytes = burst.len();
-            cx.out.transmits.push(Transmit { to: to.clone(), channel, burst, segment_bytes });
         }
     }
 
