@@ -5,6 +5,7 @@ use antiphon_proto::{CloseReason, Event};
 use antiphon_wire::ids::{ProcessId, SessionId};
 use antiphon_wire::names::{DaemonName, MemberName};
 use antiphon_wire::ring::VERSION;
+use antiphon_wire::ring::fragment::MAX_FRAGMENTS;
 use tracing::{debug, error, info, warn};
 
 /// Targets of lines on what the core does, which `DebugFlags` can choose from.
@@ -60,6 +61,11 @@ impl EventLog {
                 target: target::MEMBERSHIP,
                 "a daemon that speaks version {version} of the protocol between daemons is heard and ignored; \
                  this one speaks {VERSION}; run the same build everywhere"
+            ),
+            Event::DatagramTooLong { kind, bytes } => error!(
+                target: target::MEMBERSHIP,
+                "a {kind:?} of {bytes} bytes needs more than {MAX_FRAGMENTS} datagrams, so that no ring can form; \
+                 raise DatagramBytes everywhere"
             ),
             Event::Stopped => debug!(target: target::MEMBERSHIP, "goodbye said"),
         }

@@ -127,6 +127,7 @@ impl StatusBoard {
             Event::ForeignVersion { .. } => self.foreign_versions += 1,
             Event::MembershipState { .. }
             | Event::Settled { .. }
+            | Event::DatagramTooLong { .. }
             | Event::SessionAccepted(..)
             | Event::SessionClosed(..)
             | Event::Stopped => {}
@@ -222,10 +223,12 @@ fn of_transport(transport: &TransportStats) -> [(&'static str, u64); 9] {
     ]
 }
 
-fn of_core(stats: &Stats) -> [(&'static str, u64); 19] {
+fn of_core(stats: &Stats) -> [(&'static str, u64); 21] {
     [
         ("datagrams_rejected", stats.datagrams_rejected),
         ("datagrams_stale", stats.datagrams_stale),
+        ("datagrams_too_long", stats.datagrams_too_long),
+        ("datagrams_unfinished", stats.datagrams_unfinished),
         ("packets_received", stats.packets_received),
         ("packets_duplicate", stats.packets_duplicate),
         ("packets_sent", stats.packets_sent),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use antiphon_wire::ids::{DaemonId, ProcessId, RingId, Seq, SessionId};
 use antiphon_wire::names::MemberName;
+use antiphon_wire::ring::DatagramKind;
 use antiphon_wire::service::ServiceLevel;
 use bytes::Bytes;
 
@@ -161,6 +162,14 @@ pub enum Event {
     ForeignVersion {
         /// Its version.
         version: u8,
+    },
+    /// A step of membership that needs more pieces than a datagram may have was not sent. Each kind is
+    /// reported once.
+    DatagramTooLong {
+        /// Which step.
+        kind: DatagramKind,
+        /// Its length.
+        bytes: usize,
     },
     /// The goodbye was said; the host may stop.
     Stopped,

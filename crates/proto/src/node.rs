@@ -190,8 +190,9 @@ impl Node {
     /// The counters.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let dropped = self.stats.fragments_dropped + self.membership.fragments_dropped();
-        Stats { fragments_dropped: dropped, ..self.stats }
+        let fragments_dropped = self.stats.fragments_dropped + self.membership.fragments_dropped();
+        let datagrams_unfinished = self.membership.datagrams_unfinished();
+        Stats { fragments_dropped, datagrams_unfinished, ..self.stats }
     }
 }
 

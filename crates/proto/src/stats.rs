@@ -48,6 +48,10 @@ pub struct Stats {
     pub datagrams_rejected: u64,
     /// Datagrams of a ring, an attempt or a process that is not current.
     pub datagrams_stale: u64,
+    /// Control datagrams that were not sent, as they need more pieces than a datagram may have.
+    pub datagrams_too_long: u64,
+    /// Control datagrams of which pieces were missing until others took their place.
+    pub datagrams_unfinished: u64,
     /// Packets received for the first time.
     pub packets_received: u64,
     /// Packets received again.

@@ -4,6 +4,8 @@
 use std::time::Duration;
 
 use antiphon_proto::config::AuthMethod;
+use antiphon_wire::ring::attempt::Commit;
+use antiphon_wire::ring::fragment;
 use tracing::Level;
 
 use super::diagnostic::{Diagnostic, Span};
@@ -115,6 +117,7 @@ pub(crate) struct Directives {
     personal_window: Option<Spanned<u32>>,
     accelerated_window: Option<Spanned<u32>>,
     accelerated_ring: Option<bool>,
+    datagram_bytes: Option<Spanned<u32>>,
     allowed: Option<Vec<AuthMethod>>,
     required: Option<Vec<AuthMethod>>,
     timestamp: bool,
@@ -157,7 +160,11 @@ impl Directives {
             }
             "MaxSessions" => config.sessions.max_sessions = number(value, 1..=1_000_000)?.value as usize,
             "BusyPoll" => settings.busy_poll = boolean(value)?,
-            "DatagramBytes" => config.ring.datagram_bytes = number(value, 508..=65_000)?.value as usize,
+            "DatagramBytes" => {
+                let bytes = number(value, 508..=65_000)?;
+                config.ring.datagram_bytes = bytes.value as usize;
+                self.datagram_bytes = Some(bytes);
+            }
             "EventPriority" => settings.log.level = log_settings::priority(value)?,
             "EventLogFile" => settings.log.file = Some(log_settings::file(&value.value).into()),
             "EventTimeStamp" => {
@@ -254,6 +261,17 @@ impl Directives {
                 "it chooses among the lines of EventPriority = DEBUG",
             ));
         }
+    }
+
+    /// Whether datagrams of the given size can carry the longest step of membership among so many daemons;
+    /// those of the default size can for as many as there may be.
+    pub(crate) fn fit(&self, daemons: usize) -> Option<Diagnostic> {
+        let bytes = self.datagram_bytes.as_ref()?;
+        let least = fragment::smallest_pieces(Commit::longest_bytes(daemons));
+        (least > bytes.value as usize).then(|| {
+            let message = format!("DatagramBytes is too small for {daemons} daemons to form a ring");
+            Diagnostic::error(bytes.span.clone(), message, format!("expected at least {least}"))
+        })
     }
 
     fn windows(&mut self, settings: &mut Settings) {

@@ -199,8 +199,9 @@ pub fn load_source(source: Source, me: Option<&str>) -> Result<Loaded, LoadError
         directives.apply(directive, &mut settings);
     }
     directives.finish(&mut settings);
-    let mut remarks = directives.remarks;
+    let mut remarks = std::mem::take(&mut directives.remarks);
     remarks.extend(places::settle(&tree, source.text.len(), &mut settings));
+    remarks.extend(directives.fit(settings.places.len()));
     if remarks.iter().any(|remark| remark.severity == Severity::Error) {
         return Err(reject(&source, remarks));
     }

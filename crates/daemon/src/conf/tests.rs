@@ -216,6 +216,20 @@ fn addresses_that_no_daemon_can_have_are_errors_at_their_place() {
 }
 
 #[test]
+fn datagrams_must_be_able_to_carry_a_ring_of_all_daemons() {
+    let with = |count: usize, directive: &str| -> String {
+        let daemons: String = (1..=count).map(|i| format!("d{i} 127.0.0.{i} ")).collect();
+        format!("Spread_Segment 127.0.0.255 {{ {daemons} }}\n{directive}")
+    };
+    for (count, directive) in [(128, ""), (128, "DatagramBytes = 1472"), (70, "DatagramBytes = 508")] {
+        good(&with(count, directive));
+    }
+    let report = report(&with(110, "DatagramBytes = 508"));
+    assert!(report.contains("spread.conf:2:17") && report.contains("expected at least 686"), "{report}");
+    good(&with(110, "DatagramBytes = 686"));
+}
+
+#[test]
 fn the_report_shows_the_line_and_marks_the_word() {
     let report = report("Spread_Segment 127.0.0.255 {\n  localhost 127.0.0.1\n}\nWnidow = 5\n");
     let expected = "error: unknown directive `Wnidow`

@@ -32,10 +32,10 @@ use std::sync::Arc;
 
 use antiphon_wire::ids::{DaemonId, ProcessId, RingId, Seq};
 use antiphon_wire::ring::attempt::Holdings;
-use antiphon_wire::ring::fragment::Assembler;
+use antiphon_wire::ring::fragment::{Assembler, Splitter};
 use antiphon_wire::ring::gossip::{Join, Leave};
 use antiphon_wire::ring::packet::Packet;
-use antiphon_wire::ring::{self, Datagram};
+use antiphon_wire::ring::{self, Datagram, DatagramKind};
 use bytes::Bytes;
 
 use crate::config::Config;
@@ -118,6 +118,7 @@ pub(crate) struct Membership {
     /// Why the installed ring was left, and what has happened since; or how it came about.
     reasons: Vec<String>,
     assembler: Assembler,
+    splitter: Splitter,
     random: fastrand::Rng,
     /// All configured daemons but me.
     everyone: Arc<[DaemonId]>,
@@ -125,7 +126,6 @@ pub(crate) struct Membership {
     early: bool,
     /// Whether I made a ring whose first token is still to be sent.
     must_start: bool,
-    next_fragment: u32,
     /// Attempts that failed lately: the more, the longer the next may take.
     failures: u32,
     last_hello: Instant,
@@ -134,6 +134,8 @@ pub(crate) struct Membership {
     strange_versions: BTreeSet<u8>,
     /// Other processes that claim to be this daemon.
     duplicates: BTreeSet<ProcessId>,
+    /// What could not be sent because it was too long.
+    too_long: BTreeSet<DatagramKind>,
     deliveries: Vec<Delivery>,
 }
 
@@ -161,17 +163,18 @@ impl Membership {
             state: State::Operational { since: cx.now },
             reasons: Vec::new(),
             assembler: Assembler::default(),
+            splitter: Splitter::new(me),
             random: fastrand::Rng::with_seed(seed),
             everyone: everyone.into(),
             early: false,
             must_start: false,
-            next_fragment: 0,
             failures: 0,
             last_hello: Instant::default(),
             last_join: Instant::default(),
             strange_clusters: BTreeSet::new(),
             strange_versions: BTreeSet::new(),
             duplicates: BTreeSet::new(),
+            too_long: BTreeSet::new(),
             deliveries: Vec::new(),
         };
         cx.timers.set(Timer::Hello, cx.now);
@@ -221,6 +224,11 @@ impl Membership {
     /// after the outstanding window nobody numbers new packets.
     pub(crate) fn hold_back(&mut self, held_back: bool) {
         self.ring.hold_back(held_back);
+    }
+
+    /// Control datagrams whose pieces did not all come.
+    pub(crate) fn datagrams_unfinished(&self) -> u64 {
+        self.assembler.dropped()
     }
 
     /// What was of no use in the packets of the present ring.
@@ -439,3 +447,6 @@ fn count_packet(new: bool, cx: &mut Cx<'_>) {
         cx.stats.packets_duplicate += 1;
     }
 }
+
+#[cfg(test)]
+mod tests;

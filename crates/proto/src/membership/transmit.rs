@@ -1,12 +1,12 @@
 //! How a process says something to one other, to the members of a list, or to all configured daemons.
 
 use antiphon_wire::ids::{DaemonId, ProcessId};
-use antiphon_wire::ring::{Datagram, fragment};
+use antiphon_wire::ring::{Datagram, DatagramKind};
 use bytes::Bytes;
 
 use super::Membership;
 use crate::cx::Cx;
-use crate::io::{Channel, Target, Transmit};
+use crate::io::{Channel, Event, Target, Transmit};
 
 impl Membership {
     /// Sends to one daemon, in pieces if need be.
@@ -33,11 +33,23 @@ impl Membership {
 
     fn transmit(&mut self, to: Target, channel: Channel, whole: &Bytes, cx: &mut Cx<'_>) {
         let size = cx.config.ring.datagram_bytes;
-        let pieces = fragment::split(whole, self.me, self.next_fragment, size, cx.config.cluster);
-        self.next_fragment = self.next_fragment.wrapping_add(1);
+        let Some(pieces) = self.splitter.split(whole, size, cx.config.cluster) else {
+            self.report_too_long(whole, cx);
+            return;
+        };
         for burst in pieces {
             let segment_bytes = burst.len();
             cx.out.transmits.push(Transmit { to: to.clone(), channel, burst, segment_bytes });
+        }
+    }
+
+    /// A step that can not be sent is repeated in vain; only another configuration helps.
+    fn report_too_long(&mut self, whole: &Bytes, cx: &mut Cx<'_>) {
+        cx.stats.datagrams_too_long += 1;
+        if let Some(kind) = DatagramKind::of(whole)
+            && self.too_long.insert(kind)
+        {
+            cx.out.events.push(Event::DatagramTooLong { kind, bytes: whole.len() });
         }
     }
 }

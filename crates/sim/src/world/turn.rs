@@ -156,6 +156,7 @@ impl World {
             }
             Event::ForeignCluster { .. }
             | Event::ForeignVersion { .. }
+            | Event::DatagramTooLong { .. }
             | Event::SessionAccepted(..)
             | Event::SessionClosed(..) => {}
         }

@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 
 use bytes::BufMut;
 
-use super::codec::{put_processes, put_ring, ring, sorted_processes};
-use super::ranges::{SeqRange, put_ranges, ranges};
+use super::CONTROL_HEADER_BYTES;
+use super::codec::{PROCESS_BYTES, RING_BYTES, put_processes, put_ring, ring, sorted_processes};
+use super::ranges::{RANGE_BYTES, SeqRange, put_ranges, ranges};
 use crate::ids::{ProcessId, RingId, Seq};
 use crate::reader::{DecodeError, Reader};
 
@@ -153,7 +154,18 @@ impl Holdings {
     }
 }
 
+/// Ranges that a report has room for when it is said how long a commit may be: more are rare.
+const USUAL_RANGES: usize = 32;
+
 impl Commit {
+    /// How long the commit of a ring of so many members may be: each promised to deliver the messages of
+    /// all, and lacks packets here and there.
+    #[must_use]
+    pub fn longest_bytes(members: usize) -> usize {
+        let holdings = RING_BYTES + 8 + 8 + 2 + USUAL_RANGES * RANGE_BYTES + 2 + members * PROCESS_BYTES;
+        CONTROL_HEADER_BYTES + RING_BYTES + 2 + members * (PROCESS_BYTES + holdings)
+    }
+
     pub(super) fn encode(&self, to: &mut impl BufMut) {
         put_ring(self.ring, to);
         put_processes(self.members.iter(), to);

@@ -5,7 +5,10 @@ use bytes::BufMut;
 use crate::ids::{DaemonId, ProcessId, RingId};
 use crate::reader::{DecodeError, Reader};
 
-const PROCESS_BYTES: usize = 10;
+/// A process: u16, u64.
+pub(crate) const PROCESS_BYTES: usize = 10;
+/// A ring: u64 and a process.
+pub(crate) const RING_BYTES: usize = 8 + PROCESS_BYTES;
 
 pub(crate) fn put_process(process: ProcessId, to: &mut impl BufMut) {
     to.put_u16_le(process.daemon.0);

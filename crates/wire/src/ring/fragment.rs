@@ -1,20 +1,22 @@
 //! Control datagrams that are larger than a packet travel in pieces.
 //!
 //! There is no protocol to it: every step of membership is repeated until it is answered, so a lost
-//! piece is made good by the next repetition of the whole.
+//! piece is made good by the next repetition of the whole. The same bytes are sent under the same number
+//! again, so that repetitions add up at their receiver: of a datagram of a hundred pieces hardly any
+//! repetition arrives whole.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 
-use super::{Datagram, HEADER_BYTES};
+use super::{CONTROL_HEADER_BYTES, Datagram};
 use crate::ids::ProcessId;
 use crate::reader::{DecodeError, Reader};
 
 /// Most pieces of one datagram.
 pub const MAX_FRAGMENTS: usize = 255;
 
-const FRAGMENT_HEADER_BYTES: usize = HEADER_BYTES + 8 + 6;
+const FRAGMENT_HEADER_BYTES: usize = CONTROL_HEADER_BYTES + 6;
 
 /// A piece of a larger datagram.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -51,72 +53,147 @@ impl Fragment {
     }
 }
 
-/// Cuts an encoded datagram so that each piece is at most `datagram_bytes` long. Returns it whole
-/// when it fits, and nothing when it would need more than [`MAX_FRAGMENTS`].
+/// The longest datagram that pieces of `datagram_bytes` can carry.
 #[must_use]
-pub fn split(whole: &Bytes, from: ProcessId, number: u32, datagram_bytes: usize, cluster: u32) -> Vec<Bytes> {
-    if whole.len() <= datagram_bytes {
-        return vec![whole.clone()];
-    }
-    let piece = datagram_bytes.saturating_sub(FRAGMENT_HEADER_BYTES).max(1);
-    let Ok(count) = u8::try_from(whole.len().div_ceil(piece)) else {
-        return Vec::new();
-    };
-    let cut = |index: u8| {
-        let start = usize::from(index) * piece;
-        let bytes = whole.slice(start..(start + piece).min(whole.len()));
-        Datagram::Fragment(Fragment { from, number, index, count, bytes }).encode(cluster)
-    };
-    (0..count).map(cut).collect()
+pub fn longest(datagram_bytes: usize) -> usize {
+    (piece_bytes(datagram_bytes) * MAX_FRAGMENTS).max(datagram_bytes)
 }
 
-/// Puts datagrams together again. Holds one unfinished datagram for each sender, so a peer can not
-/// make it grow: a piece of another datagram takes the place of the unfinished one.
+/// The smallest pieces that can carry a datagram of so many bytes.
+#[must_use]
+pub fn smallest_pieces(bytes: usize) -> usize {
+    bytes.div_ceil(MAX_FRAGMENTS) + FRAGMENT_HEADER_BYTES
+}
+
+/// What a piece has room for.
+fn piece_bytes(datagram_bytes: usize) -> usize {
+    datagram_bytes.saturating_sub(FRAGMENT_HEADER_BYTES).max(1)
+}
+
+/// Datagrams that a [`Splitter`] knows the numbers of.
+const MAX_REMEMBERED: usize = 16;
+
+/// Cuts the datagrams of one process.
+#[derive(Debug)]
+pub struct Splitter {
+    from: ProcessId,
+    next_number: u32,
+    /// The last datagrams that were cut, with their numbers; the one that was cut last comes last.
+    remembered: VecDeque<(Bytes, u32)>,
+}
+
+impl Splitter {
+    /// For the datagrams of that process.
+    #[must_use]
+    pub fn new(from: ProcessId) -> Self {
+        Self { from, next_number: 0, remembered: VecDeque::new() }
+    }
+
+    /// Cuts an encoded datagram so that each piece is at most `datagram_bytes` long. Returns it whole
+    /// when it fits, and `None` when it would need more than [`MAX_FRAGMENTS`].
+    pub fn split(&mut self, whole: &Bytes, datagram_bytes: usize, cluster: u32) -> Option<Vec<Bytes>> {
+        if whole.len() <= datagram_bytes {
+            return Some(vec![whole.clone()]);
+        }
+        let piece = piece_bytes(datagram_bytes);
+        let count = u8::try_from(whole.len().div_ceil(piece)).ok()?;
+        let (from, number) = (self.from, self.number_of(whole));
+        let cut = |index: u8| {
+            let start = usize::from(index) * piece;
+            let bytes = whole.slice(start..(start + piece).min(whole.len()));
+            Datagram::Fragment(Fragment { from, number, index, count, bytes }).encode(cluster)
+        };
+        Some((0..count).map(cut).collect())
+    }
+
+    /// The number that these bytes had last, or a new one.
+    fn number_of(&mut self, whole: &Bytes) -> u32 {
+        let known = self.remembered.iter().position(|(bytes, _)| bytes == whole);
+        let entry = known.and_then(|at| self.remembered.remove(at)).unwrap_or_else(|| {
+            let number = self.next_number;
+            self.next_number = number.wrapping_add(1);
+            (whole.clone(), number)
+        });
+        let number = entry.1;
+        if self.remembered.len() == MAX_REMEMBERED {
+            self.remembered.pop_front();
+        }
+        self.remembered.push_back(entry);
+        number
+    }
+}
+
+/// Unfinished datagrams that an [`Assembler`] keeps; of one sender, so that what it says to everyone does
+/// not end what it says to one; and of all, so that peers can not make it grow.
+const MAX_UNFINISHED_OF_ONE: usize = 4;
+const MAX_UNFINISHED: usize = 256;
+
+/// Puts datagrams together again.
 #[derive(Clone, Debug, Default)]
 pub struct Assembler {
-    unfinished: BTreeMap<ProcessId, Unfinished>,
+    /// The one that a piece came of last comes last.
+    unfinished: VecDeque<Unfinished>,
+    dropped: u64,
 }
 
 #[derive(Clone, Debug)]
 struct Unfinished {
+    from: ProcessId,
     number: u32,
     pieces: Vec<Option<Bytes>>,
-    missing: usize,
 }
 
-/// Senders that an [`Assembler`] keeps pieces of; the one with the lowest identity goes first.
-const MAX_SENDERS: usize = 256;
+impl Unfinished {
+    fn is_of(&self, fragment: &Fragment) -> bool {
+        self.from == fragment.from
+            && self.number == fragment.number
+            && self.pieces.len() == usize::from(fragment.count)
+    }
+
+    /// The datagram, if no piece is missing.
+    fn whole(&self) -> Option<Bytes> {
+        let pieces: Vec<&[u8]> = self.pieces.iter().map(Option::as_deref).collect::<Option<_>>()?;
+        Some(pieces.concat().into())
+    }
+}
 
 impl Assembler {
     /// Adds a piece; returns the datagram when it is complete.
     pub fn add(&mut self, fragment: Fragment) -> Option<Bytes> {
-        let fresh = || Unfinished {
-            number: fragment.number,
-            pieces: vec![None; usize::from(fragment.count)],
-            missing: usize::from(fragment.count),
+        let known = self.unfinished.iter().position(|unfinished| unfinished.is_of(&fragment));
+        let known = known.and_then(|at| self.unfinished.remove(at));
+        let mut unfinished = known.unwrap_or_else(|| {
+            self.make_room_for(fragment.from);
+            let pieces = vec![None; usize::from(fragment.count)];
+            Unfinished { from: fragment.from, number: fragment.number, pieces }
+        });
+        if let Some(place) = unfinished.pieces.get_mut(usize::from(fragment.index)) {
+            *place = Some(fragment.bytes);
+        }
+        let whole = unfinished.whole();
+        if whole.is_none() {
+            self.unfinished.push_back(unfinished);
+        }
+        whole
+    }
+
+    /// Drops the datagram that waited longest, of the sender if it has too many itself.
+    fn make_room_for(&mut self, from: ProcessId) {
+        let of_one = |unfinished: &Unfinished| unfinished.from == from;
+        let oldest = if self.unfinished.iter().filter(|it| of_one(it)).count() >= MAX_UNFINISHED_OF_ONE {
+            self.unfinished.iter().position(of_one)
+        } else {
+            (self.unfinished.len() >= MAX_UNFINISHED).then_some(0)
         };
-        if !self.unfinished.contains_key(&fragment.from) && self.unfinished.len() >= MAX_SENDERS {
-            self.unfinished.pop_first();
+        if oldest.and_then(|at| self.unfinished.remove(at)).is_some() {
+            self.dropped += 1;
         }
-        let unfinished = self.unfinished.entry(fragment.from).or_insert_with(fresh);
-        if unfinished.number != fragment.number || unfinished.pieces.len() != usize::from(fragment.count) {
-            *unfinished = fresh();
-        }
-        let place = unfinished.pieces.get_mut(usize::from(fragment.index))?;
-        if place.is_some() {
-            return None;
-        }
-        *place = Some(fragment.bytes);
-        unfinished.missing -= 1;
-        if unfinished.missing > 0 {
-            return None;
-        }
-        let whole = self.unfinished.remove(&fragment.from)?;
-        let mut bytes = BytesMut::new();
-        for piece in whole.pieces.into_iter().flatten() {
-            bytes.put_slice(&piece);
-        }
-        Some(bytes.freeze())
+    }
+
+    /// Datagrams of which pieces were missing until others took their place.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped
     }
 }
 
@@ -125,21 +202,104 @@ mod tests {
     use super::*;
     use crate::ids::DaemonId;
 
+    fn process(daemon: u16, incarnation: u64) -> ProcessId {
+        ProcessId { daemon: DaemonId(daemon), incarnation }
+    }
+
+    fn bytes(seed: u8, length: usize) -> Bytes {
+        (0..length).map(|at| seed ^ at.to_le_bytes()[0]).collect()
+    }
+
+    fn split(splitter: &mut Splitter, whole: &Bytes) -> Vec<Fragment> {
+        let pieces = splitter.split(whole, 500, 7).expect("not too long");
+        assert!(pieces.iter().all(|piece| piece.len() <= 500));
+        let fragment = |piece| match crate::ring::decode(piece) {
+            Ok((_, Datagram::Fragment(fragment))) => fragment,
+            other => panic!("not a fragment: {other:?}"),
+        };
+        pieces.into_iter().map(fragment).collect()
+    }
+
     #[test]
     fn pieces_in_any_order_make_the_datagram_again() {
-        let whole = Bytes::from((0..=255).cycle().take(3000).collect::<Vec<u8>>());
-        let from = ProcessId { daemon: DaemonId(3), incarnation: 9 };
-        let mut pieces = split(&whole, from, 1, 500, 7);
-        assert!(pieces.len() > 6 && pieces.iter().all(|piece| piece.len() <= 500));
+        let whole = bytes(3, 3000);
+        let mut pieces = split(&mut Splitter::new(process(3, 9)), &whole);
         pieces.reverse();
+        let last = pieces.pop().expect("several");
         let mut assembler = Assembler::default();
-        let mut complete = None;
-        for piece in pieces {
-            let (_, datagram) = crate::ring::decode(piece).expect("legal");
-            let Datagram::Fragment(fragment) = datagram else { panic!("not a fragment") };
-            assert!(complete.is_none());
-            complete = assembler.add(fragment);
+        assert!(pieces.into_iter().all(|piece| assembler.add(piece).is_none()));
+        assert_eq!(assembler.add(last), Some(whole));
+    }
+
+    #[test]
+    fn repetitions_add_up_whatever_was_said_between_them() {
+        let (whole, said_between) = (bytes(1, 30_000), bytes(2, 3000));
+        let (mut splitter, mut assembler) = (Splitter::new(process(0, 1)), Assembler::default());
+        let add = |assembler: &mut Assembler, pieces: Vec<Fragment>| {
+            pieces.into_iter().filter_map(|piece| assembler.add(piece)).collect::<Vec<_>>()
+        };
+        for repetition in 0..4 {
+            // A quarter of the pieces arrives of each repetition.
+            let arrived = split(&mut splitter, &whole).into_iter().skip(repetition).step_by(4).collect();
+            let expected = if repetition == 3 { vec![whole.clone()] } else { vec![] };
+            assert_eq!(add(&mut assembler, arrived), expected, "repetition {repetition}");
+            let arrived = split(&mut splitter, &said_between);
+            assert_eq!(add(&mut assembler, arrived), std::slice::from_ref(&said_between));
         }
-        assert_eq!(complete, Some(whole));
+    }
+
+    #[test]
+    fn datagrams_of_one_length_do_not_mix_nor_do_those_of_two_runs() {
+        let (mut splitter, mut after_restart) = (Splitter::new(process(0, 1)), Splitter::new(process(0, 2)));
+        let datagrams = [1, 2, 3].map(|seed| bytes(seed, 3000));
+        let (mut assembler, mut arrived) = (Assembler::default(), Vec::new());
+        for (whole, missing) in datagrams.iter().zip(0..) {
+            let splitter = if missing == 2 { &mut after_restart } else { &mut splitter };
+            let mut pieces = split(splitter, whole);
+            pieces.remove(missing);
+            arrived.extend(pieces);
+        }
+        assert!(arrived.into_iter().all(|piece| assembler.add(piece).is_none()));
+    }
+
+    #[test]
+    fn a_splitter_forgets_what_was_not_said_for_long() {
+        let mut splitter = Splitter::new(process(0, 1));
+        let mut number = |seed| split(&mut splitter, &bytes(seed, 3000))[0].number;
+        let first = number(0);
+        let others: Vec<u32> = (1..=16).map(&mut number).collect();
+        assert!(!others.contains(&first));
+        assert_ne!(number(0), first, "forgotten");
+        assert_eq!(number(16), others[15]);
+        assert_eq!(splitter.remembered.len(), MAX_REMEMBERED);
+    }
+
+    #[test]
+    fn unfinished_datagrams_of_one_sender_and_of_all_are_few_and_the_stalest_makes_way() {
+        let mut assembler = Assembler::default();
+        let piece = |from, number| Fragment { from, number, index: 0, count: 2, bytes: bytes(0, 9) };
+        let mut add = |from, number| {
+            assert!(assembler.add(piece(from, number)).is_none());
+            (assembler.unfinished.len() as u64, assembler.dropped())
+        };
+        (0..4).for_each(|number| assert_eq!(add(process(0, 1), number), (u64::from(number) + 1, 0)));
+        assert_eq!(add(process(0, 1), 0), (4, 0), "a repetition");
+        assert_eq!(add(process(0, 1), 4), (4, 1));
+        (1..=252).for_each(|n| assert_eq!(add(process(0, 1 + n), 0), (4 + n, 1)));
+        assert_eq!(add(process(1, 1), 0), (256, 2));
+        assert_eq!(add(process(1, 1), 0), (256, 2), "a repetition");
+        let first = assembler.unfinished.front().map(|it| (it.from, it.number));
+        assert_eq!(first, Some((process(0, 1), 3)), "1 and 2 were stale, 0 was repeated");
+    }
+
+    #[test]
+    fn what_needs_too_many_pieces_is_not_cut() {
+        let mut splitter = Splitter::new(process(0, 1));
+        for size in [256, 508, 1472] {
+            let most = longest(size);
+            assert_eq!(smallest_pieces(most), size);
+            assert_eq!(splitter.split(&bytes(1, most), size, 7).map(|pieces| pieces.len()), Some(255));
+            assert_eq!(splitter.split(&bytes(1, most + 1), size, 7), None);
+        }
     }
 }

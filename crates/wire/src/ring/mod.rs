@@ -36,6 +36,9 @@ pub const VERSION: u8 = 5;
 /// Bytes that all datagrams have in common.
 pub const HEADER_BYTES: usize = 10;
 
+/// The same with the incarnation of the sender, which all but data packets have.
+const CONTROL_HEADER_BYTES: usize = HEADER_BYTES + 8;
+
 /// Where among them the flags stand.
 const FLAGS: usize = 3;
 

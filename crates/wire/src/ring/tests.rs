@@ -208,3 +208,22 @@ fn holdings_know_what_they_hold() {
     assert_eq!(held, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 14, 17]);
     assert_eq!(holdings.highest(), Seq(17));
 }
+
+#[test]
+fn a_commit_is_as_long_as_is_said() {
+    let process = |daemon| ProcessId { daemon: DaemonId(daemon), incarnation: 1 };
+    for members in [1, 3, 128] {
+        let members: Vec<ProcessId> = (0..members).map(process).collect();
+        let holdings = Holdings {
+            old: ring_id(),
+            ack: Seq(10),
+            beyond: (10..42).map(|seq| range(2 * seq, 2 * seq)).collect(),
+            stable: Seq(8),
+            obligations: members.iter().copied().collect(),
+        };
+        let holdings = vec![holdings; members.len()];
+        let longest = Commit::longest_bytes(members.len());
+        let commit = Commit { from: members[0], ring: ring_id(), members, holdings };
+        assert_eq!(Datagram::Commit(commit).encode(7).len(), longest);
+    }
+}

@@ -1,0 +1,83 @@
+//! What a daemon makes of single datagrams of others, while it looks for a ring.
+
+use antiphon_wire::names::DaemonName;
+use antiphon_wire::ring::attempt::Propose;
+use antiphon_wire::ring::gossip::HearsRow;
+
+use super::*;
+use crate::config::Daemon;
+use crate::io::{Input, Outputs};
+use crate::node::Node;
+
+const CLUSTER: u32 = 7;
+/// Incarnation and epoch that everyone starts from.
+const BOOT: u64 = 1000;
+
+/// The first of some daemons, alone.
+struct Bench {
+    node: Node,
+    now: Instant,
+    out: Outputs,
+}
+
+impl Bench {
+    fn new(daemons: u16, datagram_bytes: usize) -> Self {
+        let daemon = |at: u16| Daemon {
+            name: DaemonName::new(format!("d{at}").as_bytes()).expect("legal"),
+            address: std::net::Ipv4Addr::new(10, 0, 0, at.to_le_bytes()[0]),
+        };
+        let mut config = Config::new((0..daemons).map(daemon).collect(), DaemonId(0), CLUSTER);
+        config.ring.datagram_bytes = datagram_bytes;
+        let (now, mut out) = (Instant::default(), Outputs::default());
+        let node = Node::new(config, BOOT, BOOT, 1, now, &mut out);
+        Self { node, now, out }
+    }
+
+    /// Takes a datagram; returns what was sent.
+    fn hear(&mut self, datagram: &Datagram) -> Vec<Bytes> {
+        self.hear_bytes(datagram.encode(CLUSTER))
+    }
+
+    fn hear_bytes(&mut self, bytes: Bytes) -> Vec<Bytes> {
+        self.node.handle(self.now, Input::Datagram(bytes), &mut self.out);
+        self.out.transmits.drain(..).map(|transmit| transmit.burst).collect()
+    }
+
+    /// Lets the next deadline come.
+    fn wait(&mut self) {
+        let (due, _) = self.node.next_timeout().expect("a deadline");
+        self.now = self.now.max(due);
+        self.node.handle(self.now, Input::Timeout, &mut self.out);
+    }
+}
+
+fn process(daemon: u16) -> ProcessId {
+    ProcessId { daemon: DaemonId(daemon), incarnation: BOOT }
+}
+
+fn join(from: ProcessId, rows: Vec<HearsRow>) -> Datagram {
+    Datagram::Join(Join { from, epoch: BOOT, version: 1, wanted: Vec::new(), cause: String::new(), rows })
+}
+
+#[test]
+fn an_answer_in_pieces_is_repeated_under_the_same_number() {
+    let mut bench = Bench::new(2, 60);
+    let (from, members) = (process(1), vec![process(0), process(1)]);
+    let ring = RingId { epoch: 2 * BOOT, leader: from };
+    let propose = Datagram::Propose(Propose { from, ring, members });
+    let accept = bench.hear(&propose);
+    assert!(accept.len() > 1, "one piece");
+    assert_eq!(bench.hear(&propose), accept, "pieces of one repetition are of no use to those of another");
+}
+
+#[test]
+fn what_is_too_long_to_be_sent_is_counted_and_reported_once() {
+    let mut bench = Bench::new(30, 27);
+    let hears: BTreeSet<ProcessId> = (0..30).map(process).collect();
+    let rows = (1..30).map(|of| HearsRow { of: process(of), version: 1, hears: hears.clone() }).collect();
+    bench.hear(&join(process(1), rows));
+    (0..4).for_each(|_| bench.wait());
+    let too_long = |event: &&Event| matches!(event, Event::DatagramTooLong { kind: DatagramKind::Join, .. });
+    assert_eq!(bench.out.events.iter().filter(too_long).count(), 1);
+    assert!(bench.node.stats().datagrams_too_long > 1);
+}
