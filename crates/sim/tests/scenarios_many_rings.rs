@@ -218,6 +218,34 @@ fn twenty_daemons_start_at_once() {
     }
 }
 
+/// A daemon that crashes again and again is heard by an outsider, whose joins the ring hears. When the ring
+/// loses its token, what it was told of all those runs must not keep its members from each other.
+#[test]
+fn word_of_many_runs_of_one_daemon_does_not_part_others() {
+    let mut world = World::ring_of(4);
+    let [p, q, _, _] = world.clients_in("g");
+    for (from, to) in [(0, 2), (1, 2), (0, 3), (3, 0), (1, 3), (3, 1)] {
+        world.apply(Fault::CutOneWay { from, to });
+    }
+    world.wait_for("the two to be a ring", |world| world.are_one_ring(&[0, 1]));
+    world.run_until_quiet();
+    for _ in 0..12 {
+        world.apply(Fault::Restart { host: 3, after: ms(5) });
+        world.run(ms(400));
+    }
+    assert!(world.are_one_ring(&[0, 1]));
+    let signals = [p, q].map(|client| world.signals(client));
+    world.network.link(0, 1).dropped_kinds.push(DatagramKind::Token);
+    world.run(ms(300));
+    world.network.link(0, 1).dropped_kinds.clear();
+    world.run_until_quiet();
+    world.expect_view(p, "g", &[p, q]);
+    world.expect_view(q, "g", &[p, q]);
+    assert_eq!([p, q].map(|client| world.signals(client)), signals, "nobody was ever thought lost");
+    world.apply(Fault::Heal);
+    world.finish();
+}
+
 /// SC-41: the leader of twenty stalls again and again for 0.7 of the time after which it would be missed.
 #[test]
 fn a_leader_that_stalls_is_kept() {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use antiphon_wire::ids::{DaemonId, ProcessId, RingId};
-use antiphon_wire::ring::gossip::{Hello, Join};
+use antiphon_wire::ring::gossip::{HearsRow, Hello, Join};
 
 use crate::config::Config;
 use crate::time::Instant;
@@ -12,6 +12,9 @@ use crate::time::Instant;
 /// A process whose greater incarnation was not heard for this long may have been started with a
 /// clock that was set back; its lower one is believed then.
 const FORGET_INCARNATION: Duration = Duration::from_secs(3);
+/// Runs of one daemon whose rows are kept: word of one may still come when the next is here. More come of
+/// one that crashes again and again, and must not take the place of others' rows.
+const MAX_RUNS: usize = 2;
 /// Times the hello interval that a hello counts.
 const HELLOS_FRESH: u32 = 3;
 
@@ -134,7 +137,7 @@ impl Gossip {
     }
 
     /// Takes a join in; returns whether it told anything new, and `None` when it is an old one.
-    /// Only rows of the `daemons` that are configured are kept, and as many as two runs of each need.
+    /// Only rows of the `daemons` that are configured are kept.
     pub(crate) fn on_join(&mut self, join: &Join, daemons: usize, now: Instant) -> Option<bool> {
         let before = self.heard.get(&join.from).copied();
         if before.is_some_and(|heard| heard.version >= join.version) {
@@ -142,18 +145,27 @@ impl Gossip {
         }
         let heard = Heard { at: now, epoch: join.epoch, version: join.version };
         self.heard.insert(join.from, heard);
-        for row in join.rows.iter().filter(|row| row.of != self.me) {
-            let known = self.rows.get(&row.of);
-            let is_wanted = match known {
-                Some(known) => known.version < row.version,
-                None => self.rows.len() < 2 * daemons && row.of.daemon.index() < daemons,
-            };
-            if is_wanted {
-                let new = Row { at: now, version: row.version, hears: row.hears.clone() };
-                self.rows.insert(row.of, new);
-            }
+        let is_wanted = |row: &&HearsRow| row.of != self.me && row.of.daemon.index() < daemons;
+        let rows: Vec<&HearsRow> = join.rows.iter().filter(is_wanted).collect();
+        for row in rows {
+            self.take_row(row, now);
         }
         Some(before.is_none())
+    }
+
+    /// Keeps a row that is newer than the one known. The versions of stale rows count as well: what others
+    /// still repeat must not become fresh again.
+    fn take_row(&mut self, row: &HearsRow, now: Instant) {
+        if self.rows.get(&row.of).is_some_and(|known| known.version >= row.version) {
+            return;
+        }
+        self.rows.insert(row.of, Row { at: now, version: row.version, hears: row.hears.clone() });
+        let runs = || self.rows.iter().filter(|(of, _)| of.daemon == row.of.daemon);
+        if runs().count() > MAX_RUNS
+            && let Some(stalest) = runs().min_by_key(|(of, row)| (row.at, **of)).map(|(of, _)| *of)
+        {
+            self.rows.remove(&stalest);
+        }
     }
 
     /// Takes a hello in; returns whether its sender hears me.
@@ -199,7 +211,6 @@ impl Gossip {
         now: Instant,
         config: &Config,
     ) -> Join {
-        use antiphon_wire::ring::gossip::HearsRow;
         self.version += 1;
         let mine = HearsRow { of: self.me, version: self.version, hears: self.hears(now, config) };
         let versions = |process: &ProcessId| self.rows.get(process).map_or(0, |row| row.version);
@@ -291,23 +302,32 @@ impl Gossip {
 
 #[cfg(test)]
 mod tests {
-    use antiphon_wire::ring::gossip::HearsRow;
-
     use super::*;
 
     fn process(daemon: u16, incarnation: u64) -> ProcessId {
         ProcessId { daemon: DaemonId(daemon), incarnation }
     }
 
+    fn join(from: ProcessId, version: u64, of: impl IntoIterator<Item = ProcessId>) -> Join {
+        let rows = of.into_iter().map(|of| HearsRow { of, version, hears: BTreeSet::new() }).collect();
+        Join { from, epoch: 1, version, wanted: vec![], cause: String::new(), rows }
+    }
+
     #[test]
-    fn rows_of_more_processes_than_there_can_be_are_left_out() {
+    fn rows_are_kept_of_two_runs_of_each_configured_daemon_and_the_stalest_makes_way() {
         let (me, other) = (process(0, 1), process(1, 1));
         let mut gossip = Gossip::new(me, 1);
-        let row = |of| HearsRow { of, version: 1, hears: BTreeSet::new() };
-        let rows = (1..100).flat_map(|n| [row(process(1, n)), row(process(n as u16 + 2, 1))]).collect();
-        let join = Join { from: other, epoch: 1, version: 1, wanted: vec![], cause: String::new(), rows };
-        assert_eq!(gossip.on_join(&join, 3, Instant::default()), Some(true));
-        assert!(gossip.rows.len() <= 6 && gossip.rows.contains_key(&other));
-        assert!(gossip.rows.keys().all(|of| of.daemon.0 < 3));
+        let at = |ms| Instant::default() + Duration::from_millis(ms);
+        let told = (2..100).map(|daemon| process(daemon, 1)).chain([other]);
+        assert_eq!(gossip.on_join(&join(other, 1, told), 3, at(0)), Some(true));
+        assert_eq!(gossip.rows.keys().copied().collect::<Vec<_>>(), [other, process(2, 1)]);
+        for run in 2..100 {
+            gossip.on_join(&join(other, run, [process(2, run)]), 3, at(run));
+        }
+        assert_eq!(
+            gossip.rows.keys().copied().collect::<Vec<_>>(),
+            [other, process(2, 98), process(2, 99)],
+            "a daemon that crashes again and again takes no place of others"
+        );
     }
 }
