@@ -32,10 +32,10 @@ use std::sync::Arc;
 
 use antiphon_wire::ids::{DaemonId, ProcessId, RingId, Seq};
 use antiphon_wire::ring::attempt::Holdings;
-use antiphon_wire::ring::fragment::{Assembler, Splitter};
+use antiphon_wire::ring::fragment::{Assembler, Fragment, Splitter};
 use antiphon_wire::ring::gossip::{Join, Leave};
 use antiphon_wire::ring::packet::Packet;
-use antiphon_wire::ring::{self, Datagram, DatagramKind};
+use antiphon_wire::ring::{self, Datagram, DatagramKind, Envelope};
 use bytes::Bytes;
 
 use crate::config::Config;
@@ -256,13 +256,21 @@ impl Membership {
             Datagram::Packet(packet) if envelope.daemon != self.me.daemon => self.on_packet(packet, cx),
             Datagram::Packet(_) => {}
             Datagram::Fragment(piece) if piece.from.daemon != self.me.daemon => {
-                match self.assembler.add(piece).map(ring::decode) {
-                    Some(Ok((_, datagram))) => self.on_control(datagram, cx),
-                    Some(Err(_)) => cx.stats.datagrams_rejected += 1,
-                    None => {}
-                }
+                self.on_fragment(envelope, piece, cx);
             }
             other => self.on_control(other, cx),
+        }
+    }
+
+    /// A piece of a longer datagram, which must be from the sender of the pieces: that one was checked.
+    fn on_fragment(&mut self, envelope: Envelope, piece: Fragment, cx: &mut Cx<'_>) {
+        let from = piece.from;
+        match self.assembler.add(piece).map(ring::decode) {
+            Some(Ok((inner, datagram))) if inner == envelope && datagram.from() == Some(from) => {
+                self.on_control(datagram, cx);
+            }
+            Some(_) => cx.stats.datagrams_rejected += 1,
+            None => {}
         }
     }
 

@@ -2,7 +2,7 @@
 
 use antiphon_wire::names::DaemonName;
 use antiphon_wire::ring::attempt::Propose;
-use antiphon_wire::ring::gossip::HearsRow;
+use antiphon_wire::ring::gossip::{HearsRow, Hello};
 
 use super::*;
 use crate::config::Daemon;
@@ -80,4 +80,29 @@ fn what_is_too_long_to_be_sent_is_counted_and_reported_once() {
     let too_long = |event: &&Event| matches!(event, Event::DatagramTooLong { kind: DatagramKind::Join, .. });
     assert_eq!(bench.out.events.iter().filter(too_long).count(), 1);
     assert!(bench.node.stats().datagrams_too_long > 1);
+}
+
+#[test]
+fn what_pieces_make_must_be_from_their_sender() {
+    let mut bench = Bench::new(3, 1472);
+    let hello = |from: ProcessId| {
+        let ring = RingId { epoch: BOOT, leader: from };
+        Datagram::Hello(Hello { from, ring, members: vec![from], hears: BTreeSet::new() })
+    };
+    let in_one_piece = |bytes, number| {
+        Datagram::Fragment(Fragment { from: process(1), number, index: 0, count: 1, bytes }).encode(CLUSTER)
+    };
+    let stranger = ProcessId { daemon: DaemonId(65_000), incarnation: 1 };
+    let other_run = ProcessId { incarnation: BOOT + 1, ..process(1) };
+    let forged = [stranger, process(2), other_run].map(|from| hello(from).encode(CLUSTER));
+    let of_another_cluster = hello(process(1)).encode(CLUSTER ^ 1);
+    for (bytes, number) in forged.into_iter().chain([of_another_cluster]).zip(0..) {
+        bench.hear_bytes(in_one_piece(bytes, number));
+        assert_eq!(bench.node.stats().datagrams_rejected, u64::from(number) + 1);
+    }
+    let knows_hello = |bench: &Bench| format!("{:?}", bench.node).contains("SeenHello");
+    assert!(!knows_hello(&bench));
+    bench.hear_bytes(in_one_piece(hello(process(1)).encode(CLUSTER), 9));
+    assert!(knows_hello(&bench));
+    assert_eq!(bench.node.stats().datagrams_rejected, 4);
 }
