@@ -69,7 +69,7 @@ impl Membership {
             cx.stats.datagrams_rejected += 1;
             return;
         }
-        let Some(new_neighbour) = self.gossip.on_join(join, cx.config.daemons.len(), cx.now) else {
+        let Some(new_neighbour) = self.gossip.on_join(join, cx.config, cx.now) else {
             cx.stats.datagrams_stale += 1;
             return;
         };

@@ -137,29 +137,31 @@ impl Gossip {
     }
 
     /// Takes a join in; returns whether it told anything new, and `None` when it is an old one.
-    /// Only rows of the `daemons` that are configured are kept.
-    pub(crate) fn on_join(&mut self, join: &Join, daemons: usize, now: Instant) -> Option<bool> {
+    /// Of a process that I hear myself only its own word counts, so that nobody can put a version that is
+    /// never reached before it.
+    pub(crate) fn on_join(&mut self, join: &Join, config: &Config, now: Instant) -> Option<bool> {
         let before = self.heard.get(&join.from).copied();
         if before.is_some_and(|heard| heard.version >= join.version) {
             return None;
         }
         let heard = Heard { at: now, epoch: join.epoch, version: join.version };
         self.heard.insert(join.from, heard);
-        let is_wanted = |row: &&HearsRow| row.of != self.me && row.of.daemon.index() < daemons;
-        let rows: Vec<&HearsRow> = join.rows.iter().filter(is_wanted).collect();
-        for row in rows {
-            self.take_row(row, now);
+        let hears = self.hears(now, config);
+        for row in &join.rows {
+            let is_news = || self.rows.get(&row.of).is_none_or(|known| known.version < row.version);
+            let counts = row.of == join.from || !hears.contains(&row.of) && is_news();
+            if counts && row.of != self.me && config.daemon(row.of.daemon).is_some() {
+                self.keep_row(row, config, now);
+            }
         }
         Some(before.is_none())
     }
 
-    /// Keeps a row that is newer than the one known. The versions of stale rows count as well: what others
-    /// still repeat must not become fresh again.
-    fn take_row(&mut self, row: &HearsRow, now: Instant) {
-        if self.rows.get(&row.of).is_some_and(|known| known.version >= row.version) {
-            return;
-        }
-        self.rows.insert(row.of, Row { at: now, version: row.version, hears: row.hears.clone() });
+    /// Keeps what a row says of configured daemons, and of each daemon only so many rows. Stale ones are kept
+    /// too, for their versions: what others still repeat must not become fresh again.
+    fn keep_row(&mut self, row: &HearsRow, config: &Config, now: Instant) {
+        let hears = row.hears.iter().filter(|of| config.daemon(of.daemon).is_some()).copied().collect();
+        self.rows.insert(row.of, Row { at: now, version: row.version, hears });
         let runs = || self.rows.iter().filter(|(of, _)| of.daemon == row.of.daemon);
         if runs().count() > MAX_RUNS
             && let Some(stalest) = runs().min_by_key(|(of, row)| (row.at, **of)).map(|(of, _)| *of)
@@ -302,32 +304,72 @@ impl Gossip {
 
 #[cfg(test)]
 mod tests {
+    use antiphon_wire::names::DaemonName;
+
     use super::*;
+    use crate::config::Daemon;
 
     fn process(daemon: u16, incarnation: u64) -> ProcessId {
         ProcessId { daemon: DaemonId(daemon), incarnation }
     }
 
-    fn join(from: ProcessId, version: u64, of: impl IntoIterator<Item = ProcessId>) -> Join {
-        let rows = of.into_iter().map(|of| HearsRow { of, version, hears: BTreeSet::new() }).collect();
+    fn config(daemons: u8) -> Config {
+        let daemon = |at: u8| Daemon {
+            name: DaemonName::new(format!("d{at}").as_bytes()).expect("legal"),
+            address: std::net::Ipv4Addr::new(10, 0, 0, at),
+        };
+        Config::new((0..daemons).map(daemon).collect(), DaemonId(0), 7)
+    }
+
+    fn row(of: ProcessId, version: u64, hears: &[ProcessId]) -> HearsRow {
+        HearsRow { of, version, hears: hears.iter().copied().collect() }
+    }
+
+    fn join(from: ProcessId, version: u64, rows: Vec<HearsRow>) -> Join {
         Join { from, epoch: 1, version, wanted: vec![], cause: String::new(), rows }
+    }
+
+    fn at(ms: u64) -> Instant {
+        Instant::default() + Duration::from_millis(ms)
     }
 
     #[test]
     fn rows_are_kept_of_two_runs_of_each_configured_daemon_and_the_stalest_makes_way() {
-        let (me, other) = (process(0, 1), process(1, 1));
-        let mut gossip = Gossip::new(me, 1);
-        let at = |ms| Instant::default() + Duration::from_millis(ms);
-        let told = (2..100).map(|daemon| process(daemon, 1)).chain([other]);
-        assert_eq!(gossip.on_join(&join(other, 1, told), 3, at(0)), Some(true));
+        let (other, config) = (process(1, 1), config(3));
+        let mut gossip = Gossip::new(process(0, 1), 1);
+        let told = (2..100).map(|daemon| row(process(daemon, 1), 1, &[])).chain([row(other, 1, &[])]);
+        assert_eq!(gossip.on_join(&join(other, 1, told.collect()), &config, at(0)), Some(true));
         assert_eq!(gossip.rows.keys().copied().collect::<Vec<_>>(), [other, process(2, 1)]);
         for run in 2..100 {
-            gossip.on_join(&join(other, run, [process(2, run)]), 3, at(run));
+            gossip.on_join(&join(other, run, vec![row(process(2, run), 1, &[])]), &config, at(run));
         }
         assert_eq!(
             gossip.rows.keys().copied().collect::<Vec<_>>(),
             [other, process(2, 98), process(2, 99)],
             "a daemon that crashes again and again takes no place of others"
         );
+    }
+
+    #[test]
+    fn of_what_a_row_says_only_configured_daemons_are_kept() {
+        let (other, config) = (process(1, 1), config(3));
+        let mut gossip = Gossip::new(process(0, 1), 1);
+        let named: Vec<ProcessId> = (0..100).map(|daemon| process(daemon, 1)).collect();
+        gossip.on_join(&join(other, 1, vec![row(other, 1, &named)]), &config, at(0));
+        assert!(gossip.rows[&other].hears.iter().eq(&named[..3]));
+    }
+
+    #[test]
+    fn of_a_process_that_is_heard_only_its_own_word_counts() {
+        let (me, liar, other, config) = (process(0, 1), process(1, 1), process(2, 1), config(3));
+        let mut gossip = Gossip::new(me, 1);
+        let lie = |version| join(liar, version, vec![row(other, u64::MAX, &[])]);
+        gossip.on_join(&lie(1), &config, at(0));
+        assert!(gossip.rows[&other].hears.is_empty(), "nothing else is known");
+        gossip.on_join(&join(other, 1, vec![row(other, 1, &[me])]), &config, at(1));
+        gossip.on_join(&lie(2), &config, at(2));
+        assert_eq!(gossip.rows[&other].hears, BTreeSet::from([me]));
+        gossip.on_join(&join(liar, 3, vec![row(other, 2, &[])]), &config, at(200));
+        assert!(gossip.rows[&other].hears.is_empty(), "not heard any more: what others know counts");
     }
 }

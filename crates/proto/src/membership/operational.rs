@@ -179,6 +179,11 @@ impl Membership {
     }
 
     pub(super) fn on_hello(&mut self, hello: &Hello, cx: &mut Cx<'_>) {
+        let daemons = cx.config.daemons.len();
+        if hello.members.len() > daemons || hello.hears.len() > daemons {
+            cx.stats.datagrams_rejected += 1;
+            return;
+        }
         self.notice_double(&hello.members, cx);
         let hears_me = self.gossip.on_hello(hello, cx.now);
         let State::Operational { since } = self.state else {

@@ -106,3 +106,17 @@ fn what_pieces_make_must_be_from_their_sender() {
     assert!(knows_hello(&bench));
     assert_eq!(bench.node.stats().datagrams_rejected, 4);
 }
+
+#[test]
+fn a_hello_that_names_more_processes_than_there_are_daemons_is_refused() {
+    let mut bench = Bench::new(3, 1472);
+    let from = process(1);
+    let ring = RingId { epoch: BOOT, leader: from };
+    for (named, rejected) in [(3, 0), (4, 1)] {
+        let members: Vec<ProcessId> = (0..named).map(process).collect();
+        bench.hear(&Datagram::Hello(Hello { from, ring, members, hears: BTreeSet::new() }));
+        let hears = (0..named).map(process).collect();
+        bench.hear(&Datagram::Hello(Hello { from, ring, members: vec![from], hears }));
+        assert_eq!(bench.node.stats().datagrams_rejected, 2 * rejected);
+    }
+}

@@ -11,6 +11,10 @@ use crate::reader::{DecodeError, Reader};
 /// Longest cause in a join; the rest is cut off.
 const MAX_CAUSE_BYTES: usize = 160;
 
+/// Most processes that the rows of a join may name: four runs of each of the 128 daemons that there may be. A
+/// row takes a bit for each of them on its way, but much more once it is read.
+const MAX_NAMED: usize = 512;
+
 /// Said by a daemon that looks for a ring: whom it hears, and what it was told about whom others hear.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Join {
@@ -93,26 +97,31 @@ pub struct Ack {
 impl Join {
     /// Rows are written as bitmaps over one table of all processes that they name.
     pub(super) fn encode(&self, to: &mut impl BufMut) {
-        let named = self.rows.iter().flat_map(|row| row.hears.iter().chain([&row.of]));
-        let table: BTreeSet<ProcessId> = named.copied().collect();
-        let position = |process: &ProcessId| table.iter().position(|listed| listed == process);
+        let (table, rows) = self.table();
         to.put_u64_le(self.epoch);
         to.put_u64_le(self.version);
         put_processes(self.wanted.iter(), to);
         put_cause(&self.cause, to);
         put_processes(table.iter(), to);
-        to.put_u16_le(u16::try_from(self.rows.len()).unwrap_or(u16::MAX));
-        for row in self.rows.iter().take(usize::from(u16::MAX)) {
-            to.put_u16_le(position(&row.of).and_then(|at| u16::try_from(at).ok()).unwrap_or(u16::MAX));
-            to.put_u64_le(row.version);
-            let mut bitmap = vec![0u8; table.len().div_ceil(8)];
-            for at in row.hears.iter().filter_map(position) {
-                if let Some(byte) = bitmap.get_mut(at / 8) {
-                    *byte |= 1 << (at % 8);
-                }
+        to.put_u16_le(u16::try_from(rows.len()).unwrap_or(u16::MAX));
+        rows.iter().for_each(|row| put_row(row, &table, to));
+    }
+
+    /// The processes that the rows name, ascending, and the rows. The first that would name too many and
+    /// those behind it are left out.
+    fn table(&self) -> (Vec<ProcessId>, &[HearsRow]) {
+        let mut table = BTreeSet::new();
+        let fits = |row: &&HearsRow| {
+            let named = row.hears.iter().chain([&row.of]).copied();
+            let new: BTreeSet<ProcessId> = named.filter(|process| !table.contains(process)).collect();
+            let fits = table.len() + new.len() <= MAX_NAMED;
+            if fits {
+                table.extend(new);
             }
-            to.put_slice(&bitmap);
-        }
+            fits
+        };
+        let fitting = self.rows.iter().take(MAX_NAMED).take_while(fits).count();
+        (table.into_iter().collect(), self.rows.get(..fitting).unwrap_or_default())
     }
 
     pub(super) fn decode(from: ProcessId, reader: &mut Reader) -> Result<Self, DecodeError> {
@@ -121,10 +130,29 @@ impl Join {
         let wanted = processes(reader)?;
         let cause = cause(reader)?;
         let table = sorted_processes(reader)?;
+        if table.len() > MAX_NAMED {
+            return Err(reader.bad_value("number of processes in a join", table.len() as u64));
+        }
         let rows = reader.count(10 + table.len().div_ceil(8))?;
+        if rows > table.len() {
+            return Err(reader.bad_value("number of rows in a join", rows as u64));
+        }
         let rows = (0..rows).map(|_| row(&table, reader)).collect::<Result<_, _>>()?;
         Ok(Self { from, epoch, version, wanted, cause, rows })
     }
+}
+
+fn put_row(row: &HearsRow, table: &[ProcessId], to: &mut impl BufMut) {
+    let position = |process: &ProcessId| table.binary_search(process).ok();
+    to.put_u16_le(position(&row.of).and_then(|at| u16::try_from(at).ok()).unwrap_or(u16::MAX));
+    to.put_u64_le(row.version);
+    let mut bitmap = vec![0u8; table.len().div_ceil(8)];
+    for at in row.hears.iter().filter_map(position) {
+        if let Some(byte) = bitmap.get_mut(at / 8) {
+            *byte |= 1 << (at % 8);
+        }
+    }
+    to.put_slice(&bitmap);
 }
 
 fn put_cause(cause: &str, to: &mut impl BufMut) {
@@ -216,6 +244,50 @@ mod tests {
     use bytes::BytesMut;
 
     use super::*;
+    use crate::ids::DaemonId;
+
+    fn process(daemon: u16, incarnation: u64) -> ProcessId {
+        ProcessId { daemon: DaemonId(daemon), incarnation }
+    }
+
+    fn join(rows: Vec<HearsRow>) -> Join {
+        let (from, cause) = (process(0, 1), String::new());
+        Join { from, epoch: 1, version: 1, wanted: Vec::new(), cause, rows }
+    }
+
+    fn read(join: &Join) -> Join {
+        let mut bytes = BytesMut::new();
+        join.encode(&mut bytes);
+        Join::decode(join.from, &mut Reader::new(bytes.freeze(), "join")).expect("legal")
+    }
+
+    #[test]
+    fn rows_that_name_too_many_processes_together_are_left_out_from_the_last() {
+        let row = |daemon| {
+            let hears = (0..128).map(|run| process(daemon, run)).collect();
+            HearsRow { of: process(daemon, 0), version: 1, hears }
+        };
+        for rows in [1, 4, 5] {
+            let said = join((0..rows).map(row).collect());
+            assert!(read(&said).rows == said.rows[..said.rows.len().min(4)], "of {rows} rows");
+        }
+    }
+
+    #[test]
+    fn a_join_with_a_longer_table_or_more_rows_than_processes_is_refused() {
+        let bytes = |named: u16, rows: u16| {
+            let mut bytes = BytesMut::zeroed(8 + 8 + 2 + 1);
+            let table: Vec<ProcessId> = (0..named).map(|daemon| process(daemon, 1)).collect();
+            put_processes(table.iter(), &mut bytes);
+            bytes.put_u16_le(rows);
+            (0..rows).for_each(|_| bytes.put_bytes(0, 10 + table.len().div_ceil(8)));
+            bytes.freeze()
+        };
+        for (named, rows, legal) in [(512, 512, true), (513, 1, false), (3, 3, true), (3, 4, false)] {
+            let read = Join::decode(process(0, 1), &mut Reader::new(bytes(named, rows), "join"));
+            assert_eq!(read.is_ok(), legal, "{named} processes and {rows} rows");
+        }
+    }
 
     fn heard(said: &str) -> String {
         let mut bytes = BytesMut::new();
