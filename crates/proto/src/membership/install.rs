@@ -131,9 +131,7 @@ impl Membership {
             .collect();
         let mut messages = Vec::new();
         let mut seq = last.next();
-        // What somebody claims to hold beyond my window would take for ever to look for; by now I hold it all.
-        let end = recover.highest().min(self.ring.window().highest());
-        while seq <= end {
+        while seq <= recover.highest() {
             if !recover.is_held(seq) {
                 // What is lost can not have been sent by those of whom we have all.
                 self.stream.drop_partial(|sender| complete.contains(&sender));

@@ -18,6 +18,7 @@ use crate::cx::Cx;
 use crate::io::{Channel, Target, Transmit};
 use crate::mutant::Mutant;
 use crate::ring::Ring;
+use crate::ring::window::CAPACITY_PACKETS;
 
 /// Packets asked for, or sent, at once.
 const BATCH_PACKETS: usize = 256;
@@ -32,6 +33,9 @@ pub(crate) struct Recover {
     together: Vec<ProcessId>,
     /// Their reports.
     reports: Vec<Holdings>,
+    /// The last packet that one of them holds. What is claimed beyond a window can not be: nobody numbers a
+    /// packet before all hold what is a window behind it.
+    last: Seq,
     /// Packets that some of us holds and I do not.
     missing: BTreeSet<Seq>,
     /// Packets asked for and not received yet.
@@ -49,19 +53,20 @@ impl Recover {
             || commit.members.iter().zip(&commit.holdings).filter(|(_, report)| report.old == old.id());
         let together: Vec<ProcessId> = pairs().map(|(member, _)| *member).collect();
         let reports: Vec<Holdings> = pairs().map(|(_, report)| report.clone()).collect();
+        let claimed = reports.iter().map(Holdings::highest).max().unwrap_or_default();
+        let last = claimed.min(old.window().contiguous().advanced(CAPACITY_PACKETS));
         let done = (commit.ring.leader == me).then(BTreeSet::new);
         let mut recover = Self {
             commit,
             together,
             reports,
+            last,
             missing: BTreeSet::new(),
             asked: BTreeSet::new(),
             turn: 0,
             said_done: false,
             done,
         };
-        let last =
-            recover.highest().min(old.window().contiguous().advanced(crate::ring::window::CAPACITY_PACKETS));
         recover.missing = old.window().missing(last).filter(|seq| recover.is_held(*seq)).collect();
         recover
     }
@@ -88,12 +93,12 @@ impl Recover {
 
     /// Whether one of us holds the old ring's packet.
     pub(super) fn is_held(&self, seq: Seq) -> bool {
-        self.reports.iter().any(|report| report.holds(seq))
+        seq <= self.last && self.reports.iter().any(|report| report.holds(seq))
     }
 
     /// The highest packet that one of us holds.
     pub(super) fn highest(&self) -> Seq {
-        self.reports.iter().map(Holdings::highest).max().unwrap_or_default()
+        self.last
     }
 
     /// Up to where one of us knew that everyone in the old ring holds everything.
@@ -271,5 +276,30 @@ impl Membership {
             self.tell_each(&late, &commit, cx);
         }
         self.recover_step(cx);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Instant;
+
+    #[test]
+    fn what_is_claimed_beyond_a_window_is_not_looked_for() {
+        let process = |daemon| ProcessId { daemon: DaemonId(daemon), incarnation: 1 };
+        let members = vec![process(0), process(1)];
+        let old = RingId { epoch: 4, leader: members[0] };
+        let ring = Ring::new(old, members.clone(), members[0], Seq(10), Instant::default());
+        let far = Seq(1 << 62);
+        let holds =
+            |ack| Holdings { old, ack, beyond: Vec::new(), stable: Seq::ZERO, obligations: BTreeSet::new() };
+        let holdings = vec![holds(Seq(10)), holds(far)];
+        let new = RingId { epoch: 8, leader: members[1] };
+        let commit = Commit { from: members[1], ring: new, members, holdings };
+        let recover = Recover::new(commit, &ring, process(0));
+        let last = Seq(10 + CAPACITY_PACKETS);
+        assert_eq!(recover.highest(), last);
+        assert!(recover.is_held(last) && !recover.is_held(last.next()) && !recover.is_held(far));
+        assert_eq!(recover.missing.len() as u64, CAPACITY_PACKETS);
     }
 }

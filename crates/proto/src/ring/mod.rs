@@ -231,6 +231,10 @@ impl Ring {
         let Some(sender) = self.members.iter().position(|member| member.daemon == header.sender) else {
             return false;
         };
+        // Nothing that comes with a number that can not be is to be believed.
+        if !self.window.reaches(header.seq) {
+            return false;
+        }
         if let TokenPlace::Passed(token, _) = &self.token
             && header.seq > token.seq
         {

@@ -169,6 +169,30 @@ fn no_packet_is_numbered_that_could_not_be_stored() {
     assert!(bench.queue.has_sendable(), "the rest waits");
 }
 
+#[test]
+fn nothing_is_believed_of_a_packet_that_is_too_far_ahead() {
+    let mut bench = Bench::new(|_| {});
+    bench.run(Ring::start);
+    let mut receive = |seq| {
+        let header = PacketHeader {
+            ring: bench.ring.tag(),
+            sender: DaemonId(1),
+            seq,
+            visit: 1,
+            after_token: true,
+            has_unordered: false,
+            wants_ack: false,
+            ack: seq,
+        };
+        let new = bench.run(|ring, cx| ring.on_packet(Packet { header, bytes: Bytes::new() }, cx));
+        let passed = matches!(bench.ring.token, TokenPlace::Passed(..));
+        (new, bench.ring.acks[1], passed, bench.ring.preference())
+    };
+    assert_eq!(receive(Seq(CAPACITY_PACKETS + 1)), (false, Seq::ZERO, true, Channel::Data));
+    assert_eq!(receive(Seq(1 << 62)), (false, Seq::ZERO, true, Channel::Data));
+    assert_eq!(receive(Seq(1)), (true, Seq(1), false, Channel::Data));
+}
+
 /// A message with its place, as its sender packed it or as a receiver read it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct Read(Seq, u16, u8, Vec<u8>);

@@ -40,10 +40,15 @@ impl Window {
         usize::try_from(ahead).ok()
     }
 
+    /// Whether a packet of that number is not too far ahead to be stored. No member sends one that is.
+    pub(crate) fn reaches(&self, seq: Seq) -> bool {
+        seq.ahead_of(self.discarded) <= CAPACITY_PACKETS
+    }
+
     /// Stores a packet; false when it is there already, was discarded, or is too far ahead.
     pub(crate) fn insert(&mut self, packet: Packet) -> bool {
         let seq = packet.header.seq;
-        let Some(slot) = self.slot(seq).filter(|_| seq.ahead_of(self.discarded) <= CAPACITY_PACKETS) else {
+        let Some(slot) = self.slot(seq).filter(|_| self.reaches(seq)) else {
             return false;
         };
         if slot >= self.slots.len() {
