@@ -249,6 +249,7 @@ impl SendQueue {
             if lane.messages.is_empty() {
                 self.sessions.remove(&session);
                 self.turns.pop_front();
+                // So that the next call does not pass over the session that is first now.
                 self.quantum_left = self.quantum_left.max(1);
             }
             self.forget(&piece);

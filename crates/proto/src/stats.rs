@@ -68,7 +68,7 @@ pub struct Stats {
     pub messages_sent: u64,
     /// Messages delivered to the groups layer.
     pub messages_delivered: u64,
-    /// Messages that came before their groups were known and would have been out of order later.
+    /// Messages of clients behind a hole that has swallowed a part of the groups exchange.
     pub messages_unroutable: u64,
     /// Fragments of no use: their message was cut by a configuration change or is over a limit. Also
     /// messages with a preamble that their sender has not said, and packets with a malformed message.

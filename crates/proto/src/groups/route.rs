@@ -14,9 +14,8 @@ use crate::sessions::Sessions;
 
 impl Groups {
     /// Passes a multicast to all local members of its groups, and to the sessions whose private
-    /// groups it names. Each gets one copy, whatever the number of its roles. While groups are
-    /// exchanged nobody gets it: no message with order can come then, and one without order behind a
-    /// gap of the old ring must not pass the exchange (EVS contract G17).
+    /// groups it names. Each gets one copy, whatever the number of its roles. Only while groups are settled:
+    /// what comes before that is not delivered at all.
     ///
     /// # Errors
     /// When the bytes are no packed multicast of a configured daemon.
@@ -26,9 +25,6 @@ impl Groups {
         sessions: &mut Sessions,
         cx: &mut Cx<'_>,
     ) -> Result<(), DecodeError> {
-        if !self.is_settled() {
-            return Ok(());
-        }
         let Message { sender, preamble, bytes, .. } = message;
         let Some(daemon) = cx.config.daemon(sender.daemon) else {
             return Err(DecodeError::BadValue { what: "sending daemon", value: u64::from(sender.daemon.0) });
