@@ -260,6 +260,25 @@ fn a_leader_that_stalls_is_kept() {
     world.finish();
 }
 
+/// Two rings of which each has a member beyond the other's leader: one leader asks to merge, and the other
+/// keeps its ring until it is asked.
+#[test]
+fn of_two_leaders_one_asks_to_merge() {
+    let mut world = World::ring_of(4);
+    world.apply(Fault::Partition(vec![0, 1, 0, 1]));
+    world.wait_for("two rings", |world| world.are_one_ring(&[0, 2]) && world.are_one_ring(&[1, 3]));
+    let before = world.network.tally.of(DatagramKind::MergeRequest);
+    world.apply(Fault::Heal);
+    world.network.link(0, 1).dropped_kinds.push(DatagramKind::MergeRequest);
+    world.run(ms(3000));
+    assert!(world.network.tally.of(DatagramKind::MergeRequest) > before, "the first asks");
+    assert!(world.are_one_ring(&[0, 2]) && world.are_one_ring(&[1, 3]), "the second was not asked");
+    world.network.link(0, 1).dropped_kinds.clear();
+    world.run(ms(1000));
+    assert!(world.are_one_ring(&[0, 1, 2, 3]));
+    world.finish();
+}
+
 /// SC-50: a newcomer hears the ring, and nobody hears the newcomer.
 #[test]
 fn a_mute_newcomer_does_not_disturb_the_ring() {

@@ -272,11 +272,6 @@ impl Gossip {
         self.hellos.keys().any(strange)
     }
 
-    /// The members of the ring that `other` says it is in.
-    pub(crate) fn ring_of(&self, other: ProcessId) -> Option<&[ProcessId]> {
-        self.hellos.get(&other).map(|hello| hello.members.as_slice())
-    }
-
     /// Members of my ring and of the other's, if every two of them hear each other's hellos: only
     /// whole rings merge, so the number of rings can only fall (protocol design §9).
     pub(crate) fn mergeable(

@@ -196,17 +196,15 @@ impl Membership {
             self.hello_soon(cx);
         }
         let settled = cx.now.since(since) > cx.config.membership.hello * 2;
-        if settled && hears_me && self.ring.i_lead() && self.me < hello.from {
-            self.ask_to_merge(hello.from, cx);
+        if settled && hears_me && self.ring.i_lead() {
+            self.ask_to_merge(hello, cx);
         }
     }
 
-    fn ask_to_merge(&mut self, other: ProcessId, cx: &mut Cx<'_>) {
-        if self.gossip.mergeable(self.ring.members(), other, cx.now, cx.config).is_none() {
-            return;
-        }
-        let leader = self.gossip.ring_of(other).and_then(<[ProcessId]>::first).copied();
-        if let Some(leader) = leader.filter(|leader| *leader != self.me) {
+    /// Of two leaders only the one of the lower id asks: if both did, both would leave their rings.
+    fn ask_to_merge(&mut self, hello: &Hello, cx: &mut Cx<'_>) {
+        let Some(leader) = hello.members.first().filter(|leader| self.me < **leader) else { return };
+        if self.gossip.mergeable(self.ring.members(), hello.from, cx.now, cx.config).is_some() {
             self.tell(leader.daemon, &Datagram::MergeRequest(MergeRequest { from: self.me }), cx);
         }
     }
