@@ -29,6 +29,15 @@ impl Accepted {
     pub(super) fn proposal(&self) -> (RingId, &[ProcessId]) {
         (self.ring, &self.members)
     }
+
+    /// Whether the commit is of this proposal, and knows which ring I come from.
+    fn is_committed_by(&self, commit: &Commit, me: ProcessId) -> bool {
+        let mut reports = commit.members.iter().zip(&commit.holdings);
+        commit.from == self.ring.leader
+            && commit.ring == self.ring
+            && commit.members == self.members
+            && reports.any(|(member, report)| *member == me && report.old == self.holdings.old)
+    }
 }
 
 impl Membership {
@@ -134,9 +143,7 @@ impl Membership {
     /// Everyone accepted: from here on it is known what the survivors of each old ring hold together.
     pub(super) fn on_commit(&mut self, commit: Commit, cx: &mut Cx<'_>) {
         match &self.state {
-            State::Accepted(accepted)
-                if accepted.ring == commit.ring && accepted.members == commit.members =>
-            {
+            State::Accepted(accepted) if accepted.is_committed_by(&commit, self.me) => {
                 self.begin_recovery(commit, cx);
             }
             _ => cx.stats.datagrams_stale += 1,

@@ -1,7 +1,7 @@
 //! What a daemon makes of single datagrams of others, while it looks for a ring.
 
 use antiphon_wire::names::DaemonName;
-use antiphon_wire::ring::attempt::Propose;
+use antiphon_wire::ring::attempt::{Commit, Propose};
 use antiphon_wire::ring::gossip::{HearsRow, Hello};
 
 use super::*;
@@ -119,4 +119,26 @@ fn a_hello_that_names_more_processes_than_there_are_daemons_is_refused() {
         bench.hear(&Datagram::Hello(Hello { from, ring, members: vec![from], hears }));
         assert_eq!(bench.node.stats().datagrams_rejected, 2 * rejected);
     }
+}
+
+#[test]
+fn a_commit_that_is_not_the_leaders_or_takes_me_for_another_rings_is_refused() {
+    let mut bench = Bench::new(3, 1472);
+    let (from, members) = (process(1), (0..3).map(process).collect::<Vec<_>>());
+    let ring = RingId { epoch: 2 * BOOT, leader: from };
+    let accept = bench.hear(&Datagram::Propose(Propose { from, ring, members: members.clone() }));
+    let Ok((_, Datagram::Accept(accept))) = ring::decode(accept[0].clone()) else { panic!("no report") };
+    let mine = accept.holdings;
+    let others = Holdings { old: RingId { epoch: BOOT, leader: from }, ..mine.clone() };
+    let commit = |from, mine: &Holdings| {
+        let holdings = vec![mine.clone(), others.clone(), others.clone()];
+        Datagram::Commit(Commit { from, ring, members: members.clone(), holdings })
+    };
+    let of_another_ring = Holdings { old: others.old, ..mine.clone() };
+    for forged in [commit(from, &of_another_ring), commit(process(2), &mine)] {
+        bench.hear(&forged);
+        assert_eq!(bench.node.status().state, "accepted");
+    }
+    bench.hear(&commit(from, &mine));
+    assert_eq!(bench.node.status().state, "recover");
 }
