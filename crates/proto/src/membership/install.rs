@@ -1,7 +1,8 @@
 //! Installing a ring: what is delivered when one ring ends and the next begins (protocol design §8.4).
 //!
 //! What goes where is decided by the reports in the COMMIT, which all who move together share, and
-//! never by what happens to be in the own window:
+//! never by what happens to be in the own window: by then it has all that they hold together, and more
+//! only if it came too late to be reported.
 //!
 //! 1. in the old regular configuration: up to the first packet that none of us holds, and up to the
 //!    first safe message that nobody knew to be stable;
@@ -38,11 +39,13 @@ impl Membership {
 
     /// Closes the old ring and installs the new one.
     pub(super) fn install(&mut self, cx: &mut Cx<'_>) {
-        let state = std::mem::replace(&mut self.state, State::Operational { since: cx.now });
-        let State::Recover(recover) = state else {
-            self.state = state;
+        let State::Recover(recover) = &self.state else { return };
+        let alone = recover.together().len() == 1;
+        let reason = if alone { "installed, alone of its old ring" } else { "installed" };
+        let State::Recover(recover) = self.enter(State::Operational { since: cx.now }, reason, cx) else {
             return;
         };
+        self.assert_sound(&recover, cx);
         self.close_old_ring(&recover, cx);
         let ring = recover.ring();
         let members = recover.members().to_vec();
@@ -71,10 +74,6 @@ impl Membership {
             cx.timers.set(Timer::TokenLoss, cx.now + patience);
         }
         self.must_start = ring.leader == self.me;
-        let reason =
-            if recover.together().len() == 1 { "installed, alone of its old ring" } else { "installed" };
-        let event = Event::MembershipState { from: "recover", to: "operational", reason: reason.to_owned() };
-        cx.out.events.push(event);
         cx.out.events.push(Event::Installed {
             ring,
             members: members.clone(),
@@ -82,6 +81,17 @@ impl Membership {
         });
         self.configure(Configuration::Regular { ring, members, all_from_one_ring });
         self.hello_after_install(cx);
+    }
+
+    /// What every installation relies on, and no datagram can break (protocol design §14.5: I6, I8, I9).
+    fn assert_sound(&self, recover: &Recover, cx: &Cx<'_>) {
+        let early = cx.config.is_mutant(Mutant::InstallEarly);
+        assert!(early || recover.lacks_nothing(), "who says that it is done holds what all hold together");
+        assert!(recover.ring().epoch > self.ring.id().epoch, "only greater epochs are accepted");
+        assert!(
+            recover.obligations().contains(&self.me),
+            "a commit that takes me for another ring's is refused"
+        );
     }
 
     fn hello_after_install(&mut self, cx: &mut Cx<'_>) {

@@ -395,19 +395,22 @@ impl Membership {
         cx.timers.set(Timer::Leave, cx.now + cx.config.ring.wake * 2);
     }
 
-    fn enter(&mut self, state: State, reason: impl Into<String>, cx: &mut Cx<'_>) {
+    /// Leaves a state for another; returns the one that was left.
+    fn enter(&mut self, state: State, reason: impl Into<String>, cx: &mut Cx<'_>) -> State {
         let (from, to) = (self.state.name(), state.name());
         if matches!(self.state, State::Operational { .. }) {
             self.reasons.clear();
         }
-        self.state = state;
+        // The last step says nothing about why the ring is another.
+        let is_last = matches!(state, State::Operational { .. });
         if from != to {
             let reason = reason.into();
-            if self.reasons.len() < MAX_REASONS {
+            if self.reasons.len() < MAX_REASONS && !is_last {
                 self.reasons.push(reason.clone());
             }
             cx.out.events.push(Event::MembershipState { from, to, reason });
         }
+        std::mem::replace(&mut self.state, state)
     }
 
     fn stop_ring_timers(&mut self, cx: &mut Cx<'_>) {

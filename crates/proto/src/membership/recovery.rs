@@ -112,6 +112,11 @@ impl Recover {
         promised.chain(&self.together).copied().collect()
     }
 
+    /// Whether I hold what we hold together.
+    pub(super) fn lacks_nothing(&self) -> bool {
+        self.missing.is_empty()
+    }
+
     /// Whether I hold everything and said so.
     pub(super) fn may_install(&self) -> bool {
         self.said_done
@@ -164,7 +169,7 @@ impl Membership {
         };
         let ring = recover.ring();
         let requests = recover.requests(self.me);
-        if recover.missing.is_empty() {
+        if recover.lacks_nothing() {
             self.say_done(cx);
             return;
         }
@@ -257,7 +262,7 @@ impl Membership {
         if !filled {
             return;
         }
-        let next = recover.asked.is_empty() || recover.missing.is_empty();
+        let next = recover.asked.is_empty() || recover.lacks_nothing();
         self.extend_attempt(1, cx);
         if next {
             self.recover_step(cx);
