@@ -123,7 +123,8 @@ fn hint(error: &antiphon::Error) -> &'static str {
     use antiphon::{Error, ReplyCode};
     match error {
         Error::Connect { .. } => {
-            "\nIs a daemon running there? Say where it is with --connect PORT (this machine) or PORT@HOST."
+            "\nIs a daemon running there? Say where it is with --connect PORT (this machine, with --unix-dir unless its \
+             sockets are in /tmp) or PORT@HOST."
         }
         Error::Refused(ReplyCode::NotUnique) => "\nChoose another with --name, or give none.",
         Error::Refused(ReplyCode::Auth) => "\nTry --auth ip or --auth null.",

@@ -51,14 +51,22 @@ pub(crate) fn older(age: u8) -> u8 {
     age.checked_add(1).unwrap_or(STUBBORN_AGE)
 }
 
-/// Adds what I lack of what is due, am not waiting for already, and nobody else asks for. Returns
-/// how many packets these are.
+/// A member that asks, and the age of its next requests.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asker {
+    /// Its place in the ring.
+    pub(crate) member: usize,
+    pub(crate) age: u8,
+}
+
+/// Asks for each packet that is due and missing, unless its answer may still be on its way or another member
+/// has asked. Returns how many packets these are.
 pub(crate) fn ask(
     requests: &mut Vec<Request>,
     window: &Window,
     lateness: &mut Lateness,
     now: Instant,
-    (my_index, age): (usize, u8),
+    asker: Asker,
 ) -> u32 {
     let asked =
         |seq: Seq| requests.iter().any(|request| request.age < STUBBORN_AGE && request.range.contains(seq));
@@ -67,7 +75,7 @@ pub(crate) fn ask(
     let mut missing = ranges::collect(lacking);
     missing.truncate(MAX_REQUESTS.saturating_sub(requests.len()));
     lateness.note_asked(now, missing.iter().copied());
-    let member = my_index as u16;
+    let (member, age) = (asker.member as u16, asker.age);
     let packets = missing.iter().map(|range| range.packets()).sum::<u64>();
     requests.extend(missing.into_iter().map(|range| Request { range, member, age }));
     u32::try_from(packets).unwrap_or(u32::MAX)

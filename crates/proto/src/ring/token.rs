@@ -157,8 +157,8 @@ impl Ring {
             return Visited::Deaf;
         }
         if !cx.config.is_mutant(Mutant::NeverAsk) {
-            let me = (self.me, self.asked);
-            let lost = requests::ask(&mut token.requests, &self.window, &mut self.lateness, cx.now, me);
+            let asker = requests::Asker { member: self.me, age: self.asked };
+            let lost = requests::ask(&mut token.requests, &self.window, &mut self.lateness, cx.now, asker);
             if lost > 0 {
                 self.asked = requests::older(self.asked);
             }
