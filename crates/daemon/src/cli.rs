@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -82,12 +83,11 @@ fn serve(args: &DaemonArgs, loaded: Loaded) -> Result<(), Failure> {
     log_output::start(log)
         .map_err(|error| Failure::Log { path: log.file.clone().unwrap_or_default(), error })?;
     warn(args, &loaded);
-    let (origin, reach) = (loaded.origin().to_owned(), transport::shared_address(&loaded.settings));
+    let origin = loaded.origin().to_owned();
     let name = loaded.settings.my_place().map(|place| place.name.to_string()).unwrap_or_default();
     let mut daemon = Daemon::bind(loaded.settings)?;
     daemon.stop_on_signals().map_err(StartError::System)?;
-    tracing::info!("configured by {origin}; daemons of the segment are reached {reach}");
-    announce(&name, &daemon.local_addresses().map_err(StartError::System)?);
+    announce(&name, &origin, &daemon.local_addresses().map_err(StartError::System)?);
     daemon.run(&StopHandle::new()).map_err(Failure::Run)
 }
 
@@ -101,8 +101,9 @@ fn warn(args: &DaemonArgs, loaded: &Loaded) {
     }
 }
 
-/// The two lines that a person looks for after starting a daemon.
-fn announce(name: &str, addresses: &LocalAddresses) {
+/// The lines that a person looks for after starting a daemon.
+fn announce(name: &str, origin: &str, addresses: &LocalAddresses) {
+    tracing::info!("configured by {origin}; daemons of the segment are reached {}", reach(addresses.segment));
     let tcp = addresses.tcp.iter().map(ToString::to_string);
     let unix = addresses.unix.iter().map(|path| path.display().to_string());
     let clients: Vec<String> = tcp.chain(unix).collect();
@@ -113,6 +114,15 @@ fn announce(name: &str, addresses: &LocalAddresses) {
         addresses.control
     );
     tracing::info!("connect with {}", connect_hint(addresses));
+}
+
+/// How others of the segment are reached whose daemons have this address together.
+fn reach(segment: Option<SocketAddr>) -> String {
+    match segment {
+        None => "one by one".to_owned(),
+        Some(group) if group.ip().is_multicast() => format!("by multicast to {group}"),
+        Some(group) => format!("by broadcast to {group}"),
+    }
 }
 
 /// What to give to a client: the port alone goes over the Unix socket in the customary place.
@@ -179,7 +189,8 @@ fn summarise_mine(settings: &Settings, text: &mut String) {
     let clients: Vec<String> = tcp.chain(unix).collect();
     let ring = &settings.config.ring;
     let _ = writeln!(text, "clients: {}", clients.join(", "));
-    let _ = writeln!(text, "daemons of the segment are reached {}", transport::shared_address(settings));
+    let segment = transport::shared_address(settings).address();
+    let _ = writeln!(text, "daemons of the segment are reached {}", reach(segment));
     let _ = writeln!(
         text,
         "windows: {} of all, {} of one, {} after the token; token lost after {} ms; sessions may be {} messages behind",
@@ -212,10 +223,18 @@ mod tests {
     }
 
     #[test]
+    fn how_others_are_reached_goes_by_the_kind_of_address() {
+        assert_eq!(reach(None), "one by one");
+        assert_eq!(reach(Some(([239, 1, 2, 3], 4803).into())), "by multicast to 239.1.2.3:4803");
+        assert_eq!(reach(Some(([10, 0, 0, 255], 4803).into())), "by broadcast to 10.0.0.255:4803");
+    }
+
+    #[test]
     fn the_hint_is_what_a_client_library_takes() {
         let mut addresses = LocalAddresses {
             data: ([10, 0, 0, 1], 4803).into(),
             control: ([10, 0, 0, 1], 4804).into(),
+            segment: None,
             tcp: vec![([0, 0, 0, 0], 4803).into()],
             unix: vec!["/tmp/4803".into()],
         };

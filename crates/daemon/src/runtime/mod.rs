@@ -18,6 +18,7 @@
 mod accept;
 mod clock;
 mod listen;
+mod listeners;
 mod ring_io;
 mod session_io;
 mod status_io;
@@ -105,6 +106,8 @@ pub struct LocalAddresses {
     pub data: SocketAddr,
     /// The token and membership of other daemons.
     pub control: SocketAddr,
+    /// All other daemons of the segment at once, by multicast or broadcast; without it, one by one.
+    pub segment: Option<SocketAddr>,
     /// Clients over TCP.
     pub tcp: Vec<SocketAddr>,
     /// Clients over Unix sockets.
@@ -156,8 +159,8 @@ impl Daemon {
             datagrams: Vec::new(),
         };
         daemon.transport.register(daemon.poll.registry())?;
-        daemon.acceptor.register(daemon.poll.registry())?;
-        daemon.status.register(daemon.poll.registry())?;
+        daemon.acceptor.listeners.register(daemon.poll.registry())?;
+        daemon.status.listeners.register(daemon.poll.registry())?;
         Ok(daemon)
     }
 
@@ -223,6 +226,7 @@ impl Daemon {
         Ok(LocalAddresses {
             data,
             control,
+            segment: self.transport.segment_address(),
             tcp: listeners.iter().filter_map(Listener::tcp_address).collect(),
             unix: listeners.iter().filter_map(Listener::unix_path).map(PathBuf::from).collect(),
         })
@@ -257,8 +261,8 @@ impl Daemon {
                 token if token.0 < transport::FIRST_FREE_TOKEN => {
                     self.transport.on_ready(token, event.is_readable(), event.is_writable());
                 }
-                token if self.status.on_ready(token) => {}
-                token if token.0 < session_io::FIRST_TOKEN => self.acceptor.on_ready(token),
+                token if self.status.listeners.on_ready(token) => {}
+                token if self.acceptor.listeners.on_ready(token) => {}
                 _ => self.sessions.on_ready(event),
             }
         }
@@ -285,8 +289,8 @@ impl Daemon {
     /// How long to wait for events: not at all with work left over, else until the next deadline.
     fn timeout(&self) -> Option<Duration> {
         let accepts = self.node.accepts_submissions();
-        let clients = self.sessions.has_work() || (accepts && self.acceptor.has_work());
-        if clients || self.status.has_work() || ring_io::is_ready(&self.transport) {
+        let clients = self.sessions.has_work() || (accepts && self.acceptor.listeners.has_work());
+        if clients || self.status.listeners.has_work() || ring_io::is_ready(&self.transport) {
             return Some(Duration::ZERO);
         }
         let stopping = match self.stopping {
@@ -296,7 +300,7 @@ impl Daemon {
         let core = self.node.next_timeout().map(|(deadline, _)| deadline);
         let links = self.test_links.as_ref().map(TestLinks::deadline);
         let packets = self.transport.rests_until();
-        let (clients, status) = (self.acceptor.deadline(), self.status.deadline());
+        let (clients, status) = (self.acceptor.listeners.deadline(), self.status.listeners.deadline());
         let deadlines = [core, stopping, links, packets, clients, status];
         let deadline = deadlines.into_iter().flatten().min()?;
         Some(deadline.since(self.clock.now()))

@@ -9,10 +9,9 @@ use std::path::PathBuf;
 
 use antiphon_proto::Node;
 use antiphon_proto::time::Instant;
-use mio::{Registry, Token};
 
-use super::accept::{Consequence, PAUSE, consequence};
 use super::listen::Listener;
+use super::listeners::Listeners;
 use super::stream::Stream;
 use super::{accept, session_io};
 use crate::conf::Settings;
@@ -29,8 +28,7 @@ const _: () = assert!(accept::FIRST_TOKEN < FIRST_TOKEN && FIRST_TOKEN < session
 /// The listening sockets, one for each directory that has a socket for clients.
 #[derive(Debug)]
 pub(crate) struct StatusIo {
-    listeners: Vec<Listener>,
-    paused_until: Option<Instant>,
+    pub(crate) listeners: Listeners,
 }
 
 impl StatusIo {
@@ -45,37 +43,7 @@ impl StatusIo {
             }
         };
         let listeners = settings.unix_dirs.iter().filter_map(path).filter_map(open).collect();
-        Self { listeners, paused_until: None }
-    }
-
-    /// Adds the sockets to the poller.
-    pub(crate) fn register(&mut self, registry: &Registry) -> io::Result<()> {
-        for (index, listener) in self.listeners.iter_mut().enumerate() {
-            listener.register(registry, Token(FIRST_TOKEN + index))?;
-        }
-        Ok(())
-    }
-
-    /// Takes note of what the poller said; false when it was about another socket.
-    pub(crate) fn on_ready(&mut self, token: Token) -> bool {
-        let index = token.0.checked_sub(FIRST_TOKEN);
-        match index.and_then(|index| self.listeners.get_mut(index)) {
-            Some(listener) => {
-                listener.ready = true;
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// Whether someone may be waiting, and may be told.
-    pub(crate) fn has_work(&self) -> bool {
-        self.paused_until.is_none() && self.listeners.iter().any(|listener| listener.ready)
-    }
-
-    /// When telling goes on after a pause.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.paused_until
+        Self { listeners: Listeners::new(listeners, FIRST_TOKEN, TURN_CONNECTIONS) }
     }
 
     /// Tells those who ask.
@@ -87,34 +55,14 @@ impl StatusIo {
         accepts_refused: u64,
         now: Instant,
     ) {
-        if self.paused_until.is_some_and(|until| now < until) {
-            return;
-        }
-        self.paused_until = None;
-        for listener in &mut self.listeners {
-            for _ in 0..TURN_CONNECTIONS {
-                if !listener.ready {
-                    break;
-                }
-                match listener.accept() {
-                    Ok((stream, _)) => {
-                        let uptime_ms =
-                            u64::try_from(now.since(Instant::default()).as_millis()).unwrap_or(u64::MAX);
-                        let counted = Counted { core: &node.stats(), transport, accepts_refused };
-                        tell(stream, &board.report(uptime_ms, &node.status(), counted));
-                    }
-                    Err(error) => match consequence(&error) {
-                        Consequence::Wait => listener.ready = false,
-                        Consequence::Next => {}
-                        // Who waits is still there, and the poller will not tell of it again.
-                        Consequence::Pause => {
-                            tracing::debug!("cannot tell the status for now: {error}");
-                            self.paused_until = Some(now + PAUSE);
-                            return;
-                        }
-                    },
-                }
-            }
+        let refused = self.listeners.accept(now, true, |stream, _| {
+            let uptime_ms = u64::try_from(now.since(Instant::default()).as_millis()).unwrap_or(u64::MAX);
+            let counted = Counted { core: &node.stats(), transport, accepts_refused };
+            tell(stream, &board.report(uptime_ms, &node.status(), counted));
+            Ok(true)
+        });
+        if let Some(error) = refused {
+            tracing::debug!("cannot tell the status for now: {error}");
         }
     }
 }

@@ -295,6 +295,11 @@ impl Transport {
         self.filter.clone()
     }
 
+    /// What reaches all daemons of this segment at once, if anything does.
+    pub(crate) fn segment_address(&self) -> Option<SocketAddr> {
+        self.routes.group()
+    }
+
     /// Addresses of the data and the control socket.
     pub(crate) fn local_addresses(&self) -> io::Result<(SocketAddr, SocketAddr)> {
         Ok((self.data.io.local_addr()?, self.control.io.local_addr()?))

@@ -1,6 +1,5 @@
 //! From the daemons that are meant to the addresses that reach them.
 
-use std::fmt::{self, Display};
 use std::net::{IpAddr, SocketAddr};
 
 use antiphon_proto::{Channel, Target};
@@ -29,12 +28,12 @@ pub(crate) enum Shared {
     Broadcast(SocketAddr),
 }
 
-impl Display for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Shared {
+    /// The address, if there is one.
+    pub(crate) fn address(self) -> Option<SocketAddr> {
         match self {
-            Self::None => write!(f, "one by one"),
-            Self::Multicast(group) => write!(f, "by multicast to {group}"),
-            Self::Broadcast(group) => write!(f, "by broadcast to {group}"),
+            Self::None => None,
+            Self::Multicast(group) | Self::Broadcast(group) => Some(group),
         }
     }
 }
@@ -48,6 +47,11 @@ impl Routes {
     /// From now on, one datagram to `group` reaches all daemons of this segment.
     pub(crate) fn share(&mut self, group: SocketAddr) {
         self.group = Some(group);
+    }
+
+    /// What reaches all daemons of this segment, if anything does.
+    pub(crate) fn group(&self) -> Option<SocketAddr> {
+        self.group
     }
 
     /// Appends the addresses to which a datagram must go. Daemons that share my segment are reached

@@ -1,0 +1,117 @@
+//! Several listening sockets that are served together, and rest together when the system gives no more.
+
+use std::io;
+use std::time::Duration;
+
+use antiphon_proto::Origin;
+use antiphon_proto::time::Instant;
+use mio::{Registry, Token};
+
+use super::listen::Listener;
+use super::stream::Stream;
+
+/// How long nobody is accepted after the system ran out of descriptors or memory.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// See the module documentation.
+#[derive(Debug)]
+pub(crate) struct Listeners {
+    listeners: Vec<Listener>,
+    /// Poll token of the first; the others have the next ones.
+    first_token: usize,
+    /// Connections accepted from one socket in a turn.
+    turn_connections: usize,
+    paused_until: Option<Instant>,
+}
+
+impl Listeners {
+    pub(crate) fn new(listeners: Vec<Listener>, first_token: usize, turn_connections: usize) -> Self {
+        Self { listeners, first_token, turn_connections, paused_until: None }
+    }
+
+    /// Adds the sockets to the poller.
+    pub(crate) fn register(&mut self, registry: &Registry) -> io::Result<()> {
+        for (index, listener) in self.listeners.iter_mut().enumerate() {
+            listener.register(registry, Token(self.first_token + index))?;
+        }
+        Ok(())
+    }
+
+    /// Takes note of what the poller said; false when it was about another socket.
+    pub(crate) fn on_ready(&mut self, token: Token) -> bool {
+        let index = token.0.checked_sub(self.first_token);
+        let listener = index.and_then(|index| self.listeners.get_mut(index));
+        listener.map(|listener| listener.ready = true).is_some()
+    }
+
+    /// Whether connections may be waiting, and may be accepted.
+    pub(crate) fn has_work(&self) -> bool {
+        self.paused_until.is_none() && self.listeners.iter().any(|listener| listener.ready)
+    }
+
+    /// When accepting goes on after a pause.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.paused_until
+    }
+
+    /// The sockets.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Listener> {
+        self.listeners.iter()
+    }
+
+    /// Accepts what waits, up to the limit for a turn and while `may_accept`, which `take` says anew of each
+    /// connection. What the system said when it gave no more: who waits is still there, and the poller does not
+    /// tell of it again, so it is tried again after a pause.
+    pub(crate) fn accept(
+        &mut self,
+        now: Instant,
+        mut may_accept: bool,
+        mut take: impl FnMut(Stream, Origin) -> io::Result<bool>,
+    ) -> Option<io::Error> {
+        if self.paused_until.is_some_and(|until| now < until) {
+            return None;
+        }
+        self.paused_until = None;
+        for listener in &mut self.listeners {
+            for _ in 0..self.turn_connections {
+                if !listener.ready || !may_accept {
+                    break;
+                }
+                match listener.accept().and_then(|(stream, origin)| take(stream, origin)) {
+                    Ok(may_go_on) => may_accept = may_go_on,
+                    Err(error) => match consequence(&error) {
+                        Consequence::Wait => listener.ready = false,
+                        Consequence::Next => {}
+                        Consequence::Pause => {
+                            self.paused_until = Some(now + PAUSE);
+                            return Some(error);
+                        }
+                    },
+                }
+            }
+        }
+        None
+    }
+}
+
+/// What follows from a failed accept.
+enum Consequence {
+    /// Nobody waits.
+    Wait,
+    /// That client is gone; the next may be fine.
+    Next,
+    /// The system has run out of something.
+    Pause,
+}
+
+fn consequence(error: &io::Error) -> Consequence {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => Consequence::Wait,
+        io::ErrorKind::Interrupted
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::NotConnected
+        | io::ErrorKind::InvalidInput => Consequence::Next,
+        _ => Consequence::Pause,
+    }
+}
