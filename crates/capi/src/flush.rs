@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ffi::c_int;
 use std::sync::{Arc, Mutex};
 
-use antiphon::flush::{ANSWERS_LIMIT_BYTES, Event, FlushError, Layer, Request, View};
+use antiphon::flush::{ANSWERS_LIMIT_BYTES, Event, FlushError, Layer, View};
 use antiphon::session::Outbox;
 use antiphon::{Error, Message, ServiceLevel};
 use antiphon_wire::client::flags::CAUSED_BY_LEAVE;
@@ -184,16 +184,8 @@ impl FlushSession {
 impl State {
     /// Adds what the layer wants to be sent to what is sent next, so that it keeps its order.
     fn hand_over(&mut self, session: &Session, self_discard: bool) -> Result<(), Code> {
-        while let Some(request) = self.layer.next_request() {
-            let encoded = match request {
-                Request::Join(group) => self.outbox.join(group),
-                Request::Leave(group) => self.outbox.leave(group),
-                Request::Send(envelope, body) => {
-                    self.outbox.send(&envelope.self_discard(self_discard), &body)
-                }
-            };
-            encoded.map_err(|error| connection_code(&error))?;
-        }
+        let added = self.layer.hand_over(&mut self.outbox, self_discard);
+        added.map_err(|error| connection_code(&error))?;
         session.output.add(self.outbox.pending());
         self.outbox.clear();
         Ok(())

@@ -180,17 +180,7 @@ impl Connection {
     /// Adds what the layer wants to be sent while the program receives. Does not wait: the daemon may take
     /// nothing before this program has received more.
     fn post(&mut self) -> Result<(), FlushError> {
-        let layer = &mut self.layer;
-        let left_bytes = self.inner.post(|outbox| {
-            while let Some(request) = layer.next_request() {
-                match request {
-                    Request::Join(group) => outbox.join(group)?,
-                    Request::Leave(group) => outbox.leave(group)?,
-                    Request::Send(envelope, body) => outbox.send(&envelope, &body)?,
-                }
-            }
-            Ok(())
-        })?;
+        let left_bytes = self.inner.post(|outbox| self.layer.hand_over(outbox, false))?;
         if left_bytes > ANSWERS_LIMIT_BYTES { Err(FlushError::TooManyAnswers) } else { Ok(()) }
     }
 

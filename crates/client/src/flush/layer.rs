@@ -11,7 +11,9 @@ use super::mutant::{Mutant, Planted};
 use super::wire::{self, MARKED, SUBGROUP_CAST, put_mark};
 use super::{Event, FlushError, Request};
 use crate::envelope::{Destination, Envelope};
+use crate::error::Error;
 use crate::message;
+use crate::session::Outbox;
 
 /// The flush layer of one session. After each call, everything in [`Layer::next_request`] goes to the
 /// daemon, in order. Same inputs, same outputs; memory grows only with what the caller does not take.
@@ -221,6 +223,22 @@ impl Layer {
     /// Takes the next request for the daemon.
     pub fn next_request(&mut self) -> Option<Request> {
         self.requests.pop_front()
+    }
+
+    /// Adds all requests for the daemon to what an outbox holds. With `self_discard`, messages are not
+    /// delivered to this client itself.
+    ///
+    /// # Errors
+    /// Those of the outbox, which no request of this layer has unless a message is too long.
+    pub fn hand_over(&mut self, outbox: &mut Outbox, self_discard: bool) -> Result<(), Error> {
+        while let Some(request) = self.next_request() {
+            match request {
+                Request::Join(group) => outbox.join(group)?,
+                Request::Leave(group) => outbox.leave(group)?,
+                Request::Send(envelope, body) => outbox.send(&envelope.self_discard(self_discard), &body)?,
+            }
+        }
+        Ok(())
     }
 
     /// Takes the next event for the program.
