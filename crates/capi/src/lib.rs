@@ -16,6 +16,8 @@
 //! the few calls of C; all else works on slices. No function panics; one that did would end the process,
 //! since the exported functions are `extern "C"`.
 
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
+
 pub mod events;
 pub mod fl;
 pub mod layout;

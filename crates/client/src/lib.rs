@@ -36,6 +36,8 @@
 //! | [`pace`] | when what was gathered is written, and how much may be on its way |
 //! | [`error`] | what can go wrong |
 
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
+
 pub mod address;
 pub mod blocking;
 mod connector;

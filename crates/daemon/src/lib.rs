@@ -12,6 +12,8 @@
 //! # }
 //! ```
 
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
+
 pub mod cli;
 pub mod conf;
 mod error;

@@ -7,6 +7,8 @@
 //! on it in order before blocking; call again with [`Input::Timeout`] when the deadline of
 //! [`Node::next_timeout`] has come.** The same inputs at the same times give the same outputs, byte
 //! for byte.
+
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 pub mod config;
 mod cx;
 pub mod delivery;

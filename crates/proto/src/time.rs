@@ -96,42 +96,54 @@ pub(crate) struct Timers {
 impl Timers {
     /// Sets a timer, replacing its earlier deadline.
     pub(crate) fn set(&mut self, timer: Timer, at: Instant) {
-        self.deadlines[timer as usize] = Some(at);
+        self.change(timer, |_| Some(at));
     }
 
     /// Moves a timer to `at` if it is stopped or set to later.
     pub(crate) fn set_no_later(&mut self, timer: Timer, at: Instant) {
-        let deadline = &mut self.deadlines[timer as usize];
-        *deadline = Some(deadline.map_or(at, |set| set.min(at)));
+        self.change(timer, |set| Some(set.map_or(at, |set| set.min(at))));
     }
 
     /// Moves a timer to `at` if it is stopped or set to earlier.
     pub(crate) fn set_no_earlier(&mut self, timer: Timer, at: Instant) {
-        let deadline = &mut self.deadlines[timer as usize];
-        *deadline = Some(deadline.map_or(at, |set| set.max(at)));
+        self.change(timer, |set| Some(set.map_or(at, |set| set.max(at))));
     }
 
     /// Stops a timer.
     pub(crate) fn stop(&mut self, timer: Timer) {
-        self.deadlines[timer as usize] = None;
+        self.change(timer, |_| None);
+    }
+
+    fn change(&mut self, timer: Timer, to: impl FnOnce(Option<Instant>) -> Option<Instant>) {
+        if let Some(deadline) = self.deadlines.get_mut(timer as usize) {
+            *deadline = to(*deadline);
+        }
     }
 
     /// Whether the timer is running.
     pub(crate) fn is_set(&self, timer: Timer) -> bool {
-        self.deadlines[timer as usize].is_some()
+        self.deadline(timer).is_some()
     }
 
     /// The earliest deadline and what it is for.
     pub(crate) fn next(&self) -> Option<(Instant, Timer)> {
-        Timer::ALL.into_iter().filter_map(|timer| Some((self.deadlines[timer as usize]?, timer))).min()
+        self.running().min()
     }
 
     /// Stops and returns the first timer that is due at `now`.
     pub(crate) fn expire(&mut self, now: Instant) -> Option<Timer> {
-        let due = |timer: &Timer| self.deadlines[*timer as usize].is_some_and(|at| at <= now);
-        let timer = Timer::ALL.into_iter().find(due)?;
+        let (_, timer) = self.running().find(|(at, _)| *at <= now)?;
         self.stop(timer);
         Some(timer)
+    }
+
+    fn deadline(&self, timer: Timer) -> Option<Instant> {
+        self.deadlines.get(timer as usize).copied().flatten()
+    }
+
+    /// The timers that are running, in firing order.
+    fn running(&self) -> impl Iterator<Item = (Instant, Timer)> {
+        Timer::ALL.into_iter().filter_map(|timer| Some((self.deadline(timer)?, timer)))
     }
 }
 

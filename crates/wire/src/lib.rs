@@ -12,6 +12,8 @@
 //! One rule for the whole crate: no function here panics or allocates without bound, whatever the
 //! input. Bytes from outside become a value or a [`reader::DecodeError`].
 
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
+
 pub mod client;
 pub mod ids;
 pub mod names;

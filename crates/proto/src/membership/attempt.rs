@@ -79,7 +79,7 @@ impl Membership {
     /// with the same report.
     pub(super) fn on_propose(&mut self, propose: Propose, cx: &mut Cx<'_>) {
         let Propose { from, ring, members } = propose;
-        let one_each = members.windows(2).all(|pair| pair[0].daemon < pair[1].daemon);
+        let one_each = members.is_sorted_by(|a, b| a.daemon < b.daemon);
         let configured = members.iter().all(|member| cx.config.daemon(member.daemon).is_some());
         let sound = ring.leader == from && members.contains(&from) && one_each && configured;
         if !sound

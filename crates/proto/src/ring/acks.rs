@@ -6,7 +6,7 @@
 //! token goes round as ever, so nothing depends on these datagrams; they bring the same numbers that
 //! the token brings, only earlier. In a busy ring the token is soon here and they are not used.
 
-use antiphon_wire::ids::{DaemonId, Seq};
+use antiphon_wire::ids::{DaemonId, ProcessId, Seq};
 use antiphon_wire::ring::Datagram;
 use antiphon_wire::ring::gossip::Ack;
 
@@ -18,7 +18,7 @@ use crate::mutant::Mutant;
 impl Ring {
     /// Tells the sender of a packet that I hold it, if I hold all before it too.
     pub(super) fn acknowledge_at_once(&self, sender: DaemonId, seq: Seq, cx: &mut Cx<'_>) {
-        if self.my_ack() >= seq {
+        if self.acks.mine() >= seq {
             self.send_ack(Target::One(sender), Channel::Control, cx);
         }
     }
@@ -26,32 +26,26 @@ impl Ring {
     /// Takes what a member tells. Numbers beyond what I have seen wait for the token: no member can
     /// be believed to hold what may not exist.
     pub(crate) fn on_ack(&mut self, told: &Ack, cx: &mut Cx<'_>) {
-        let Some(sender) = self.members.iter().position(|member| *member == told.from) else {
+        if !self.contains(told.from) {
             cx.stats.datagrams_stale += 1;
             return;
-        };
-        let known = self.window.highest();
-        for (index, ack) in self.acks.iter_mut().enumerate().filter(|(index, _)| *index != self.me) {
-            let told = if index == sender { told.ack } else { told.stable };
-            *ack = told.min(known).max(*ack);
         }
+        let known = self.window.highest();
+        let of_each = |member: &ProcessId| if *member == told.from { told.ack } else { told.stable };
+        self.acks.learn_all(self.roster.members().iter().map(|member| of_each(member).min(known)));
         let all_hold = |seq: &Seq| self.stable() >= *seq || cx.config.is_mutant(Mutant::AnnounceEarly);
         if let Some(seq) = self.awaited.filter(all_hold) {
             self.awaited = None;
             if cx.config.is_mutant(Mutant::AnnounceEarly) {
-                self.acks.iter_mut().for_each(|ack| *ack = seq.max(*ack));
+                self.acks.learn_all(self.roster.members().iter().map(|_| seq));
             }
-            self.send_ack(Target::Each(self.others.clone()), Channel::Data, cx);
+            self.send_ack(Target::Each(self.roster.others()), Channel::Data, cx);
         }
     }
 
-    fn my_ack(&self) -> Seq {
-        self.acks.get(self.me).copied().unwrap_or_default()
-    }
-
     fn send_ack(&self, to: Target, channel: Channel, cx: &mut Cx<'_>) {
-        let (ack, stable) = (self.my_ack(), self.stable());
-        let burst = Datagram::Ack(Ack { from: self.members[self.me], ring: self.id, ack, stable })
+        let (ack, stable) = (self.acks.mine(), self.stable());
+        let burst = Datagram::Ack(Ack { from: self.roster.me(), ring: self.id, ack, stable })
             .encode(cx.config.cluster);
         let segment_bytes = burst.len();
         cx.out.transmits.push(Transmit { to, channel, burst, segment_bytes });

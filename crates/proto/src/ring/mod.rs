@@ -8,15 +8,15 @@
 //! Sources: Totem single ring (Amir et al., TOCS '95), the accelerated ring (CNDS-2014-2 §III), and
 //! the acknowledgement vector of the protocol design (D2).
 
+mod ack_vector;
 mod acks;
 mod flow;
 mod lateness;
 mod pack;
 mod requests;
+mod roster;
 mod token;
 pub(crate) mod window;
-
-use std::sync::Arc;
 
 use antiphon_wire::ids::{DaemonId, ProcessId, RingId, RingTag, Seq};
 use antiphon_wire::ring::attempt::Holdings;
@@ -27,7 +27,9 @@ use crate::cx::Cx;
 use crate::io::Channel;
 use crate::preambles::Said;
 use crate::time::Instant;
+use ack_vector::AckVector;
 use lateness::Lateness;
+use roster::Roster;
 use window::Window;
 
 pub(crate) use token::Visited;
@@ -50,13 +52,9 @@ pub(crate) struct Ring {
     id: RingId,
     /// [`RingId::tag`], for every packet that comes.
     tag: RingTag,
-    members: Vec<ProcessId>,
-    me: usize,
-    /// Everyone but me, as datagrams are addressed.
-    others: Arc<[DaemonId]>,
+    roster: Roster,
     window: Window,
-    /// Up to where each member holds everything; only grows.
-    acks: Vec<Seq>,
+    acks: AckVector,
     /// The last hop of the token that I saw or made.
     hop: u64,
     token: TokenPlace,
@@ -93,16 +91,12 @@ impl Ring {
     /// A ring that nothing has been sent in. `members` are ascending and contain `me`.
     /// Its packets and hops are numbered from the one after `before`.
     pub(crate) fn new(id: RingId, members: Vec<ProcessId>, me: ProcessId, before: Seq, now: Instant) -> Self {
-        let position = members.iter().position(|member| *member == me);
-        assert!(position.is_some(), "a process never installs a ring without itself");
-        let others = members.iter().filter(|member| **member != me).map(|member| member.daemon).collect();
+        let roster = Roster::new(members, me);
         Self {
             id,
             tag: id.tag(),
-            acks: vec![before; members.len()],
-            me: position.unwrap_or_default(),
-            members,
-            others,
+            acks: AckVector::new(roster.len(), roster.my_position(), before),
+            roster,
             window: Window::after(before),
             hop: before.0,
             token: TokenPlace::Elsewhere,
@@ -135,32 +129,27 @@ impl Ring {
 
     /// Its members, ascending.
     pub(crate) fn members(&self) -> &[ProcessId] {
-        &self.members
+        self.roster.members()
     }
 
     /// Whether the process is a member.
     pub(crate) fn contains(&self, process: ProcessId) -> bool {
-        self.members.binary_search(&process).is_ok()
+        self.roster.contains(process)
     }
 
     /// The member of that daemon, in whichever incarnation.
     pub(crate) fn member_of(&self, daemon: DaemonId) -> Option<ProcessId> {
-        self.members.iter().copied().find(|member| member.daemon == daemon)
+        self.roster.member_of(daemon)
     }
 
     /// Whether I lead the ring: the first member does.
     pub(crate) fn i_lead(&self) -> bool {
-        self.me == 0
+        self.roster.my_position() == 0
     }
 
     /// Who passes the token to me; myself if I am alone.
     pub(crate) fn predecessor(&self) -> ProcessId {
-        self.members[(self.me + self.members.len() - 1) % self.members.len()]
-    }
-
-    /// Whom I pass the token to; myself if I am alone.
-    fn successor(&self) -> ProcessId {
-        self.members[(self.me + 1) % self.members.len()]
+        self.roster.predecessor()
     }
 
     /// When the token was here last, or the ring began.
@@ -170,7 +159,7 @@ impl Ring {
 
     /// Whether I am the only member.
     pub(crate) fn is_alone(&self) -> bool {
-        self.members.len() == 1
+        self.roster.len() == 1
     }
 
     /// The packets.
@@ -206,7 +195,7 @@ impl Ring {
 
     /// Up to where every member holds everything.
     pub(crate) fn stable(&self) -> Seq {
-        self.acks.iter().copied().min().unwrap_or_default()
+        self.acks.stable()
     }
 
     /// Drops what everyone holds and I have delivered.
@@ -228,7 +217,7 @@ impl Ring {
     /// Takes a packet of this ring while it is operational; false when it is not new.
     pub(crate) fn on_packet(&mut self, packet: Packet, cx: &mut Cx<'_>) -> bool {
         let header = packet.header;
-        let Some(sender) = self.members.iter().position(|member| member.daemon == header.sender) else {
+        let Some(sender) = self.roster.position_of(header.sender) else {
             return false;
         };
         // Nothing that comes with a number that can not be is to be believed.
@@ -240,11 +229,8 @@ impl Ring {
         {
             self.token = TokenPlace::Elsewhere;
         }
-        self.prefer_token_after(sender, header.visit, header.after_token);
-        let seen = if sender == self.me { Seq::ZERO } else { header.ack };
-        if let Some(ack) = self.acks.get_mut(sender) {
-            *ack = seen.max(*ack);
-        }
+        self.prefer_token_after(header.sender, header.visit, header.after_token);
+        self.acks.learn(sender, header.ack);
         let new = self.store(packet);
         if !new {
             self.lateness.note_duplicate(header.seq, cx.now, cx.config.ring.token_retransmit);
@@ -263,9 +249,8 @@ impl Ring {
 
     /// Says that I hold what I hold, unless I am to hold the ring back.
     fn acknowledge(&mut self) {
-        let contiguous = self.window.contiguous();
-        if let Some(mine) = self.acks.get_mut(self.me).filter(|_| !self.held_back) {
-            *mine = contiguous.max(*mine);
+        if !self.held_back {
+            self.acks.raise_mine(self.window.contiguous());
         }
     }
 
@@ -279,10 +264,9 @@ impl Ring {
 
     /// The token gets priority once my predecessor has sent a packet after the token that comes to
     /// me next (CNDS-2014-2 §III-C, second method).
-    fn prefer_token_after(&mut self, sender: usize, visit: u16, after_token: bool) {
-        let predecessor = (self.me + self.members.len() - 1) % self.members.len();
+    fn prefer_token_after(&mut self, sender: DaemonId, visit: u16, after_token: bool) {
         let newer = visit.wrapping_sub(self.hop as u16);
-        if sender == predecessor && after_token && newer > 0 && newer < u16::MAX / 2 {
+        if sender == self.predecessor().daemon && after_token && newer > 0 && newer < u16::MAX / 2 {
             self.preference = Channel::Control;
         }
     }

@@ -60,7 +60,7 @@ impl Bench {
     /// The token comes back from the other, who has sent nothing and holds everything up to `ack`.
     fn token_returns(&mut self, seq: Seq, ack: Seq) {
         let token = Token {
-            from: self.ring.members[1],
+            from: self.ring.members()[1],
             ring: self.ring.id,
             hop: self.ring.hop() + 1,
             seq,
@@ -186,7 +186,7 @@ fn nothing_is_believed_of_a_packet_that_is_too_far_ahead() {
         };
         let new = bench.run(|ring, cx| ring.on_packet(Packet { header, bytes: Bytes::new() }, cx));
         let passed = matches!(bench.ring.token, TokenPlace::Passed(..));
-        (new, bench.ring.acks[1], passed, bench.ring.preference())
+        (new, bench.ring.acks.entries()[1], passed, bench.ring.preference())
     };
     assert_eq!(receive(Seq(CAPACITY_PACKETS + 1)), (false, Seq::ZERO, true, Channel::Data));
     assert_eq!(receive(Seq(1 << 62)), (false, Seq::ZERO, true, Channel::Data));

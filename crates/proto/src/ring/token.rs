@@ -44,21 +44,19 @@ const LAST_SEQ: Seq = Seq(u64::MAX / 2 - CAPACITY_PACKETS);
 impl Ring {
     /// Makes the first token of the ring, as its leader, and takes the first visit.
     pub(crate) fn start(&mut self, cx: &mut Cx<'_>) {
-        let from = self.members[self.me];
-        let acks = self.acks.clone();
         let token = Token {
-            from,
+            from: self.roster.me(),
             ring: self.id,
             hop: self.hop + 1,
             seq: self.passed_seq,
             fcc: 0,
             backlog: 0,
             window: cx.config.ring.window_packets,
-            acks,
+            acks: self.acks.entries().to_vec(),
             requests: Vec::new(),
         };
         self.hop = token.hop;
-        self.visit(token, Origin::Passed, self.successor(), cx);
+        self.visit(token, Origin::Passed, self.roster.successor(), cx);
     }
 
     /// A token of this ring arrived. A copy can not be newer than what I passed on, because every
@@ -72,13 +70,13 @@ impl Ring {
         self.hop = token.hop;
         cx.timers.stop(Timer::Wake);
         cx.patience.note_visit(cx.now, self.quiet_visits == 0);
-        self.visit(token, Origin::Passed, self.successor(), cx)
+        self.visit(token, Origin::Passed, self.roster.successor(), cx)
     }
 
     /// Whether the token can be one of this ring: no ring has more packets on their way than a window
     /// holds, and to look for those that a forged token claims could take for ever.
     fn is_plausible(&self, token: &Token) -> bool {
-        token.acks.len() == self.members.len()
+        token.acks.len() == self.roster.len()
             && token.seq >= self.window.highest()
             && token.seq.ahead_of(self.window.contiguous()) <= CAPACITY_PACKETS
     }
@@ -86,14 +84,14 @@ impl Ring {
     /// Continues with the token that rests here, because there is something to send or it has
     /// rested long enough.
     pub(crate) fn resume(&mut self, cx: &mut Cx<'_>) -> Visited {
-        self.resume_towards(self.successor(), Origin::Rested, cx)
+        self.resume_towards(self.roster.successor(), Origin::Rested, cx)
     }
 
     /// Passes the token that rests here to a member that asks for it, over the heads of those between.
     /// They had nothing to say a round ago, and before it rests again it goes round once in full.
     pub(crate) fn hand_to(&mut self, member: ProcessId, cx: &mut Cx<'_>) -> Visited {
-        let known = self.contains(member) && member != self.members[self.me];
-        let next = if known && !cx.queue.has_sendable() { member } else { self.successor() };
+        let known = self.contains(member) && member != self.roster.me();
+        let next = if known && !cx.queue.has_sendable() { member } else { self.roster.successor() };
         self.resume_towards(next, Origin::Rested, cx)
     }
 
@@ -113,7 +111,7 @@ impl Ring {
 
     /// Passes the token that rests here without numbering anything, because the ring may be gone.
     pub(crate) fn pass_doubtful(&mut self, cx: &mut Cx<'_>) -> Visited {
-        self.resume_towards(self.successor(), Origin::Doubtful, cx)
+        self.resume_towards(self.roster.successor(), Origin::Doubtful, cx)
     }
 
     /// Whether the token rests here.
@@ -148,16 +146,14 @@ impl Ring {
         if token.seq >= LAST_SEQ {
             return Visited::Exhausted;
         }
-        for (index, ack) in token.acks.iter().enumerate().filter(|(index, _)| *index != self.me) {
-            self.acks[index] = self.acks[index].max(*ack);
-        }
+        self.acks.learn_all(token.acks.iter().copied());
         let retransmitted = self.answer(&mut token, cx);
         let burst = self.number(&mut token, origin, retransmitted, cx);
         if self.is_deaf(cx.now, cx) {
             return Visited::Deaf;
         }
         if !cx.config.is_mutant(Mutant::NeverAsk) {
-            let asker = requests::Asker { member: self.me, age: self.asked };
+            let asker = requests::Asker { member: self.roster.my_position(), age: self.asked };
             let lost = requests::ask(&mut token.requests, &self.window, &mut self.lateness, cx.now, asker);
             if lost > 0 {
                 self.asked = requests::older(self.asked);
@@ -165,12 +161,12 @@ impl Ring {
             token.window = flow::after_loss(token.window, token.fcc, lost);
         }
         if cx.config.is_mutant(Mutant::AckBeyondHole) {
-            self.acks[self.me] = self.window.highest();
+            self.acks.raise_mine(self.window.highest());
         }
         let round_was_empty = token.seq == self.passed_seq && token.backlog == 0;
         self.passed_seq = token.seq;
         self.lateness.note_passed(cx.now, token.seq);
-        token.acks.clone_from(&self.acks);
+        self.acks.entries().clone_into(&mut token.acks);
         let before = burst.packets.iter().take_while(|packet| !packet.header.after_token).count();
         let datagram_bytes = cx.config.ring.datagram_bytes;
         let split = (before * datagram_bytes).min(burst.bytes.len());
@@ -187,7 +183,7 @@ impl Ring {
         if self.i_lead() && self.quiet_visits == 0 {
             let round = Round {
                 took: cx.now.since(self.visited),
-                members: self.members.len() as u32,
+                members: self.roster.len() as u32,
                 fcc: token.fcc,
                 backlog: token.backlog,
                 is_lossy: !token.requests.is_empty(),
@@ -200,8 +196,8 @@ impl Ring {
     /// Sends again what others ask for; returns how many packets.
     fn answer(&mut self, token: &mut Token, cx: &mut Cx<'_>) -> u32 {
         let limit = token.window as usize;
-        let members = self.members.len();
-        let answered = requests::answer(&mut token.requests, &self.window, self.me, members, limit);
+        let (me, members) = (self.roster.my_position(), self.roster.len());
+        let answered = requests::answer(&mut token.requests, &self.window, me, members, limit);
         if cx.config.is_mutant(Mutant::NeverAnswer) {
             return 0;
         }
@@ -239,9 +235,9 @@ impl Ring {
         let visit = Visit {
             ring: self.id,
             tag: self.tag,
-            sender: self.members[self.me].daemon,
+            sender: self.roster.me().daemon,
             seq: token.seq,
-            ack: self.acks[self.me],
+            ack: self.acks.mine(),
             hop: token.hop,
             packets: if origin == Origin::Doubtful { 0 } else { packets },
             // Nobody waits for the token then, but somebody for the message.
@@ -308,7 +304,7 @@ impl Ring {
             return;
         }
         token.hop += 1;
-        token.from = self.members[self.me];
+        token.from = self.roster.me();
         self.hop = token.hop;
         cx.timers.stop(Timer::TokenHold);
         // Whoever had it may have to send it again, or keep it for a while.
@@ -352,11 +348,11 @@ impl Ring {
     }
 
     fn send(&self, burst: bytes::Bytes, segment_bytes: usize, cx: &mut Cx<'_>) {
-        if burst.is_empty() || self.others.is_empty() {
+        if burst.is_empty() || self.is_alone() {
             return;
         }
         cx.out.transmits.push(Transmit {
-            to: Target::Each(self.others.clone()),
+            to: Target::Each(self.roster.others()),
             channel: Channel::Data,
             burst,
             segment_bytes,

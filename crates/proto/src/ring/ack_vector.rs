@@ -1,0 +1,77 @@
+//! Up to where each member of a ring holds everything (protocol design D2).
+//!
+//! Each entry has one author, its member, and only grows; so whatever is heard, in whichever order
+//! and however often, can be taken, and there is nothing to reset.
+
+use antiphon_wire::ids::Seq;
+
+/// One entry for each member, in the order of the members.
+#[derive(Clone, Debug)]
+pub(super) struct AckVector {
+    acks: Vec<Seq>,
+    /// Which entry is mine: nobody tells me what I hold.
+    me: usize,
+}
+
+impl AckVector {
+    /// Everyone holds everything up to `before`.
+    pub(super) fn new(members: usize, me: usize, before: Seq) -> Self {
+        Self { acks: vec![before; members], me }
+    }
+
+    /// All entries.
+    pub(super) fn entries(&self) -> &[Seq] {
+        &self.acks
+    }
+
+    /// What I say that I hold.
+    pub(super) fn mine(&self) -> Seq {
+        self.acks.get(self.me).copied().unwrap_or_default()
+    }
+
+    /// Up to where every member holds everything.
+    pub(super) fn stable(&self) -> Seq {
+        self.acks.iter().copied().min().unwrap_or_default()
+    }
+
+    /// I hold everything up to there.
+    pub(super) fn raise_mine(&mut self, ack: Seq) {
+        if let Some(mine) = self.acks.get_mut(self.me) {
+            *mine = ack.max(*mine);
+        }
+    }
+
+    /// A member holds everything up to there.
+    pub(super) fn learn(&mut self, member: usize, ack: Seq) {
+        if let Some(known) = self.acks.get_mut(member).filter(|_| member != self.me) {
+            *known = ack.max(*known);
+        }
+    }
+
+    /// Takes what is told of each member, in the order of the members.
+    pub(super) fn learn_all(&mut self, told: impl IntoIterator<Item = Seq>) {
+        for (member, ack) in told.into_iter().enumerate() {
+            self.learn(member, ack);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_only_grow_and_mine_is_only_raised_by_me() {
+        let mut acks = AckVector::new(3, 1, Seq(10));
+        acks.learn_all([Seq(30), Seq(30), Seq(5)]);
+        assert_eq!(acks.entries(), [Seq(30), Seq(10), Seq(10)]);
+        acks.learn(0, Seq(20));
+        acks.learn(1, Seq(20));
+        acks.learn(2, Seq(40));
+        acks.learn(3, Seq(50));
+        assert_eq!(acks.entries(), [Seq(30), Seq(10), Seq(40)]);
+        acks.raise_mine(Seq(35));
+        acks.raise_mine(Seq(34));
+        assert_eq!((acks.mine(), acks.stable()), (Seq(35), Seq(30)));
+    }
+}
