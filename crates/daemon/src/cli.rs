@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use antiphon_wire::names::DaemonName;
 use clap::Args;
 use thiserror::Error;
 
@@ -83,18 +84,15 @@ fn serve(args: &DaemonArgs, loaded: Loaded) -> Result<(), Failure> {
     log_output::start(log)
         .map_err(|error| Failure::Log { path: log.file.clone().unwrap_or_default(), error })?;
     warn(args, &loaded);
-    let origin = loaded.origin().to_owned();
-    let name = loaded.settings.my_place().map(|place| place.name.to_string()).unwrap_or_default();
+    let (origin, name) = (loaded.source.name, loaded.settings.here.name);
     let mut daemon = Daemon::bind(loaded.settings)?;
     daemon.stop_on_signals().map_err(StartError::System)?;
-    announce(&name, &origin, &daemon.local_addresses().map_err(StartError::System)?);
+    announce(name, &origin, &daemon.local_addresses().map_err(StartError::System)?);
     daemon.run(&StopHandle::new()).map_err(Failure::Run)
 }
 
 fn warn(args: &DaemonArgs, loaded: &Loaded) {
-    if let Some(source) = &loaded.source {
-        loaded.warnings.iter().for_each(|warning| tracing::warn!("{}", source.line(warning)));
-    }
+    loaded.warnings.iter().for_each(|warning| tracing::warn!("{}", loaded.source.line(warning)));
     loaded.notes.iter().for_each(|note| tracing::warn!("{note}"));
     if args.statistics.as_deref().is_some_and(|value| value.starts_with('y')) {
         tracing::warn!("-l has no effect: there is no statistics file");
@@ -102,7 +100,7 @@ fn warn(args: &DaemonArgs, loaded: &Loaded) {
 }
 
 /// The lines that a person looks for after starting a daemon.
-fn announce(name: &str, origin: &str, addresses: &LocalAddresses) {
+fn announce(name: DaemonName, origin: &str, addresses: &LocalAddresses) {
     tracing::info!("configured by {origin}; daemons of the segment are reached {}", reach(addresses.segment));
     let tcp = addresses.tcp.iter().map(ToString::to_string);
     let unix = addresses.unix.iter().map(|path| path.display().to_string());
@@ -146,11 +144,9 @@ fn connect_hint(addresses: &LocalAddresses) -> String {
 /// Prints what the configuration means.
 fn check(loaded: &Loaded) -> Result<(), Failure> {
     let mut text = String::new();
-    if let Some(source) = &loaded.source {
-        for warning in &loaded.warnings {
-            text += &source.render(warning);
-            text.push('\n');
-        }
+    for warning in &loaded.warnings {
+        text += &loaded.source.render(warning);
+        text.push('\n');
     }
     for note in &loaded.notes {
         text += &format!("warning: {note}\n");
@@ -170,12 +166,12 @@ fn summarise(loaded: &Loaded, text: &mut String) {
         count => format!("{count} daemons"),
     };
     // Writing to a string can not fail.
-    let _ = writeln!(text, "{}: {daemons}, hash {:08x}", loaded.origin(), settings.config.cluster);
+    let _ = writeln!(text, "{}: {daemons}, hash {:08x}", loaded.source.name, settings.config.cluster);
     for (index, segment) in settings.segments.iter().enumerate() {
         let addresses: String = segment.addresses.iter().map(|address| format!(" {address}")).collect();
         let _ = writeln!(text, "segment{addresses} port {}", segment.port);
         for place in settings.places.iter().filter(|place| place.segment == index) {
-            let mark = if settings.my_place() == Some(place) { "  (this daemon)" } else { "" };
+            let mark = if settings.here == *place { "  (this daemon)" } else { "" };
             let _ = writeln!(text, "  {} {}{mark}", place.name, place.address);
         }
     }
@@ -183,7 +179,7 @@ fn summarise(loaded: &Loaded, text: &mut String) {
 }
 
 fn summarise_mine(settings: &Settings, text: &mut String) {
-    let port = settings.my_place().map_or(0, |place| place.port);
+    let port = settings.here.port;
     let tcp = settings.client_interfaces.iter().map(|ip| format!("{ip}:{port}"));
     let unix = settings.unix_dirs.iter().map(|dir| dir.join(port.to_string()).display().to_string());
     let clients: Vec<String> = tcp.chain(unix).collect();

@@ -10,9 +10,6 @@ use thiserror::Error;
 /// Why a daemon does not start.
 #[derive(Debug, Error)]
 pub enum StartError {
-    /// The settings do not say where this daemon is.
-    #[error("the configuration has no address for this daemon")]
-    NotConfigured,
     /// A socket address is taken by another process, most often another daemon.
     #[error("{protocol} {address} is in use; is another daemon running?")]
     InUse {

@@ -1,5 +1,5 @@
 //! The directives of a configuration file (client protocol §9.4, §10): which there are, and what
-//! each does to the settings.
+//! each does to the options.
 
 use std::time::Duration;
 
@@ -10,9 +10,11 @@ use tracing::Level;
 
 use super::diagnostic::{Diagnostic, Span};
 use super::log_settings;
+use super::options::Options;
 use super::syntax::{DirectiveTree, Spanned};
 use super::timeouts::Timeouts;
-use super::{IpPreference, PortReuse, Settings};
+use super::windows::{self, Windows};
+use super::{IpPreference, PortReuse, UNIX_DIRECTORY};
 
 /// How a directive is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -106,17 +108,14 @@ fn distance(a: &str, b: &str) -> usize {
     row.last().copied().unwrap_or_default()
 }
 
-/// Puts directives into effect, one after the other, and collects remarks.
+/// Takes directives one after the other, and collects remarks.
 #[derive(Default)]
 pub(crate) struct Directives {
-    pub(crate) remarks: Vec<Diagnostic>,
+    options: Options,
+    remarks: Vec<Diagnostic>,
     seen: Vec<&'static str>,
     timeouts: Timeouts,
-    window: Option<Spanned<u32>>,
-    window_limit: Option<Spanned<u32>>,
-    personal_window: Option<Spanned<u32>>,
-    accelerated_window: Option<Spanned<u32>>,
-    accelerated_ring: Option<bool>,
+    windows: Windows,
     datagram_bytes: Option<Spanned<u32>>,
     allowed: Option<Vec<AuthMethod>>,
     required: Option<Vec<AuthMethod>>,
@@ -128,7 +127,7 @@ pub(crate) struct Directives {
 
 impl Directives {
     /// Handles one directive.
-    pub(crate) fn apply(&mut self, directive: &DirectiveTree, settings: &mut Settings) {
+    pub(crate) fn apply(&mut self, directive: &DirectiveTree) {
         let key = &directive.key;
         if self.seen.contains(&key.value) && !ADDS_UP.contains(&key.value) {
             let message = format!("{} is given more than once", key.value);
@@ -139,45 +138,45 @@ impl Directives {
             ));
         }
         self.seen.push(key.value);
-        if let Err(error) = self.take(directive, settings) {
+        if let Err(error) = self.take(directive) {
             self.remarks.push(error);
         }
     }
 
-    fn take(&mut self, directive: &DirectiveTree, settings: &mut Settings) -> Result<(), Diagnostic> {
+    fn take(&mut self, directive: &DirectiveTree) -> Result<(), Diagnostic> {
         let none = Spanned::new(String::new(), directive.key.span.clone());
         let value = directive.values.first().map_or(&none, |value| &value.text);
         let key = directive.key.value;
-        let config = &mut settings.config;
+        let options = &mut self.options;
         match key {
-            "Window" => self.window = Some(number(value, 1..=WINDOW_MAX)?),
-            "WindowLimit" => self.window_limit = Some(number(value, 1..=WINDOW_MAX)?),
-            "PersonalWindow" => self.personal_window = Some(number(value, 1..=WINDOW_MAX)?),
-            "AcceleratedWindow" => self.accelerated_window = Some(number(value, 0..=WINDOW_MAX)?),
-            "AcceleratedRing" => self.accelerated_ring = Some(boolean(value)?),
+            "Window" => self.windows.all = Some(number(value, 1..=windows::MAX)?),
+            "WindowLimit" => self.windows.limit = Some(number(value, 1..=windows::MAX)?),
+            "PersonalWindow" => self.windows.personal = Some(number(value, 1..=windows::MAX)?),
+            "AcceleratedWindow" => self.windows.accelerated = Some(number(value, 0..=windows::MAX)?),
+            "AcceleratedRing" => self.windows.is_accelerated = Some(boolean(value)?),
             "MaxSessionMessages" => {
-                config.sessions.max_outbox_messages = number(value, 1..=u32::MAX)?.value as usize;
+                options.sessions.max_outbox_messages = number(value, 1..=u32::MAX)?.value as usize;
             }
-            "MaxSessions" => config.sessions.max_sessions = number(value, 1..=1_000_000)?.value as usize,
-            "BusyPoll" => settings.busy_poll = boolean(value)?,
+            "MaxSessions" => options.sessions.max_sessions = number(value, 1..=1_000_000)?.value as usize,
+            "BusyPoll" => options.busy_poll = boolean(value)?,
             "DatagramBytes" => {
                 let bytes = number(value, 508..=65_000)?;
-                config.ring.datagram_bytes = bytes.value as usize;
+                options.ring.datagram_bytes = bytes.value as usize;
                 self.datagram_bytes = Some(bytes);
             }
-            "EventPriority" => settings.log.level = log_settings::priority(value)?,
-            "EventLogFile" => settings.log.file = Some(log_settings::file(&value.value).into()),
+            "EventPriority" => options.log.level = log_settings::priority(value)?,
+            "EventLogFile" => options.log.file = Some(log_settings::file(&value.value).into()),
             "EventTimeStamp" => {
                 self.timestamp = true;
-                settings.log.timestamp = Some(log_settings::timestamp(value)?);
+                options.log.timestamp = Some(log_settings::timestamp(value)?);
             }
             "EventPreciseTimeStamp" => self.precise = Some(directive.key.span.clone()),
-            "DebugFlags" => self.debug_flags(directive, settings),
-            "SocketPortReuse" => settings.port_reuse = port_reuse(value)?,
-            "ExcludeSegAddrsFromHash" => settings.hash_segments = !boolean(value)?,
-            "IgnoreMulticastJoinErrors" => settings.ignore_join_errors = boolean(value)?,
-            "ActiveIPVersion" => settings.ip_preference = ip_version(value)?,
-            "UnixSocketDirectory" => settings.unix_dirs.push((&value.value).into()),
+            "DebugFlags" => self.debug_flags(directive),
+            "SocketPortReuse" => options.port_reuse = port_reuse(value)?,
+            "ExcludeSegAddrsFromHash" => options.hash_segments = !boolean(value)?,
+            "IgnoreMulticastJoinErrors" => options.ignore_join_errors = boolean(value)?,
+            "ActiveIPVersion" => options.ip_preference = ip_version(value)?,
+            "UnixSocketDirectory" => options.unix_dirs.push((&value.value).into()),
             "AllowedAuthMethods" => self.allowed = Some(self.methods(value)),
             "RequiredAuthMethods" => self.required = Some(self.methods(value)),
             "AccessControlPolicy" => policy(value)?,
@@ -191,10 +190,10 @@ impl Directives {
         Ok(())
     }
 
-    fn debug_flags(&mut self, directive: &DirectiveTree, settings: &mut Settings) {
+    fn debug_flags(&mut self, directive: &DirectiveTree) {
         let (debug, remarks) = log_settings::debug_flags(&directive.values);
         self.debug_flags = (!debug.is_empty()).then(|| directive.key.span.clone());
-        settings.log.debug = Some(debug);
+        self.options.log.debug = Some(debug);
         self.remarks.extend(remarks);
     }
 
@@ -239,14 +238,23 @@ impl Directives {
         Ok(())
     }
 
-    /// What depends on several directives at once; to be called after the last.
-    pub(crate) fn finish(&mut self, settings: &mut Settings) {
-        self.windows(settings);
+    /// What they come to for a cluster of so many daemons, and what is to be remarked.
+    pub(crate) fn finish(mut self, daemons: usize) -> (Options, Vec<Diagnostic>) {
+        self.remarks.extend(self.windows.apply(&mut self.options.ring));
         let timeouts = std::mem::take(&mut self.timeouts);
-        self.remarks.extend(timeouts.apply(&mut settings.config));
-        self.authentication(settings);
+        self.remarks.extend(timeouts.apply(&mut self.options));
+        self.authentication();
+        self.log();
+        self.remarks.extend(self.datagrams_too_small(daemons));
+        if self.options.unix_dirs.is_empty() {
+            self.options.unix_dirs.push(UNIX_DIRECTORY.into());
+        }
+        (self.options, self.remarks)
+    }
+
+    fn log(&mut self) {
         match self.precise.take() {
-            Some(_) if self.timestamp => settings.log.precise = true,
+            Some(_) if self.timestamp => self.options.log.precise = true,
             Some(span) => self.remarks.push(Diagnostic::warning(
                 span,
                 "EventPreciseTimeStamp has no effect",
@@ -254,7 +262,7 @@ impl Directives {
             )),
             None => {}
         }
-        if let Some(span) = self.debug_flags.take().filter(|_| settings.log.level < Level::DEBUG) {
+        if let Some(span) = self.debug_flags.take().filter(|_| self.options.log.level < Level::DEBUG) {
             self.remarks.push(Diagnostic::warning(
                 span,
                 "DebugFlags has no effect",
@@ -263,9 +271,9 @@ impl Directives {
         }
     }
 
-    /// Whether datagrams of the given size can carry the longest step of membership among so many daemons;
-    /// those of the default size can for as many as there may be.
-    pub(crate) fn fit(&self, daemons: usize) -> Option<Diagnostic> {
+    /// Datagrams must be able to carry the longest step of membership among so many daemons; those of the
+    /// default size can for as many as there may be.
+    fn datagrams_too_small(&self, daemons: usize) -> Option<Diagnostic> {
         let bytes = self.datagram_bytes.as_ref()?;
         let least = fragment::smallest_pieces(Commit::longest_bytes(daemons));
         (least > bytes.value as usize).then(|| {
@@ -274,62 +282,14 @@ impl Directives {
         })
     }
 
-    fn windows(&mut self, settings: &mut Settings) {
-        let ring = &mut settings.config.ring;
-        if let Some(window) = &self.window {
-            ring.window_packets = window.value;
-            let grown = window.value.saturating_mul(WINDOW_GROWTH).min(GROWN_WINDOW_MAX);
-            ring.window_limit_packets = grown.max(window.value);
-        }
-        if let Some(limit) = &self.window_limit {
-            if let Some(window) = &self.window {
-                self.remarks.extend(over_limit(window, limit.value, "Window", "WindowLimit"));
-            }
-            ring.window_limit_packets = limit.value;
-        }
-        let most = u64::from(ring.window_limit_packets.max(ring.window_packets));
-        ring.outstanding_packets = ring.outstanding_packets.max(2 * most);
-        let limit = ring.window_packets;
-        ring.personal_window_packets = ring.personal_window_packets.min(limit);
-        if let Some(personal) = &self.personal_window {
-            self.remarks.extend(over_limit(personal, limit, "PersonalWindow", "Window"));
-            ring.personal_window_packets = personal.value.min(limit);
-        }
-        let limit = ring.personal_window_packets;
-        ring.accelerated_window_packets = ring.accelerated_window_packets.min(limit);
-        if let Some(accelerated) = &self.accelerated_window {
-            if self.accelerated_ring != Some(false) {
-                self.remarks.extend(over_limit(accelerated, limit, "AcceleratedWindow", "PersonalWindow"));
-            }
-            ring.accelerated_window_packets = accelerated.value.min(limit);
-        }
-        if self.accelerated_ring == Some(false) {
-            ring.accelerated_window_packets = 0;
-        }
-    }
-
     /// Naming any method switches the free entry off (client protocol §7).
-    fn authentication(&mut self, settings: &mut Settings) {
-        let authentication = &mut settings.config.sessions.authentication;
+    fn authentication(&mut self) {
+        let authentication = &mut self.options.sessions.authentication;
         if self.allowed.is_some() || self.required.is_some() {
             authentication.allowed = self.allowed.take().unwrap_or_default();
             authentication.required = self.required.take().unwrap_or_default();
         }
     }
-}
-
-/// Largest window in packets; beyond it a round could hold more than any receive buffer.
-const WINDOW_MAX: u32 = 65_536;
-/// No ring raises a window beyond this by itself: rounds would hold more than receive buffers mostly have.
-const GROWN_WINDOW_MAX: u32 = WINDOW_MAX / 4;
-/// How far a ring may raise a window by itself, unless `WindowLimit` says otherwise.
-const WINDOW_GROWTH: u32 = 8;
-
-fn over_limit(value: &Spanned<u32>, limit: u32, name: &str, of: &str) -> Option<Diagnostic> {
-    (value.value > limit).then(|| {
-        let message = format!("{name} is greater than {of}");
-        Diagnostic::error(value.span.clone(), message, format!("expected at most {limit}"))
-    })
 }
 
 fn misplaced_virtual_id(directive: &DirectiveTree) -> Diagnostic {

@@ -5,21 +5,24 @@ use std::net::{IpAddr, UdpSocket};
 
 use antiphon_wire::ids::DaemonId;
 
-use super::{LoadError, Settings};
+use super::places::Topology;
+use super::{LoadError, Place};
 
-/// The daemon with that name, or else the first whose address this machine has.
-pub(crate) fn choose(settings: &Settings, name: Option<&str>) -> Result<DaemonId, LoadError> {
-    let known = || {
-        let names: Vec<String> = settings.places.iter().map(|place| place.name.to_string()).collect();
-        names.join(", ")
+/// The daemon with that name, or else the first whose address this machine has, and where it is.
+pub(crate) fn choose(places: &[Place], name: Option<&str>) -> Result<(DaemonId, Place), LoadError> {
+    let is_me = |place: &Place| match name {
+        Some(name) => place.name.as_bytes() == name.as_bytes(),
+        None => is_local(place.address),
     };
-    if let Some(name) = name {
-        let unknown = || LoadError::UnknownDaemon { name: name.to_owned(), known: known() };
-        return settings.daemon_named(name).ok_or_else(unknown);
-    }
-    let here = settings.places.iter().position(|place| is_local(place.address));
-    let id = here.and_then(|index| u16::try_from(index).ok());
-    id.map(DaemonId).ok_or_else(|| LoadError::NotHere { known: known() })
+    let mine = (0..).map(DaemonId).zip(places).find(|(_, place)| is_me(place));
+    mine.map(|(id, place)| (id, place.clone())).ok_or_else(|| {
+        let names: Vec<String> = places.iter().map(|place| place.name.to_string()).collect();
+        let known = names.join(", ");
+        match name {
+            Some(name) => LoadError::UnknownDaemon { name: name.to_owned(), known },
+            None => LoadError::NotHere { known },
+        }
+    })
 }
 
 /// Whether this machine has the address: only then can a socket be bound to it.
@@ -29,13 +32,13 @@ pub(crate) fn is_local(address: IpAddr) -> bool {
 
 /// A number that is the same for daemons which agree on the segments and on the names, addresses
 /// and order of the daemons. Daemons with different numbers ignore each other.
-pub(crate) fn cluster_hash(settings: &Settings) -> u32 {
+pub(crate) fn cluster_hash(topology: &Topology, with_segments: bool) -> u32 {
     let mut text = String::new();
-    for (index, segment) in settings.segments.iter().enumerate() {
-        let addresses = if settings.hash_segments { segment.addresses.as_slice() } else { &[] };
+    for (index, segment) in topology.segments.iter().enumerate() {
+        let addresses = if with_segments { segment.addresses.as_slice() } else { &[] };
         // Writing to a string can not fail.
         let _ = writeln!(text, "segment {addresses:?} {}", segment.port);
-        let places = settings.places.iter().zip(&settings.config.daemons);
+        let places = topology.places.iter().zip(&topology.daemons);
         for (place, daemon) in places.filter(|(place, _)| place.segment == index) {
             let _ = writeln!(text, "daemon {} {} {}", place.name, place.address, daemon.address);
         }

@@ -1,7 +1,8 @@
 //! From a configuration file to everything that a daemon needs to know (client protocol §9, §10).
 //!
 //! ```text
-//! bytes ─ lex ─▶ tokens ─ parse ─▶ tree ─ directives ─▶ settings ─ places ─▶ daemons, segments ─ identity ─▶ me
+//! bytes ─ lex ─▶ tokens ─ parse ─▶ tree ┬ directives ─▶ options ─────────┬─▶ settings
+//!                                       └ places ─▶ topology ─ identity ─┘
 //! ```
 //!
 //! Every known directive is either put into effect or answered with a warning that says what
@@ -13,15 +14,18 @@ mod directives;
 mod identity;
 mod lex;
 mod log_settings;
+mod options;
 mod parse;
 mod places;
 mod syntax;
 mod timeouts;
+mod windows;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use antiphon_proto::config::{AuthMethod, Config};
+use antiphon_proto::io::Channel;
 pub use antiphon_wire::client::flags::{DEFAULT_PORT, UNIX_DIRECTORY};
 use antiphon_wire::ids::DaemonId;
 use antiphon_wire::names::DaemonName;
@@ -32,6 +36,8 @@ pub(crate) use identity::is_local;
 pub use log_settings::LogSettings;
 
 use directives::Directives;
+use options::Options;
+use places::Topology;
 
 /// Everything that one daemon needs to know.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,6 +46,8 @@ pub struct Settings {
     pub config: Config,
     /// Where each daemon is reached; a [`DaemonId`] is an index.
     pub places: Vec<Place>,
+    /// Where this daemon is.
+    pub here: Place,
     /// The segments in the order of the file.
     pub segments: Vec<Segment>,
     /// Addresses on which clients are accepted over TCP; none when empty.
@@ -50,10 +58,6 @@ pub struct Settings {
     pub port_reuse: PortReuse,
     /// Whether a multicast group that can not be joined leaves unicast instead of an error.
     pub ignore_join_errors: bool,
-    /// Which addresses a looked-up name may give.
-    pub ip_preference: IpPreference,
-    /// Whether the addresses of segments are part of what daemons must agree on.
-    pub hash_segments: bool,
     /// Whether the daemon keeps looking for work in place of sleeping until there is some.
     pub busy_poll: bool,
     /// What is logged, and where.
@@ -73,6 +77,18 @@ pub struct Place {
     pub port: u16,
     /// Index of its segment.
     pub segment: usize,
+}
+
+impl Place {
+    /// The address of one of its sockets.
+    #[must_use]
+    pub fn socket(&self, channel: Channel) -> SocketAddr {
+        let port = match channel {
+            Channel::Data => self.port,
+            Channel::Control => self.port.saturating_add(1),
+        };
+        SocketAddr::new(self.address, port)
+    }
 }
 
 /// Daemons that are reached together.
@@ -111,20 +127,12 @@ pub enum IpPreference {
 pub struct Loaded {
     /// The settings.
     pub settings: Settings,
-    /// The file that they came from; None for the built-in configuration.
-    pub source: Option<Source>,
+    /// What they came from.
+    pub source: Source,
     /// What the file says that has less effect than it seems.
     pub warnings: Vec<Diagnostic>,
     /// Remarks about the access list, one line each.
     pub notes: Vec<String>,
-}
-
-impl Loaded {
-    /// The name of the file that the settings came from, or what stands for it.
-    #[must_use]
-    pub fn origin(&self) -> &str {
-        self.source.as_ref().map_or("the built-in configuration", |source| &source.name)
-    }
 }
 
 /// Why there are no settings.
@@ -160,6 +168,10 @@ pub enum LoadError {
 /// Files that are tried in turn when none is named.
 pub const SEARCH_PATH: [&str; 2] = ["spread.conf", "/etc/spread.conf"];
 
+/// The configuration that is taken when there is no file. It has no access control, so it takes clients of
+/// this machine only.
+const BUILT_IN: &str = "Spread_Segment 127.0.0.1:4803 { localhost 127.0.0.1 { C D 127.0.0.1 } }";
+
 /// Reads the named file, or the first of [`SEARCH_PATH`] that exists, or takes the built-in
 /// configuration: one daemon, `localhost`, reachable from this machine only. `me` names the daemon
 /// to be; without it, it is the first whose address this machine has.
@@ -168,14 +180,14 @@ pub const SEARCH_PATH: [&str; 2] = ["spread.conf", "/etc/spread.conf"];
 /// See [`LoadError`].
 pub fn load(file: Option<&Path>, me: Option<&str>) -> Result<Loaded, LoadError> {
     let found = SEARCH_PATH.iter().map(Path::new).find(|path| is_there(path));
-    let Some(path) = file.or(found) else {
-        let mut settings = Settings::embedded();
-        settings.config.me = identity::choose(&settings, me)?;
-        return Ok(Loaded { settings, source: None, warnings: Vec::new(), notes: Vec::new() });
-    };
+    let Some(path) = file.or(found) else { return load_source(built_in(), me) };
     let bytes =
         std::fs::read(path).map_err(|error| LoadError::Unreadable { path: path.to_path_buf(), error })?;
     load_source(Source::new(path.display().to_string(), &bytes), me)
+}
+
+pub(crate) fn built_in() -> Source {
+    Source::new("the built-in configuration", BUILT_IN.as_bytes())
 }
 
 /// Whether there is a file of that name, or a link to one: a link that leads nowhere is not passed over in
@@ -189,35 +201,30 @@ fn is_there(path: &Path) -> bool {
 /// # Errors
 /// See [`LoadError`].
 pub fn load_source(source: Source, me: Option<&str>) -> Result<Loaded, LoadError> {
-    let reject = |source: &Source, diagnostics| {
-        LoadError::Rejected(Box::new(Rejected { source: source.clone(), diagnostics }))
+    let rejected = |source, diagnostics| LoadError::Rejected(Box::new(Rejected { source, diagnostics }));
+    let tree = match parse::parse(&source.text) {
+        Ok(tree) => tree,
+        Err(error) => return Err(rejected(source, vec![error])),
     };
-    let tree = parse::parse(&source.text).map_err(|error| reject(&source, vec![error]))?;
-    let mut settings = Settings::empty();
     let mut directives = Directives::default();
-    for directive in &tree.directives {
-        directives.apply(directive, &mut settings);
-    }
-    directives.finish(&mut settings);
-    let mut remarks = std::mem::take(&mut directives.remarks);
-    remarks.extend(places::settle(&tree, source.text.len(), &mut settings));
-    remarks.extend(directives.fit(settings.places.len()));
+    tree.directives.iter().for_each(|directive| directives.apply(directive));
+    let (mut options, mut remarks) = directives.finish(tree.daemons().count());
+    let (topology, of_places) = Topology::settle(&tree, source.text.len(), options.ip_preference);
+    remarks.extend(of_places);
     if remarks.iter().any(|remark| remark.severity == Severity::Error) {
-        return Err(reject(&source, remarks));
+        return Err(rejected(source, remarks));
     }
-    settings.config.cluster = identity::cluster_hash(&settings);
-    settings.config.me = identity::choose(&settings, me)?;
-    remarks.extend(places::my_interfaces(&tree, &mut settings));
-    if settings.unix_dirs.is_empty() {
-        settings.unix_dirs.push(UNIX_DIRECTORY.into());
-    }
-    let notes = access_list(&mut settings);
-    Ok(Loaded { settings, source: Some(source), warnings: remarks, notes })
+    let notes = access_list(&mut options);
+    let (me, here) = identity::choose(&topology.places, me)?;
+    let (client_interfaces, of_interfaces) = places::interfaces_of(&tree, me, &here);
+    remarks.extend(of_interfaces);
+    let settings = Settings::assemble(options, topology, me, here, client_interfaces);
+    Ok(Loaded { settings, source, warnings: remarks, notes })
 }
 
 /// Reads the access list if a method wants it, and says what is odd about it.
-fn access_list(settings: &mut Settings) -> Vec<String> {
-    let authentication = &mut settings.config.sessions.authentication;
+fn access_list(options: &mut Options) -> Vec<String> {
+    let authentication = &mut options.sessions.authentication;
     let mut notes = Vec::new();
     if authentication.allowed.is_empty() {
         notes.push("no authentication method is allowed, so every client will be refused".to_owned());
@@ -229,52 +236,29 @@ fn access_list(settings: &mut Settings) -> Vec<String> {
 }
 
 impl Settings {
-    /// The built-in configuration: one daemon named `localhost` on 127.0.0.1, port 4803. It has no
-    /// access control, so it takes clients of this machine only.
-    #[must_use]
-    pub fn embedded() -> Self {
-        let mut settings = Self::empty();
-        settings.segments.push(Segment { addresses: Vec::new(), port: DEFAULT_PORT });
-        settings.client_interfaces = vec![Ipv4Addr::LOCALHOST.into()];
-        settings.unix_dirs = vec![UNIX_DIRECTORY.into()];
-        if let Ok(name) = DaemonName::new(b"localhost") {
-            let address = Ipv4Addr::LOCALHOST;
-            settings.config.daemons.push(antiphon_proto::config::Daemon { name, address });
-            let place = Place { name, address: address.into(), port: DEFAULT_PORT, segment: 0 };
-            settings.places.push(place);
-        }
-        settings.config.cluster = identity::cluster_hash(&settings);
-        settings
-    }
-
-    fn empty() -> Self {
+    fn assemble(
+        options: Options,
+        topology: Topology,
+        me: DaemonId,
+        here: Place,
+        client_interfaces: Vec<IpAddr>,
+    ) -> Self {
+        let cluster = identity::cluster_hash(&topology, options.hash_segments);
+        let Topology { segments, places, daemons } = topology;
+        let Options { ring, membership, sessions, .. } = options;
         Self {
-            config: Config::new(Vec::new(), DaemonId(0), 0),
-            places: Vec::new(),
-            segments: Vec::new(),
-            client_interfaces: Vec::new(),
-            unix_dirs: Vec::new(),
-            port_reuse: PortReuse::default(),
-            ignore_join_errors: false,
-            ip_preference: IpPreference::default(),
-            hash_segments: true,
-            busy_poll: false,
-            log: LogSettings::default(),
+            config: Config { ring, membership, sessions, ..Config::new(daemons, me, cluster) },
+            places,
+            here,
+            segments,
+            client_interfaces,
+            unix_dirs: options.unix_dirs,
+            port_reuse: options.port_reuse,
+            ignore_join_errors: options.ignore_join_errors,
+            busy_poll: options.busy_poll,
+            log: options.log,
             test_links: None,
         }
-    }
-
-    /// Where this daemon is.
-    #[must_use]
-    pub fn my_place(&self) -> Option<&Place> {
-        self.places.get(self.config.me.index())
-    }
-
-    /// The daemon of that name.
-    #[must_use]
-    pub fn daemon_named(&self, name: &str) -> Option<DaemonId> {
-        let index = self.places.iter().position(|place| place.name.as_bytes() == name.as_bytes())?;
-        u16::try_from(index).ok().map(DaemonId)
     }
 }
 

@@ -3,41 +3,83 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs};
 
 use antiphon_proto::config::Daemon;
+use antiphon_wire::ids::DaemonId;
 use antiphon_wire::names::{DAEMON_NAME_MAX_BYTES, DaemonName};
 
 use super::diagnostic::Diagnostic;
 use super::identity::fnv1a;
 use super::syntax::{Address, DaemonTree, InterfaceTree, SegmentTree, Spanned, Tree};
-use super::{DEFAULT_PORT, IpPreference, Place, Segment, Settings};
+use super::{DEFAULT_PORT, IpPreference, Place, Segment};
 
 const DAEMONS_MAX: usize = 128;
 const SEGMENTS_MAX: usize = 20;
 const INTERFACES_MAX: usize = 10;
 const SEGMENT_ADDRESSES_MAX: usize = 5;
 
-/// Fills in segments and daemons and says what is wrong with them. `end` is the length of the file,
-/// where something that is missing altogether is reported.
-pub(crate) fn settle(tree: &Tree, end: usize, settings: &mut Settings) -> Vec<Diagnostic> {
-    let mut remarks = Vec::new();
-    if let Some(segment) = tree.segments.get(SEGMENTS_MAX) {
-        remarks.push(over(&segment.span, "segments", SEGMENTS_MAX));
-    }
-    for (index, segment) in tree.segments.iter().enumerate() {
-        let port = port(segment, &mut remarks);
-        for daemon in &segment.daemons {
-            match place(daemon, index, port, settings, &mut remarks) {
-                Ok(()) => {}
-                Err(error) => remarks.push(error),
-            }
+/// Who is configured.
+#[derive(Debug, Default)]
+pub(crate) struct Topology {
+    pub(crate) segments: Vec<Segment>,
+    /// Where each daemon is.
+    pub(crate) places: Vec<Place>,
+    /// What the core knows of each daemon, in the same order.
+    pub(crate) daemons: Vec<Daemon>,
+}
+
+impl Topology {
+    /// Takes segments and daemons from a file, and says what is wrong with them. `end` is the length of the
+    /// file, where something that is missing altogether is reported.
+    pub(crate) fn settle(tree: &Tree, end: usize, preference: IpPreference) -> (Self, Vec<Diagnostic>) {
+        let mut topology = Self::default();
+        let mut remarks = Vec::new();
+        if let Some(segment) = tree.segments.get(SEGMENTS_MAX) {
+            remarks.push(over(&segment.span, "segments", SEGMENTS_MAX));
         }
-        let addresses = segment.addresses.iter().map(|address| address.value.ip).collect();
-        settings.segments.push(Segment { addresses, port });
+        for (index, segment) in tree.segments.iter().enumerate() {
+            let port = port(segment, &mut remarks);
+            for daemon in &segment.daemons {
+                if let Err(error) = topology.place(daemon, index, port, preference, &mut remarks) {
+                    remarks.push(error);
+                }
+            }
+            let addresses = segment.addresses.iter().map(|address| address.value.ip).collect();
+            topology.segments.push(Segment { addresses, port });
+        }
+        if tree.daemons().next().is_none() {
+            let label = "expected Spread_Segment address { daemon … }";
+            remarks.push(Diagnostic::error(end..end, "no daemon is configured", label));
+        }
+        (topology, remarks)
     }
-    if tree.segments.iter().all(|segment| segment.daemons.is_empty()) {
-        let label = "expected Spread_Segment address { daemon … }";
-        remarks.push(Diagnostic::error(end..end, "no daemon is configured", label));
+
+    /// Adds one daemon.
+    fn place(
+        &mut self,
+        tree: &DaemonTree,
+        segment: usize,
+        port: u16,
+        preference: IpPreference,
+        remarks: &mut Vec<Diagnostic>,
+    ) -> Result<(), Diagnostic> {
+        let name = name(tree)?;
+        let address = match &tree.address {
+            Some(address) => address.value.ip,
+            None => look_up(&tree.name, preference)?,
+        };
+        let place = Place { name, address, port, segment };
+        remarks.extend(own_port(tree, port));
+        interfaces(tree, remarks);
+        let span = tree.address.as_ref().map_or(&tree.name.span, |address| &address.span);
+        let at_odds = || conflict(&self.places, &place, &tree.name.span, span);
+        remarks.extend(unusable(span, &name, address).or_else(at_odds));
+        if self.places.len() == DAEMONS_MAX {
+            return Err(over(&tree.name.span, "daemons", DAEMONS_MAX));
+        }
+        let shown = shown_address(tree, &name, address, &self.daemons)?;
+        self.daemons.push(Daemon { name, address: shown });
+        self.places.push(place);
+        Ok(())
     }
-    remarks
 }
 
 fn over(span: &super::Span, what: &str, limit: usize) -> Diagnostic {
@@ -72,36 +114,12 @@ fn port(segment: &SegmentTree, remarks: &mut Vec<Diagnostic>) -> u16 {
     }
 }
 
-/// Adds one daemon.
-fn place(
-    tree: &DaemonTree,
-    segment: usize,
-    port: u16,
-    settings: &mut Settings,
-    remarks: &mut Vec<Diagnostic>,
-) -> Result<(), Diagnostic> {
-    let name = name(tree)?;
-    let address = match &tree.address {
-        Some(address) => address.value.ip,
-        None => look_up(&tree.name, settings.ip_preference)?,
-    };
-    if let Some(given) = tree.address.as_ref().filter(|given| given.value.port.is_some_and(|own| own != port))
-    {
-        let message = "the port of a daemon's address is ignored";
-        let label = format!("port {port} of its segment is used");
-        remarks.push(Diagnostic::warning(given.span.clone(), message, label));
-    }
-    interfaces(tree, remarks);
-    let span = tree.address.as_ref().map_or(&tree.name.span, |address| &address.span);
-    let at_odds = || conflict(settings, &tree.name.span, span, &name, address, port);
-    remarks.extend(unusable(span, &name, address).or_else(at_odds));
-    if settings.places.len() == DAEMONS_MAX {
-        return Err(over(&tree.name.span, "daemons", DAEMONS_MAX));
-    }
-    let shown = shown_address(tree, &name, address, &settings.config.daemons)?;
-    settings.config.daemons.push(Daemon { name, address: shown });
-    settings.places.push(Place { name, address, port, segment });
-    Ok(())
+/// The port of a daemon's address, if it is not that of its segment.
+fn own_port(tree: &DaemonTree, port: u16) -> Option<Diagnostic> {
+    let own = |given: &&Spanned<Address>| given.value.port.is_some_and(|own| own != port);
+    let given = tree.address.as_ref().filter(own)?;
+    let label = format!("port {port} of its segment is used");
+    Some(Diagnostic::warning(given.span.clone(), "the port of a daemon's address is ignored", label))
 }
 
 /// A name that is an address stands for a daemon without a name of its own and is cut to fit.
@@ -156,19 +174,18 @@ fn unusable(span: &super::Span, name: &DaemonName, address: IpAddr) -> Option<Di
 
 /// What a daemon has in common with an earlier one, or with its kind of address, that it must not.
 fn conflict(
-    settings: &Settings,
+    others: &[Place],
+    place: &Place,
     name_span: &super::Span,
     address_span: &super::Span,
-    name: &DaemonName,
-    address: IpAddr,
-    port: u16,
 ) -> Option<Diagnostic> {
-    for other in &settings.places {
+    let Place { name, address, port, .. } = place;
+    for other in others {
         if other.name == *name {
             let message = format!("two daemons are named {name}");
             return Some(Diagnostic::error(name_span.clone(), message, "expected a name of its own"));
         }
-        if other.address == address && other.port.abs_diff(port) < 2 {
+        if other.address == *address && other.port.abs_diff(*port) < 2 {
             let message = format!("{name} and {} share an address and a port", other.name);
             let label = "expected another address, or segments whose ports differ by two";
             return Some(Diagnostic::error(address_span.clone(), message, label));
@@ -215,28 +232,30 @@ fn shown_address(
     Ok(own.or_else(|| from_name.find(is_free)).unwrap_or(Ipv4Addr::UNSPECIFIED))
 }
 
-/// Takes the stanza of this daemon for its client interfaces; without one, all interfaces.
-pub(crate) fn my_interfaces(tree: &Tree, settings: &mut Settings) -> Option<Diagnostic> {
-    let me = settings.config.me.index();
-    let mine = tree.segments.iter().flat_map(|segment| &segment.daemons).nth(me)?;
-    let address = settings.my_place()?.address;
-    let Some(stanza) = &mine.interfaces else {
-        let all: IpAddr = match address {
+/// Where this daemon listens for clients, by its stanza; without one, on all interfaces.
+pub(crate) fn interfaces_of(tree: &Tree, me: DaemonId, here: &Place) -> (Vec<IpAddr>, Option<Diagnostic>) {
+    let Some(stanza) = tree.daemons().nth(me.index()).and_then(|mine| mine.interfaces.as_ref()) else {
+        let all: IpAddr = match here.address {
             IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };
-        settings.client_interfaces = vec![all];
-        return None;
+        return (vec![all], None);
     };
+    let mut for_clients = Vec::new();
     for interface in stanza.iter().filter(|interface| interface.clients) {
-        if !settings.client_interfaces.contains(&interface.address.value.ip) {
-            settings.client_interfaces.push(interface.address.value.ip);
+        if !for_clients.contains(&interface.address.value.ip) {
+            for_clients.push(interface.address.value.ip);
         }
     }
-    let serves = |Address { ip, .. }: Address| ip == address || ip.is_unspecified();
+    (for_clients, elsewhere(stanza, here))
+}
+
+/// The interface at which daemons are to be heard although it is not the daemon's own address.
+fn elsewhere(stanza: &[InterfaceTree], here: &Place) -> Option<Diagnostic> {
+    let serves = |Address { ip, .. }: Address| ip == here.address || ip.is_unspecified();
     let elsewhere = stanza.iter().find(|each| each.daemons && !serves(each.address.value))?;
     let message = "an interface for daemons other than the daemon's own address is not used";
-    let label = format!("daemons are heard on {address}");
+    let label = format!("daemons are heard on {}", here.address);
     let lettered = stanza.iter().any(|each| each.daemons && !each.clients);
     lettered.then(|| Diagnostic::warning(elsewhere.address.span.clone(), message, label))
 }

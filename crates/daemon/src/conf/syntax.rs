@@ -25,6 +25,13 @@ pub(crate) struct Tree {
     pub(crate) directives: Vec<DirectiveTree>,
 }
 
+impl Tree {
+    /// All daemons, in the order of the file, which is that of their numbers.
+    pub(crate) fn daemons(&self) -> impl Iterator<Item = &DaemonTree> {
+        self.segments.iter().flat_map(|segment| &segment.daemons)
+    }
+}
+
 /// `Spread_Segment address[:port] … { daemon … }`
 #[derive(Clone, Debug)]
 pub(crate) struct SegmentTree {

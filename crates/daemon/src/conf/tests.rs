@@ -274,7 +274,7 @@ fn a_missing_file_is_an_error_only_when_it_was_named() {
 
 #[test]
 fn the_built_in_configuration_serves_this_machine() {
-    let settings = Settings::embedded();
+    let settings = load_source(built_in(), None).expect("it is a good one").settings;
     assert_eq!(settings.places[0].port, 4803);
     assert_eq!(settings.client_interfaces, [IpAddr::from([127, 0, 0, 1])]);
 }
@@ -299,7 +299,7 @@ fn damaged_files_never_panic() {
         let source = Source::new("spread.conf", &bytes);
         // A damaged name would be looked up on the network, so only well-formed trees without one go on.
         match parse::parse(&source.text) {
-            Ok(tree) if tree.segments.iter().flat_map(|s| &s.daemons).all(|d| d.address.is_some()) => {
+            Ok(tree) if tree.daemons().all(|d| d.address.is_some()) => {
                 if let Err(error) = load_source(source, None) {
                     assert!(!error.to_string().is_empty());
                 }

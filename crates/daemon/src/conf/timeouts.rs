@@ -13,9 +13,8 @@
 
 use std::time::Duration;
 
-use antiphon_proto::config::Config;
-
 use super::diagnostic::{Diagnostic, Span};
+use super::options::Options;
 
 const NAMES: [&str; 9] = [
     "TokenTimeout",
@@ -48,14 +47,14 @@ impl Timeouts {
     }
 
     /// Puts all nine, or none, into effect.
-    pub(crate) fn apply(self, config: &mut Config) -> Vec<Diagnostic> {
+    pub(crate) fn apply(self, options: &mut Options) -> Vec<Diagnostic> {
         let Some((_, first, _)) = self.given.first() else { return Vec::new() };
         let missing: Vec<&str> = NAMES.into_iter().filter(|name| !self.has(name)).collect();
         if !missing.is_empty() {
             let label = format!("expected all nine or none; missing: {}", missing.join(", "));
             return vec![Diagnostic::error(first.clone(), "not all membership timeouts are given", label)];
         }
-        self.given.into_iter().filter_map(|(name, span, value)| take(name, span, value, config)).collect()
+        self.given.into_iter().filter_map(|(name, span, value)| take(name, span, value, options)).collect()
     }
 
     fn has(&self, name: &str) -> bool {
@@ -63,11 +62,11 @@ impl Timeouts {
     }
 }
 
-fn take(name: &str, span: Span, value: Duration, config: &mut Config) -> Option<Diagnostic> {
+fn take(name: &str, span: Span, value: Duration, options: &mut Options) -> Option<Diagnostic> {
     match name {
-        "TokenTimeout" => token_loss(value, config),
-        "GatherTimeout" => config.membership.gather = config.membership.gather.min(value),
-        "LookupTimeout" => config.membership.hello = config.membership.hello.min(value),
+        "TokenTimeout" => token_loss(value, options),
+        "GatherTimeout" => options.membership.gather = options.membership.gather.min(value),
+        "LookupTimeout" => options.membership.hello = options.membership.hello.min(value),
         _ => {
             let message = format!("{name} has no effect");
             return Some(Diagnostic::warning(span, message, "the step that it times has no counterpart"));
@@ -77,9 +76,9 @@ fn take(name: &str, span: Span, value: Duration, config: &mut Config) -> Option<
 }
 
 /// The token must be able to rest and to be sent again several times before it counts as lost.
-fn token_loss(value: Duration, config: &mut Config) {
+fn token_loss(value: Duration, options: &mut Options) {
     let least = Duration::from_millis(1);
-    let ring = &mut config.ring;
+    let ring = &mut options.ring;
     ring.token_loss = value;
     ring.token_hold = ring.token_hold.min(value / 4).max(least);
     ring.token_retransmit = ring.token_retransmit.min(value / 8).max(least);
@@ -88,22 +87,18 @@ fn token_loss(value: Duration, config: &mut Config) {
 
 #[cfg(test)]
 mod tests {
-    use antiphon_wire::ids::DaemonId;
+    use antiphon_proto::config::MembershipConfig;
 
     use super::*;
-
-    fn config() -> Config {
-        Config::new(Vec::new(), DaemonId(0), 0)
-    }
 
     #[test]
     fn all_nine_or_none() {
         let mut timeouts = Timeouts::default();
         timeouts.set("TokenTimeout", &(3..15), Duration::from_millis(100));
-        let remarks = timeouts.apply(&mut config());
+        let remarks = timeouts.apply(&mut Options::default());
         assert_eq!(remarks.len(), 1);
         assert!(remarks[0].label.contains("missing: HurryTimeout"), "{}", remarks[0].label);
-        assert!(Timeouts::default().apply(&mut config()).is_empty());
+        assert!(Timeouts::default().apply(&mut Options::default()).is_empty());
     }
 
     #[test]
@@ -112,12 +107,12 @@ mod tests {
         for name in NAMES {
             timeouts.set(name, &(0..1), Duration::from_millis(40));
         }
-        let mut config = config();
-        assert_eq!(timeouts.apply(&mut config).len(), 6);
-        assert_eq!(config.ring.token_loss, Duration::from_millis(40));
-        assert_eq!(config.ring.token_hold, Duration::from_millis(10));
-        assert_eq!(config.membership.gather, Duration::from_millis(40));
-        assert_eq!(config.membership.hello, Duration::from_millis(40));
+        let mut options = Options::default();
+        assert_eq!(timeouts.apply(&mut options).len(), 6);
+        assert_eq!(options.ring.token_loss, Duration::from_millis(40));
+        assert_eq!(options.ring.token_hold, Duration::from_millis(10));
+        assert_eq!(options.membership.gather, Duration::from_millis(40));
+        assert_eq!(options.membership.hello, Duration::from_millis(40));
     }
 
     #[test]
@@ -126,9 +121,9 @@ mod tests {
         for name in NAMES {
             timeouts.set(name, &(0..1), Duration::from_secs(30));
         }
-        let mut config = config();
-        timeouts.apply(&mut config);
-        assert_eq!(config.membership, Config::new(Vec::new(), DaemonId(0), 0).membership);
-        assert_eq!(config.ring.token_loss, Duration::from_secs(30));
+        let mut options = Options::default();
+        timeouts.apply(&mut options);
+        assert_eq!(options.membership, MembershipConfig::default());
+        assert_eq!(options.ring.token_loss, Duration::from_secs(30));
     }
 }

@@ -37,7 +37,7 @@ enum Listening {
 impl Listener {
     /// Opens everything that the settings ask for.
     pub(crate) fn open_all(settings: &Settings) -> Result<Vec<Self>, StartError> {
-        let port = settings.my_place().ok_or(StartError::NotConfigured)?.port;
+        let port = settings.here.port;
         let tcp = settings.client_interfaces.iter().map(|ip| Self::tcp(*ip, port, settings.port_reuse));
         let unix = settings.unix_dirs.iter().map(|dir| Self::unix(&dir.join(port.to_string()), 0o666));
         tcp.chain(unix).collect()

@@ -34,7 +34,7 @@ pub(crate) struct StatusIo {
 impl StatusIo {
     /// Opens the sockets. A daemon that can not tell where it stands serves its clients all the same.
     pub(crate) fn open(settings: &Settings) -> Self {
-        let path = |dir: &PathBuf| Some(dir.join(format!("{}.status", settings.my_place()?.port)));
+        let path = |dir: &PathBuf| dir.join(format!("{}.status", settings.here.port));
         let open = |path: PathBuf| match Listener::private_unix(&path) {
             Ok(listener) => Some(listener),
             Err(error) => {
@@ -42,7 +42,7 @@ impl StatusIo {
                 None
             }
         };
-        let listeners = settings.unix_dirs.iter().filter_map(path).filter_map(open).collect();
+        let listeners = settings.unix_dirs.iter().map(path).filter_map(open).collect();
         Self { listeners: Listeners::new(listeners, FIRST_TOKEN, TURN_CONNECTIONS) }
     }
 

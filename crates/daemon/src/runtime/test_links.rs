@@ -62,11 +62,12 @@ impl TestLinks {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conf::{built_in, load_source};
 
     #[test]
     fn the_file_cuts_and_heals_links() {
         let path = std::env::temp_dir().join(format!("antiphon-links-{}", fastrand::u64(..)));
-        let mut settings = Settings::embedded();
+        let mut settings = load_source(built_in(), None).expect("it is a good one").settings;
         settings.test_links = Some(path.clone());
         let mut links = TestLinks::new(&settings).expect("a file is named");
         let filter = LinkFilter::new(1);

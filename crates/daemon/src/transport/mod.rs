@@ -84,7 +84,7 @@ impl Transport {
     pub(crate) fn bind(settings: &Settings) -> Result<Self, StartError> {
         let routes = Routes::new(settings);
         let open = |channel| -> Result<(SocketAddr, Socket), StartError> {
-            let address = routes.address(settings.config.me, channel).ok_or(StartError::NotConfigured)?;
+            let address = settings.here.socket(channel);
             let socket = Socket::bind(address, settings.port_reuse);
             Ok((address, socket.map_err(|error| StartError::udp(address, error))?))
         };

@@ -40,8 +40,8 @@ impl Shared {
 
 impl Routes {
     pub(crate) fn new(settings: &Settings) -> Self {
-        let my_segment = settings.my_place().map_or(0, |place| place.segment);
-        Self { me: settings.config.me, places: settings.places.clone(), my_segment, group: None }
+        let places = settings.places.clone();
+        Self { me: settings.config.me, places, my_segment: settings.here.segment, group: None }
     }
 
     /// From now on, one datagram to `group` reaches all daemons of this segment.
@@ -83,14 +83,8 @@ impl Routes {
         daemon != self.me && place.is_some_and(|place| place.segment == self.my_segment)
     }
 
-    /// The address of one socket of a daemon.
-    pub(crate) fn address(&self, daemon: DaemonId, channel: Channel) -> Option<SocketAddr> {
-        let place = self.places.get(daemon.index())?;
-        let port = match channel {
-            Channel::Data => place.port,
-            Channel::Control => place.port.checked_add(1)?,
-        };
-        Some(SocketAddr::new(place.address, port))
+    fn address(&self, daemon: DaemonId, channel: Channel) -> Option<SocketAddr> {
+        self.places.get(daemon.index()).map(|place| place.socket(channel))
     }
 
     /// The daemon that sends from an address. All of its datagrams leave by its data socket.
@@ -103,7 +97,7 @@ impl Routes {
 /// How this daemon's segment can be reached at once, going by its address: a multicast group, or
 /// something that is neither a daemon nor loopback and so must be a broadcast address.
 pub(crate) fn shared_address(settings: &Settings) -> Shared {
-    let Some(mine) = settings.my_place() else { return Shared::None };
+    let mine = &settings.here;
     let neighbours = settings.places.iter().filter(|place| place.segment == mine.segment).count();
     let segment = settings.segments.get(mine.segment);
     let first = segment.and_then(|segment| segment.addresses.first());

@@ -1,0 +1,42 @@
+//! What directives of a configuration file say, before it is known who is configured.
+
+use std::path::PathBuf;
+
+use antiphon_proto::config::{MembershipConfig, RingConfig, SessionConfig};
+
+use super::{IpPreference, LogSettings, PortReuse};
+
+/// The settings that do not depend on who is configured. Most are described at their namesakes in
+/// [`Settings`](super::Settings) and [`Config`](antiphon_proto::config::Config).
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) ring: RingConfig,
+    pub(crate) membership: MembershipConfig,
+    pub(crate) sessions: SessionConfig,
+    pub(crate) unix_dirs: Vec<PathBuf>,
+    pub(crate) port_reuse: PortReuse,
+    pub(crate) ignore_join_errors: bool,
+    /// Which addresses a looked-up name may give.
+    pub(crate) ip_preference: IpPreference,
+    /// Whether the addresses of segments are part of what daemons must agree on.
+    pub(crate) hash_segments: bool,
+    pub(crate) busy_poll: bool,
+    pub(crate) log: LogSettings,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            ring: RingConfig::default(),
+            membership: MembershipConfig::default(),
+            sessions: SessionConfig::default(),
+            unix_dirs: Vec::new(),
+            port_reuse: PortReuse::default(),
+            ignore_join_errors: false,
+            ip_preference: IpPreference::default(),
+            hash_segments: true,
+            busy_poll: false,
+            log: LogSettings::default(),
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The windows of a configuration file (client protocol §9.4, §10).
+//!
+//! | directive | bounds the new packets |
+//! |---|---|
+//! | Window | of all daemons in one round, at first |
+//! | WindowLimit | the same, however far the ring raises the window |
+//! | PersonalWindow | of one daemon in one visit |
+//! | AcceleratedWindow, AcceleratedRing | of these, how many may follow the token |
+//!
+//! Each is bounded by the one above it: what is written must be, what is a default is lowered.
+
+use antiphon_proto::config::RingConfig;
+
+use super::diagnostic::Diagnostic;
+use super::syntax::Spanned;
+
+/// Largest window in packets; beyond it a round could hold more than any receive buffer.
+pub(crate) const MAX: u32 = 65_536;
+/// No ring raises a window beyond this by itself: rounds would hold more than receive buffers mostly have.
+const GROWN_MAX: u32 = MAX / 4;
+/// How far a ring may raise a window by itself, unless `WindowLimit` says otherwise.
+const GROWTH: u32 = 8;
+
+/// What a file gave.
+#[derive(Default)]
+pub(crate) struct Windows {
+    pub(crate) all: Option<Spanned<u32>>,
+    pub(crate) limit: Option<Spanned<u32>>,
+    pub(crate) personal: Option<Spanned<u32>>,
+    pub(crate) accelerated: Option<Spanned<u32>>,
+    pub(crate) is_accelerated: Option<bool>,
+}
+
+impl Windows {
+    /// Puts all into effect and says which are too large.
+    pub(crate) fn apply(&self, ring: &mut RingConfig) -> Vec<Diagnostic> {
+        let remarks = [self.all(ring), self.personal(ring), self.accelerated(ring)];
+        remarks.into_iter().flatten().collect()
+    }
+
+    fn all(&self, ring: &mut RingConfig) -> Option<Diagnostic> {
+        if let Some(window) = &self.all {
+            let grown = window.value.saturating_mul(GROWTH).min(GROWN_MAX);
+            (ring.window_packets, ring.window_limit_packets) = (window.value, grown.max(window.value));
+        }
+        let limit = self.limit.as_ref().map_or(ring.window_limit_packets, |limit| limit.value);
+        ring.window_limit_packets = limit;
+        let most = u64::from(limit.max(ring.window_packets));
+        ring.outstanding_packets = ring.outstanding_packets.max(2 * most);
+        self.all.as_ref().and_then(|window| over(window, limit, "Window", "WindowLimit"))
+    }
+
+    fn personal(&self, ring: &mut RingConfig) -> Option<Diagnostic> {
+        let limit = ring.window_packets;
+        let given = self.personal.as_ref();
+        ring.personal_window_packets =
+            given.map_or(ring.personal_window_packets, |given| given.value).min(limit);
+        given.and_then(|given| over(given, limit, "PersonalWindow", "Window"))
+    }
+
+    fn accelerated(&self, ring: &mut RingConfig) -> Option<Diagnostic> {
+        if self.is_accelerated == Some(false) {
+            ring.accelerated_window_packets = 0;
+            return None;
+        }
+        let limit = ring.personal_window_packets;
+        let given = self.accelerated.as_ref();
+        let wanted = given.map_or(ring.accelerated_window_packets, |given| given.value);
+        ring.accelerated_window_packets = wanted.min(limit);
+        given.and_then(|given| over(given, limit, "AcceleratedWindow", "PersonalWindow"))
+    }
+}
+
+fn over(value: &Spanned<u32>, limit: u32, name: &str, of: &str) -> Option<Diagnostic> {
+    (value.value > limit).then(|| {
+        let message = format!("{name} is greater than {of}");
+        Diagnostic::error(value.span.clone(), message, format!("expected at most {limit}"))
+    })
+}
