@@ -9,7 +9,7 @@ use bytes::BufMut;
 
 use super::CONTROL_HEADER_BYTES;
 use super::codec::{PROCESS_BYTES, RING_BYTES, put_processes, put_ring, ring, sorted_processes};
-use super::ranges::{RANGE_BYTES, SeqRange, put_ranges, ranges};
+use super::ranges::{LIST_BYTES, SeqRange, put_ranges, ranges};
 use crate::ids::{ProcessId, RingId, Seq};
 use crate::reader::{DecodeError, Reader};
 
@@ -154,15 +154,16 @@ impl Holdings {
     }
 }
 
-/// Ranges that a report has room for when it is said how long a commit may be: more are rare.
-const USUAL_RANGES: usize = 32;
+/// What a report has room for when it is said how long a commit may be: 188 ranges with small gaps. More are
+/// rare.
+const RANGES_BYTES: usize = LIST_BYTES + 376;
 
 impl Commit {
     /// How long the commit of a ring of so many members may be: each promised to deliver the messages of
     /// all, and lacks packets here and there.
     #[must_use]
     pub fn longest_bytes(members: usize) -> usize {
-        let holdings = RING_BYTES + 8 + 8 + 2 + USUAL_RANGES * RANGE_BYTES + 2 + members * PROCESS_BYTES;
+        let holdings = RING_BYTES + 8 + 8 + RANGES_BYTES + 2 + members * PROCESS_BYTES;
         CONTROL_HEADER_BYTES + RING_BYTES + 2 + members * (PROCESS_BYTES + holdings)
     }
 

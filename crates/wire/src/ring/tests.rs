@@ -209,21 +209,30 @@ fn holdings_know_what_they_hold() {
     assert_eq!(holdings.highest(), Seq(17));
 }
 
+fn commit_of_holes(daemons: u16, holes: u64) -> Commit {
+    let members: Vec<ProcessId> =
+        (0..daemons).map(|daemon| ProcessId { daemon: DaemonId(daemon), incarnation: 1 }).collect();
+    let holdings = Holdings {
+        old: ring_id(),
+        ack: Seq(10),
+        beyond: (0..holes).map(|hole| range(12 + 2 * hole, 12 + 2 * hole)).collect(),
+        stable: Seq(8),
+        obligations: members.iter().copied().collect(),
+    };
+    let holdings = vec![holdings; members.len()];
+    Commit { from: members[0], ring: ring_id(), members, holdings }
+}
+
 #[test]
 fn a_commit_is_as_long_as_is_said() {
-    let process = |daemon| ProcessId { daemon: DaemonId(daemon), incarnation: 1 };
-    for members in [1, 3, 128] {
-        let members: Vec<ProcessId> = (0..members).map(process).collect();
-        let holdings = Holdings {
-            old: ring_id(),
-            ack: Seq(10),
-            beyond: (10..42).map(|seq| range(2 * seq, 2 * seq)).collect(),
-            stable: Seq(8),
-            obligations: members.iter().copied().collect(),
-        };
-        let holdings = vec![holdings; members.len()];
-        let longest = Commit::longest_bytes(members.len());
-        let commit = Commit { from: members[0], ring: ring_id(), members, holdings };
-        assert_eq!(Datagram::Commit(commit).encode(7).len(), longest);
+    for daemons in [1, 3, 128] {
+        let longest = Commit::longest_bytes(daemons.into());
+        assert_eq!(Datagram::Commit(commit_of_holes(daemons, 188)).encode(7).len(), longest);
     }
+}
+
+#[test]
+fn twenty_daemons_that_lack_every_second_packet_of_the_largest_round_can_be_told() {
+    let commit = Datagram::Commit(commit_of_holes(20, 8192)).encode(7);
+    assert!(commit.len() <= fragment::longest(1472), "{} bytes", commit.len());
 }
