@@ -1,7 +1,6 @@
 //! Many sessions in one thread, for groups of a thousand members and daemons of many connections.
 
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use antiphon::session::Outbox;
@@ -10,7 +9,7 @@ use mio::{Events, Interest, Poll, Token};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::address::connector;
+use crate::address::Reach;
 use crate::error::BenchError;
 use crate::load::client_error;
 use crate::skim::{Skimmed, Skimmer};
@@ -53,10 +52,11 @@ impl Crowd {
     pub(crate) fn connect(
         &mut self,
         address: &str,
-        unix_directory: &Path,
+        reach: &Reach,
         membership: bool,
     ) -> Result<(), BenchError> {
-        let (socket, session) = connector(address, unix_directory)
+        let (socket, session) = reach
+            .connector(address)
             .membership(membership)
             .open_session()
             .map_err(|source| client_error(address, source))?;
@@ -115,21 +115,31 @@ impl Crowd {
             if left.is_zero() {
                 return Err(BenchError::Late { wanted: wanted.to_owned(), seconds: patience.as_secs() });
             }
-            match self.poll.poll(&mut self.events, Some(left)) {
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                other => other.map_err(BenchError::system("poll"))?,
-            }
-            for event in &self.events {
-                let Token(index) = event.token();
-                let Some(member) = self.members.get_mut(index) else { continue };
-                member.read_all(&mut self.buffer, |frame| {
-                    if is_enough(index, frame) && enough.is_none() {
-                        enough = Some(Instant::now());
-                    }
-                })?;
-            }
+            self.read(left, |index, frame| {
+                if is_enough(index, frame) && enough.is_none() {
+                    enough = Some(Instant::now());
+                }
+            })?;
         }
         Ok(enough.unwrap_or(deadline))
+    }
+
+    /// Waits for frames, and tells of those that are there.
+    fn read(
+        &mut self,
+        patience: Duration,
+        mut on_frame: impl FnMut(usize, Skimmed),
+    ) -> Result<(), BenchError> {
+        match self.poll.poll(&mut self.events, Some(patience)) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => return Ok(()),
+            other => other.map_err(BenchError::system("poll"))?,
+        }
+        for event in &self.events {
+            let Token(index) = event.token();
+            let Some(member) = self.members.get_mut(index) else { continue };
+            member.read_all(&mut self.buffer, |frame| on_frame(index, frame))?;
+        }
+        Ok(())
     }
 }
 
@@ -138,6 +148,13 @@ impl Crowd {
     pub(crate) fn await_views(&mut self, members: usize, patience: Duration) -> Result<Instant, BenchError> {
         let wanted = format!("a view of {members} members at each of {}", self.len());
         self.await_frames(&wanted, patience, |frame| frame == Skimmed::Membership(members))
+    }
+
+    /// How many views and transitions come first within `patience`.
+    pub(crate) fn take_views(&mut self, patience: Duration) -> Result<u64, BenchError> {
+        let mut views = 0;
+        self.read(patience, |_, frame| views += u64::from(matches!(frame, Skimmed::Membership(_))))?;
+        Ok(views)
     }
 
     /// Waits until every session has a message; returns when the last one had it.

@@ -118,6 +118,9 @@ pub enum BenchError {
     /// Something else than this run's messages is in its group.
     #[error("{0}: a message that no sender of this run has sent")]
     Foreign(String),
+    /// A daemon does not take what clients send.
+    #[error("{0}: the daemon rejected a message")]
+    Rejected(String),
     /// The process of a daemon could not be looked at.
     #[error("process {pid}: {source}")]
     Process {

@@ -7,7 +7,7 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`address`] | where a daemon is |
+//! | [`address`] | where daemons are, and how they let clients in |
 //! | [`load`] | what to put on which daemons |
 //! | [`stamp`] | what a sender writes at the start of a body |
 //! | [`sequence`] | gaps, duplicates and order differences |
@@ -40,7 +40,9 @@ mod progress;
 mod receiver;
 mod sender;
 mod skim;
+mod watch;
 
+pub use self::address::Reach;
 pub use self::error::BenchError;
 pub use self::load::{Load, Rate, groups_load, own_group};
 pub use self::membership::{MembershipLoad, MembershipRow, measure_membership};

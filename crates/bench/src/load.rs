@@ -1,12 +1,11 @@
 //! What to put on which daemons.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use antiphon::{Connection, Envelope, ServiceLevel};
 use antiphon_wire::client::flags::MAX_BODY_AND_GROUPS_BYTES;
 
-use crate::address::connector;
+use crate::address::Reach;
 use crate::error::BenchError;
 use crate::stamp::STAMP_BYTES;
 
@@ -21,16 +20,15 @@ const GROUP_BYTES: usize = 32;
 /// A load, and for how long.
 #[derive(Clone, Debug)]
 pub struct Load {
-    /// Where the daemons are, as [`connector`] reads it.
+    /// Where the daemons are, as [`Reach::connector`] reads it.
     pub daemons: Vec<String>,
-    /// The directory of Unix sockets, for addresses without a host.
-    pub unix_directory: PathBuf,
+    /// The rest of where they are.
+    pub reach: Reach,
     /// Processes whose use of processor and memory is reported; may be empty.
     pub daemon_pids: Vec<u32>,
     /// First part of the names of the groups, which nobody else may use.
     pub group: String,
-    /// Groups that every receiver joins; each message goes to another one of them, in turn. With a
-    /// single group receivers ask for views and count those that the network caused.
+    /// Groups that every receiver joins; the messages of all senders are spread over all of them.
     pub groups: usize,
     /// Length of every message.
     pub body_bytes: usize,
@@ -69,10 +67,10 @@ pub fn groups_load(body_bytes: usize) -> f64 {
     GROUPS_LOAD_BITS_PER_SECOND / 8.0 / body_bytes as f64
 }
 
-/// A name for groups that no other process on this machine uses.
+/// A name for groups that hardly any other process uses, on this machine or another.
 #[must_use]
 pub fn own_group() -> String {
-    format!("bench-{}", std::process::id())
+    format!("bench-{}-{:04x}", std::process::id(), fastrand::u16(..))
 }
 
 impl Load {
@@ -82,7 +80,7 @@ impl Load {
     pub fn new(daemons: Vec<String>) -> Self {
         Self {
             daemons,
-            unix_directory: "/tmp".into(),
+            reach: Reach::default(),
             daemon_pids: Vec::new(),
             group: own_group(),
             groups: 1,
@@ -157,11 +155,16 @@ impl Load {
         format!("{}-{number}", self.group)
     }
 
-    pub(crate) fn connect(&self, address: &str, membership: bool) -> Result<Connection, BenchError> {
-        connector(address, &self.unix_directory)
-            .membership(membership)
-            .connect()
-            .map_err(|source| client_error(address, source))
+    /// Senders on all daemons.
+    #[must_use]
+    pub fn sender_count(&self) -> usize {
+        self.halves().0.len() * self.senders
+    }
+
+    /// Opens a session that is told of no views.
+    pub(crate) fn connect(&self, address: &str) -> Result<Connection, BenchError> {
+        let connector = self.reach.connector(address).membership(false);
+        connector.connect().map_err(|source| client_error(address, source))
     }
 }
 
@@ -170,6 +173,36 @@ pub(crate) fn client_error(address: &str, source: antiphon::Error) -> BenchError
         antiphon::Error::Connect { .. } => BenchError::Connect(source),
         source => BenchError::Client { address: address.to_owned(), source },
     }
+}
+
+/// Which groups the messages of a sender go to. Like points on a circle, each a golden section of it from the
+/// last, few messages of all senders are spread over all groups, and of many each group gets as many.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scatter {
+    sender: u64,
+    senders: u64,
+    groups: u64,
+    /// About 0.618 of the groups, and without a common divisor with their number.
+    step: u64,
+}
+
+impl Scatter {
+    pub(crate) fn new(load: &Load, sender: u32) -> Self {
+        let groups = load.groups.max(1) as u64;
+        let near = (groups as f64 * 0.618) as u64;
+        let step = (near.max(1)..).find(|step| greatest_common_divisor(*step, groups) == 1).unwrap_or(1);
+        Self { sender: sender.into(), senders: load.sender_count() as u64, groups, step }
+    }
+
+    /// The group of the message before which its sender sent so many.
+    pub(crate) fn group_of(self, number: u64) -> usize {
+        let place = number.wrapping_mul(self.senders).wrapping_add(self.sender) % self.groups;
+        (place.wrapping_mul(self.step) % self.groups) as usize
+    }
+}
+
+fn greatest_common_divisor(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
 /// Refuses more of something than can be had.
@@ -192,6 +225,26 @@ mod tests {
         assert_eq!(sizes(&load(2)), (1, 1));
         assert_eq!(sizes(&load(5)), (2, 3));
         assert_eq!(sizes(&Load { everywhere: true, ..load(5) }), (5, 5));
+    }
+
+    #[test]
+    fn few_messages_are_spread_over_all_groups_and_many_go_to_each() {
+        let load = Load { senders: 10, groups: 10_000, ..load(1) };
+        let groups = |each: u64| {
+            let all = (0..10).flat_map(|sender| (0..each).map(move |number| (sender, number)));
+            let mut groups: Vec<usize> =
+                all.map(|(sender, number)| Scatter::new(&load, sender).group_of(number)).collect();
+            groups.sort_unstable();
+            groups
+        };
+        let few = groups(2);
+        assert!(few.windows(2).all(|pair| pair[1] - pair[0] > 200), "{few:?}");
+        assert_eq!(groups(1000), (0..10_000).collect::<Vec<_>>());
+        for groups in [1, 2, 3, 10, 1000] {
+            let load = Load { groups, ..load.clone() };
+            let scatter = Scatter::new(&load, 3);
+            assert!((0..3000).all(|number| scatter.group_of(number) < groups));
+        }
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! How late joins and leaves are in a large group.
 
 use std::fmt::{self, Display};
-use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,10 +8,11 @@ use std::time::{Duration, Instant};
 use antiphon::{Connection, Event};
 use serde::Serialize;
 
-use crate::address::connector;
+use crate::address::Reach;
 use crate::crowd::{Crowd, allow_sessions};
 use crate::error::BenchError;
 use crate::load::{MAX_CLIENTS, check_most, client_error};
+use crate::watch::Watchers;
 
 /// How long one change of the group may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -20,10 +20,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Groups of several sizes, one after the other, in which one more member joins and leaves.
 #[derive(Clone, Debug)]
 pub struct MembershipLoad {
-    /// Where the daemons are, as [`connector`] reads it. Members are spread over all of them.
+    /// Where the daemons are, as [`Reach::connector`] reads it. Members are spread over all of them.
     pub daemons: Vec<String>,
-    /// The directory of Unix sockets, for addresses without a host.
-    pub unix_directory: PathBuf,
+    /// The rest of where they are.
+    pub reach: Reach,
     /// Name of the group, which nobody else may use.
     pub group: String,
     /// Sizes of the group, ascending.
@@ -49,6 +49,8 @@ pub struct MembershipRow {
     pub leave_here: Spread,
     /// From the request to leave to the view at the last member.
     pub leave_everywhere: Spread,
+    /// Views that the network caused meanwhile though it was whole, over one watching session on each daemon.
+    pub false_views: u64,
 }
 
 /// Times of one kind, in milliseconds.
@@ -68,7 +70,9 @@ impl Spread {
         ms.sort_by(f64::total_cmp);
         let mean_ms = if ms.is_empty() { 0.0 } else { ms.iter().sum::<f64>() / ms.len() as f64 };
         let at = |index: usize| ms.get(index).copied().unwrap_or_default();
-        Self { mean_ms, median_ms: at(ms.len() / 2), max_ms: at(ms.len().saturating_sub(1)) }
+        // Of an even number, the mean of the two in the middle.
+        let median_ms = f64::midpoint(at(ms.len().saturating_sub(1) / 2), at(ms.len() / 2));
+        Self { mean_ms, median_ms, max_ms: at(ms.len().saturating_sub(1)) }
     }
 }
 
@@ -85,7 +89,7 @@ impl Display for MembershipRow {
             let Spread { mean_ms, median_ms, max_ms } = spread;
             writeln!(f, "{what:30} mean {mean_ms:.2}, median {median_ms:.2}, max {max_ms:.2} ms")?;
         }
-        Ok(())
+        writeln!(f, "faults     {} false views", self.false_views)
     }
 }
 
@@ -98,12 +102,17 @@ pub fn measure_membership(
     mut on_row: impl FnMut(&MembershipRow),
 ) -> Result<Vec<MembershipRow>, BenchError> {
     let most = check(load)?;
-    allow_sessions(most + load.daemons.len());
+    allow_sessions(most + 2 * load.daemons.len());
+    let mut watchers = Watchers::gather(&load.daemons, &load.reach, &load.group)?;
     let (changes, wanted) = channel();
     let (seen, views) = channel();
     thread::scope(|scope| {
         let crowd = scope.spawn(move || watch(load, &wanted, &seen));
-        let measured = measure_all(load, &changes, &views, &mut on_row);
+        let measured = measure_all(load, &changes, &views, |mut row| {
+            row.false_views = watchers.take_views(Duration::ZERO)?;
+            on_row(&row);
+            Ok(row)
+        });
         drop(changes);
         let watched = crowd.join().unwrap_or(Err(BenchError::Thread));
         // What stopped the crowd is why nothing came from it.
@@ -137,22 +146,19 @@ fn measure_all(
     load: &MembershipLoad,
     changes: &Sender<Change>,
     views: &Receiver<Instant>,
-    on_row: &mut impl FnMut(&MembershipRow),
+    mut on_row: impl FnMut(MembershipRow) -> Result<MembershipRow, BenchError>,
 ) -> Result<Vec<MembershipRow>, BenchError> {
     let mut joiners = load
         .daemons
         .iter()
-        .map(|address| {
-            connector(address, &load.unix_directory).connect().map_err(|error| client_error(address, error))
-        })
+        .map(|address| load.reach.connector(address).connect().map_err(|error| client_error(address, error)))
         .collect::<Result<Vec<_>, _>>()?;
     let mut rows = Vec::new();
     for members in &load.members {
         let begun = Instant::now();
         let filling = ask(changes, views, Change::Fill(*members))? - begun;
         let row = measure_size(load, *members, filling, &mut joiners, changes, views)?;
-        on_row(&row);
-        rows.push(row);
+        rows.push(on_row(row)?);
     }
     Ok(rows)
 }
@@ -174,19 +180,18 @@ fn measure_size(
         send(changes, Change::Await(members + 1))?;
         let begun = Instant::now();
         joiner.join(&*load.group).map_err(on_error)?;
-        let here = await_event(
-            joiner,
-            address,
-            |event| matches!(event, Event::View(view) if view.members.len() == members + 1),
-        )?;
+        let is_whole =
+            |event: &Event| matches!(event, Event::View(view) if view.members.len() == members + 1);
+        let here = await_event(joiner, address, "a view with the new member", PATIENCE, is_whole)?;
         join_here.push(here - begun);
         join_everywhere.push(receive(views)?.saturating_duration_since(begun).max(here - begun));
         send(changes, Change::Await(members))?;
         let begun = Instant::now();
         joiner.leave(&*load.group).map_err(on_error)?;
-        let here = await_event(joiner, address, |event| matches!(event, Event::SelfLeave(_)))?;
+        let is_gone = |event: &Event| matches!(event, Event::SelfLeave(_));
+        let here = await_event(joiner, address, "the word that a member left", PATIENCE, is_gone)?;
         leave_here.push(here - begun);
-        leave_everywhere.push(receive(views)?.saturating_duration_since(begun));
+        leave_everywhere.push(receive(views)?.saturating_duration_since(begun).max(here - begun));
     }
     Ok(MembershipRow {
         daemons: load.daemons.len(),
@@ -196,21 +201,25 @@ fn measure_size(
         join_everywhere: Spread::of(&join_everywhere),
         leave_here: Spread::of(&leave_here),
         leave_everywhere: Spread::of(&leave_everywhere),
+        false_views: 0,
     })
 }
 
-fn await_event(
+/// Receives until an event is the `wanted` one; returns when it came.
+pub(crate) fn await_event(
     connection: &mut Connection,
     address: &str,
+    wanted: &str,
+    patience: Duration,
     is_it: impl Fn(&Event) -> bool,
 ) -> Result<Instant, BenchError> {
     loop {
-        match connection.receive_timeout(PATIENCE).map_err(|source| client_error(address, source))? {
+        match connection.receive_timeout(patience).map_err(|source| client_error(address, source))? {
             Some(event) if is_it(&event) => return Ok(Instant::now()),
             Some(_) => {}
             None => {
-                let wanted = "a change of the group at its author";
-                return Err(BenchError::Late { wanted: wanted.to_owned(), seconds: PATIENCE.as_secs() });
+                let wanted = format!("{address}: {wanted}");
+                return Err(BenchError::Late { wanted, seconds: patience.as_secs() });
             }
         }
     }
@@ -249,7 +258,7 @@ fn fill(crowd: &mut Crowd, load: &MembershipLoad, members: usize) -> Result<Inst
     let first = crowd.len();
     for index in first..members {
         let address = load.daemons.get(index % load.daemons.len()).map_or("", |address| address);
-        crowd.connect(address, &load.unix_directory, true)?;
+        crowd.connect(address, &load.reach, true)?;
     }
     for index in first..members {
         crowd.request(index, |outbox| outbox.join(&*load.group))?;
@@ -265,8 +274,8 @@ mod tests {
     fn sizes_that_a_group_can_not_grow_through_are_refused() {
         for members in [vec![0], vec![5, 3], vec![5, 5]] {
             let daemons = vec!["4803".to_owned()];
-            let (unix_directory, group) = (PathBuf::from("/nonexistent"), "g".to_owned());
-            let load = MembershipLoad { daemons, unix_directory, group, members, rounds: 1 };
+            let (reach, group) = (Reach::default(), "g".to_owned());
+            let load = MembershipLoad { daemons, reach, group, members, rounds: 1 };
             assert!(matches!(measure_membership(&load, |_| {}), Err(BenchError::Sizes)));
         }
     }
@@ -275,6 +284,7 @@ mod tests {
     fn a_spread_has_mean_median_and_end() {
         let times = [1, 2, 9].map(Duration::from_millis);
         assert_eq!(Spread::of(&times), Spread { mean_ms: 4.0, median_ms: 2.0, max_ms: 9.0 });
+        assert_eq!(Spread::of(&[1, 2, 4, 9].map(Duration::from_millis)).median_ms, 3.0);
         assert_eq!(Spread::of(&[]), Spread { mean_ms: 0.0, median_ms: 0.0, max_ms: 0.0 });
     }
 }

@@ -3,12 +3,12 @@
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use antiphon::{Cause, Connection, Envelope, Event, Message};
+use antiphon::{Connection, Envelope, Event, Message};
 use hdrhistogram::Histogram;
 
 use crate::error::BenchError;
-use crate::load::{Load, client_error};
-use crate::progress::{Phase, Progress};
+use crate::load::{Load, Rate, client_error};
+use crate::progress::Progress;
 use crate::sender::END_TYPE;
 use crate::sequence::Sequence;
 use crate::stamp::{STAMP_BYTES, Stamp};
@@ -29,12 +29,10 @@ pub(crate) struct Received {
     pub(crate) joining: Duration,
     /// Messages that came while the run measured, by sender.
     pub(crate) measured: Vec<u64>,
-    /// One-way latency of what came while the run measured, in nanoseconds.
+    /// One-way latency of what was due, or without a rate came, while the run measured, in nanoseconds.
     pub(crate) latency_ns: Histogram<u64>,
     /// All that came.
     pub(crate) sequence: Sequence,
-    /// Views and transitions that the network caused.
-    pub(crate) network_views: u64,
     /// Still open: closing it while others receive would put a membership change into the measurement.
     pub(crate) connection: Connection,
 }
@@ -49,7 +47,7 @@ pub(crate) fn receive(
     ready: &Barrier,
     progress: &Progress,
 ) -> Result<Received, BenchError> {
-    let joined = join(load, address, me);
+    let joined = join(load, address, me, progress);
     ready.wait();
     let (connection, joining) = joined?;
     let mut received = Received {
@@ -57,21 +55,16 @@ pub(crate) fn receive(
         measured: vec![0; senders],
         latency_ns: latencies()?,
         sequence: Sequence::new(senders),
-        network_views: 0,
         connection,
     };
-    let mut senders_left = senders;
-    while senders_left > 0 {
-        let message = received.next_message(address)?;
+    while !received.sequence.is_complete() {
+        let message = received.next_message(address, progress)?;
         let foreign = || BenchError::Foreign(address.to_owned());
         let stamp = Stamp::read(&message.body).ok_or_else(foreign)?;
         let known = match message.message_type {
             READY_TYPE => true,
-            END_TYPE => {
-                senders_left -= 1;
-                received.sequence.on_end(stamp.sender, stamp.number)
-            }
-            _ => received.on_message(stamp, progress),
+            END_TYPE => received.sequence.on_end(stamp.sender, stamp.number),
+            _ => message.body.len() == load.body_bytes && received.on_message(stamp, load.rate, progress),
         };
         if !known {
             return Err(foreign());
@@ -81,45 +74,50 @@ pub(crate) fn receive(
 }
 
 /// An empty histogram with three digits. Its range is set, since what lies beyond is counted as its end.
-fn latencies() -> Result<Histogram<u64>, BenchError> {
+pub(crate) fn latencies() -> Result<Histogram<u64>, BenchError> {
     Ok(Histogram::new_with_max(LONGEST_NS, 3)?)
 }
 
 impl Received {
-    fn on_message(&mut self, stamp: Stamp, progress: &Progress) -> bool {
-        if progress.phase() == Phase::Measuring {
-            if let Some(measured) = self.measured.get_mut(stamp.sender as usize) {
-                *measured += 1;
-            }
-            self.latency_ns.saturating_record(progress.clock.now_ns().saturating_sub(stamp.due_ns));
+    /// At a fixed rate it counts when a message was due: what a stall at the end holds back is late, however
+    /// late it comes.
+    fn on_message(&mut self, stamp: Stamp, rate: Rate, progress: &Progress) -> bool {
+        let now_ns = progress.clock.now_ns();
+        if progress.measures(now_ns)
+            && let Some(measured) = self.measured.get_mut(stamp.sender as usize)
+        {
+            *measured += 1;
+        }
+        let counts_at_ns = match rate {
+            Rate::BackPressure => now_ns,
+            Rate::Fixed(_) => stamp.due_ns,
+        };
+        if progress.measures(counts_at_ns) {
+            self.latency_ns.saturating_record(now_ns.saturating_sub(stamp.due_ns));
         }
         self.sequence.on_message(stamp.sender, stamp.number)
     }
 
-    fn next_message(&mut self, address: &str) -> Result<Message, BenchError> {
-        loop {
-            let event = next_event(&mut self.connection, address, "the last message", self.network_views)?;
-            match event {
-                Event::Message(message) => return Ok(message),
-                Event::View(view) if view.cause == Cause::Network => self.network_views += 1,
-                Event::Transition(_) => self.network_views += 1,
-                Event::View(_) | Event::SelfLeave(_) | Event::Rejected(_) => {}
-            }
-        }
+    fn next_message(&mut self, address: &str, progress: &Progress) -> Result<Message, BenchError> {
+        next_message(&mut self.connection, address, "the last message", progress)
     }
 }
 
 /// Joins all groups, and returns how long that took. A session's requests are ordered as it made them,
 /// so when its own message comes back it is in all of them.
-fn join(load: &Load, address: &str, me: u32) -> Result<(Connection, Duration), BenchError> {
-    let mut connection = load.connect(address, load.groups == 1)?;
+fn join(
+    load: &Load,
+    address: &str,
+    me: u32,
+    progress: &Progress,
+) -> Result<(Connection, Duration), BenchError> {
+    let mut connection = load.connect(address)?;
     connection.set_buffered(true);
     let begun = Instant::now();
     request(&mut connection, load, me).map_err(|source| client_error(address, source))?;
     loop {
-        let event = next_event(&mut connection, address, "it was in all groups", 0)?;
-        if let Event::Message(message) = event
-            && message.message_type == READY_TYPE
+        let message = next_message(&mut connection, address, "it was in all groups", progress)?;
+        if message.message_type == READY_TYPE
             && Stamp::read(&message.body).is_some_and(|stamp| stamp.sender == me)
         {
             return Ok((connection, begun.elapsed()));
@@ -138,22 +136,28 @@ fn request(connection: &mut Connection, load: &Load, me: u32) -> Result<(), anti
     connection.flush()
 }
 
-fn next_event(
+/// The next message. A session without membership is told of nothing else, but that something was refused.
+fn next_message(
     connection: &mut Connection,
     address: &str,
     wanted: &'static str,
-    network_views: u64,
-) -> Result<Event, BenchError> {
+    progress: &Progress,
+) -> Result<Message, BenchError> {
     let on_error = |source| client_error(address, source);
-    if let Some(event) = connection.receive_ready().map_err(on_error)? {
-        return Ok(event);
+    loop {
+        let event = match connection.receive_ready().map_err(on_error)? {
+            Some(event) => event,
+            None => connection.receive_timeout(STALL).map_err(on_error)?.ok_or_else(|| {
+                let (address, seconds) = (address.to_owned(), STALL.as_secs());
+                BenchError::Stalled { address, wanted, seconds, network_views: progress.network_views() }
+            })?,
+        };
+        match event {
+            Event::Message(message) => return Ok(message),
+            Event::Rejected(_) => return Err(BenchError::Rejected(address.to_owned())),
+            Event::View(_) | Event::Transition(_) | Event::SelfLeave(_) => {}
+        }
     }
-    connection.receive_timeout(STALL).map_err(on_error)?.ok_or_else(|| BenchError::Stalled {
-        address: address.to_owned(),
-        wanted,
-        seconds: STALL.as_secs(),
-        network_views,
-    })
 }
 
 #[cfg(test)]

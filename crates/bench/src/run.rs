@@ -4,15 +4,17 @@ use std::sync::{Arc, Barrier};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use antiphon::Connection;
-
 use crate::error::BenchError;
 use crate::load::Load;
 use crate::process::Usage;
-use crate::progress::{Phase, Progress};
+use crate::progress::Progress;
 use crate::receiver::{Received, receive};
 use crate::report::Report;
-use crate::sender::send;
+use crate::sender::{Sent, send};
+use crate::watch::watch;
+
+/// What senders have to connect in before their first messages are due.
+const LEAD: Duration = Duration::from_millis(50);
 
 /// How often the one that keeps time reports.
 const TICK: Duration = Duration::from_millis(100);
@@ -28,7 +30,8 @@ pub fn measure(load: &Load, mut on_tick: impl FnMut(Duration)) -> Result<Report,
     let usage = || load.daemon_pids.iter().map(|pid| Usage::of(*pid)).collect::<Result<Vec<_>, _>>();
     usage()?;
     let progress = Arc::new(Progress::new());
-    let receivers = start_receivers(load, &progress);
+    let (watcher, receivers) = start_audience(load, &progress);
+    progress.begin_sending(LEAD);
     let senders = start_senders(load, &progress);
     // Nobody ends before it is over, unless something is wrong.
     let is_in_vain =
@@ -36,16 +39,19 @@ pub fn measure(load: &Load, mut on_tick: impl FnMut(Duration)) -> Result<Report,
     let begun = Instant::now();
     wait(begun, load.warm_up, is_in_vain, &mut on_tick);
     let (before, measured_from) = (usage(), Instant::now());
-    progress.enter(Phase::Measuring);
+    progress.begin_measuring();
     wait(begun, load.warm_up + load.duration, is_in_vain, &mut on_tick);
-    progress.enter(Phase::Over);
-    let (after, measured) = (usage(), measured_from.elapsed());
-    let (received, open) = collect(receivers, senders)?;
-    let report = Report::new(load, measured, &received, &before?, &after?);
-    if report.messages_per_second == 0.0 && report.faults.is_empty() {
+    progress.end();
+    let (measured, after) = (measured_from.elapsed(), usage());
+    let (received, sent) = collect(receivers, senders)?;
+    join(watcher)?;
+    let views = progress.network_views();
+    let report = Report::new(load, measured, &received, &sent, views, (&before?, &after?));
+    if report.latency.samples == 0 && report.faults.is_empty() {
         return Err(BenchError::Silent { seconds: measured.as_secs_f64() });
     }
-    for connection in received.into_iter().map(|received| received.connection).chain(open) {
+    let receiving = received.into_iter().map(|received| received.connection);
+    for connection in receiving.chain(sent.into_iter().map(|sent| sent.connection)) {
         // The figures are complete; a daemon that fails now takes nothing from them.
         let _ = connection.disconnect();
     }
@@ -54,12 +60,19 @@ pub fn measure(load: &Load, mut on_tick: impl FnMut(Duration)) -> Result<Report,
 
 type Running<T> = Vec<JoinHandle<Result<T, BenchError>>>;
 
-/// Returns when all receivers are in their groups, or have failed.
-fn start_receivers(load: &Load, progress: &Arc<Progress>) -> Running<Received> {
+/// Returns when the watchers see each other and all receivers are in their groups, or have failed.
+fn start_audience(
+    load: &Load,
+    progress: &Arc<Progress>,
+) -> (JoinHandle<Result<(), BenchError>>, Running<Received>) {
     let (sending, receiving) = load.halves();
     let senders = sending.len() * load.senders;
-    let ready = Arc::new(Barrier::new(receiving.len() * load.receivers + 1));
-    let threads = (0..)
+    let ready = Arc::new(Barrier::new(receiving.len() * load.receivers + 2));
+    let watcher = {
+        let (load, progress, ready) = (load.clone(), Arc::clone(progress), Arc::clone(&ready));
+        thread::spawn(move || watch(&load.daemons, &load.reach, &load.group, &ready, &progress))
+    };
+    let receivers = (0..)
         .zip(clients(receiving, load.receivers))
         .map(|(me, address)| {
             let (load, progress, ready) = (load.clone(), Arc::clone(progress), Arc::clone(&ready));
@@ -67,10 +80,10 @@ fn start_receivers(load: &Load, progress: &Arc<Progress>) -> Running<Received> {
         })
         .collect();
     ready.wait();
-    threads
+    (watcher, receivers)
 }
 
-fn start_senders(load: &Load, progress: &Arc<Progress>) -> Running<Connection> {
+fn start_senders(load: &Load, progress: &Arc<Progress>) -> Running<Sent> {
     (0..)
         .zip(clients(load.halves().0, load.senders))
         .map(|(sender, address)| {
@@ -97,14 +110,14 @@ fn wait(begun: Instant, until: Duration, is_in_vain: impl Fn() -> bool, on_tick:
 /// to the end of the program. The error of a sender that did end tells more than a receiver's silence.
 fn collect(
     receivers: Running<Received>,
-    senders: Running<Connection>,
-) -> Result<(Vec<Received>, Vec<Connection>), BenchError> {
+    senders: Running<Sent>,
+) -> Result<(Vec<Received>, Vec<Sent>), BenchError> {
     let received: Result<Vec<_>, _> = receivers.into_iter().map(join).collect();
     let silent = received.is_err();
-    let open: Result<Vec<_>, _> =
+    let sent: Result<Vec<_>, _> =
         senders.into_iter().filter(|sender| !silent || sender.is_finished()).map(join).collect();
-    let open = open?;
-    Ok((received?, open))
+    let sent = sent?;
+    Ok((received?, sent))
 }
 
 fn join<T>(thread: JoinHandle<Result<T, BenchError>>) -> Result<T, BenchError> {

@@ -4,10 +4,12 @@ use std::thread;
 use std::time::Duration;
 
 use antiphon::{Connection, Envelope, Error};
+use hdrhistogram::Histogram;
 
 use crate::error::BenchError;
-use crate::load::{Load, Rate, client_error};
-use crate::progress::{Phase, Progress};
+use crate::load::{Load, Rate, Scatter, client_error};
+use crate::progress::Progress;
+use crate::receiver::latencies;
 use crate::stamp::Stamp;
 
 /// Message type of the last message of a sender: its number is the count of those before it.
@@ -23,50 +25,74 @@ const BURST: Duration = Duration::from_micros(500);
 /// Longest sleep, so that the end of a run is noticed.
 const NAP: Duration = Duration::from_millis(50);
 
+/// How long after the end a sender goes on with what was due before it.
+const GRACE_NS: u64 = 100_000_000;
+
+/// Messages that were not sent are noted one by one up to so many, and else some for others.
+const UNSENT_SAMPLES: u64 = 10_000;
+
 /// A sender of more messages a second than this does not wait awake: it would take a whole processor from
 /// the daemons to be in time for messages that are late anyway when they wait for those before them.
 const FAST: f64 = 5000.0;
 
-/// Sends until the run is over, then says how many there were. Returns the open connection: closing it
-/// while others still receive would put a membership change into the measurement.
-pub(crate) fn send(
-    load: &Load,
-    address: &str,
-    sender: u32,
-    progress: &Progress,
-) -> Result<Connection, BenchError> {
-    let mut connection = load.connect(address, false)?;
-    connection.set_buffered(true);
-    send_all(&mut connection, load, sender, progress).map_err(|source| client_error(address, source))?;
-    Ok(connection)
+/// What one sender did.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    /// How long after they were due messages of the measured time were sent, in nanoseconds: their sender was
+    /// asleep, or the daemon took no more.
+    pub(crate) lag_ns: Histogram<u64>,
+    /// How long messages were due that were not sent at all because the daemon took no more, in nanoseconds at
+    /// the end.
+    pub(crate) unsent_ns: Histogram<u64>,
+    /// Still open: closing it while others receive would put a membership change into the measurement.
+    pub(crate) connection: Connection,
 }
 
-fn send_all(connection: &mut Connection, load: &Load, sender: u32, progress: &Progress) -> Result<(), Error> {
-    let envelopes = load.envelopes()?;
-    let mut envelopes = envelopes.iter().cycle();
-    let end = Envelope::new(load.service).to(load.group_name(0))?.message_type(END_TYPE);
-    let mut body = vec![0; load.body_bytes];
-    let mut next = Stamp { sender, number: 0, due_ns: 0 };
-    let schedule = Schedule::new(load, sender, progress.clock.now_ns());
-    while progress.phase() != Phase::Over {
-        let now_ns = progress.clock.now_ns();
-        next.due_ns = schedule.due_ns(next.number, now_ns);
-        if next.due_ns > now_ns {
-            connection.flush()?;
-            match schedule.nap(next.due_ns - now_ns) {
-                Some(asleep) => thread::sleep(asleep),
-                None => thread::yield_now(),
+/// Sends until the run is over, then says how many there were.
+pub(crate) fn send(load: &Load, address: &str, sender: u32, progress: &Progress) -> Result<Sent, BenchError> {
+    let mut connection = load.connect(address)?;
+    connection.set_buffered(true);
+    let mut sent = Sent { lag_ns: latencies()?, unsent_ns: latencies()?, connection };
+    sent.send_all(load, sender, progress).map_err(|source| client_error(address, source))?;
+    Ok(sent)
+}
+
+impl Sent {
+    fn send_all(&mut self, load: &Load, sender: u32, progress: &Progress) -> Result<(), Error> {
+        let Self { lag_ns, unsent_ns, connection } = self;
+        let (envelopes, scatter) = (load.envelopes()?, Scatter::new(load, sender));
+        let end = Envelope::new(load.service).to(load.group_name(0))?.message_type(END_TYPE);
+        let mut body = vec![0; load.body_bytes];
+        let mut next = Stamp { sender, number: 0, due_ns: 0 };
+        let schedule = Schedule::new(load, sender, progress.sending_from_ns());
+        loop {
+            let now_ns = progress.clock.now_ns();
+            next.due_ns = schedule.due_ns(next.number, now_ns);
+            let until_ns = progress.measured_until_ns();
+            if next.due_ns >= until_ns || now_ns > until_ns.saturating_add(GRACE_NS) {
+                break;
             }
-            continue;
+            if next.due_ns > now_ns {
+                connection.flush()?;
+                match schedule.nap(next.due_ns - now_ns) {
+                    Some(asleep) => thread::sleep(asleep),
+                    None => thread::yield_now(),
+                }
+                continue;
+            }
+            let Some(envelope) = envelopes.get(scatter.group_of(next.number)) else { break };
+            if schedule.is_fixed() && progress.measures(next.due_ns) {
+                lag_ns.saturating_record(now_ns - next.due_ns);
+            }
+            next.write(&mut body);
+            connection.send(envelope, &body)?;
+            next.number += 1;
         }
-        let Some(envelope) = envelopes.next() else { break };
+        schedule.note_unsent(next.number, progress, unsent_ns);
         next.write(&mut body);
-        connection.send(envelope, &body)?;
-        next.number += 1;
+        connection.send(&end, &body)?;
+        connection.flush()
     }
-    next.write(&mut body);
-    connection.send(&end, &body)?;
-    connection.flush()
 }
 
 /// When messages are due.
@@ -76,13 +102,14 @@ struct Schedule {
 }
 
 impl Schedule {
-    /// The senders of a run take turns: together they send at even distances, not all at one time.
-    fn new(load: &Load, sender: u32, now_ns: u64) -> Self {
-        let Rate::Fixed(rate) = load.rate else { return Self { start_ns: now_ns, rate: load.rate } };
-        let (period_ns, senders) = (1e9 / rate, load.halves().0.len() * load.senders);
-        let turn_ns = period_ns * f64::from(sender) / senders.max(1) as f64;
-        let start_ns = (now_ns as f64 / period_ns).ceil() * period_ns + turn_ns;
-        Self { start_ns: start_ns as u64, rate: load.rate }
+    /// The senders of a run take turns: from `start_ns` on they send together at even distances, not all at one
+    /// time.
+    fn new(load: &Load, sender: u32, start_ns: u64) -> Self {
+        let turn_ns = match load.rate {
+            Rate::BackPressure => 0.0,
+            Rate::Fixed(rate) => 1e9 / rate * f64::from(sender) / load.sender_count().max(1) as f64,
+        };
+        Self { start_ns: start_ns.saturating_add(turn_ns as u64), rate: load.rate }
     }
 
     /// A sender that is held up at a fixed rate has its messages due at their old times: their waiting
@@ -92,6 +119,24 @@ impl Schedule {
             Rate::BackPressure => now_ns,
             Rate::Fixed(rate) => self.start_ns + (number as f64 * 1e9 / rate) as u64,
         }
+    }
+
+    /// What was due before the end from this number on is as late as it is now, and later still if it were sent.
+    fn note_unsent(&self, from: u64, progress: &Progress, unsent_ns: &mut Histogram<u64>) {
+        let Rate::Fixed(rate) = self.rate else { return };
+        let (now_ns, until_ns) = (progress.clock.now_ns(), progress.measured_until_ns());
+        let due = (until_ns.saturating_sub(self.start_ns) as f64 * rate / 1e9).ceil() as u64;
+        let step = due.saturating_sub(from).div_ceil(UNSENT_SAMPLES).max(1);
+        for number in (from..due).step_by(usize::try_from(step).unwrap_or(usize::MAX)) {
+            let due_ns = self.due_ns(number, now_ns);
+            if progress.measures(due_ns) {
+                unsent_ns.saturating_record_n(now_ns.saturating_sub(due_ns), step.min(due - number));
+            }
+        }
+    }
+
+    fn is_fixed(&self) -> bool {
+        matches!(self.rate, Rate::Fixed(_))
     }
 
     /// How long to sleep before what is due in `left_ns`; nothing when it is better awaited awake.
@@ -111,8 +156,9 @@ mod tests {
     fn senders_take_turns() {
         let load = Load { senders: 4, rate: Rate::Fixed(100.0), ..Load::new(vec!["4803".to_owned()]) };
         let due =
-            |sender: u32, now_ms: u64| Schedule::new(&load, sender, now_ms * 1_000_000).due_ns(0, 0) / 1_000;
-        assert_eq!([due(0, 5), due(1, 7), due(2, 3), due(3, 10)], [10_000, 12_500, 15_000, 17_500]);
+            |sender: u32, number: u64| Schedule::new(&load, sender, 5_000_000).due_ns(number, 0) / 1_000;
+        assert_eq!([due(0, 0), due(1, 0), due(2, 0), due(3, 0)], [5_000, 7_500, 10_000, 12_500]);
+        assert_eq!([due(0, 1), due(3, 2)], [15_000, 32_500]);
     }
 
     #[test]
@@ -122,6 +168,24 @@ mod tests {
         assert_eq!(schedule.due_ns(3, 900_000), 4000);
         let flood = Schedule { start_ns: 1000, rate: Rate::BackPressure };
         assert_eq!(flood.due_ns(3, 900_000), 900_000);
+    }
+
+    #[test]
+    fn what_was_due_and_not_sent_is_as_late_as_it_is_at_the_end() {
+        let progress = Progress::new();
+        progress.begin_measuring();
+        thread::sleep(Duration::from_millis(20));
+        progress.end();
+        let until_ns = progress.measured_until_ns();
+        for rate in [1e3, 1e7] {
+            let schedule = Schedule { start_ns: until_ns - 10_000_000, rate: Rate::Fixed(rate) };
+            let mut unsent_ns = latencies().expect("the range is a valid one");
+            schedule.note_unsent(rate as u64 / 200, &progress, &mut unsent_ns);
+            assert_eq!(unsent_ns.len(), rate as u64 / 200, "half of what was due in 10 ms");
+            assert!(unsent_ns.max() >= 4_900_000, "{}", unsent_ns.max());
+            schedule.note_unsent(rate as u64, &progress, &mut unsent_ns);
+            assert_eq!(unsent_ns.len(), rate as u64 / 200, "nothing is left of what was due");
+        }
     }
 
     #[test]

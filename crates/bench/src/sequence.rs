@@ -5,6 +5,7 @@
 //! message and after the last one have the same notes exactly if they saw the same order.
 
 use std::fmt::{self, Display};
+use std::ops::AddAssign;
 
 use serde::Serialize;
 
@@ -20,6 +21,7 @@ pub struct Sequence {
     duplicates: u64,
     hash: u64,
     notes: Vec<u64>,
+    ended: Vec<bool>,
 }
 
 /// What went wrong in a run. All are 0 unless a daemon broke its promise.
@@ -31,8 +33,18 @@ pub struct Faults {
     pub duplicates: u64,
     /// Receivers whose order is not that of the first receiver.
     pub order_differences: u64,
-    /// Views and transitions that the network caused, over all receivers, though it was whole.
+    /// Views and transitions that the network caused though it was whole, over one watching session on each
+    /// daemon.
     pub false_views: u64,
+}
+
+impl AddAssign for Faults {
+    fn add_assign(&mut self, other: Self) {
+        self.gaps += other.gaps;
+        self.duplicates += other.duplicates;
+        self.order_differences += other.order_differences;
+        self.false_views += other.false_views;
+    }
 }
 
 impl Faults {
@@ -61,7 +73,15 @@ impl Sequence {
     /// The sequence of a receiver that has nothing yet, of this many senders.
     #[must_use]
     pub fn new(senders: usize) -> Self {
-        Self { next: vec![0; senders], received: 0, gaps: 0, duplicates: 0, hash: 0, notes: Vec::new() }
+        Self {
+            next: vec![0; senders],
+            received: 0,
+            gaps: 0,
+            duplicates: 0,
+            hash: 0,
+            notes: Vec::new(),
+            ended: vec![false; senders],
+        }
     }
 
     /// Takes in one message; false if there is no such sender.
@@ -86,10 +106,20 @@ impl Sequence {
     /// sender.
     #[must_use]
     pub fn on_end(&mut self, sender: u32, total: u64) -> bool {
-        let Some(next) = self.next.get_mut(sender as usize) else { return false };
+        let place = sender as usize;
+        let (Some(next), Some(ended)) = (self.next.get_mut(place), self.ended.get_mut(place)) else {
+            return false;
+        };
+        self.duplicates += u64::from(std::mem::replace(ended, true));
         self.gaps += total.saturating_sub(*next);
         *next = (*next).max(total);
         true
+    }
+
+    /// Whether all senders have sent their last.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.ended.iter().all(|ended| *ended)
     }
 }
 
@@ -178,6 +208,16 @@ mod tests {
         let mut sequence = sequence([(0, 0), (1, 0)]);
         assert!(sequence.on_end(0, 1) && sequence.on_end(1, 4));
         assert_eq!(compare(&[sequence], true).gaps, 3);
+    }
+
+    #[test]
+    fn a_sequence_is_complete_when_each_sender_has_ended_however_often_one_does() {
+        let mut sequence = sequence([(0, 0), (1, 0)]);
+        assert!(sequence.on_end(0, 1) && sequence.on_end(0, 1));
+        assert!(!sequence.is_complete());
+        assert!(sequence.on_end(1, 1));
+        assert!(sequence.is_complete());
+        assert_eq!(compare(&[sequence], true), Faults { duplicates: 1, ..Faults::default() });
     }
 
     #[test]

@@ -10,9 +10,11 @@ use serde::Serialize;
 
 use crate::error::BenchError;
 use crate::load::{Load, Rate, client_error};
+use crate::membership::await_event;
 use crate::process::Usage;
 use crate::report::Report;
 use crate::run::measure;
+use crate::sequence::Faults;
 
 /// How long the rate that saturates the ring is measured.
 const CALIBRATION: Duration = Duration::from_secs(5);
@@ -42,6 +44,8 @@ const FLAT_BYTES: u64 = 4 << 20;
 pub struct SoakReport {
     /// Messages a second at one receiver where back-pressure set the rate.
     pub saturation_per_second: f64,
+    /// What went wrong while that was found out.
+    pub saturation_faults: Faults,
     /// What was measured at a part of that rate.
     pub report: Report,
     /// Members that joined and left meanwhile.
@@ -89,17 +93,18 @@ impl Memory {
 }
 
 impl SoakReport {
-    /// Whether nothing was lost, changed or grew.
+    /// Whether nothing was lost or changed, the daemons kept up, and no memory that was looked at grew.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        self.report.faults.is_empty() && self.memory.iter().all(Memory::is_flat)
+        let is_whole = self.saturation_faults.is_empty() && self.report.faults.is_empty();
+        is_whole && self.report.keeps_up() && self.memory.iter().all(Memory::is_flat)
     }
 }
 
 impl Display for SoakReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { saturation_per_second, report, joins_and_leaves, memory } = self;
-        writeln!(f, "saturation {saturation_per_second:.0} msg/s")?;
+        let Self { saturation_per_second, saturation_faults, report, joins_and_leaves, memory } = self;
+        writeln!(f, "saturation {saturation_per_second:.0} msg/s; faults: {saturation_faults}")?;
         write!(f, "{report}")?;
         writeln!(f, "changes    {joins_and_leaves} members joined and left")?;
         for process in memory {
@@ -128,11 +133,10 @@ pub fn soak(load: &Load, share: f64, mut on_tick: impl FnMut(Duration)) -> Resul
     }
     let sampling = SAMPLING.min(load.duration / SAMPLES);
     let saturating = Load { rate: Rate::BackPressure, duration: CALIBRATION, ..load.clone() };
-    let saturation_per_second = measure(&saturating, |_| {})?.messages_per_second;
-    let senders = load.halves().0.len() * load.senders;
-    let rate = Rate::Fixed(saturation_per_second * share / senders as f64);
+    let saturated = measure(&saturating, |_| {})?;
+    let rate = saturated.messages_per_second * share / load.sender_count() as f64;
     // Receivers of the run before may still be leaving its group.
-    let load = Load { rate, group: format!("{}-soak", load.group), ..load.clone() };
+    let load = Load { rate: Rate::Fixed(rate), group: format!("{}-soak", load.group), ..load.clone() };
     let is_over = AtomicBool::new(false);
     let mut samples = vec![Vec::new(); load.daemon_pids.len()];
     let mut sampled = Instant::now();
@@ -150,7 +154,8 @@ pub fn soak(load: &Load, share: f64, mut on_tick: impl FnMut(Duration)) -> Resul
     });
     let memory = load.daemon_pids.iter().zip(&samples).map(|(pid, samples)| Memory::of(*pid, samples));
     Ok(SoakReport {
-        saturation_per_second,
+        saturation_per_second: saturated.messages_per_second,
+        saturation_faults: saturated.faults,
         report: measured?,
         joins_and_leaves: changes?,
         memory: memory.collect(),
@@ -182,24 +187,14 @@ fn come_and_go(load: &Load, is_over: &AtomicBool) -> Result<u64, BenchError> {
 
 fn one_comes_and_goes(load: &Load, address: &str) -> Result<(), BenchError> {
     let on_error = |source| client_error(address, source);
-    let mut member = load.connect(address, true)?;
+    let mut member = load.reach.connector(address).connect().map_err(on_error)?;
     let group = load.group_name(0);
     member.join(&*group).map_err(on_error)?;
-    let wait = |what: &str, is_it: fn(&Event) -> bool, member: &mut antiphon::Connection| loop {
-        match member.receive_timeout(PATIENCE).map_err(on_error)? {
-            Some(event) if is_it(&event) => return Ok(()),
-            Some(_) => {}
-            None => {
-                return Err(BenchError::Late {
-                    wanted: format!("{address}: {what}"),
-                    seconds: PATIENCE.as_secs(),
-                });
-            }
-        }
-    };
-    wait("a view with a new member", |event| matches!(event, Event::View(_)), &mut member)?;
+    let is_view = |event: &Event| matches!(event, Event::View(_));
+    await_event(&mut member, address, "a view with a new member", PATIENCE, is_view)?;
     member.leave(&*group).map_err(on_error)?;
-    wait("the word that a member left", |event| matches!(event, Event::SelfLeave(_)), &mut member)?;
+    let is_gone = |event: &Event| matches!(event, Event::SelfLeave(_));
+    await_event(&mut member, address, "the word that a member left", PATIENCE, is_gone)?;
     member.disconnect().map_err(on_error)
 }
 

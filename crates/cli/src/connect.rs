@@ -32,7 +32,7 @@ pub(crate) struct ConnectArgs {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Auth {
+pub(crate) enum Auth {
     /// No proof.
     Null,
     /// By the address that the connection comes from.
@@ -42,19 +42,23 @@ enum Auth {
 impl ConnectArgs {
     /// Opens a session.
     pub(crate) fn open(&self, membership: bool) -> Result<Connection, CliError> {
-        let method = |auth: &Auth| match auth {
-            Auth::Null => AuthMethod::Null,
-            Auth::Ip => AuthMethod::Ip,
-        };
-        let methods: Vec<AuthMethod> = self.auth.iter().map(method).collect();
         let connector = Connector::new(&self.connect)
             .name(&self.name)
             .unix_directory(&self.unix_dir)
-            .auth(&methods)
+            .auth(&methods(&self.auth))
             .membership(membership)
             .timeout(self.connect_timeout);
         Ok(connector.connect()?)
     }
+}
+
+/// The methods of these names.
+pub(crate) fn methods(names: &[Auth]) -> Vec<AuthMethod> {
+    let method = |auth: &Auth| match auth {
+        Auth::Null => AuthMethod::Null,
+        Auth::Ip => AuthMethod::Ip,
+    };
+    names.iter().map(method).collect()
 }
 
 /// Reads a service level by its name.

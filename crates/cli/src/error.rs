@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use antiphon_bench::BenchError;
 use thiserror::Error;
 
 /// Why a command failed, in words for the person who gave it.
@@ -82,8 +83,8 @@ pub(crate) enum CliError {
     #[error("datagrams: {0}")]
     Datagrams(#[source] io::Error),
     /// A measurement.
-    #[error(transparent)]
-    Bench(#[from] antiphon_bench::BenchError),
+    #[error("{0}{hint}", hint = bench_hint(.0))]
+    Bench(#[from] BenchError),
     /// The daemons of the demo.
     #[error("the demo could not run: {0}")]
     Demo(#[source] io::Error),
@@ -132,6 +133,15 @@ fn hint(error: &antiphon::Error) -> &'static str {
             "\nChoose one that it offers with --auth; if these are no names of methods, it is no daemon that answers."
         }
         Error::Closed => "\nIt stopped, or dropped this client for reading too slowly; its log says which.",
+        _ => "",
+    }
+}
+
+/// The same of a measurement, whose daemons are not given by `--connect`.
+fn bench_hint(error: &BenchError) -> &'static str {
+    match error {
+        BenchError::Connect(antiphon::Error::Connect { .. }) => "",
+        BenchError::Connect(source) | BenchError::Client { source, .. } => hint(source),
         _ => "",
     }
 }

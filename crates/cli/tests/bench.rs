@@ -4,8 +4,11 @@
 
 mod support;
 
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
+use antiphon::{Cause, Event};
+use rustix::process::Signal;
 use serde_json::Value;
 use support::PROGRAM;
 use support::cluster::{Cluster, Layout};
@@ -104,4 +107,51 @@ fn nothing_is_measured_by_nothing_nor_by_more_than_there_can_be() {
     }
     let output = drive(&cluster, &["throughput", "--duration", "1e18"]);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
+}
+
+/// A run that goes on in the group `load` at that daemon, with its first message received.
+fn running(cluster: &Cluster, host: usize, args: &[&str]) -> std::process::Child {
+    let mut watcher = cluster.client(host, "watcher");
+    watcher.join("load-0").unwrap();
+    let mut command = Command::new(PROGRAM);
+    command.args(["bench", "latency", "--json", "--group", "load", "--warm-up", "0.1"]).args(args);
+    for host in 0..cluster.count() {
+        command.args(["--daemon", &cluster.address(host)]);
+    }
+    let child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let is_load = |event: &Event| matches!(event, Event::Message(message) if message.message_type == 0);
+    while !is_load(&watcher.receive().unwrap()) {}
+    child
+}
+
+#[test]
+fn what_a_stall_holds_back_until_after_the_end_is_late_all_the_same() {
+    let cluster = Cluster::single("");
+    let child = running(&cluster, 0, &["--duration", "3"]);
+    cluster.signal(0, Signal::STOP);
+    std::thread::sleep(Duration::from_millis(3500));
+    cluster.signal(0, Signal::CONT);
+    let report = report(&child.wait_with_output().unwrap());
+    // Most of three seconds was held back; how much of it depends on when the signal came.
+    assert!(report["latency"]["p50_us"].as_f64().unwrap() > 100_000.0, "{report}");
+    // All that was due in three seconds counts, whether or not the sender came to send it.
+    assert!(report["latency"]["samples"].as_u64().unwrap().abs_diff(600) < 10, "{report}");
+}
+
+#[test]
+fn a_ring_that_breaks_is_seen_although_no_receiver_loses_anything() {
+    let cluster = Cluster::running(Layout::OwnSegments, 2, "");
+    let mut other = cluster.client(1, "other");
+    other.join("others").unwrap();
+    let mut here = cluster.client(0, "here");
+    here.join("others").unwrap();
+    let child = running(&cluster, 1, &["--duration", "4", "--rate", "1"]);
+    cluster.signal(0, Signal::STOP);
+    let is_alone = |event: &Event| matches!(event, Event::View(view) if view.cause == Cause::Network);
+    while !is_alone(&other.receive().unwrap()) {}
+    cluster.signal(0, Signal::CONT);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(report["faults"]["false_views"].as_u64().unwrap() > 0, "{report}");
 }

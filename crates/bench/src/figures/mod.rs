@@ -22,13 +22,13 @@ use std::time::Duration;
 
 use self::bed::{Bed, Cable};
 use self::experiments::{EXPERIMENTS, Experiment, Outcome};
-use self::page::Chapter;
 use self::ring::Ring;
 use crate::error::BenchError;
 use crate::janitor::Janitor;
 use crate::load::Load;
 use crate::report::Report;
 use crate::run::measure;
+use crate::sequence::Faults;
 
 /// What to measure, with what, and where to write it.
 #[derive(Clone, Debug)]
@@ -99,21 +99,25 @@ pub fn take_figures(figures: &Figures, on_step: &dyn Fn(&str)) -> Result<Taken, 
     // Whether there can be a bed is known before anything else is done.
     drop(Bed::new(1, Cable::Mbit(100), &lab.janitor)?);
     fs::create_dir_all(&figures.out).map_err(BenchError::system(figures.out.display().to_string()))?;
-    let mut chapters = Vec::new();
+    let (mut chapters, mut taken) = (Vec::new(), Taken::default());
     for experiment in chosen {
         lab.step(experiment.name);
-        lab.faults.set(0);
         let outcome = (experiment.run)(&lab);
         lab.janitor.clear_bed();
-        let outcome = outcome.map(|outcome| Outcome { faults: lab.faults.get(), ..outcome });
+        let faults = lab.faults.take();
+        taken.faults += faults;
+        let outcome = outcome.map(|outcome| Outcome { faults, ..outcome });
         if let Ok(outcome) = &outcome {
             write_outcome(&figures.out, experiment, outcome)?;
+        }
+        if let Err(error) = &outcome {
+            taken.failed.push((experiment.name, error.to_string()));
         }
         chapters.push((experiment, outcome));
         // After each one, so that a run that is ended early has shown what it had.
         write(&figures.out.join("index.html"), &page::html(&facts, &chapters))?;
     }
-    Ok(taken(&chapters))
+    Ok(taken)
 }
 
 /// Lets `run` put a load on daemons of the test bed, joined by cables as fast as the machine is. It is given
@@ -156,17 +160,6 @@ fn write(path: &Path, text: &str) -> Result<(), BenchError> {
     fs::write(path, text).map_err(BenchError::system(path.display().to_string()))
 }
 
-fn taken(chapters: &[Chapter]) -> Taken {
-    let mut taken = Taken::default();
-    for (experiment, outcome) in chapters {
-        match outcome {
-            Ok(outcome) => taken.faults += outcome.faults,
-            Err(error) => taken.failed.push((experiment.name, error.to_string())),
-        }
-    }
-    taken
-}
-
 impl<'a> Lab<'a> {
     fn open(program: &Path, extent: Extent, on_step: &'a dyn Fn(&str)) -> Result<Self, BenchError> {
         let directory = std::env::temp_dir().join(format!("antiphon-figures-{}", std::process::id()));
@@ -192,22 +185,34 @@ impl<'a> Lab<'a> {
         }
     }
 
-    /// The run with the median rate of several, or of one where time is short.
+    /// The run with the median rate of several, or of one where time is short, with the faults of all.
     fn median(&self, load: &Load) -> Result<Report, BenchError> {
+        self.median_by(load, |report| report.messages_per_second)
+    }
+
+    /// The same by something else than the rate.
+    fn median_by(&self, load: &Load, key: impl Fn(&Report) -> f64) -> Result<Report, BenchError> {
         let mut reports = Vec::new();
+        let mut faults = Faults::default();
         for _ in 0..self.by_extent(3, 1, 1) {
-            reports.push(self.measure(load)?);
+            let report = self.measure(load)?;
+            faults += report.faults;
+            reports.push(report);
         }
-        reports.sort_by(|one, other| one.messages_per_second.total_cmp(&other.messages_per_second));
+        reports.sort_by(|one, other| key(one).total_cmp(&key(other)));
         let middle = reports.len() / 2;
-        Ok(reports.swap_remove(middle))
+        Ok(Report { faults, ..reports.swap_remove(middle) })
     }
 
     /// One run, whose faults are counted.
     fn measure(&self, load: &Load) -> Result<Report, BenchError> {
         let report = measure(load, |_| {})?;
-        self.faults.set(self.faults.get() + report.faults.count());
+        self.count(report.faults);
         Ok(report)
+    }
+
+    fn count(&self, faults: Faults) {
+        self.faults.set(self.faults.get() + faults.count());
     }
 
     /// How long to measure and to warm up where back-pressure sets the rate.

@@ -45,6 +45,7 @@ fn chapter(text: &mut String, name: &str, outcome: &Outcome) {
         let _ = writeln!(text, "<p><img src=\"{file}.svg\" alt=\"{}\"></p>", escaped(title));
     }
     text.push_str(&outcome.table.html());
+    let _ = writeln!(text, "<p>Faults in all runs: {}</p>", outcome.faults);
     let _ = writeln!(text, "<p><a href=\"{name}.csv\">{name}.csv</a></p>");
 }
 

@@ -6,10 +6,9 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use antiphon_wire::client::flags::UNIX_DIRECTORY;
-
 use super::Lab;
 use super::bed::{Bed, Cable, address};
+use crate::address::Reach;
 use crate::crowd::Crowd;
 use crate::error::BenchError;
 use crate::load::Load;
@@ -92,7 +91,7 @@ impl<'a> Ring<'a> {
         let mut crowd = Crowd::new()?;
         for host in hosts {
             let deadline = Instant::now() + PATIENCE;
-            while let Err(error) = crowd.connect(&self.address(host), UNIX_DIRECTORY.as_ref(), true) {
+            while let Err(error) = crowd.connect(&self.address(host), &Reach::default(), true) {
                 if Instant::now() > deadline {
                     return Err(error);
                 }

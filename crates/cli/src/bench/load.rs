@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use antiphon::ServiceLevel;
-use antiphon_bench::{Load, Rate, groups_load};
+use antiphon_bench::{Load, Rate, Reach, groups_load};
 use antiphon_daemon::conf::UNIX_DIRECTORY;
 
-use crate::connect::{seconds, service};
+use crate::connect::{Auth, methods, seconds, service};
 
 /// Where the daemons are.
 #[derive(Debug, clap::Args)]
@@ -17,17 +17,41 @@ pub(super) struct DaemonArgs {
     /// the senders, the second half the receivers; a single one serves both.
     #[arg(short, long = "daemon", value_name = "DAEMON", required = true)]
     pub(super) daemons: Vec<String>,
+    #[command(flatten)]
+    clients: ClientArgs,
+}
+
+/// How clients of the daemons begin.
+#[derive(Debug, clap::Args)]
+pub(super) struct ClientArgs {
     /// Directory of the daemons' Unix sockets.
     #[arg(long, value_name = "DIRECTORY", default_value = UNIX_DIRECTORY)]
-    pub(super) unix_dir: PathBuf,
+    unix_dir: PathBuf,
+    /// How to authenticate; may be given several times.
+    #[arg(long, value_enum, default_value = "null")]
+    auth: Vec<Auth>,
     /// Name of the group, or first part of the names of the groups [default: one of this run's own].
     #[arg(long)]
-    pub(super) group: Option<String>,
+    group: Option<String>,
+}
+
+impl ClientArgs {
+    pub(super) fn group(&self) -> String {
+        self.group.clone().unwrap_or_else(antiphon_bench::own_group)
+    }
+
+    pub(super) fn reach(&self) -> Reach {
+        Reach { unix_directory: self.unix_dir.clone(), auth: methods(&self.auth) }
+    }
 }
 
 impl DaemonArgs {
     pub(super) fn group(&self) -> String {
-        self.group.clone().unwrap_or_else(antiphon_bench::own_group)
+        self.clients.group()
+    }
+
+    pub(super) fn reach(&self) -> Reach {
+        self.clients.reach()
     }
 }
 
@@ -70,7 +94,7 @@ pub(super) struct LoadArgs {
 impl LoadArgs {
     pub(super) fn load(&self, body_bytes: usize, rate: Rate) -> Load {
         Load {
-            unix_directory: self.daemons.unix_dir.clone(),
+            reach: self.daemons.reach(),
             daemon_pids: self.daemon_pids.clone(),
             group: self.daemons.group(),
             body_bytes: self.bytes.unwrap_or(body_bytes),
@@ -103,9 +127,8 @@ impl GroupsArgs {
     /// Runs have groups of different names, as the receivers of one may still leave when another begins.
     pub(super) fn loads(&self) -> Vec<Load> {
         let load = self.load.load(1000, Rate::BackPressure);
-        let senders = load.halves().0.len() * load.senders;
         let rate = match load.rate {
-            Rate::BackPressure => Rate::Fixed(groups_load(load.body_bytes) / senders as f64),
+            Rate::BackPressure => Rate::Fixed(groups_load(load.body_bytes) / load.sender_count() as f64),
             Rate::Fixed(rate) => Rate::Fixed(rate),
         };
         self.groups

@@ -24,10 +24,10 @@ pub(super) struct MembershipArgs {
 }
 
 pub(super) fn run(args: MembershipArgs) -> Result<ExitCode, CliError> {
-    let group = args.daemons.group();
+    let (group, reach) = (args.daemons.group(), args.daemons.reach());
     let load = MembershipLoad {
         daemons: args.daemons.daemons,
-        unix_directory: args.daemons.unix_dir,
+        reach,
         group,
         members: args.members,
         rounds: args.rounds,
@@ -42,5 +42,6 @@ pub(super) fn run(args: MembershipArgs) -> Result<ExitCode, CliError> {
     if args.json {
         show_json(&rows)?;
     }
-    Ok(ExitCode::SUCCESS)
+    let is_clean = rows.iter().all(|row| row.false_views == 0);
+    Ok(if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

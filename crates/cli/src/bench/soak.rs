@@ -7,6 +7,7 @@ use antiphon::ServiceLevel;
 use antiphon_bench::figures::on_own_bed;
 use antiphon_bench::{BenchError, Load, SoakReport, soak};
 
+use super::load::ClientArgs;
 use super::{show_as, this_program, with_bar};
 use crate::connect::service;
 use crate::error::CliError;
@@ -17,6 +18,8 @@ pub(super) struct SoakArgs {
     /// root and iproute2].
     #[arg(short, long = "daemon", value_name = "DAEMON")]
     daemons: Vec<String>,
+    #[command(flatten)]
+    clients: ClientArgs,
     /// Ids of these daemons' processes on this machine, whose memory must not grow.
     #[arg(long, value_name = "PID", value_delimiter = ',', requires = "daemons")]
     daemon_pids: Vec<u32>,
@@ -40,13 +43,18 @@ pub(super) struct SoakArgs {
     json: bool,
 }
 
-/// Fails when a message is missing, comes twice or out of order, when a view changes without reason, or when
-/// the memory of a daemon grows.
+/// Fails when a message is missing, comes twice or out of order, when a view changes without reason, when the
+/// daemons do not keep up, or when the memory of one that is looked at grows.
 pub(super) fn run(args: SoakArgs) -> Result<ExitCode, CliError> {
     let report = if args.daemons.is_empty() {
         on_own_bed(&this_program()?, args.ring, |load| soak_all(&args, load))?
     } else {
-        let load = Load { daemon_pids: args.daemon_pids.clone(), ..Load::new(args.daemons.clone()) };
+        let load = Load {
+            daemon_pids: args.daemon_pids.clone(),
+            reach: args.clients.reach(),
+            group: args.clients.group(),
+            ..Load::new(args.daemons.clone())
+        };
         soak_all(&args, load)?
     };
     show_as(args.json, &report)?;

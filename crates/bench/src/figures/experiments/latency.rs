@@ -9,7 +9,7 @@ use super::super::bed::Cable;
 use super::super::plot::{Axis, Plot};
 use super::super::ring::Ring;
 use super::super::table::Table;
-use super::{Outcome, cpu, memory, ms, number};
+use super::{Outcome, memory, ms, number};
 use crate::error::BenchError;
 use crate::load::{Load, Rate, groups_load};
 
@@ -18,34 +18,39 @@ const SERVICES: [ServiceLevel; 2] = [ServiceLevel::Agreed, ServiceLevel::Safe];
 /// Messages a second of all senders together in an idle ring.
 const IDLE_RATE: f64 = 100.0;
 
+/// Messages that a row of many groups is of, at least; each comes to all receivers.
+const MESSAGES_TO_GROUPS: f64 = 50.0;
+
 /// An idle ring.
 pub(super) fn idle(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
     let mut table = Table::new(&[
         "daemons",
-        "busy_poll",
+        "idle_daemons",
         "service",
         "bytes",
+        "samples",
         "p50_us",
         "p90_us",
         "p99_us",
         "max_us",
         "faults",
     ]);
-    for busy_poll in ["no", "yes"] {
+    for (busy_poll, idle_daemons) in [("no", "sleeping"), ("yes", "polling")] {
         for count in lab.by_extent(&[1, 2, 4, 8, 20][..], &[1, 2, 8, 20], &[2]) {
             let directive = format!("BusyPoll = {busy_poll}\n");
             let ring = Ring::start_with(lab, *count, Cable::Batches, &directive)?;
             for service in SERVICES {
-                lab.step(&format!("{count} daemons, busy poll {busy_poll}, {}", service.name()));
+                lab.step(&format!("{count} {idle_daemons} daemons, {}", service.name()));
                 let load = timed(lab, Load { body_bytes: 1000, service, ..ring.load() }, IDLE_RATE);
-                let report = lab.measure(&load)?;
+                let report = lab.median_by(&load, |report| report.latency.p50_us)?;
                 let us = |us: f64| number(us, 0);
                 let latency = report.latency;
                 table.push([
                     count.to_string(),
-                    busy_poll.to_owned(),
+                    idle_daemons.to_owned(),
                     report.service.to_owned(),
                     report.body_bytes.to_string(),
+                    latency.samples.to_string(),
                     us(latency.p50_us),
                     us(latency.p90_us),
                     us(latency.p99_us),
@@ -60,7 +65,7 @@ pub(super) fn idle(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
         ("latency", "Idle ring, 1000 bytes: one-way latency, median"),
         Axis::linear("daemons"),
         Axis::linear("p50_us"),
-        &["service", "busy_poll"],
+        &["service", "idle_daemons"],
     );
     Ok(Outcome::new(table, vec![plot]))
 }
@@ -76,11 +81,11 @@ pub(super) fn groups(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
         "bytes",
         "groups",
         "joining_ms",
+        "samples",
         "mean_ms",
         "p50_ms",
         "p99_ms",
         "max_ms",
-        "CPU_us_per_message",
         "memory_MB",
         "faults",
     ]);
@@ -97,18 +102,22 @@ pub(super) fn groups(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
                     group: format!("{}-{size}-{groups}", service.name()),
                     ..ring.load()
                 };
-                let report = lab.measure(&timed(lab, load, groups_load(*size)))?;
+                let rate = groups_load(*size);
+                let load = timed(lab, load, rate);
+                // Large messages are rare at this load.
+                let least = Duration::from_secs_f64(lab.by_extent(MESSAGES_TO_GROUPS, 1.0, 1.0) / rate);
+                let report = lab.measure(&Load { duration: load.duration.max(least), ..load })?;
                 table.push([
                     daemons.to_string(),
                     report.service.to_owned(),
                     size.to_string(),
                     groups.to_string(),
                     number(report.joining_ms, 1),
+                    report.latency.samples.to_string(),
                     ms(report.latency.mean_us),
                     ms(report.latency.p50_us),
                     ms(report.latency.p99_us),
                     ms(report.latency.max_us),
-                    cpu(&report),
                     memory(&report),
                     report.faults.count().to_string(),
                 ]);
@@ -127,9 +136,8 @@ pub(super) fn groups(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
 
 /// With `rate` messages a second of all senders together.
 fn timed(lab: &Lab<'_>, load: Load, rate: f64) -> Load {
-    let senders = load.halves().0.len() * load.senders;
     Load {
-        rate: Rate::Fixed(rate / senders as f64),
+        rate: Rate::Fixed(rate / load.sender_count() as f64),
         warm_up: Duration::from_millis(300),
         duration: lab.by_extent(Duration::from_secs(3), Duration::from_secs(2), Duration::from_millis(500)),
         ..load

@@ -3,16 +3,16 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use antiphon_wire::client::flags::UNIX_DIRECTORY;
-
 use super::super::Lab;
 use super::super::bed::Cable;
 use super::super::plot::{Axis, Plot};
 use super::super::ring::Ring;
 use super::super::table::Table;
 use super::{Outcome, number};
+use crate::address::Reach;
 use crate::error::BenchError;
 use crate::membership::{MembershipLoad, Spread, measure_membership};
+use crate::sequence::Faults;
 
 /// How long a view may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -23,17 +23,18 @@ const CALM: Duration = Duration::from_millis(500);
 /// Joins and leaves.
 pub(super) fn membership(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
     let mut table =
-        Table::new(&["daemons", "members", "what", "mean_ms", "median_ms", "max_ms", "filling_ms"]);
+        Table::new(&["daemons", "members", "what", "mean_ms", "median_ms", "max_ms", "filling_ms", "faults"]);
     let ring = Ring::start(lab, lab.by_extent(20, 20, 2), Cable::Mbit(100))?;
     let load = MembershipLoad {
         daemons: ring.addresses(),
-        unix_directory: UNIX_DIRECTORY.into(),
+        reach: Reach::default(),
         group: "everyone".to_owned(),
         members: lab.by_extent(&[20, 100, 200, 500, 1000][..], &[20, 200, 1000], &[5, 20]).to_vec(),
         rounds: lab.by_extent(20, 10, 2),
     };
     let rows = measure_membership(&load, |row| lab.step(&format!("{} members", row.members)))?;
     for row in &rows {
+        lab.count(Faults { false_views: row.false_views, ..Faults::default() });
         for (what, Spread { mean_ms, median_ms, max_ms }) in [
             ("join here", row.join_here),
             ("join everywhere", row.join_everywhere),
@@ -48,6 +49,7 @@ pub(super) fn membership(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
                 number(median_ms, 2),
                 number(max_ms, 2),
                 number(row.filling_ms, 0),
+                row.false_views.to_string(),
             ]);
         }
     }

@@ -54,7 +54,8 @@ pub(crate) const EXPERIMENTS: &[Experiment] = &[
         title: "Throughput on 100 Mbit/s, against the number of daemons",
         about: "Half of the daemons serve one sender each, the others one receiver each; agreed messages as fast \
                 as back-pressure allows. Every host's cable carries 100 Mbit/s each way, of which 97.2 can be \
-                UDP payload of 1472-byte datagrams.",
+                UDP payload of 1472-byte datagrams. Of three runs the one with the median rate, with the faults of \
+                all; columns as below.",
         run: throughput::network,
     },
     Experiment {
@@ -67,8 +68,9 @@ pub(crate) const EXPERIMENTS: &[Experiment] = &[
         name: "groups",
         title: "Latency against the number of groups",
         about: "20 daemons on 100 Mbit/s, half with a sender, half with a receiver; 500 kbit/s of messages from all \
-                senders together, each message to another group. Every receiver is in all groups; joining is \
-                how long the slowest took to join them.",
+                senders together, spread over all groups. Every receiver is in all groups; joining is how long \
+                the slowest took to join them. Samples: messages, each at every receiver. Memory: that of the \
+                daemon that has most, which keeps what it once needed in the rows above. Single runs.",
         run: latency::groups,
     },
     Experiment {
@@ -82,14 +84,17 @@ pub(crate) const EXPERIMENTS: &[Experiment] = &[
         name: "throughput",
         title: "Throughput without a limit of the network",
         about: "As above, with cables as fast as the machine: carrying batches of datagrams as one (segmentation \
-                offload), or every datagram alone. Latency is what windows and buffers hold.",
+                offload), or every datagram alone. Latency is what windows and buffers hold. Processor time is that \
+                of a daemon for each message that one receiver got, the mean of all daemons: of 20 daemons, all \
+                together take 20 times as much. Of three runs the one with the median rate, with the faults of all.",
         run: throughput::unlimited,
     },
     Experiment {
         name: "latency",
         title: "One-way latency of an idle ring",
         about: "1000 bytes, 100 messages a second from all senders together, on cables as fast as the machine; \
-                with daemons that sleep while there is nothing to do, and with daemons that poll (`BusyPoll`).",
+                with daemons that sleep while there is nothing to do, and with daemons that poll (`BusyPoll`). Of \
+                three runs the one with the median p50.",
         run: latency::idle,
     },
     Experiment {

@@ -4,13 +4,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use antiphon::{Envelope, ServiceLevel};
-use antiphon_wire::client::flags::UNIX_DIRECTORY;
 
 use super::super::Lab;
 use super::super::bed::Cable;
 use super::super::ring::Ring;
 use super::super::table::Table;
 use super::{Outcome, number};
+use crate::address::Reach;
 use crate::crowd::{Crowd, allow_sessions};
 use crate::error::BenchError;
 use crate::load::client_error;
@@ -39,7 +39,7 @@ fn row(ring: &Ring<'_>, count: usize) -> Result<[String; 5], BenchError> {
     let begun = Instant::now();
     let mut crowd = Crowd::new()?;
     for index in 0..count {
-        crowd.connect(&address, UNIX_DIRECTORY.as_ref(), false)?;
+        crowd.connect(&address, &Reach::default(), false)?;
         crowd.request(index, |outbox| {
             outbox.join("crowd")?;
             // A session's requests are done in its order: when this comes back, it has joined.

@@ -29,7 +29,8 @@ pub(super) fn fairness(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
         for size in lab.by_extent(&[100, 1350, 8192][..], &[100, 8192], &[100]) {
             lab.step(&format!("{count} daemons with {each} senders each, {size} bytes"));
             let load = Load { body_bytes: *size, senders: *each, everywhere: *count > 2, ..ring.load() };
-            let report = lab.median(&Load { duration: lab.saturating(load.clone()).duration * 2, ..load })?;
+            let load = lab.saturating(load);
+            let report = lab.median(&Load { duration: load.duration * 2, ..load })?;
             table.push([
                 count.to_string(),
                 report.senders.to_string(),
@@ -124,8 +125,10 @@ fn beside(
     thread::scope(|scope| {
         let flooding = scope.spawn(|| measure(&load, |_| {}));
         thread::sleep(load.warm_up);
-        let report = lab.measure(quiet);
+        let mut report = lab.measure(quiet)?;
         let flooded = flooding.join().unwrap_or(Err(BenchError::Thread))?;
-        Ok((flooded.payload_mbit_per_second, report?))
+        lab.count(flooded.faults);
+        report.faults += flooded.faults;
+        Ok((flooded.payload_mbit_per_second, report))
     })
 }

@@ -1,5 +1,7 @@
 //! Throughput, against daemons and sizes.
 
+use std::time::Duration;
+
 use super::super::Lab;
 use super::super::bed::Cable;
 use super::super::plot::{Axis, Plot};
@@ -15,7 +17,7 @@ const COLUMNS: &[&str] = &[
     "bytes",
     "messages_per_second",
     "Mbit_per_second",
-    "CPU_us_per_message",
+    "CPU_us_per_message_and_daemon",
     "memory_MB",
     "p50_ms",
     "p99_ms",
@@ -24,6 +26,9 @@ const COLUMNS: &[&str] = &[
 ];
 
 const NARROW: Cable = Cable::Mbit(100);
+
+/// How long a daemon's share of a narrow network takes to settle after the first messages of all.
+const SETTLING_OF_EACH: Duration = Duration::from_millis(100);
 
 /// Against the number of daemons, on a narrow network.
 pub(super) fn network(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
@@ -89,7 +94,10 @@ fn sweep(lab: &Lab<'_>, cables: &[Cable], counts: &[usize], sizes: &[usize]) -> 
 }
 
 fn row(lab: &Lab<'_>, ring: &Ring<'_>, cable: Cable, size: usize) -> Result<[String; 11], BenchError> {
-    let report = lab.median(&lab.saturating(Load { body_bytes: size, ..ring.load() }))?;
+    let load = lab.saturating(Load { body_bytes: size, ..ring.load() });
+    let settling =
+        if cable == NARROW { SETTLING_OF_EACH * ring.load().daemons.len() as u32 } else { Duration::ZERO };
+    let report = lab.median(&Load { warm_up: load.warm_up.max(settling), ..load })?;
     Ok([
         if report.daemons == 1 { "none".to_owned() } else { cable.name() },
         report.daemons.to_string(),
