@@ -12,6 +12,7 @@ use crate::address::Reach;
 use crate::crowd::{Crowd, allow_sessions};
 use crate::error::BenchError;
 use crate::load::{MAX_CLIENTS, check_most, client_error};
+use crate::report::several;
 use crate::watch::Watchers;
 
 /// How long one change of the group may take.
@@ -78,8 +79,8 @@ impl Spread {
 
 impl Display for MembershipRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { daemons, members, filling_ms, .. } = self;
-        writeln!(f, "group      {members} members on {daemons} daemons, filled in {filling_ms:.0} ms")?;
+        let (members, daemons) = (several(self.members, "member"), several(self.daemons, "daemon"));
+        writeln!(f, "group      {members} on {daemons}, filled in {:.0} ms", self.filling_ms)?;
         for (what, spread) in [
             ("join       at the joiner", self.join_here),
             ("           at the last member", self.join_everywhere),

@@ -228,15 +228,21 @@ impl Display for Latency {
     }
 }
 
+/// So many of something.
+pub(crate) fn several(count: usize, what: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{ending}")
+}
+
 impl Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { service, body_bytes, daemons, senders, receivers, seconds, latency, faults, .. } = self;
-        writeln!(f, "load       {service}, {body_bytes} bytes, {daemons} daemons, {senders} senders")?;
+        let Self { service, body_bytes, seconds, latency, faults, .. } = self;
+        let (daemons, senders) = (several(self.daemons, "daemon"), several(self.senders, "sender"));
+        let receivers = several(self.receivers, "receiver");
+        writeln!(f, "load       {service}, {body_bytes} bytes, {daemons}, {senders}")?;
         match self.rate_per_sender {
-            Some(rate) => {
-                writeln!(f, "           {rate:.2} msg/s each, {receivers} receivers, {seconds:.1} s")?
-            }
-            None => writeln!(f, "           back-pressure, {receivers} receivers, {seconds:.1} s")?,
+            Some(rate) => writeln!(f, "           {rate:.2} msg/s each, {receivers}, {seconds:.1} s")?,
+            None => writeln!(f, "           back-pressure, {receivers}, {seconds:.1} s")?,
         }
         let (rate, payload) = (self.messages_per_second, self.payload_mbit_per_second);
         writeln!(f, "delivered  {rate:.0} msg/s, {payload:.1} Mbit/s to each receiver")?;
