@@ -17,9 +17,12 @@ impl Table {
         Self { columns, rows: Vec::new() }
     }
 
+    /// Adds a row, with a cell for each column.
     pub(crate) fn push(&mut self, row: impl IntoIterator<Item = String>) {
         let row: Vec<String> = row.into_iter().collect();
-        debug_assert_eq!(row.len(), self.columns.len(), "a cell for each column");
+        // Else cells would be read as those of other columns, in the file as on the page.
+        assert_eq!(row.len(), self.columns.len(), "a cell for each of {:?}, not {row:?}", self.columns);
+        assert!(!row.iter().any(|cell| cell.contains([',', '"', '\n'])), "no separators in {row:?}");
         self.rows.push(row);
     }
 
@@ -56,6 +59,7 @@ impl Table {
 
     fn cell<'a>(&self, row: &'a [String], name: &str) -> &'a str {
         let column = self.columns.iter().position(|column| *column == name);
+        assert!(column.is_some(), "a picture is of columns of its table: of {:?}, not {name}", self.columns);
         column.and_then(|column| row.get(column)).map_or("", String::as_str)
     }
 }
@@ -93,5 +97,17 @@ mod tests {
             ("frames,    10 daemons".to_owned(), vec![(100.0, 5.0)]),
         ];
         assert_eq!(lines, expected);
+    }
+
+    #[test]
+    #[should_panic(expected = "a cell for each")]
+    fn a_row_that_lacks_a_cell_is_refused() {
+        table().push(["frames".to_owned(), "2".to_owned(), "100".to_owned()]);
+    }
+
+    #[test]
+    #[should_panic(expected = "no separators")]
+    fn a_cell_that_would_be_two_in_a_file_is_refused() {
+        table().push(["a,b", "2", "100", "1"].map(str::to_owned));
     }
 }
