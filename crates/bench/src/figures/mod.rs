@@ -94,7 +94,7 @@ pub fn experiments() -> impl Iterator<Item = (&'static str, &'static str)> {
 /// When an experiment is not known, no test bed can be made, or files can not be written.
 pub fn take_figures(figures: &Figures, on_step: &dyn Fn(&str)) -> Result<Taken, BenchError> {
     let chosen = choose(&figures.only)?;
-    let facts = machine::facts(&figures.command);
+    let facts = machine::facts(&machine::date(), &figures.command, &figures.program);
     let lab = Lab::open(&figures.program, figures.extent, on_step)?;
     // Whether there can be a bed is known before anything else is done.
     drop(Bed::new(1, Cable::Mbit(100), &lab.janitor)?);
