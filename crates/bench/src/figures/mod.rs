@@ -17,11 +17,13 @@ mod table;
 
 use std::cell::Cell;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use self::bed::{Bed, Cable};
 use self::experiments::{EXPERIMENTS, Experiment, Outcome};
+use self::page::Chapter;
 use self::ring::Ring;
 use crate::error::BenchError;
 use crate::janitor::Janitor;
@@ -99,8 +101,13 @@ pub fn take_figures(figures: &Figures, on_step: &dyn Fn(&str)) -> Result<Taken, 
     // Whether there can be a bed is known before anything else is done.
     drop(Bed::new(1, Cable::Mbit(100), &lab.janitor)?);
     fs::create_dir_all(&figures.out).map_err(BenchError::system(figures.out.display().to_string()))?;
+    let write_page =
+        |chapters: &[Chapter]| write(&figures.out.join("index.html"), &page::html(&facts, chapters));
+    // No page shows files of this run and of one before.
+    write_page(&[])?;
     let (mut chapters, mut taken) = (Vec::new(), Taken::default());
     for experiment in chosen {
+        remove_outcome(&figures.out, experiment)?;
         lab.step(experiment.name);
         let outcome = (experiment.run)(&lab);
         lab.janitor.clear_bed();
@@ -115,7 +122,7 @@ pub fn take_figures(figures: &Figures, on_step: &dyn Fn(&str)) -> Result<Taken, 
         }
         chapters.push((experiment, outcome));
         // After each one, so that a run that is ended early has shown what it had.
-        write(&figures.out.join("index.html"), &page::html(&facts, &chapters))?;
+        write_page(&chapters)?;
     }
     Ok(taken)
 }
@@ -148,12 +155,36 @@ fn choose(only: &[String]) -> Result<Vec<&'static Experiment>, BenchError> {
     only.iter().map(find).collect()
 }
 
-fn write_outcome(out: &Path, experiment: &Experiment, outcome: &Outcome) -> Result<(), BenchError> {
-    write(&out.join(format!("{}.csv", experiment.name)), &outcome.table.csv())?;
-    for plot in &outcome.plots {
-        write(&out.join(format!("{}.svg", plot.file)), &plot.svg()?)?;
+/// Removes what an earlier run left of an experiment, which would pass for this run's if it fails.
+fn remove_outcome(out: &Path, experiment: &Experiment) -> Result<(), BenchError> {
+    let pictures = experiment.plots.iter().map(|plot| picture(out, plot));
+    for path in pictures.chain([rows(out, experiment)]) {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(BenchError::system(path.display().to_string())(error));
+            }
+            _ => {}
+        }
     }
     Ok(())
+}
+
+fn write_outcome(out: &Path, experiment: &Experiment, outcome: &Outcome) -> Result<(), BenchError> {
+    write(&rows(out, experiment), &outcome.table.csv())?;
+    for plot in &outcome.plots {
+        // Else the next run would not remove it.
+        assert!(experiment.plots.contains(&plot.file), "{} is a picture of {}", plot.file, experiment.name);
+        write(&picture(out, plot.file), &plot.svg()?)?;
+    }
+    Ok(())
+}
+
+fn rows(out: &Path, experiment: &Experiment) -> PathBuf {
+    out.join(format!("{}.csv", experiment.name))
+}
+
+fn picture(out: &Path, plot: &str) -> PathBuf {
+    out.join(format!("{plot}.svg"))
 }
 
 fn write(path: &Path, text: &str) -> Result<(), BenchError> {
@@ -231,15 +262,36 @@ impl Drop for Lab<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
     fn experiments_go_by_their_names_and_write_files_of_their_own() {
-        let names: std::collections::BTreeSet<_> = experiments().map(|(name, _)| name).collect();
+        let names: BTreeSet<_> = experiments().map(|(name, _)| name).collect();
         assert_eq!(names.len(), EXPERIMENTS.len());
+        let plots: Vec<_> = EXPERIMENTS.iter().flat_map(|experiment| experiment.plots).collect();
+        assert_eq!(plots.iter().collect::<BTreeSet<_>>().len(), plots.len());
         assert_eq!(choose(&[]).expect("all").len(), EXPERIMENTS.len());
         assert_eq!(choose(&["fairness".to_owned()]).expect("one").len(), 1);
         assert!(matches!(choose(&["speed".to_owned()]), Err(BenchError::Unknown(name, all))
             if name == "speed" && all.contains("fairness")));
+    }
+
+    #[test]
+    fn what_an_earlier_run_left_of_an_experiment_is_removed_and_nothing_else() {
+        let out = std::env::temp_dir().join(format!("antiphon-outcome-{}", std::process::id()));
+        fs::create_dir_all(&out).expect("a directory");
+        for name in ["throughput.csv", "throughput.svg", "throughput_messages.svg", "throughput_notes.svg"] {
+            fs::write(out.join(name), "").expect("a file");
+        }
+        for name in ["throughput", "latency"] {
+            let chosen = choose(&[name.to_owned()]).expect("known");
+            remove_outcome(&out, chosen[0]).expect("removed, or not there");
+        }
+        let left: Vec<_> =
+            fs::read_dir(&out).expect("listed").map(|entry| entry.expect("one").file_name()).collect();
+        fs::remove_dir_all(&out).expect("removed");
+        assert_eq!(left, ["throughput_notes.svg"]);
     }
 }

@@ -18,6 +18,8 @@ use crate::report::Report;
 pub(crate) struct Experiment {
     /// Name on the command line and of its file.
     pub(crate) name: &'static str,
+    /// Names of its pictures.
+    pub(crate) plots: &'static [&'static str],
     pub(crate) title: &'static str,
     /// How it is done and what its columns mean.
     pub(crate) about: &'static str,
@@ -43,6 +45,7 @@ impl Outcome {
 pub(crate) const EXPERIMENTS: &[Experiment] = &[
     Experiment {
         name: "limits",
+        plots: &[],
         title: "What the test bed can do at best",
         about: "UDP from one host to another through the bridge, sent in batches (segmentation offload) or by \
                 one call a datagram, through cables that carry batches, single frames, or 100 Mbit/s; and \
@@ -51,6 +54,7 @@ pub(crate) const EXPERIMENTS: &[Experiment] = &[
     },
     Experiment {
         name: "network",
+        plots: &["network"],
         title: "Throughput on 100 Mbit/s, against the number of daemons",
         about: "Half of the daemons serve one sender each, the others one receiver each; agreed messages as fast \
                 as back-pressure allows. Every host's cable carries 100 Mbit/s each way, of which 97.2 can be \
@@ -60,12 +64,14 @@ pub(crate) const EXPERIMENTS: &[Experiment] = &[
     },
     Experiment {
         name: "small",
+        plots: &["small"],
         title: "Throughput of small messages on 100 Mbit/s",
         about: "The same with 50 to 1400 bytes, where it shows whether messages share packets.",
         run: throughput::small,
     },
     Experiment {
         name: "groups",
+        plots: &["groups"],
         title: "Latency against the number of groups",
         about: "20 daemons on 100 Mbit/s, half with a sender, half with a receiver; 500 kbit/s of messages from all \
                 senders together, spread over all groups. Every receiver is in all groups; joining is how long \
@@ -75,6 +81,7 @@ pub(crate) const EXPERIMENTS: &[Experiment] = &[
     },
     Experiment {
         name: "membership",
+        plots: &["membership"],
         title: "Latency of joins and leaves, against the size of the group",
         about: "Members spread over 20 daemons on 100 Mbit/s; one more joins and leaves. Here: until it knows; \
                 everywhere: until the last member has the view.",
@@ -82,6 +89,7 @@ pub(crate) const EXPERIMENTS: &[Experiment] = &[
     },
     Experiment {
         name: "throughput",
+        plots: &["throughput", "throughput_messages"],
         title: "Throughput without a limit of the network",
         about: "As above, with cables as fast as the machine: carrying batches of datagrams as one (segmentation \
                 offload), or every datagram alone. Latency is what windows and buffers hold. Processor time is that \
@@ -91,6 +99,7 @@ pub(crate) const EXPERIMENTS: &[Experiment] = &[
     },
     Experiment {
         name: "latency",
+        plots: &["latency"],
         title: "One-way latency of an idle ring",
         about: "1000 bytes, 100 messages a second from all senders together, on cables as fast as the machine; \
                 with daemons that sleep while there is nothing to do, and with daemons that poll (`BusyPoll`). Of \
@@ -99,6 +108,7 @@ pub(crate) const EXPERIMENTS: &[Experiment] = &[
     },
     Experiment {
         name: "views",
+        plots: &["views"],
         title: "Time to a view",
         about: "From the start of the first process to a view of all at the last client; from SIGKILL of one \
                 daemon, and from the healing of a network that was parted in halves.",
@@ -106,18 +116,21 @@ pub(crate) const EXPERIMENTS: &[Experiment] = &[
     },
     Experiment {
         name: "fairness",
+        plots: &[],
         title: "What each of several saturating senders gets",
         about: "Parts of the mean of all senders: 1 for each would be the same for all.",
         run: sharing::fairness,
     },
     Experiment {
         name: "interference",
+        plots: &[],
         title: "What a flood does to the messages of others",
         about: "Two daemons; one-way latency of 100 bytes, 200 a second, agreed, while another client floods.",
         run: sharing::interference,
     },
     Experiment {
         name: "connections",
+        plots: &[],
         title: "Many client connections on one daemon",
         about: "Sessions without membership, all in one group, and one message to them all. Where the system \
                 allows a process fewer open files than 20,000 and some, so many.",
@@ -125,6 +138,7 @@ pub(crate) const EXPERIMENTS: &[Experiment] = &[
     },
     Experiment {
         name: "idle",
+        plots: &[],
         title: "What an idle ring costs",
         about: "Daemons with one client each that says nothing; processor time of each in percent of a core.",
         run: scale::idle,
