@@ -9,7 +9,7 @@ const STYLE: &str = "body{font:15px/1.45 sans-serif;max-width:62em;margin:2em au
 table{border-collapse:collapse;margin:1em 0;font-size:13px}\
 td,th{border:1px solid #ddd;padding:2px 8px;text-align:right}th{background:#f4f4f4}\
 dt{float:left;clear:left;width:8em;color:#666}dd{margin-left:8em}img{max-width:100%}\
-.failed{background:#fdd;padding:.5em}.part{background:#ffd;padding:.5em}";
+nav{clear:left}code{background:#f4f4f4}.failed{background:#fdd;padding:.5em}.part{background:#ffd;padding:.5em}";
 
 /// An experiment and what came of it.
 pub(crate) type Chapter = (&'static Experiment, Result<Outcome, BenchError>);
@@ -27,10 +27,11 @@ pub(crate) fn html(facts: &[(&str, String)], chapters: &[Chapter]) -> String {
     }
     text += "</dl>\n<p>Daemons run in network namespaces joined by a bridge, one a namespace; clients reach \
              their daemon by its Unix socket. Everything shares the processors named above.</p>\n";
+    contents(&mut text, chapters);
     say_what_is_missing(&mut text, chapters);
     for (experiment, outcome) in chapters {
         let Experiment { name, title, about, .. } = experiment;
-        let _ = writeln!(text, "<h2 id=\"{name}\">{}</h2>\n<p>{}</p>", escaped(title), escaped(about));
+        let _ = writeln!(text, "<h2 id=\"{name}\">{}</h2>\n<p>{}</p>", escaped(title), marked_up(about));
         match outcome {
             Ok(outcome) => chapter(&mut text, name, outcome),
             Err(error) => {
@@ -39,6 +40,14 @@ pub(crate) fn html(facts: &[(&str, String)], chapters: &[Chapter]) -> String {
         }
     }
     text + "</body>\n</html>\n"
+}
+
+fn contents(text: &mut String, chapters: &[Chapter]) {
+    *text += "<nav>\n<ul>\n";
+    for (Experiment { name, title, .. }, _) in chapters {
+        let _ = writeln!(text, "<li><a href=\"#{name}\">{}</a></li>", escaped(title));
+    }
+    *text += "</ul>\n</nav>\n";
 }
 
 fn say_what_is_missing(text: &mut String, chapters: &[Chapter]) {
@@ -62,6 +71,15 @@ fn chapter(text: &mut String, name: &str, outcome: &Outcome) {
     text.push_str(&outcome.table.html());
     let _ = writeln!(text, "<p>Faults in all runs: {}</p>", outcome.faults);
     let _ = writeln!(text, "<p><a href=\"{name}.csv\">{name}.csv</a></p>");
+}
+
+/// What stands between backticks, as code.
+fn marked_up(text: &str) -> String {
+    let mut marked = String::new();
+    for (place, part) in escaped(text).split('`').enumerate() {
+        marked += &if place % 2 == 1 { format!("<code>{part}</code>") } else { part.to_owned() };
+    }
+    marked
 }
 
 fn escaped(text: &str) -> String {
@@ -89,11 +107,21 @@ mod tests {
     }
 
     #[test]
-    fn a_page_names_the_experiments_that_it_lacks() {
+    fn a_page_leads_to_its_chapters_and_names_those_that_it_lacks() {
         let all: Vec<Chapter> = EXPERIMENTS.iter().map(|experiment| (experiment, Ok(good()))).collect();
-        assert!(!html(&[], &all).contains("is a part"));
+        let page = html(&[], &all);
+        for experiment in EXPERIMENTS {
+            let link = format!("<a href=\"#{}\">", experiment.name);
+            assert!(page.contains(&link), "{link} is not in {page}");
+        }
+        assert!(!page.contains("is a part"), "{page}");
         let page = html(&[], &all[2..]);
         let missing = format!("Not in it: {}, {}.", EXPERIMENTS[0].name, EXPERIMENTS[1].name);
         assert!(page.contains(&missing), "{page}");
+    }
+
+    #[test]
+    fn code_is_marked() {
+        assert_eq!(marked_up("with `BusyPoll` < 1"), "with <code>BusyPoll</code> &lt; 1");
     }
 }

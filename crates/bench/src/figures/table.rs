@@ -35,11 +35,11 @@ impl Table {
     pub(crate) fn html(&self) -> String {
         let mut text = String::from("<table>\n<tr>");
         for name in self.columns {
-            text += &format!("<th>{}</th>", name.replace('_', " "));
+            text += &format!("<th>{}</th>", heading(name));
         }
         for row in &self.rows {
             text += "</tr>\n<tr>";
-            row.iter().for_each(|cell| text += &format!("<td>{cell}</td>"));
+            row.iter().for_each(|cell| text += &format!("<td>{}</td>", grouped(cell)));
         }
         text + "</tr>\n</table>\n"
     }
@@ -67,6 +67,33 @@ impl Table {
 /// A word says what it is; a number needs its column, and room in front so that lines sort by it.
 fn label(column: &str, cell: &str) -> String {
     if cell.parse::<u64>().is_ok() { format!("{cell:>5} {column}") } else { cell.to_owned() }
+}
+
+/// The name of a column for readers: `p50_us` is p50 µs.
+fn heading(column: &str) -> String {
+    let words: Vec<&str> = column.split('_').map(|word| if word == "us" { "µs" } else { word }).collect();
+    words.join(" ")
+}
+
+/// A text whose numbers of five digits and more before the point have separators: 10000.5 is 10,000.5.
+fn grouped(text: &str) -> String {
+    let words: Vec<String> = text.split(' ').map(grouped_word).collect();
+    words.join(" ")
+}
+
+fn grouped_word(word: &str) -> String {
+    let digits = word.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(word.len());
+    if digits < 5 || word.parse::<f64>().is_err() {
+        return word.to_owned();
+    }
+    let mut text = String::new();
+    for (place, letter) in word.chars().enumerate() {
+        if (1..digits).contains(&place) && (digits - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(letter);
+    }
+    text
 }
 
 #[cfg(test)]
@@ -97,6 +124,13 @@ mod tests {
             ("frames,    10 daemons".to_owned(), vec![(100.0, 5.0)]),
         ];
         assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn numbers_have_separators_where_they_are_long() {
+        let texts = ["1000", "10000", "123456.78", "100000 bytes from it", "0.123456", "-", "1234567x"];
+        let expected = ["1000", "10,000", "123,456.78", "100,000 bytes from it", "0.123456", "-", "1234567x"];
+        assert_eq!(texts.map(grouped), expected);
     }
 
     #[test]
