@@ -96,7 +96,8 @@ pub fn experiments() -> impl Iterator<Item = (&'static str, &'static str)> {
 /// When an experiment is not known, no test bed can be made, or files can not be written.
 pub fn take_figures(figures: &Figures, on_step: &dyn Fn(&str)) -> Result<Taken, BenchError> {
     let chosen = choose(&figures.only)?;
-    let facts = machine::facts(&machine::date(), &figures.command, &figures.program);
+    let date = machine::date();
+    let facts = machine::facts(&date, &figures.command, &figures.program);
     let lab = Lab::open(&figures.program, figures.extent, on_step)?;
     // Whether there can be a bed is known before anything else is done.
     drop(Bed::new(1, Cable::Mbit(100), &lab.janitor)?);
@@ -115,7 +116,7 @@ pub fn take_figures(figures: &Figures, on_step: &dyn Fn(&str)) -> Result<Taken, 
         taken.faults += faults;
         let outcome = outcome.map(|outcome| Outcome { faults, ..outcome });
         if let Ok(outcome) = &outcome {
-            write_outcome(&figures.out, experiment, outcome)?;
+            write_outcome(&figures.out, experiment, outcome, &date)?;
         }
         if let Err(error) = &outcome {
             taken.failed.push((experiment.name, error.to_string()));
@@ -169,12 +170,17 @@ fn remove_outcome(out: &Path, experiment: &Experiment) -> Result<(), BenchError>
     Ok(())
 }
 
-fn write_outcome(out: &Path, experiment: &Experiment, outcome: &Outcome) -> Result<(), BenchError> {
+fn write_outcome(
+    out: &Path,
+    experiment: &Experiment,
+    outcome: &Outcome,
+    date: &str,
+) -> Result<(), BenchError> {
     write(&rows(out, experiment), &outcome.table.csv())?;
     for plot in &outcome.plots {
         // Else the next run would not remove it.
         assert!(experiment.plots.contains(&plot.file), "{} is a picture of {}", plot.file, experiment.name);
-        write(&picture(out, plot.file), &plot.svg()?)?;
+        write(&picture(out, plot.file), &plot.svg(date)?)?;
     }
     Ok(())
 }

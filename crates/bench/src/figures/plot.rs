@@ -3,11 +3,51 @@
 use plotters::coord::Shift;
 use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::table::{Lines, Table};
+use super::table::{Line, Table, heading};
 use crate::error::BenchError;
 
-const SIZE: (u32, u32) = (760, 460);
+const SIZE: (u32, u32) = (900, 460);
+
+/// Sizes as the drawing library counts them, of which a browser shows four fifths.
+const TITLE_FONT: (&str, u32) = ("sans-serif", 20);
+const FONT: (&str, u32) = ("sans-serif", 16);
+const DATE_FONT: (&str, u32) = ("sans-serif", 14);
+
+/// The legend: where its first line is, how far its lines are from each other, and what a line takes.
+const LEGEND_TOP: i32 = 60;
+const LEGEND_STEP: i32 = 22;
+const LEGEND_SAMPLE: i32 = 30;
+const LEGEND_MARGIN: i32 = 12;
+const LEGEND_LEAST_WIDTH: i32 = 160;
+
+/// What a letter takes in the widest of the usual fonts, as the library knows no real fonts.
+const LETTER_WIDTH: i32 = 8;
+
+/// Colours that differ on white also for those who see fewer of them (Okabe and Ito; without yellow, with
+/// brown and olive).
+const COLOURS: [RGBColor; 9] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(0, 0, 0),
+    RGBColor(230, 159, 0),
+    RGBColor(86, 180, 233),
+    RGBColor(125, 70, 40),
+    RGBColor(120, 130, 20),
+];
+
+/// Shapes of points, as corners around them. Five and nine have no common divisor, so that each of the first 45
+/// lines has a pair of colour and shape of its own.
+const SHAPES: [&[(i32, i32)]; 5] = [
+    &[(-2, -5), (2, -5), (5, -2), (5, 2), (2, 5), (-2, 5), (-5, 2), (-5, -2)],
+    &[(-4, -4), (4, -4), (4, 4), (-4, 4)],
+    &[(0, -6), (6, 4), (-6, 4)],
+    &[(0, -7), (7, 0), (0, 7), (-7, 0)],
+    &[(0, 6), (6, -4), (-6, -4)],
+];
 
 /// A picture of a table.
 #[derive(Clone, Debug)]
@@ -17,7 +57,7 @@ pub(crate) struct Plot {
     pub(crate) title: &'static str,
     pub(crate) x: Axis,
     pub(crate) y: Axis,
-    pub(crate) lines: Lines,
+    pub(crate) lines: Vec<Line>,
 }
 
 /// One axis.
@@ -51,29 +91,31 @@ impl Plot {
         Self { file, title, x, y, lines: table.lines(x.name, y.name, by) }
     }
 
-    /// The picture as SVG.
+    /// The picture as SVG, which bears the date of its figures.
     ///
     /// # Errors
     /// When the drawing library refuses, as for ranges without a length.
-    pub(crate) fn svg(&self) -> Result<String, BenchError> {
+    pub(crate) fn svg(&self, date: &str) -> Result<String, BenchError> {
         let mut text = String::new();
-        self.draw(&mut text)
+        self.draw(&mut text, date)
             .map_err(|error| BenchError::Plot { file: self.file, said: error.to_string() })?;
         Ok(text)
     }
 
-    fn draw<'a>(&self, text: &'a mut String) -> Result<(), Box<dyn std::error::Error + 'a>> {
+    fn draw<'a>(&self, text: &'a mut String, date: &str) -> Result<(), Box<dyn std::error::Error + 'a>> {
         let area = SVGBackend::with_string(text, SIZE).into_drawing_area();
         area.fill(&WHITE)?;
-        let points = || self.lines.values().flatten();
+        let (left, right) = area.split_horizontally(SIZE.0 as i32 - self.legend_width());
+        let points = || self.lines.iter().flat_map(|line| &line.points);
         let x = range(self.x, points().map(|point| point.0));
         let y = range(self.y, points().map(|point| point.1));
         match (self.x.log, self.y.log) {
-            (true, true) => self.draw_in(&area, x.log_scale(), y.log_scale())?,
-            (true, false) => self.draw_in(&area, x.log_scale(), y)?,
-            (false, true) => self.draw_in(&area, x, y.log_scale())?,
-            (false, false) => self.draw_in(&area, x, y)?,
+            (true, true) => self.draw_in(&left, x.log_scale(), y.log_scale())?,
+            (true, false) => self.draw_in(&left, x.log_scale(), y)?,
+            (false, true) => self.draw_in(&left, x, y.log_scale())?,
+            (false, false) => self.draw_in(&left, x, y)?,
         }
+        self.draw_legend(&right, date)?;
         area.present()?;
         Ok(())
     }
@@ -91,33 +133,66 @@ impl Plot {
         Y::CoordDescType: ValueFormatter<f64>,
     {
         let mut chart = ChartBuilder::on(area)
-            .caption(self.title, ("sans-serif", 18))
+            .caption(self.title, TITLE_FONT)
             .margin(12)
-            .x_label_area_size(44)
+            .x_label_area_size(48)
             .y_label_area_size(72)
             .build_cartesian_2d(x, y)?;
         chart
             .configure_mesh()
+            .max_light_lines(1)
             .light_line_style(WHITE)
-            .x_desc(self.x.name.replace('_', " "))
-            .y_desc(self.y.name.replace('_', " "))
+            .x_desc(heading(self.x.name))
+            .y_desc(heading(self.y.name))
+            .label_style(FONT)
             .x_label_formatter(&short)
             .y_label_formatter(&short)
             .draw()?;
-        for (number, (name, points)) in self.lines.iter().enumerate() {
-            let colour = Palette99::pick(number).mix(1.0);
-            chart
-                .draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)).point_size(3))?
-                .label(name.trim_start().replace("  ", ""))
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2)));
+        for (number, line) in self.lines.iter().enumerate() {
+            let points = || line.points.iter().copied();
+            chart.draw_series(LineSeries::new(points(), colour(number).stroke_width(2)))?;
+            chart.draw_series(points().map(|point| EmptyElement::at(point) + marker(number)))?;
         }
-        chart
-            .configure_series_labels()
-            .background_style(WHITE.mix(0.8))
-            .border_style(BLACK.mix(0.3))
-            .draw()?;
         Ok(())
     }
+
+    fn draw_legend<'a>(
+        &self,
+        area: &DrawingArea<SVGBackend<'a>, Shift>,
+        date: &str,
+    ) -> Result<(), Box<dyn std::error::Error + 'a>> {
+        let centered = FONT.into_text_style(area).pos(Pos::new(HPos::Left, VPos::Center));
+        for ((number, line), y) in
+            self.lines.iter().enumerate().zip((LEGEND_TOP..).step_by(LEGEND_STEP as usize))
+        {
+            area.draw(&PathElement::new([(0, y), (LEGEND_SAMPLE, y)], colour(number).stroke_width(2)))?;
+            area.draw(&(EmptyElement::at((LEGEND_SAMPLE / 2, y)) + marker(number)))?;
+            area.draw(&Text::new(line.label.as_str(), (LEGEND_SAMPLE + LEGEND_MARGIN, y), centered.clone()))?;
+        }
+        let (width, height) = area.dim_in_pixel();
+        let corner = (width as i32 - LEGEND_MARGIN, height as i32 - LEGEND_MARGIN);
+        let small = DATE_FONT.into_text_style(area).pos(Pos::new(HPos::Right, VPos::Bottom));
+        area.draw(&Text::new(date, corner, small.color(&BLACK.mix(0.6))))?;
+        Ok(())
+    }
+
+    /// As the longest label needs.
+    fn legend_width(&self) -> i32 {
+        let letters = self.lines.iter().map(|line| line.label.chars().count()).max().unwrap_or_default();
+        (LEGEND_SAMPLE + 2 * LEGEND_MARGIN + LETTER_WIDTH * letters as i32).max(LEGEND_LEAST_WIDTH)
+    }
+}
+
+fn colour(line: usize) -> RGBColor {
+    COLOURS.iter().copied().nth(line % COLOURS.len()).unwrap_or(BLACK)
+}
+
+/// Hollow, so that lines that lie on each other show all their points.
+fn marker(line: usize) -> PathElement<(i32, i32)> {
+    let corners = SHAPES.iter().copied().nth(line % SHAPES.len()).unwrap_or_default();
+    // To its second corner again, or the first would have a notch.
+    let outline: Vec<_> = corners.iter().chain(corners.iter().take(2)).copied().collect();
+    PathElement::new(outline, colour(line).stroke_width(2))
 }
 
 /// From 0, or from the smallest where distances are factors, to a little above the largest.
@@ -148,18 +223,23 @@ fn short(value: &f64) -> String {
 mod tests {
     use super::*;
 
+    const DATE: &str = "2026-11-28 23:36 UTC";
+
+    fn line(label: &str, points: &[(f64, f64)]) -> Line {
+        Line { label: label.to_owned(), points: points.to_vec() }
+    }
+
     fn plot(x: Axis, y: Axis, points: &[(f64, f64)]) -> Plot {
-        let lines = Lines::from([("    2 daemons".to_owned(), points.to_vec())]);
-        Plot { file: "a", title: "A title", x, y, lines }
+        Plot { file: "a", title: "A title", x, y, lines: vec![line("2 daemons", points)] }
     }
 
     #[test]
-    fn a_picture_has_title_axes_and_a_legend_on_any_scale() {
+    fn a_picture_has_title_axes_legend_and_date_on_any_scale() {
         let points = [(64.0, 100.0), (1350.0, 250_000.0)];
         for x in [Axis::linear("the_x"), Axis::log("the_x")] {
-            for y in [Axis::linear("the_y"), Axis::log("the_y")] {
-                let svg = plot(x, y, &points).svg().expect("drawn");
-                for text in ["A title", "the x", "the y", "2 daemons", "<polyline"] {
+            for y in [Axis::linear("p50_us"), Axis::log("p50_us")] {
+                let svg = plot(x, y, &points).svg(DATE).expect("drawn");
+                for text in ["A title", "the x", "p50 µs", "2 daemons", DATE, "<polyline"] {
                     assert!(svg.contains(text), "{text} is not in {svg}");
                 }
             }
@@ -168,8 +248,25 @@ mod tests {
 
     #[test]
     fn a_picture_of_nothing_or_of_zeros_is_drawn() {
-        assert!(plot(Axis::log("x"), Axis::linear("y"), &[]).svg().is_ok());
-        assert!(plot(Axis::log("x"), Axis::log("y"), &[(0.0, 0.0)]).svg().is_ok());
+        assert!(plot(Axis::log("x"), Axis::linear("y"), &[]).svg(DATE).is_ok());
+        assert!(plot(Axis::log("x"), Axis::log("y"), &[(0.0, 0.0)]).svg(DATE).is_ok());
+    }
+
+    #[test]
+    fn the_legend_is_as_wide_as_its_longest_label() {
+        let long = "a label that is longer than any of the labels that there are";
+        let lines = vec![line("short", &[]), line(long, &[])];
+        let wide = Plot { lines, ..plot(Axis::linear("x"), Axis::linear("y"), &[]) };
+        assert!(wide.legend_width() > LETTER_WIDTH * long.len() as i32);
+        assert_eq!(plot(Axis::linear("x"), Axis::linear("y"), &[]).legend_width(), LEGEND_LEAST_WIDTH);
+    }
+
+    #[test]
+    fn lines_can_be_told_apart() {
+        let looks = |line: usize| (colour(line), SHAPES[line % SHAPES.len()]);
+        for line in 1..COLOURS.len() * SHAPES.len() {
+            assert!((0..line).all(|other| looks(other) != looks(line)), "line {line}");
+        }
     }
 
     #[test]

@@ -9,8 +9,20 @@ pub(crate) struct Table {
     rows: Vec<Vec<String>>,
 }
 
-/// Points of one line in a plot, by what the line stands for.
-pub(crate) type Lines = BTreeMap<String, Vec<(f64, f64)>>;
+/// One line in a plot.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Line {
+    /// What it stands for.
+    pub(crate) label: String,
+    pub(crate) points: Vec<(f64, f64)>,
+}
+
+/// What lines are sorted by: numbers by their size and before words, as "20" is less than "4" as a word.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Key<'a> {
+    Number(u64),
+    Word(&'a str),
+}
 
 impl Table {
     pub(crate) fn new(columns: &'static [&'static str]) -> Self {
@@ -44,17 +56,21 @@ impl Table {
         text + "</tr>\n</table>\n"
     }
 
-    /// The columns `x` and `y` as lines, one for each combination of what stands in the columns `by`.
-    /// Cells that are no numbers are left out.
-    pub(crate) fn lines(&self, x: &str, y: &str, by: &[&str]) -> Lines {
-        let mut lines = Lines::new();
+    /// The columns `x` and `y` as lines, one for each combination of what stands in the columns `by`, sorted by
+    /// that. Cells that are no numbers are left out.
+    pub(crate) fn lines(&self, x: &str, y: &str, by: &[&str]) -> Vec<Line> {
+        let mut lines = BTreeMap::new();
         for row in &self.rows {
             let number = |name: &str| self.cell(row, name).parse::<f64>().ok();
             let (Some(x), Some(y)) = (number(x), number(y)) else { continue };
-            let labels: Vec<String> = by.iter().map(|name| label(name, self.cell(row, name))).collect();
-            lines.entry(labels.join(", ")).or_default().push((x, y));
+            let keys: Vec<Key<'_>> = by.iter().map(|name| Key::of(self.cell(row, name))).collect();
+            lines.entry(keys).or_insert_with(Vec::new).push((x, y));
         }
-        lines
+        let label = |keys: Vec<Key<'_>>| {
+            let words: Vec<String> = keys.iter().zip(by).map(|(key, column)| key.label(column)).collect();
+            words.join(", ")
+        };
+        lines.into_iter().map(|(keys, points)| Line { label: label(keys), points }).collect()
     }
 
     fn cell<'a>(&self, row: &'a [String], name: &str) -> &'a str {
@@ -64,13 +80,24 @@ impl Table {
     }
 }
 
-/// A word says what it is; a number needs its column, and room in front so that lines sort by it.
-fn label(column: &str, cell: &str) -> String {
-    if cell.parse::<u64>().is_ok() { format!("{cell:>5} {column}") } else { cell.to_owned() }
+impl<'a> Key<'a> {
+    fn of(cell: &'a str) -> Self {
+        cell.parse().map_or(Self::Word(cell), Self::Number)
+    }
+
+    /// A word says what it is; a number needs its column.
+    fn label(&self, column: &str) -> String {
+        match self {
+            Self::Number(1) => format!("1 {}", heading(column.strip_suffix('s').unwrap_or(column))),
+            Self::Number(number) => format!("{} {}", grouped(&number.to_string()), heading(column)),
+            Self::Word("none") => format!("no {}", heading(column)),
+            Self::Word(word) => (*word).to_owned(),
+        }
+    }
 }
 
 /// The name of a column for readers: `p50_us` is p50 µs.
-fn heading(column: &str) -> String {
+pub(crate) fn heading(column: &str) -> String {
     let words: Vec<&str> = column.split('_').map(|word| if word == "us" { "µs" } else { word }).collect();
     words.join(" ")
 }
@@ -101,29 +128,43 @@ mod tests {
     use super::*;
 
     fn table() -> Table {
-        let mut table = Table::new(&["cable", "daemons", "bytes", "rate"]);
-        for (daemons, bytes, rate) in [(2, 100, "7.5"), (2, 1350, "9"), (10, 100, "5"), (10, 1350, "-")] {
-            table.push(["frames".to_owned(), daemons.to_string(), bytes.to_string(), rate.to_owned()]);
+        let mut table = Table::new(&["cable", "daemons", "bytes", "p50_us"]);
+        for (cable, daemons, bytes, us) in [
+            ("frames", 10, 100, "5"),
+            ("frames", 10, 1350, "-"),
+            ("frames", 2, 100, "7.5"),
+            ("frames", 2, 100_000, "1234567.5"),
+            ("none", 1, 100, "3"),
+        ] {
+            table.push([cable.to_owned(), daemons.to_string(), bytes.to_string(), us.to_owned()]);
         }
         table
     }
 
     #[test]
-    fn a_file_has_a_line_for_each_row() {
+    fn a_file_has_a_line_for_each_row_and_plain_numbers() {
         let text = table().csv();
-        assert!(text.starts_with("cable,daemons,bytes,rate\nframes,2,100,7.5\n"), "{text}");
-        assert_eq!(text.lines().count(), 5);
-        assert!(table().html().contains("<td>frames</td><td>2</td>"));
+        assert!(text.starts_with("cable,daemons,bytes,p50_us\nframes,10,100,5\n"), "{text}");
+        assert!(text.contains("frames,2,100000,1234567.5\n"), "{text}");
+        assert_eq!(text.lines().count(), 6);
+    }
+
+    #[test]
+    fn a_page_has_units_and_numbers_as_readers_know_them() {
+        let text = table().html();
+        assert!(text.contains("<th>p50 µs</th>"), "{text}");
+        assert!(text.contains("<td>frames</td><td>2</td><td>100,000</td><td>1,234,567.5</td>"), "{text}");
     }
 
     #[test]
     fn lines_are_told_apart_by_columns_and_in_the_order_of_numbers() {
-        let lines: Vec<_> = table().lines("bytes", "rate", &["cable", "daemons"]).into_iter().collect();
+        let line = |label: &str, points: &[_]| Line { label: label.to_owned(), points: points.to_vec() };
         let expected = [
-            ("frames,     2 daemons".to_owned(), vec![(100.0, 7.5), (1350.0, 9.0)]),
-            ("frames,    10 daemons".to_owned(), vec![(100.0, 5.0)]),
+            line("frames, 2 daemons", &[(100.0, 7.5), (100_000.0, 1_234_567.5)]),
+            line("frames, 10 daemons", &[(100.0, 5.0)]),
+            line("no cable, 1 daemon", &[(100.0, 3.0)]),
         ];
-        assert_eq!(lines, expected);
+        assert_eq!(table().lines("bytes", "p50_us", &["cable", "daemons"]), expected);
     }
 
     #[test]
