@@ -27,7 +27,8 @@ pub(crate) enum Cable {
     Batches,
     /// As fast as the machine is; every datagram travels alone, as on a real wire.
     Frames,
-    /// So many Mbit/s to and from each host.
+    /// So many Mbit/s to and from each host, of frames with their headers of 14 bytes. The 24 bytes that a real
+    /// wire needs for preamble, check sequence and gap do not count, as `tbf` does not know of them.
     Mbit(u32),
 }
 
