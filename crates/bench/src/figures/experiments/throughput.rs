@@ -56,7 +56,7 @@ pub(super) fn small(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
     let table = sweep(lab, &[NARROW], counts, sizes)?;
     let plot = Plot::of(
         &table,
-        ("small", "Agreed, 100 Mbit/s: payload at each receiver"),
+        ("small", "Agreed, 100 Mbit/s, small messages: payload at each receiver"),
         Axis::linear("bytes"),
         Axis::linear("Mbit_per_second"),
         &["daemons"],
