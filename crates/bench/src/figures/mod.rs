@@ -115,11 +115,9 @@ pub fn take_figures(figures: &Figures, on_step: &dyn Fn(&str)) -> Result<Taken, 
         let faults = lab.faults.take();
         taken.faults += faults;
         let outcome = outcome.map(|outcome| Outcome { faults, ..outcome });
-        if let Ok(outcome) = &outcome {
-            write_outcome(&figures.out, experiment, outcome, &date)?;
-        }
-        if let Err(error) = &outcome {
-            taken.failed.push((experiment.name, error.to_string()));
+        match &outcome {
+            Ok(outcome) => write_outcome(&figures.out, experiment, outcome, &date)?,
+            Err(error) => taken.failed.push((experiment.name, error.to_string())),
         }
         chapters.push((experiment, outcome));
         // After each one, so that a run that is ended early has shown what it had.
