@@ -12,6 +12,7 @@ use std::process::{Child, Command};
 
 use support::c_program::{Link, Watch, compile, compile_with, prefix, run, run_watched, sources, start};
 use support::cluster::{Cluster, Layout};
+use support::skip::skipped;
 
 const SHARED: Link = Link::Shared("spread-core");
 
@@ -90,7 +91,7 @@ fn pkg_config_knows_the_library() {
     pkg_config.args(["--cflags", "--libs", "antiphon"]);
     pkg_config.env("PKG_CONFIG_PATH", prefix().join("lib/pkgconfig"));
     let Ok(told) = pkg_config.output() else {
-        println!("skipped: there is no pkg-config");
+        skipped("there is no pkg-config");
         return;
     };
     assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
@@ -124,7 +125,9 @@ fn a_stopped_daemon_holds_up_no_end() {
 fn memory_is_used_as_it_may() {
     let valgrind = Command::new("valgrind").arg("--version").output().is_ok();
     let watch = if valgrind { Watch::Valgrind } else { Watch::AddressSanitizer };
-    println!("watched by {watch:?}");
+    if !valgrind {
+        skipped("there is no valgrind, and AddressSanitizer sees less");
+    }
     let cluster = Cluster::single("");
     let address = cluster.address(0);
     run_watched("events", &[], watch);

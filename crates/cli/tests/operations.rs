@@ -18,9 +18,10 @@ use antiphon::{Connection, Event, Message, Sender, ServiceLevel, View};
 use rustix::process::Signal;
 use support::cluster::{Cluster, Layout};
 use support::directory::Directory;
-use support::port::Port;
+use support::port::{Port, try_or_start};
 use support::process::{Process, spawn};
 use support::raw::{ANSWER_LIMIT, Raw, message};
+use support::skip::skipped;
 use support::{PROGRAM, poll, wait_until};
 
 const JOIN: u32 = 0x10000;
@@ -109,7 +110,7 @@ fn a_file_can_be_checked_without_starting() {
 #[test]
 fn a_daemon_finds_itself_by_its_address() {
     let Some(ip) = outer_address() else {
-        println!("skipped: this machine has no address but loopback ones, and those are all its own");
+        skipped("this machine has no address but loopback ones, and those are all its own");
         return;
     };
     let (port, directory) = (Port::lease(), Directory::new());
@@ -157,12 +158,9 @@ fn outer_address() -> Option<IpAddr> {
 /// Only where the customary port is free: another daemon may well run here.
 #[test]
 fn a_daemon_without_a_file_serves_this_machine() {
-    let any = Ipv4Addr::UNSPECIFIED;
-    let is_free = TcpListener::bind((any, 4803)).is_ok()
-        && UdpSocket::bind((any, 4803)).is_ok()
-        && UdpSocket::bind((any, 4804)).is_ok();
-    if !is_free || Path::new("/tmp/4803").exists() || Path::new("/etc/spread.conf").exists() {
-        println!("skipped: this machine has a daemon");
+    // Another run of this test is soon over.
+    if poll(Duration::from_secs(5), || has_no_daemon().then_some(())).is_none() {
+        skipped("this machine has a daemon on port 4803, its socket /tmp/4803 or its file /etc/spread.conf");
         return;
     }
     let directory = Directory::new();
@@ -173,6 +171,16 @@ fn a_daemon_without_a_file_serves_this_machine() {
     process.signal(Signal::TERM);
     assert_eq!(process.wait(END_LIMIT).code(), Some(0));
     assert!(!Path::new("/tmp/4803").exists());
+}
+
+fn has_no_daemon() -> bool {
+    let _alone = try_or_start();
+    let any = Ipv4Addr::UNSPECIFIED;
+    TcpListener::bind((any, 4803)).is_ok()
+        && UdpSocket::bind((any, 4803)).is_ok()
+        && UdpSocket::bind((any, 4804)).is_ok()
+        && !Path::new("/tmp/4803").exists()
+        && !Path::new("/etc/spread.conf").exists()
 }
 
 #[test]

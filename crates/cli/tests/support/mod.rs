@@ -11,6 +11,7 @@ pub(crate) mod port;
 pub(crate) mod process;
 pub(crate) mod raw;
 pub(crate) mod replay;
+pub(crate) mod skip;
 
 use std::time::{Duration, Instant};
 

@@ -7,6 +7,8 @@ use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
+use super::skip::skipped;
+
 /// The interface by which a host sees the others.
 const INTERFACE: &str = "eth0";
 /// A hardware address that no host has.
@@ -20,11 +22,15 @@ pub(crate) struct Namespaces {
 }
 
 impl Namespaces {
-    /// Whether this user may make namespaces and has the program for it; says so if not.
+    /// Whether this user may make namespaces and has the programs for it; if not, the test is skipped.
     pub(crate) fn are_possible() -> bool {
         // Asked once: tests that run at the same time would take the probe from each other.
         static POSSIBLE: OnceLock<bool> = OnceLock::new();
-        *POSSIBLE.get_or_init(Self::probe)
+        let possible = *POSSIBLE.get_or_init(Self::probe);
+        if !possible {
+            skipped("needs root and the programs ip and tc of iproute2");
+        }
+        possible
     }
 
     fn probe() -> bool {
@@ -32,10 +38,8 @@ impl Namespaces {
         let made = ip(&format!("netns add {probe}"));
         if made {
             assert!(ip(&format!("netns del {probe}")), "a namespace that was made can be removed");
-        } else {
-            println!("skipped: needs root and the program ip of iproute2");
         }
-        made
+        made && run("tc", "-Version")
     }
 
     /// Makes `count` hosts with all links whole.
