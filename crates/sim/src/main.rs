@@ -35,6 +35,9 @@ enum Command {
         /// Minutes after which no seed begins.
         #[arg(long)]
         minutes: Option<f64>,
+        /// Fail if fewer seeds were run, for the time was over.
+        #[arg(long, default_value_t = 1)]
+        at_least: u64,
         /// Threads.
         #[arg(long, default_value_t = 2)]
         jobs: usize,
@@ -88,10 +91,10 @@ enum Command {
 fn main() -> ExitCode {
     runner::catch_panics();
     match Arguments::parse().command {
-        Command::Run { seeds, first, minutes, jobs, keep_going } => {
+        Command::Run { seeds, first, minutes, at_least, jobs, keep_going } => {
             let limit = minutes.map(|minutes| Duration::from_secs_f64(minutes.max(0.0) * 60.0));
             let limit = limit.or_else(|| (seeds == 0).then_some(Duration::from_secs(60)));
-            run(Job { first, seeds, limit, threads: jobs, keep_going })
+            run(Job { first, seeds, limit, threads: jobs, keep_going }, at_least)
         }
         Command::Times { runs, daemons } => times(runs, &daemons),
         #[cfg(feature = "mutants")]
@@ -102,7 +105,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(job: Job) -> ExitCode {
+fn run(job: Job, at_least: u64) -> ExitCode {
     let started = Instant::now();
     let summary = runner::run(job);
     print!("{}", report::summary(&summary, started.elapsed()));
@@ -116,7 +119,11 @@ fn run(job: Job) -> ExitCode {
         let text = failure.violations.first().map(ToString::to_string).or_else(|| failure.panic.clone());
         println!("also seed {}: {}", failure.seed, text.unwrap_or_default());
     }
-    let good = summary.failures.is_empty() && summary.unstable.is_empty();
+    let are_enough = summary.totals.seeds >= at_least;
+    if !are_enough {
+        println!("expected {at_least} seeds at least, ran {}", summary.totals.seeds);
+    }
+    let good = are_enough && summary.failures.is_empty() && summary.unstable.is_empty();
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
