@@ -97,12 +97,6 @@ impl<'a> Replay<'a> {
         raw.expect("an open connection")
     }
 
-    /// Adds a connection that is open already.
-    pub(crate) fn keep(&mut self, connection: &str, raw: Raw) {
-        let open = Connection { raw: Some(raw), handshake: Handshake::Open };
-        self.connections.insert(connection.to_owned(), open);
-    }
-
     /// Closes a connection from the client's side; it may be opened anew.
     pub(crate) fn close(&mut self, connection: &str) {
         self.connections.remove(connection);
