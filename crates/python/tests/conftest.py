@@ -131,19 +131,25 @@ def _leased_port() -> Iterator[int]:
     directory = Path(tempfile.gettempdir(), "antiphon-test-ports")
     directory.mkdir(exist_ok=True)
     for port in random.sample(range(6_000, 15_000, 2), 1000):
-        with (directory / str(port)).open("w") as lock:
-            if _lock(lock) and _is_free(port):
-                yield port
-                return
+        path = directory / str(port)
+        with path.open("w") as lock:
+            if _lock(lock, path):
+                try:
+                    if _is_free(port):
+                        yield port
+                        return
+                finally:
+                    path.unlink()
     pytest.fail("no free port")
 
 
-def _lock(file: IO[str]) -> bool:
+def _lock(file: IO[str], path: Path) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Its owner may have removed it after it was opened: the lock of such a file keeps nobody away.
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except OSError:
         return False
-    return True
 
 
 def _is_free(port: int) -> bool:

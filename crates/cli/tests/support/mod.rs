@@ -7,6 +7,7 @@ pub(crate) mod cluster;
 pub(crate) mod directory;
 pub(crate) mod golden;
 pub(crate) mod namespaces;
+pub(crate) mod orphan;
 pub(crate) mod port;
 pub(crate) mod process;
 pub(crate) mod raw;

@@ -6,11 +6,17 @@
 use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::orphan::is_orphan;
 use super::skip::skipped;
 
+/// What the names of all namespaces begin with, before the number of the process.
+const PREFIX: &str = "antiphon";
 /// The interface by which a host sees the others.
 const INTERFACE: &str = "eth0";
+/// The address of all hosts.
+pub(crate) const BROADCAST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 255);
 /// A hardware address that no host has.
 const NOWHERE: &str = "02:00:00:00:ff:ff";
 
@@ -34,7 +40,8 @@ impl Namespaces {
     }
 
     fn probe() -> bool {
-        let probe = format!("antiphon{}p", std::process::id());
+        sweep();
+        let probe = format!("{PREFIX}{}p", std::process::id());
         let made = ip(&format!("netns add {probe}"));
         if made {
             assert!(ip(&format!("netns del {probe}")), "a namespace that was made can be removed");
@@ -44,7 +51,9 @@ impl Namespaces {
 
     /// Makes `count` hosts with all links whole.
     pub(crate) fn new(count: u8) -> Self {
-        let bed = Self { prefix: format!("antiphon{}n", std::process::id()), count };
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let bed = Self { prefix: format!("{PREFIX}{}n{number}h", std::process::id()), count };
         bed.remove();
         let bridge = bed.bridge();
         must(&format!("netns add {bridge}"));
@@ -81,7 +90,20 @@ impl Namespaces {
         format!("{}b", self.prefix)
     }
 
-    /// Nothing that `from` sends reaches `to` any more; the other direction is as it was.
+    /// How much a host has received of some kind, as its kernel counts it: `InBcastPkts`, `InMcastPkts`.
+    pub(crate) fn counter(&self, host: usize, name: &str) -> u64 {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name(host), "cat", "/proc/net/netstat"]);
+        let told = command.output().expect("ip was there before").stdout;
+        let told = String::from_utf8_lossy(&told);
+        let mut lines = told.lines().filter_map(|line| line.strip_prefix("IpExt: "));
+        let (names, values) = (lines.next().expect("names"), lines.next().expect("values"));
+        let mut counters = names.split(' ').zip(values.split(' '));
+        let (_, value) = counters.find(|(other, _)| *other == name).expect("such a counter");
+        value.parse().expect("a number")
+    }
+
+    /// Nothing that `from` sends to it alone reaches `to` any more; the other direction is as it was.
     pub(crate) fn cut(&self, from: usize, to: usize) {
         self.know(from, to, NOWHERE);
     }
@@ -128,6 +150,16 @@ impl Namespaces {
 impl Drop for Namespaces {
     fn drop(&mut self) {
         self.remove();
+    }
+}
+
+/// Removes the hosts of test programs that were killed. Others may do the same meanwhile.
+fn sweep() {
+    let Ok(listed) = Command::new("ip").args(["netns", "list"]).output() else { return };
+    let listed = String::from_utf8_lossy(&listed.stdout);
+    let names = listed.lines().filter_map(|line| line.split(' ').next());
+    for orphan in names.filter(|name| is_orphan(name, PREFIX)) {
+        ip(&format!("netns del {orphan}"));
     }
 }
 

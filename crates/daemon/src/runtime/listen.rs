@@ -171,16 +171,28 @@ impl Drop for SocketFile {
 mod tests {
     use super::*;
 
-    fn directory() -> PathBuf {
-        let directory = std::env::temp_dir().join(format!("antiphon-listen-{}", fastrand::u64(..)));
-        fs::create_dir(&directory).expect("a new directory");
-        directory
+    /// A directory that goes away with its value.
+    struct Directory(PathBuf);
+
+    impl Directory {
+        fn new() -> Self {
+            let name = format!("antiphon-{}-{}", std::process::id(), fastrand::u64(..));
+            let path = std::env::temp_dir().join(name);
+            fs::create_dir(&path).expect("a new directory");
+            Self(path)
+        }
+    }
+
+    impl Drop for Directory {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
     }
 
     #[test]
     fn a_stale_socket_is_replaced_and_removed_in_the_end() {
-        let directory = directory();
-        let path = directory.join("4803");
+        let directory = Directory::new();
+        let path = directory.0.join("4803");
         drop(std::os::unix::net::UnixListener::bind(&path).expect("a socket"));
         assert!(path.exists(), "dropping a listener leaves its file");
         let listener = Listener::unix(&path, 0o666).expect("the stale file is replaced");
@@ -188,30 +200,28 @@ mod tests {
         assert_eq!(mode & 0o777, 0o666);
         drop(listener);
         assert!(!path.exists());
-        fs::remove_dir(directory).expect("empty");
     }
 
     #[test]
     fn a_live_socket_and_other_files_are_left_alone() {
-        let directory = directory();
-        let live = directory.join("4803");
+        let directory = Directory::new();
+        let live = directory.0.join("4803");
         let _listener = std::os::unix::net::UnixListener::bind(&live).expect("a socket");
         assert!(matches!(Listener::unix(&live, 0o666), Err(StartError::UnixInUse(_))));
-        let plain = directory.join("4804");
+        let plain = directory.0.join("4804");
         fs::write(&plain, b"precious").expect("writable");
         let error = Listener::unix(&plain, 0o666).expect_err("a file").to_string();
         assert!(error.contains("not a socket has that name; remove the file"), "{error}");
         assert!(plain.exists());
-        fs::remove_dir_all(directory).expect("removable");
     }
 
     #[test]
     fn a_missing_directory_is_told_with_what_to_do() {
-        let path = directory().join("missing").join("4803");
+        let directory = Directory::new();
+        let path = directory.0.join("missing").join("4803");
         let error = Listener::unix(&path, 0o666).expect_err("no directory").to_string();
         assert!(error.contains("expected a directory"), "{error}");
         assert!(error.ends_with("UnixSocketDirectory or --unix-dir"), "{error}");
-        fs::remove_dir(path.parent().and_then(Path::parent).expect("made")).expect("empty");
     }
 
     #[test]
