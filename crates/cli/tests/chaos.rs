@@ -18,11 +18,13 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use support::cluster::Cluster;
+use support::cluster::{Cluster, Layout};
 use support::namespaces::Namespaces;
 use support::nightly;
 
 const DAEMONS: u8 = 5;
+/// How long each state of the network lasts in the rounds of one segment.
+const STATE: Duration = Duration::from_millis(800);
 
 #[test]
 fn clients_see_one_order_whatever_happens_to_hosts_and_cables() {
@@ -36,7 +38,7 @@ fn clients_see_one_order_whatever_happens_to_hosts_and_cables() {
     let mut seed = variable("ANTIPHON_SEED").unwrap_or(1);
     loop {
         println!("seed {seed}");
-        let mut cluster = Cluster::in_namespaces(DAEMONS);
+        let mut cluster = Cluster::in_namespaces(Layout::OwnSegments, DAEMONS);
         let (sessions, logs) = round::round(seed, &mut cluster, |cluster, random| {
             faults::happen(cluster, random, &mut happened)
         });
@@ -49,4 +51,33 @@ fn clients_see_one_order_whatever_happens_to_hosts_and_cables() {
         }
     }
     println!("{rounds} rounds without a violation; {happened:?}");
+}
+
+/// As the README says: with a broadcast address, and with a multicast group.
+#[test]
+fn clients_see_one_order_where_hosts_reach_all_others_at_once() {
+    if !Namespaces::are_possible() {
+        return;
+    }
+    for (layout, counter) in [(Layout::Broadcast, "InBcastPkts"), (Layout::SharedSegment, "InMcastPkts")] {
+        let mut cluster = Cluster::in_namespaces(layout, DAEMONS);
+        let (sessions, logs) = round::round(1, &mut cluster, |cluster, _| part_and_crash(cluster));
+        println!("{layout:?}: {}", check::check(&sessions));
+        assert_eq!(round::violations(&logs), Vec::<String>::new(), "{layout:?}");
+        for host in 0..cluster.count() {
+            let packets = cluster.namespaces().counter(host, counter);
+            assert!(packets > 100, "{layout:?}: host {host} has received {packets} packets only");
+        }
+    }
+}
+
+/// A host that is cut off and comes back, and one whose daemon crashes and starts again.
+fn part_and_crash(cluster: &mut Cluster) {
+    std::thread::sleep(STATE);
+    cluster.namespaces().unplug(1);
+    std::thread::sleep(STATE);
+    cluster.namespaces().heal();
+    cluster.kill(2);
+    std::thread::sleep(STATE);
+    cluster.launch(2);
 }

@@ -18,6 +18,9 @@ use super::raw::Raw;
 /// How long a daemon may take to accept clients, on a machine that is busy with other tests.
 const START_LIMIT: Duration = Duration::from_secs(20);
 
+/// The group of [`Layout::SharedSegment`].
+pub(crate) const MULTICAST: Ipv4Addr = Ipv4Addr::new(239, 77, 0, 1);
+
 /// How the daemons reach each other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Layout {
@@ -25,6 +28,8 @@ pub(crate) enum Layout {
     OwnSegments,
     /// One segment with a multicast address.
     SharedSegment,
+    /// One segment with the broadcast address of hosts of their own.
+    Broadcast,
 }
 
 /// Configured daemons, each running or not.
@@ -85,7 +90,7 @@ impl Cluster {
 
     /// `count` daemons named d1, d2, …, each on a host of its own, running as one ring. Clients reach
     /// them by their Unix sockets.
-    pub(crate) fn in_namespaces(count: u8) -> Self {
+    pub(crate) fn in_namespaces(layout: Layout, count: u8) -> Self {
         let bed = Namespaces::new(count);
         let host = |number: usize| Host {
             name: format!("d{}", number + 1),
@@ -93,7 +98,7 @@ impl Cluster {
             process: None,
         };
         let hosts = (0..bed.count()).map(host).collect();
-        let mut cluster = Self::with_hosts(Layout::OwnSegments, hosts, "");
+        let mut cluster = Self::with_hosts(layout, hosts, "");
         cluster.namespaces = Some(bed);
         cluster.all_running()
     }
@@ -322,9 +327,10 @@ fn segments(layout: Layout, hosts: &[Host], port: u16) -> String {
                 let _ = writeln!(text, "Spread_Segment {}:{port} {{\n{}}}", host.address, line(host));
             }
         }
-        Layout::SharedSegment => {
+        Layout::SharedSegment | Layout::Broadcast => {
+            let all = if layout == Layout::Broadcast { namespaces::BROADCAST } else { MULTICAST };
             let daemons: String = hosts.iter().map(line).collect();
-            let _ = writeln!(text, "Spread_Segment 225.0.1.1:{port} {{\n{daemons}}}");
+            let _ = writeln!(text, "Spread_Segment {all}:{port} {{\n{daemons}}}");
         }
     }
     text
