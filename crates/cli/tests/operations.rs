@@ -16,13 +16,16 @@ use std::time::{Duration, Instant};
 
 use antiphon::{Connection, Event, Message, Sender, ServiceLevel, View};
 use rustix::process::Signal;
-use support::cluster::{Cluster, Layout};
+use support::cluster::{Cluster, Layout, MULTICAST};
 use support::directory::Directory;
 use support::port::{Port, try_or_start};
 use support::process::{Process, spawn};
 use support::raw::{ANSWER_LIMIT, Raw, message};
 use support::skip::skipped;
 use support::{PROGRAM, poll, wait_until};
+
+/// Long before a lost token is noticed in a cluster that is [`PATIENT`].
+const SOON: Duration = Duration::from_secs(5);
 
 const JOIN: u32 = 0x10000;
 
@@ -35,14 +38,20 @@ const PATIENT: &str = "TokenTimeout = 20000\nHurryTimeout = 6000\nAliveTimeout =
 
 #[test]
 fn a_daemon_that_is_told_to_stop_says_goodbye() {
+    for signal in [Signal::TERM, Signal::INT] {
+        stops_with_a_goodbye(signal);
+    }
+}
+
+fn stops_with_a_goodbye(signal: Signal) {
     let mut cluster = Cluster::running(Layout::OwnSegments, 2, PATIENT);
     let mut stays = cluster.client(0, "stays");
     let mut goes = cluster.client(1, "goes");
     stays.join("g").expect("joined");
     goes.join("g").expect("joined");
     view_of(&mut stays, 2, ANSWER_LIMIT);
-    cluster.signal(1, Signal::TERM);
-    let view = view_of(&mut stays, 1, Duration::from_secs(5));
+    cluster.signal(1, signal);
+    let view = view_of(&mut stays, 1, SOON);
     assert_eq!(view.members, [stays.member()]);
     assert_eq!(cluster.process_mut(1).wait(END_LIMIT).code(), Some(0));
     assert!(!cluster.home(1).join(cluster.port().to_string()).exists(), "the Unix socket is left");
@@ -87,6 +96,52 @@ fn a_port_in_use_is_named() {
     refused(&mut cluster, format!("UDP {ip}:{} is in use", port + 1));
     drop(control);
     cluster.start(0);
+}
+
+/// The socket of the group can not be opened where another program has it for itself.
+#[test]
+fn daemons_without_their_group_reach_each_other_one_by_one_if_they_may() {
+    let hosts = [("d1", 2), ("d2", 3)];
+    let strict = Cluster::new(Layout::SharedSegment, &hosts, "");
+    let _taken = UdpSocket::bind((MULTICAST, strict.port())).expect("a leased port");
+    let refused = run_daemon(&strict);
+    assert_eq!(refused.code, Some(1));
+    assert!(
+        refused.err.contains("or set IgnoreMulticastJoinErrors to reach daemons one by one"),
+        "{}",
+        refused.err
+    );
+    let mut lenient = Cluster::new(Layout::SharedSegment, &hosts, "IgnoreMulticastJoinErrors = yes\n");
+    let _taken = UdpSocket::bind((MULTICAST, lenient.port())).expect("a leased port");
+    lenient.launch(0);
+    lenient.launch(1);
+    lenient.settle(&[0, 1]);
+    assert!(
+        lenient.process(0).log().contains("daemons are reached one by one"),
+        "{}",
+        lenient.process(0).log()
+    );
+    let (mut one, mut two) = (lenient.client(0, "one"), lenient.client(1, "two"));
+    two.join("g").expect("joined");
+    view_of(&mut two, 1, ANSWER_LIMIT);
+    one.multicast(ServiceLevel::Safe, "g", "hello").expect("sent");
+    assert_eq!(next_message(&mut two, ANSWER_LIMIT).body, "hello");
+}
+
+fn run_daemon(cluster: &Cluster) -> Output {
+    let args = cluster.daemon_args(0);
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    run(&args, cluster.directory().path(), "")
+}
+
+#[test]
+fn a_log_file_takes_what_would_go_to_the_error_stream() {
+    let cluster = Cluster::single("EventLogFile = events\n");
+    let log = || std::fs::read_to_string(cluster.home(0).join("events")).unwrap_or_default();
+    wait_until("the log says that the daemon listens", END_LIMIT, || {
+        log().contains("daemon localhost listens")
+    });
+    assert!(!cluster.process(0).log().contains("daemon localhost listens"), "{}", cluster.process(0).log());
 }
 
 #[test]

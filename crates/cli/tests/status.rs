@@ -5,10 +5,12 @@
 mod support;
 
 use std::io::Read as _;
+use std::net::UdpSocket;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use antiphon_wire::ring::{CLUSTER_HASH, HEADER_BYTES, VERSION};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 use serde_json::Value;
 use support::cluster::{Cluster, Layout};
@@ -119,6 +121,28 @@ fn who_asks_while_the_daemon_is_out_of_descriptors_is_told_later() {
     let status: Value = serde_json::from_str(&answer).expect("JSON");
     assert_eq!(status["state"], "operational");
     assert!(status["counters"]["accepts_refused"].as_u64().is_some_and(|times| times > 0), "{status}");
+}
+
+/// As long as an upgrade lasts, daemons of two builds hear each other.
+#[test]
+fn a_version_that_is_not_understood_is_counted_once() {
+    let cluster = Cluster::running(Layout::OwnSegments, 2, "");
+    let before = status(&cluster, 0);
+    assert_eq!(before["counters"]["foreign_versions_heard"], 0);
+    let hash = before["file_hash"].as_str().and_then(|hash| u32::from_str_radix(hash, 16).ok());
+    let mut datagram = [0; HEADER_BYTES];
+    datagram[0] = VERSION + 1;
+    datagram[CLUSTER_HASH].copy_from_slice(&hash.expect("a hash").to_le_bytes());
+    let socket = UdpSocket::bind((cluster.ip(1), 0)).expect("a socket");
+    let rejected = || status(&cluster, 0)["counters"]["datagrams_rejected"].as_u64().expect("a number");
+    let rejected_before = rejected();
+    wait_until("several are rejected", PATIENCE, || {
+        socket.send_to(&datagram, (cluster.ip(0), cluster.port())).expect("sent");
+        rejected() > rejected_before + 1
+    });
+    let after = status(&cluster, 0);
+    assert_eq!(after["counters"]["foreign_versions_heard"], 1);
+    assert_eq!(after["ring"], before["ring"]);
 }
 
 /// SC-33: a daemon is started a second time. The second one says why it ends; the ring goes on.

@@ -52,6 +52,21 @@ fn socket_directories_add_up() {
 }
 
 #[test]
+fn addresses_of_segments_make_another_cluster_unless_they_are_excluded() {
+    let hash = |directive: &str, segment: &str| {
+        let text = format!("{directive}\nSpread_Segment {segment}:4803 {{ localhost 127.0.0.1 }}");
+        good(&text).settings.config.cluster
+    };
+    let (one, other) = ("127.0.0.255", "239.1.2.3");
+    for (directive, same) in
+        [("", false), ("ExcludeSegAddrsFromHash = no", false), ("ExcludeSegAddrsFromHash = yes", true)]
+    {
+        assert_eq!(hash(directive, one) == hash(directive, other), same, "{directive}");
+    }
+    assert_eq!(hash("", one), hash("", one));
+}
+
+#[test]
 fn a_daemon_sleeps_unless_it_is_told_to_poll() {
     for (directive, polls) in [("", false), ("BusyPoll = no", false), ("BusyPoll = Yes", true)] {
         assert_eq!(good(&with(directive)).settings.busy_poll, polls, "{directive}");
