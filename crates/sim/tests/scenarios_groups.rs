@@ -1,5 +1,6 @@
 //! Stories about groups and sessions (protocol design §16, SC-52 to SC-68).
 
+use antiphon_proto::CloseReason;
 use antiphon_sim::scenario::ms;
 use antiphon_sim::trace::SessionEvent;
 use antiphon_sim::workload::group;
@@ -75,14 +76,21 @@ fn a_slow_reader_is_cut_off() {
     let mut world = World::ring_with(settings);
     let [p, q, r] = world.clients_in("g");
     world.stop_reading(r, ms(60_000));
+    let mut sent = Vec::new();
     for _ in 0..100 {
-        world.cast(p, "g", Agreed, 100);
+        sent.push(world.cast(p, "g", Agreed, 100));
         world.run(ms(1));
     }
     world.run_until_quiet();
-    world.expect_view(q, "g", &[p, q]);
-    let closed = world.recorder.trace.sessions.iter().flat_map(|session| &session.records);
-    assert!(closed.into_iter().any(|(_, event)| matches!(event, SessionEvent::Closed(Some(_)))));
+    for client in [p, q] {
+        world.expect_view(client, "g", &[p, q]);
+        sent.iter().for_each(|message| world.expect_message(client, *message));
+    }
+    let sessions = world.recorder.trace.sessions.iter();
+    let events = sessions.flat_map(|session| session.records.iter().map(|(_, event)| (session.name, event)));
+    let closed: Vec<_> = events.filter(|(_, event)| matches!(event, SessionEvent::Closed(_))).collect();
+    let slow = SessionEvent::Closed(Some(CloseReason::SlowReader));
+    assert_eq!(closed, [(world.client(r).member, &slow)]);
     world.finish();
 }
 
