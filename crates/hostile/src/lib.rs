@@ -29,10 +29,13 @@ const BOOT: u64 = 1_795_000_000_000;
 const FORMING: usize = 100;
 
 /// A daemon, and what it has sent.
-struct Fed {
-    node: Node,
+#[derive(Debug)]
+pub struct Fed {
+    /// The daemon.
+    pub node: Node,
+    /// Its time.
+    pub now: Instant,
     out: Outputs,
-    now: Instant,
     sent: Vec<Bytes>,
     /// The ring that packets are made for, and the number of the last.
     numbered: (RingId, Seq),
@@ -49,7 +52,7 @@ impl Fed {
         let config = Config::new((0..daemons).filter_map(daemon).collect(), DaemonId(me), CLUSTER);
         let (now, mut out) = (Instant(1_000_000_000), Outputs::default());
         let node = Node::new(config, BOOT, BOOT, 1, now, &mut out);
-        Self { node, out, now, sent: Vec::new(), numbered: Default::default() }
+        Self { node, now, out, sent: Vec::new(), numbered: Default::default() }
     }
 
     fn input(&mut self, input: Input) {
@@ -62,7 +65,8 @@ impl Fed {
     }
 
     /// The first of three daemons, in a ring with the second.
-    fn in_ring() -> Self {
+    #[must_use]
+    pub fn in_ring() -> Self {
         let mut pair = [Self::new(0, 3), Self::new(1, 3)];
         for _ in 0..FORMING {
             let sent = pair.each_mut().map(|fed| std::mem::take(&mut fed.sent));

@@ -72,17 +72,17 @@ fn cut(streams: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn mutated_clients_do_not_harm_the_daemon() {
+fn mutated_clients_never_make_the_daemon_panic() {
     feed(&cut(exchanges(">")), client);
 }
 
 #[test]
-fn mutated_daemons_do_not_harm_the_library() {
+fn mutated_daemons_never_make_the_library_panic() {
     feed(&cut(exchanges("<")), library);
 }
 
 #[test]
-fn mutated_datagrams_do_not_harm_the_daemon() {
+fn mutated_datagrams_never_make_the_daemon_panic() {
     let random = &mut fastrand::Rng::with_seed(4804);
     let conversation = |random: &mut fastrand::Rng| {
         let sample = samples::datagrams(random, CLUSTER);

@@ -2,13 +2,14 @@
 
 use std::net::Ipv4Addr;
 
-use antiphon_hostile::{CLUSTER, samples};
+use antiphon_hostile::{CLUSTER, Fed, samples};
 use antiphon_proto::config::{Config, Daemon};
 use antiphon_proto::time::Instant;
-use antiphon_proto::{Event, Input, Node, Outputs};
-use antiphon_wire::ids::DaemonId;
+use antiphon_proto::{Event, Input, Node, Outputs, Stats};
+use antiphon_wire::ids::{DaemonId, RingId, Seq};
 use antiphon_wire::names::DaemonName;
-use antiphon_wire::ring::VERSION;
+use antiphon_wire::ring::packet::PacketHeader;
+use antiphon_wire::ring::{DatagramKind, HEADER_BYTES, VERSION};
 use bytes::{Bytes, BytesMut};
 
 /// Everything that a daemon knows, but for its counters.
@@ -49,17 +50,71 @@ fn a_rejected_datagram_changes_nothing() {
     for datagram in (0..8).flat_map(|_| spoilt(&mut random)) {
         node.handle(Instant::default(), Input::Datagram(datagram), &mut out);
     }
-    let before = knowledge(&node);
     for _ in 0..200 {
-        for datagram in spoilt(&mut random) {
-            let rejected = node.stats().datagrams_rejected;
-            out.clear();
-            node.handle(Instant::default(), Input::Datagram(datagram.clone()), &mut out);
-            assert_eq!(node.stats().datagrams_rejected, rejected + 1, "{datagram:?} was taken");
-            assert!(out.transmits.is_empty() && out.events.is_empty(), "{datagram:?} was answered");
-            assert!(knowledge(&node) == before, "{datagram:?} changed something");
-        }
+        refuses(&mut node, Instant::default(), spoilt(&mut random), |stats| stats.datagrams_rejected);
     }
+}
+
+#[test]
+fn what_a_daemon_in_a_ring_rejects_changes_nothing() {
+    let mut fed = Fed::in_ring();
+    let (mut random, now) = (fastrand::Rng::with_seed(1), fed.now);
+    let mut out = Outputs::default();
+    for datagram in (0..8).flat_map(|_| spoilt(&mut random)) {
+        fed.node.handle(now, Input::Datagram(datagram), &mut out);
+    }
+    for _ in 0..50 {
+        refuses(&mut fed.node, now, spoilt(&mut random), |stats| stats.datagrams_rejected);
+        refuses(&mut fed.node, now, cut_off(&mut random), |stats| stats.datagrams_rejected);
+        let old = of_other_rings(fed.node.status().ring, &mut random);
+        refuses(&mut fed.node, now, old, |stats| stats.datagrams_stale);
+    }
+}
+
+/// Feeds datagrams, each of which is to be counted and to do nothing else.
+fn refuses(node: &mut Node, now: Instant, datagrams: Vec<Bytes>, count: fn(&Stats) -> u64) {
+    assert!(!datagrams.is_empty());
+    let (before, mut out) = (knowledge(node), Outputs::default());
+    for datagram in datagrams {
+        let counted = count(&node.stats());
+        node.handle(now, Input::Datagram(datagram.clone()), &mut out);
+        assert_eq!(count(&node.stats()), counted + 1, "{datagram:?} was taken");
+        assert!(out.transmits.is_empty() && out.events.is_empty(), "{datagram:?} was answered");
+        assert!(knowledge(node) == before, "{datagram:?} changed something");
+    }
+}
+
+/// Datagrams that end in what their kind has of its own. Packets and fragments end anywhere.
+fn cut_off(random: &mut fastrand::Rng) -> Vec<Bytes> {
+    let ends = |kind| !matches!(kind, DatagramKind::Packet | DatagramKind::Fragment);
+    let whole = samples::datagrams(random, CLUSTER).into_iter();
+    let whole = whole.filter(|datagram| DatagramKind::of(datagram).is_some_and(ends));
+    whole.map(|datagram| datagram.slice(..random.usize(HEADER_BYTES..datagram.len()))).collect()
+}
+
+/// Packets as of the ring, but for rings that were before or are elsewhere.
+fn of_other_rings(ring: RingId, random: &mut fastrand::Rng) -> Vec<Bytes> {
+    let mut others = [ring; 3];
+    others[0].epoch -= 1;
+    others[1].leader.incarnation -= 1;
+    others[2].leader.daemon = DaemonId(2);
+    let packet = |ring: RingId| {
+        let header = PacketHeader {
+            ring: ring.tag(),
+            sender: DaemonId(1),
+            seq: Seq(random.u64(1..20)),
+            visit: 1,
+            after_token: random.bool(),
+            has_unordered: random.bool(),
+            wants_ack: random.bool(),
+            ack: Seq(0),
+        };
+        let mut packet = BytesMut::new();
+        header.encode(CLUSTER, &mut packet);
+        packet.extend_from_slice(&samples::chunks(random));
+        packet.freeze()
+    };
+    others.map(packet).to_vec()
 }
 
 #[test]
