@@ -239,9 +239,7 @@ impl<'a> Life<'a> {
         for group in groups {
             envelope = envelope.to(*group)?;
         }
-        // Some messages need several packets.
-        let padding = if number.is_multiple_of(50) { 5000 } else { usize::from(number.to_le_bytes()[0]) };
-        let body = [&number.to_le_bytes()[..], &vec![0; padding]].concat();
+        let body = body(id);
         self.log.sent(number, service, groups, body.len()).expect("the log is written");
         self.connection.send(&envelope, body)
     }
@@ -267,6 +265,7 @@ impl<'a> Life<'a> {
             Event::Message(message) => {
                 let number = message.body.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
                 let id = Id { sender: message.sender, number: number.expect("a number") };
+                assert!(message.body == body(id), "{} got {id:?} changed", self.session.member);
                 self.markers += usize::from(id.number == MARKER);
                 let groups = message.groups.iter().map(ToString::to_string).collect();
                 Seen::Message { id, service: message.service, groups }
@@ -287,4 +286,16 @@ impl<'a> Life<'a> {
         };
         self.session.seen.push(seen);
     }
+}
+
+/// The bytes of a message: its number, and what no other message has.
+fn body(id: Id) -> Vec<u8> {
+    let number = id.number.to_le_bytes();
+    // Some messages need several packets.
+    let padding = if id.number.is_multiple_of(50) { 5000 } else { usize::from(number[0]) };
+    let mut body = [&number[..], &vec![0; padding]].concat();
+    let name = id.sender.to_string();
+    let seed = name.bytes().fold(u64::from(id.number), |seed, byte| seed.wrapping_mul(31) + u64::from(byte));
+    Rng::with_seed(seed).fill(&mut body[number.len()..]);
+    body
 }
