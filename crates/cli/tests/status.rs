@@ -18,6 +18,13 @@ use support::{PROGRAM, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// A daemon that has opened all its sockets: it listens for clients before it listens for questions.
+fn serving() -> Cluster {
+    let cluster = Cluster::single("");
+    drop(cluster.client(0, "first"));
+    cluster
+}
+
 fn ask(cluster: &Cluster, host: usize, options: &[&str]) -> Output {
     let (port, home) = (cluster.port().to_string(), cluster.home(host));
     let mut command = Command::new(PROGRAM);
@@ -92,7 +99,7 @@ fn a_daemon_that_is_not_there_is_no_status() {
 
 #[test]
 fn a_daemon_that_is_stopped_is_called_so() {
-    let cluster = Cluster::single("");
+    let cluster = serving();
     cluster.process(0).signal(Signal::STOP);
     let output = ask(&cluster, 0, &[]);
     assert_eq!(output.status.code(), Some(1));
@@ -103,7 +110,7 @@ fn a_daemon_that_is_stopped_is_called_so() {
 /// Nobody else asks meanwhile, so that the poller tells of the one who does only once.
 #[test]
 fn who_asks_while_the_daemon_is_out_of_descriptors_is_told_later() {
-    let cluster = Cluster::single("");
+    let cluster = serving();
     let (process, socket) = (cluster.process(0), cluster.home(0).join(format!("{}.status", cluster.port())));
     let limit = |files| {
         let files = Rlimit { current: Some(files), ..getrlimit(Resource::Nofile) };
