@@ -39,6 +39,7 @@ mutants! {
     ForgetUnsent: "A message that was being sent when the ring changed is not begun again.",
     KeepPreambles: "What a daemon has said in a ring it takes for said in the next one.",
     NoSignal: "No transitional signal is given.",
+    LateSignal: "The transitional signal is given at the end of the transitional configuration.",
     NoExchange: "After a merge the groups are not exchanged.",
     KeepLost: "Members at lost daemons stay in their groups.",
     OneSet: "All members of a merged view are said to have come together.",
@@ -46,6 +47,7 @@ mutants! {
     ForgetAGroup: "A session that ends stays in the first of its groups.",
     LeaveForDisconnect: "The end of a session is shown as a leave.",
     SameLife: "A group that begins again has the ids of its last life.",
+    DeafWithoutViews: "Sessions without membership messages get no messages of their groups.",
     EchoDiscarded: "Senders get back what they asked not to get.",
 }
 

@@ -322,8 +322,7 @@ impl Reader {
         if self.sessions.insert(name.to_owned(), session).is_some() {
             return Err(format!("{name} was opened twice; each connection needs a name of its own"));
         }
-        let records = Vec::new();
-        self.trace.sessions.push(SessionTrace { name: member, process, wants_views: true, records });
+        self.trace.sessions.push(SessionTrace::new(member, process, Instant(0), true));
         Ok(session)
     }
 

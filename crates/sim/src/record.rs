@@ -9,7 +9,7 @@ use antiphon_proto::{Event, Trace as CoreRecord};
 use antiphon_wire::client::flags::SELF_DISCARD;
 use antiphon_wire::client::frame::Frame;
 use antiphon_wire::client::header::Hint;
-use antiphon_wire::ids::{ProcessId, RingId, Seq};
+use antiphon_wire::ids::{ProcessId, RingId, Seq, SessionId};
 use antiphon_wire::names::{GroupName, MemberName};
 use antiphon_wire::ring::multicast::Unpacker;
 use antiphon_wire::service::ServiceLevel;
@@ -46,8 +46,8 @@ impl Recorder {
     }
 
     /// Begins the trace of a connection; returns its position.
-    pub fn open(&mut self, name: MemberName, process: usize, wants_views: bool) -> usize {
-        self.trace.sessions.push(SessionTrace { name, process, wants_views, records: Vec::new() });
+    pub fn open(&mut self, now: Instant, name: MemberName, process: usize, wants_views: bool) -> usize {
+        self.trace.sessions.push(SessionTrace::new(name, process, now, wants_views));
         self.trace.sessions.len() - 1
     }
 
@@ -119,9 +119,13 @@ impl Recorder {
 
     /// Records what of a core's events the checkers need.
     pub fn event(&mut self, now: Instant, process: usize, event: &Event) {
-        if let Event::Settled { ring } = event {
-            self.trace.processes[process].records.push((now, ProcessEvent::Settled(*ring)));
-        }
+        let event = match event {
+            Event::Settled { ring } => ProcessEvent::Settled(*ring),
+            Event::SessionAccepted(session, _) => ProcessEvent::Accepted(position(*session)),
+            Event::SessionClosed(session, _, reason) => ProcessEvent::Closed(position(*session), *reason),
+            _ => return,
+        };
+        self.trace.processes[process].records.push((now, event));
     }
 
     fn stamp(
@@ -157,6 +161,11 @@ impl Recorder {
             && frame.group_fields().eq(sent.groups.iter().map(GroupName::as_field))
             && frame.body == payload::body(submission, sent.body_bytes)
     }
+}
+
+/// Where the trace of a session stands: worlds number sessions in the order in which they are opened.
+fn position(session: SessionId) -> usize {
+    usize::try_from(session.0).unwrap_or(usize::MAX)
 }
 
 /// The flag word of a multicast.

@@ -92,6 +92,10 @@ pub enum ProcessEvent {
     Configured(Configuration),
     /// The groups exchange of the ring is complete.
     Settled(RingId),
+    /// A session was accepted; a position in [`Trace::sessions`].
+    Accepted(usize),
+    /// The daemon closed a connection, for that reason; a position in [`Trace::sessions`].
+    Closed(usize, CloseReason),
 }
 
 /// Identity and content of a message at the daemons.
@@ -149,10 +153,23 @@ pub struct SessionTrace {
     pub name: MemberName,
     /// The daemon process that serves it, as a position in [`Trace::processes`].
     pub process: usize,
+    /// When the client connected.
+    pub opened: Instant,
     /// Whether it asked for membership messages.
     pub wants_views: bool,
+    /// Whether its socket and the limit of what may wait for it are so small that it may seem slow although
+    /// it reads.
+    pub has_little_room: bool,
     /// What it did and saw, in order.
     pub records: Vec<(Instant, SessionEvent)>,
+}
+
+impl SessionTrace {
+    /// A connection of which nothing has happened yet.
+    #[must_use]
+    pub fn new(name: MemberName, process: usize, opened: Instant, wants_views: bool) -> Self {
+        Self { name, process, opened, wants_views, has_little_room: false, records: Vec::new() }
+    }
 }
 
 /// One record of a session.
@@ -170,6 +187,8 @@ pub enum SessionEvent {
     Sent(usize),
     /// The client asked to disconnect, or closed its connection.
     Disconnecting,
+    /// The client stopped reading for a while.
+    Napping,
     /// The client read a message.
     Message(Received),
     /// The client read a view.

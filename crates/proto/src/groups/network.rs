@@ -35,6 +35,9 @@ impl Groups {
     pub(super) fn close_component(&mut self, sessions: &mut Sessions, cx: &mut Cx<'_>) {
         let Some(transitional) = &self.transitional else { return };
         self.component = Component { settled: self.ring, closed_by: transitional.new };
+        if cx.config.is_mutant(Mutant::LateSignal) {
+            return;
+        }
         for group in self.table.groups_of_processes(|process| self.is_lost(process)) {
             self.mark(group, sessions, cx);
         }
@@ -66,7 +69,7 @@ impl Groups {
         cx: &mut Cx<'_>,
     ) {
         let was_settled = self.is_settled();
-        if !was_settled {
+        if !was_settled || cx.config.is_mutant(Mutant::LateSignal) {
             self.signal_losses_of_unsettled(sessions, cx);
         }
         self.ring = ring;

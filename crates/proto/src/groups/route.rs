@@ -52,6 +52,9 @@ impl Groups {
         }
         let Some(group) = self.table.find_group(name) else { return };
         for (_, receiver) in self.table.group(group).local() {
+            if cx.config.is_mutant(Mutant::DeafWithoutViews) && !receiver.wants_membership {
+                continue;
+            }
             sessions.deliver_once(receiver.session, head, body, cx);
         }
     }

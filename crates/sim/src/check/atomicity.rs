@@ -61,7 +61,7 @@ impl Closings {
                     Some(id) if delivered.stamp.service == ServiceLevel::Reliable => reliable.push(id),
                     _ => {}
                 },
-                Step::Sent(_) | Step::Settled(_) => {}
+                Step::Sent(_) | Step::Settled(_) | Step::Accepted(_) | Step::Closed(..) => {}
             }
         }
     }

@@ -1,19 +1,20 @@
 //! From the daemon's order to the session's stream.
 //!
-//! - C1 (§6): a session reads ordered messages in the order in which its daemon delivered them.
-//! - C5: it reads every message to a group that it is surely a member of. It surely is from its
-//!   first view to its leaving; what the daemon delivered between two messages that the session
-//!   read is compared.
+//! - C1 (§6): a session reads messages in the order in which its daemon delivered them.
+//! - C5: it reads every message to a group that it is in, and to its private group, and G9 (§4) no
+//!   other. In which groups it is follows from the joins and leaves that its daemon ordered, so this
+//!   holds for sessions without membership messages as well. A stream may end early, but if the session
+//!   is open when a quiet phase ends, then nothing is missing at its end either.
 //! - L5 (§7): what an open session sent was delivered at its own daemon when the quiet phase ends.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use antiphon_proto::time::Instant;
-use antiphon_wire::ids::RingId;
-use antiphon_wire::names::GroupName;
+use antiphon_wire::names::{GroupName, MemberName};
 use antiphon_wire::service::ServiceLevel;
 
-use super::history::{Delivered, History, Run, Step};
+use super::daemon_order::{Entry, Order};
+use super::history::{History, Run, Step};
 use super::stays::Stays;
 use super::{Violation, report};
 use crate::trace::{Ending, SessionEvent, SessionTrace, Trace};
@@ -21,49 +22,40 @@ use crate::trace::{Ending, SessionEvent, SessionTrace, Trace};
 pub(super) fn check(history: &History<'_>, _: &Stays<'_>, violations: &mut Vec<Violation>) {
     let trace = history.trace;
     let served: BTreeSet<usize> = trace.sessions.iter().map(|session| session.process).collect();
+    // Their streams are read by the flush layer, which has checks of its own.
+    let flushing: BTreeSet<usize> = trace.flushes.iter().map(|program| program.session).collect();
     for process in served {
-        let order = Order::new(&history.runs[process]);
+        let order = Order::new(history, process);
+        let numbers = numbers(trace, &history.runs[process]);
         for (at, session) in trace.sessions.iter().enumerate() {
-            if session.process == process && !order.messages.is_empty() {
-                Reading::new(trace, &order, at, session).walk(violations);
+            if session.process != process {
+                continue;
             }
-            if session.process == process && is_open(history, session) {
+            let is_open = is_open(history, session);
+            if is_open {
                 sent(trace, &order, session, violations);
             }
+            // Traces by hand of clients alone say nothing of their daemons.
+            let is_known = !order.positions.is_empty() && !flushing.contains(&at);
+            if let Some(number) = numbers.get(&at).filter(|_| is_known) {
+                Reading::new(trace, &order, at, *number, is_open).walk(violations);
+            }
         }
     }
 }
 
-/// The multicasts that a process delivered, in order.
-struct Order {
-    messages: Vec<usize>,
-    positions: BTreeMap<usize, usize>,
-}
-
-impl Order {
-    fn new(run: &Run<'_>) -> Self {
-        let settled = |time: Instant, ring: RingId| {
-            let is_it = |(at, step): &(Instant, Step<'_>)| {
-                *at <= time && matches!(step, Step::Settled(settled) if *settled == ring)
-            };
-            run.steps.iter().any(is_it)
-        };
-        let mut checked: Option<(RingId, bool)> = None;
-        let mut messages = Vec::new();
-        for (time, step) in &run.steps {
-            let Step::Delivered(Delivered { stamp, .. }) = step else { continue };
-            let Some(submission) = stamp.submission else { continue };
-            if checked.is_none_or(|(ring, is)| ring != stamp.ring || !is) {
-                checked = Some((stamp.ring, settled(*time, stamp.ring)));
-            }
-            // What has no order and came while the groups were unknown went to nobody (G17).
-            if stamp.is_ordered() || checked.is_some_and(|(_, is)| is) {
-                messages.push(submission);
-            }
+/// For each session that a process accepted, how many of the same name it accepted before.
+pub(super) fn numbers(trace: &Trace, run: &Run<'_>) -> BTreeMap<usize, usize> {
+    let mut bearers: BTreeMap<MemberName, usize> = BTreeMap::new();
+    let mut numbers = BTreeMap::new();
+    for (_, step) in &run.steps {
+        if let Step::Accepted(session) = step {
+            let count = bearers.entry(trace.sessions[*session].name).or_default();
+            numbers.insert(*session, *count);
+            *count += 1;
         }
-        let positions = messages.iter().enumerate().map(|(at, message)| (*message, at)).collect();
-        Self { messages, positions }
     }
+    numbers
 }
 
 /// Whether the session was still open when a quiet phase ended.
@@ -76,7 +68,7 @@ fn is_open(history: &History<'_>, session: &SessionTrace) -> bool {
     quiet && !over && session.records.iter().any(|(_, event)| *event == SessionEvent::Accepted)
 }
 
-fn sent(trace: &Trace, order: &Order, session: &SessionTrace, violations: &mut Vec<Violation>) {
+fn sent(trace: &Trace, order: &Order<'_>, session: &SessionTrace, violations: &mut Vec<Violation>) {
     for (time, event) in &session.records {
         let SessionEvent::Sent(number) = event else { continue };
         let may_be_lost = trace.submissions[*number].service == ServiceLevel::Unreliable;
@@ -90,91 +82,96 @@ fn sent(trace: &Trace, order: &Order, session: &SessionTrace, violations: &mut V
 /// One session's way through what its daemon delivered.
 struct Reading<'a> {
     trace: &'a Trace,
-    order: &'a Order,
+    order: &'a Order<'a>,
     at: usize,
     session: &'a SessionTrace,
     private: GroupName,
-    /// Everything that the session read.
-    read: BTreeSet<usize>,
-    /// Groups that it is surely in now.
-    open: BTreeSet<GroupName>,
-    /// Groups that it was surely in when it read the last ordered message, and since.
-    certain: BTreeSet<GroupName>,
-    /// Position after that message in the daemon's order.
-    next: Option<usize>,
+    /// Where what the session read stands in the daemon's order, and when it was read.
+    read: BTreeMap<usize, Instant>,
+    life: std::ops::Range<usize>,
+    /// The session has read everything before that.
+    whole: usize,
 }
 
 impl<'a> Reading<'a> {
-    fn new(trace: &'a Trace, order: &'a Order, at: usize, session: &'a SessionTrace) -> Self {
-        let message = |(_, event): &(_, SessionEvent)| match event {
-            SessionEvent::Message(received) => Some(received.submission),
-            _ => None,
+    fn new(trace: &'a Trace, order: &'a Order<'a>, at: usize, number: usize, is_open: bool) -> Self {
+        let session = &trace.sessions[at];
+        let life = order.life(session.name, number);
+        let whole = if is_open { life.end } else { 0 };
+        let (private, read) = (GroupName::from_field(session.name.as_field()), BTreeMap::new());
+        Self { trace, order, at, session, private, read, life, whole }
+    }
+
+    fn walk(mut self, violations: &mut Vec<Violation>) {
+        let process = self.session.process;
+        let mut fail = |property, at: Option<Instant>, text| {
+            report(violations, Violation { at, ..Violation::new(property, &[process], text) });
         };
-        Self {
-            trace,
-            order,
-            at,
-            session,
-            private: GroupName::from_field(session.name.as_field()),
-            read: session.records.iter().filter_map(message).collect(),
-            open: BTreeSet::new(),
-            certain: BTreeSet::new(),
-            next: None,
-        }
+        self.read(&mut fail);
+        self.compare(&mut fail);
     }
 
-    fn walk(&mut self, violations: &mut Vec<Violation>) {
-        for (time, event) in &self.session.records {
-            let found = match event {
-                SessionEvent::View(view) => {
-                    self.open.insert(view.group);
-                    None
-                }
-                SessionEvent::Left(group) => {
-                    self.open.remove(group);
-                    self.certain.remove(group);
-                    None
-                }
-                SessionEvent::Message(received) => self.read(received.submission),
-                _ => None,
-            };
-            if let Some((property, text)) = found {
-                report(violations, Violation::new(property, &[self.session.process], text).at(*time));
-            }
-        }
-    }
-
-    fn read(&mut self, number: usize) -> Option<(&'static str, String)> {
+    /// Goes along the stream: it has the daemon's order.
+    fn read(&mut self, fail: &mut impl FnMut(&'static str, Option<Instant>, String)) {
         let name = self.session.name;
-        let Some(position) = self.order.positions.get(&number).copied() else {
-            return Some(("C1", format!("{name} read message {number}, which its daemon never delivered")));
-        };
-        if !self.trace.submissions[number].service.is_ordered() {
-            return None;
-        }
-        let found = match self.next {
-            Some(next) if position < next => {
-                Some(("C1", format!("{name} read message {number} in another order than its daemon")))
+        let mut next = 0;
+        for (time, event) in &self.session.records {
+            let SessionEvent::Message(received) = event else { continue };
+            let number = received.submission;
+            let Some(position) = self.order.positions.get(&number).copied() else {
+                let text = format!("{name} read message {number}, which its daemon never delivered");
+                fail("C1", Some(*time), text);
+                continue;
+            };
+            if position < next {
+                let text = format!("{name} read message {number} in another order than its daemon");
+                fail("C1", Some(*time), text);
             }
-            Some(next) => self.missed(next, position).map(|missed| {
-                ("C5", format!("{name} did not read message {missed}, before message {number}"))
-            }),
-            None => None,
-        };
-        self.next = Some(position + 1);
-        self.certain = self.open.clone();
-        found
+            if !self.life.contains(&position) {
+                let text = format!("{name} read message {number}, which is not of its time");
+                fail("G9", Some(*time), text);
+            }
+            next = next.max(position + 1);
+            self.read.insert(position, *time);
+        }
+        self.whole = self.whole.max(next.min(self.life.end));
     }
 
-    /// A message that the session ought to have read and never did, between two positions.
-    fn missed(&self, from: usize, to: usize) -> Option<usize> {
-        let is_missed = |number: &&usize| {
-            let submission = &self.trace.submissions[**number];
-            let is_own = submission.self_discard && submission.session == self.at;
-            let is_target = |group: &GroupName| *group == self.private || self.certain.contains(group);
-            !is_own && !self.read.contains(number) && submission.groups.iter().any(is_target)
-        };
-        self.order.messages.get(from..to)?.iter().find(is_missed).copied()
+    /// Goes along the daemon's order: what is for the session is in its stream, and nothing else.
+    fn compare(&self, fail: &mut impl FnMut(&'static str, Option<Instant>, String)) {
+        let name = self.session.name;
+        let mut groups: BTreeSet<GroupName> = BTreeSet::new();
+        // The order does not tell when the session was accepted, but before it said or read anything.
+        let mut is_surely_there = false;
+        for at in self.life.clone() {
+            let number = match self.order.entries[at] {
+                Entry::Join(member, group) if member == name => {
+                    groups.insert(group);
+                    is_surely_there = true;
+                    continue;
+                }
+                Entry::Leave(member, group) if member == name => {
+                    groups.remove(&group);
+                    is_surely_there = true;
+                    continue;
+                }
+                Entry::Message(number) => number,
+                Entry::Join(..) | Entry::Leave(..) | Entry::Gone(_) => continue,
+            };
+            let submission = &self.trace.submissions[number];
+            let read = self.read.get(&at);
+            is_surely_there |= submission.session == self.at || read.is_some();
+            let has = |group: &GroupName| groups.contains(group) || *group == self.private;
+            let is_target = submission.groups.iter().any(has) && is_surely_there;
+            let is_discarded = submission.self_discard && submission.session == self.at;
+            if read.is_some() && !is_target {
+                let text = format!("{name} read message {number}, to none of its groups");
+                fail("G9", read.copied(), text);
+            }
+            if read.is_none() && is_target && !is_discarded && at < self.whole {
+                fail("C5", None, format!("{name} did not read message {number}"));
+            }
+        }
     }
 }
 
@@ -182,48 +179,87 @@ impl<'a> Reading<'a> {
 mod tests {
     use antiphon_wire::client::membership::Cause;
 
-    use super::super::story::{AGREED, Story};
-    use crate::trace::ProcessEvent;
+    use super::super::story::{AGREED, Story, name};
+    use crate::trace::SessionEvent;
 
-    /// A member, and three messages that its daemon sends and delivers.
-    fn story() -> (Story, usize, Vec<usize>) {
+    /// A member that asked for membership messages or not, and three messages that its daemon delivers.
+    fn story(wants_views: bool) -> (Story, usize, Vec<usize>) {
         let mut story = Story::ring_of(1);
         let session = story.client(0, "p");
-        story.view(session, (1, 1), Cause::Join, &[session]);
-        let messages: Vec<usize> = (0..3).map(|_| story.cast(session, "g", AGREED)).collect();
-        for (seq, message) in messages.iter().enumerate() {
-            story.send(0, seq as u64 + 1, AGREED);
-            story.deliver(0, 0, seq as u64 + 1, AGREED);
-            for (_, event) in story.trace.processes[0].records.iter_mut().rev().take(2) {
-                if let ProcessEvent::Originated(stamp) | ProcessEvent::Delivered { stamp, .. } = event {
-                    stamp.submission = Some(*message);
-                }
-            }
+        story.trace.sessions[session].wants_views = wants_views;
+        story.joins(session, "g");
+        if wants_views {
+            story.view(session, (1, 1), Cause::Join, &[session]);
         }
+        let messages: Vec<usize> = (0..3).map(|_| story.cast(session, "g", AGREED)).collect();
+        messages.iter().for_each(|message| story.carry(*message, &[0]));
         (story, session, messages)
     }
 
     #[test]
     fn a_member_reads_everything_its_daemon_delivers() {
-        let (mut story, session, messages) = story();
-        let mut gap = story.clone();
+        for wants_views in [true, false] {
+            let (mut story, session, messages) = story(wants_views);
+            let mut late = story.clone();
+            let mut gap = story.clone();
+            messages.iter().for_each(|message| story.gets(session, *message));
+            story.accept();
+            gap.gets(session, messages[0]);
+            gap.gets(session, messages[2]);
+            gap.reject("C5");
+            late.gets(session, messages[1]);
+            late.reject("C5");
+        }
+    }
+
+    #[test]
+    fn nothing_is_missing_at_the_end_of_an_open_stream() {
+        for wants_views in [true, false] {
+            let (mut story, session, messages) = story(wants_views);
+            story.clone().end_quietly().reject("C5");
+            story.gets(session, messages[0]);
+            story.gets(session, messages[1]);
+            story.accept();
+            story.clone().end_quietly().reject("C5");
+            story.gets(session, messages[2]);
+            story.end_quietly().accept();
+        }
+    }
+
+    #[test]
+    fn messages_to_other_groups_are_not_read() {
+        let (mut story, session, messages) = story(false);
+        let stray = story.cast(session, "h", AGREED);
+        story.carry(stray, &[0]);
         messages.iter().for_each(|message| story.gets(session, *message));
         story.accept();
-        gap.gets(session, messages[0]);
-        gap.gets(session, messages[2]);
-        gap.reject("C5");
+        story.gets(session, stray);
+        story.reject("G9");
+    }
+
+    #[test]
+    fn messages_after_the_leaving_are_not_read() {
+        let (mut story, session, messages) = story(false);
+        story.event(session, SessionEvent::Leaving(name("g")));
+        story.leaves(session, "g");
+        let late = story.cast(session, "g", AGREED);
+        story.carry(late, &[0]);
+        messages.iter().for_each(|message| story.gets(session, *message));
+        story.accept();
+        story.gets(session, late);
+        story.reject("G9");
     }
 
     #[test]
     fn a_member_reads_in_its_daemons_order() {
-        let (mut story, session, messages) = story();
+        let (mut story, session, messages) = story(true);
         messages.iter().rev().for_each(|message| story.gets(session, *message));
         story.reject("C1");
     }
 
     #[test]
     fn what_was_sent_arrives() {
-        let (mut story, session, messages) = story();
+        let (mut story, session, messages) = story(true);
         messages.iter().for_each(|message| story.gets(session, *message));
         story.clone().end_quietly().accept();
         story.cast(session, "g", AGREED);

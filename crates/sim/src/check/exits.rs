@@ -75,7 +75,8 @@ impl Exits {
     }
 }
 
-fn daemon_of(member: &MemberName) -> DaemonId {
+/// The daemon of a member.
+pub(super) fn daemon_of(member: &MemberName) -> DaemonId {
     DaemonId(u16::try_from(rank(member).0).unwrap_or(u16::MAX))
 }
 

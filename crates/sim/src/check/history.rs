@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use antiphon_proto::CloseReason;
 use antiphon_proto::delivery::Configuration;
 use antiphon_proto::time::Instant;
 use antiphon_wire::ids::{ProcessId, RingId};
@@ -71,6 +72,8 @@ pub(super) enum Step<'a> {
     Sent(MessageId),
     Delivered(Delivered<'a>),
     Settled(RingId),
+    Accepted(usize),
+    Closed(usize, CloseReason),
 }
 
 /// A delivery. `id` is `None` when nobody numbered such a message.
@@ -137,6 +140,8 @@ impl<'a> History<'a> {
         match event {
             ProcessEvent::Configured(configuration) => Step::Configured(configuration),
             ProcessEvent::Settled(ring) => Step::Settled(*ring),
+            ProcessEvent::Accepted(session) => Step::Accepted(*session),
+            ProcessEvent::Closed(session, reason) => Step::Closed(*session, *reason),
             ProcessEvent::Originated(stamp) => match self.find(stamp) {
                 Some(id) => Step::Sent(id),
                 None => unreachable!("every originated message was collected"),

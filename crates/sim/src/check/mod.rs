@@ -8,6 +8,7 @@ mod atomicity;
 mod barrier;
 mod causal;
 mod configurations;
+mod daemon_order;
 mod delivery;
 mod exits;
 mod flush;
@@ -22,6 +23,7 @@ mod order;
 mod safe;
 mod self_delivery;
 mod session_order;
+mod signal_place;
 mod signals;
 mod stays;
 #[cfg(test)]
@@ -78,7 +80,7 @@ impl fmt::Display for Violation {
 type DaemonCheck = fn(&History<'_>, &mut Vec<Violation>);
 type SessionCheck = fn(&Trace, &Stays<'_>, &mut Vec<Violation>);
 
-const DAEMON_CHECKS: [DaemonCheck; 9] = [
+const DAEMON_CHECKS: &[DaemonCheck] = &[
     integrity::check,
     configurations::check,
     order::check,
@@ -114,6 +116,7 @@ pub fn all(trace: &Trace) -> Vec<Violation> {
         check(&history, &mut violations);
     }
     delivery::check(&history, &stays, &mut violations);
+    signal_place::check(&history, &stays, &mut violations);
     for check in SESSION_CHECKS {
         check(trace, &stays, &mut violations);
     }

@@ -3,6 +3,7 @@
 //! Daemons are given by position in the trace, rings by their epoch. Each checker has a trace that it
 //! must reject and a near one that it must accept: a check that nothing can fail is none (§10.3).
 
+use antiphon_proto::CloseReason;
 use antiphon_proto::delivery::{Configuration, Kind};
 use antiphon_proto::time::Instant;
 use antiphon_wire::client::membership::{Cause, GroupId, View, VsSet};
@@ -10,6 +11,8 @@ use antiphon_wire::ids::{DaemonId, ProcessId, RingId, Seq};
 use antiphon_wire::names::{GroupName, MemberName};
 use antiphon_wire::service::ServiceLevel;
 
+use super::daemon_order::operation_bytes;
+use crate::hash;
 use crate::trace::{
     Ending, ProcessEvent, ProcessTrace, Received, SessionEvent, SessionTrace, Stamp, Submission, Trace,
 };
@@ -162,12 +165,25 @@ impl Story {
 
     /// A client with views of the daemon of that position, which asks at once to join "g".
     pub(super) fn client(&mut self, process: usize, private: &str) -> usize {
-        let (own, records) = (member(private, process), Vec::new());
-        self.trace.sessions.push(SessionTrace { name: own, process, wants_views: true, records });
-        let session = self.trace.sessions.len() - 1;
+        let session = self.knocks(process, private);
+        self.add(process, ProcessEvent::Accepted(session));
         self.event(session, SessionEvent::Accepted);
         self.event(session, SessionEvent::Joining(name("g")));
         session
+    }
+
+    /// A client that is not accepted yet.
+    pub(super) fn knocks(&mut self, process: usize, private: &str) -> usize {
+        let (name, opened) = (member(private, process), self.now());
+        self.trace.sessions.push(SessionTrace::new(name, process, opened, true));
+        self.trace.sessions.len() - 1
+    }
+
+    /// The daemon closes a connection.
+    pub(super) fn closes(&mut self, session: usize, reason: CloseReason) {
+        let process = self.trace.sessions[session].process;
+        self.add(process, ProcessEvent::Closed(session, reason));
+        self.event(session, SessionEvent::Closed(Some(reason)));
     }
 
     pub(super) fn event(&mut self, session: usize, event: SessionEvent) {
@@ -183,6 +199,54 @@ impl Story {
         let number = self.trace.submissions.len() - 1;
         self.event(session, SessionEvent::Sent(number));
         number
+    }
+
+    /// That multicast is numbered by its daemon, and delivered by these.
+    pub(super) fn carry(&mut self, submission: usize, processes: &[usize]) {
+        let Submission { session, service, .. } = self.trace.submissions[submission];
+        let sender = self.trace.sessions[session].process;
+        let stamp = Stamp { submission: Some(submission), ..self.next_stamp(sender, Kind::Client, service) };
+        self.pass(sender, stamp, processes);
+    }
+
+    /// The daemon of a session orders that it joins a group.
+    pub(super) fn joins(&mut self, session: usize, group: &str) {
+        self.operation(session, Kind::Join, Some(group));
+    }
+
+    /// The daemon of a session orders that it leaves a group.
+    pub(super) fn leaves(&mut self, session: usize, group: &str) {
+        self.operation(session, Kind::Leave, Some(group));
+    }
+
+    /// The daemon of a session orders that it is gone.
+    pub(super) fn ends(&mut self, session: usize) {
+        self.operation(session, Kind::Disconnect, None);
+    }
+
+    fn operation(&mut self, session: usize, kind: Kind, group: Option<&str>) {
+        let SessionTrace { name: own, process, .. } = self.trace.sessions[session];
+        let hash = hash::of_bytes(&operation_bytes(&own, group.map(name).as_ref()));
+        let stamp = Stamp { hash, ..self.next_stamp(process, kind, AGREED) };
+        self.pass(process, stamp, &[process]);
+    }
+
+    /// A stamp with the next number in the ring of that process.
+    fn next_stamp(&self, process: usize, kind: Kind, service: ServiceLevel) -> Stamp {
+        let ring = self.current_ring(process);
+        let events = self.trace.processes.iter().flat_map(|process| &process.records);
+        let is_one =
+            |event: &ProcessEvent| matches!(event, ProcessEvent::Originated(stamp) if stamp.ring == ring);
+        let sent = events.filter(|(_, event)| is_one(event)).count() as u64;
+        Stamp { kind, ..self.stamp(process, process, sent + 1, service) }
+    }
+
+    fn pass(&mut self, sender: usize, stamp: Stamp, processes: &[usize]) {
+        self.add(sender, ProcessEvent::Originated(stamp));
+        let sender = self.trace.processes[sender].process;
+        for process in processes {
+            self.add(*process, ProcessEvent::Delivered { sender, stamp, early: false });
+        }
     }
 
     pub(super) fn gets(&mut self, session: usize, submission: usize) {

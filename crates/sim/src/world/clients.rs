@@ -11,6 +11,7 @@ use super::streams::StreamInput;
 use super::{Happening, World, daemon_name};
 use crate::client::flush::Deed;
 use crate::client::{Cast, Client, payload};
+use crate::trace::SessionEvent;
 
 /// A client's position in its world.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -52,7 +53,13 @@ impl World {
         }
         let session = SessionId(self.owners.len() as u64);
         self.owners.push(client);
-        let position = self.recorder.open(place.member, self.hosts[host].process, place.wants_views);
+        let reads = place.reads;
+        let position =
+            self.recorder.open(self.now, place.member, self.hosts[host].process, place.wants_views);
+        self.recorder.trace.sessions[position].has_little_room = self.settings.gives_little_room();
+        if !reads {
+            self.recorder.session(self.now, position, SessionEvent::Napping);
+        }
         #[cfg(feature = "mutants")]
         self.clients[client.0].plant(self.settings.flush_mutant);
         let hello = self.clients[client.0].connect(session, position, &mut self.recorder);
@@ -123,7 +130,11 @@ impl World {
 
     /// The client reads nothing for that long.
     pub fn stop_reading(&mut self, client: ClientId, duration: Duration) {
-        self.clients[client.0].reads = false;
+        let place = &mut self.clients[client.0];
+        place.reads = false;
+        if let Some(position) = place.trace_position() {
+            self.recorder.session(self.now, position, SessionEvent::Napping);
+        }
         self.plan(duration, Happening::Reads(client));
     }
 

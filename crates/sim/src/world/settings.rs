@@ -69,7 +69,19 @@ impl Default for Settings {
     }
 }
 
+/// What a socket takes at once, at least, for whoever reads not to fall behind.
+const MUCH_ROOM_BYTES: usize = 256 << 10;
+
+/// What may wait for a session, at least, for whoever reads not to fall behind.
+const MANY_MESSAGES: usize = 100_000;
+
 impl Settings {
+    /// Whether clients may seem slow although they read.
+    #[must_use]
+    pub fn gives_little_room(&self) -> bool {
+        self.host.write_bytes < MUCH_ROOM_BYTES && self.sessions.max_outbox_messages < MANY_MESSAGES
+    }
+
     /// Datagrams that an idle ring may send in a second: the token goes round once each time its rest
     /// is over, and each hop may be said three times; and since a daemon may have been stopped for
     /// good, each of the others may greet everyone once an interval, in as many pieces as it takes to
