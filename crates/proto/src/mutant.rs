@@ -43,6 +43,7 @@ mutants! {
     NoExchange: "After a merge the groups are not exchanged.",
     KeepLost: "Members at lost daemons stay in their groups.",
     OneSet: "All members of a merged view are said to have come together.",
+    OwnSets: "Every daemon's members of a merged view are said to have come by themselves.",
     CountDuplicateJoin: "The daemon of a member that joins again counts a change.",
     ForgetAGroup: "A session that ends stays in the first of its groups.",
     LeaveForDisconnect: "The end of a session is shown as a leave.",

@@ -218,11 +218,17 @@ impl Groups {
         } else {
             sets
         };
+        let (sets, count) = if cx.config.is_mutant(Mutant::OwnSets) {
+            let own = |(set, (process, _))| (process, set);
+            (sets.into_iter().enumerate().map(own).collect(), reports.all.len())
+        } else {
+            (sets, reports.components.len())
+        };
         for group in self.table.groups_where(|group| group.marked) {
             let entry = self.table.group_mut(group);
             entry.marked = false;
             entry.id = id;
-            self.show_merged_view(group, &sets, reports.components.len(), sessions, cx);
+            self.show_merged_view(group, &sets, count, sessions, cx);
         }
     }
 

@@ -1,9 +1,10 @@
 //! F5 (§5): changes of a group may be merged into one view, but are never split or put in another
-//! order; and who did not come along is not said to have.
+//! order; and who did not come along is not said to have, and who did, is.
 //!
 //! A view of the flush layer is the newest change that the daemon told its session, with its members,
 //! and no change is shown twice. Who came along was in the view before, and in every change since;
-//! who left and joined again in between did not come along.
+//! who left and joined again in between did not come along. The virtual synchrony sets of the changes
+//! say who surely did.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -49,6 +50,8 @@ struct Changes<'a> {
     newest: Option<&'a message::View>,
     /// Members that some change since the view before shows as gone, joined or joined again.
     moved: BTreeSet<MemberName>,
+    /// Members that some network change since then does not list in the set of the receiver.
+    parted: BTreeSet<MemberName>,
 }
 
 impl<'a> Changes<'a> {
@@ -58,6 +61,9 @@ impl<'a> Changes<'a> {
         self.moved.extend(known.iter().filter(|member| !view.members.contains(member)));
         if view.cause != Cause::Network {
             self.moved.extend(view.changed_member());
+        } else {
+            let own = view.vs_sets.get(view.my_vs_set).map_or(&[][..], Vec::as_slice);
+            self.parted.extend(known.iter().filter(|member| !own.contains(member)));
         }
         self.newest = Some(view);
     }
@@ -66,15 +72,21 @@ impl<'a> Changes<'a> {
         let Some(newest) = self.newest.take() else {
             return Some(format!("{:?} is a view without a change", view.id));
         };
-        let moved = std::mem::take(&mut self.moved);
+        let (moved, parted) = (std::mem::take(&mut self.moved), std::mem::take(&mut self.parted));
         let before = self.before.replace(view);
         if newest.id != view.id || newest.members != view.members {
             return Some(format!("{:?} is not the newest change, which is {:?}", view.id, newest.id));
         }
         let was_there = |member: &MemberName| before.is_some_and(|view| view.members.contains(member));
         let strange = |member: &&MemberName| **member != me && (!was_there(member) || moved.contains(member));
-        let stranger = view.came_along.iter().find(strange)?;
-        Some(format!("{stranger} is said to have come along to {:?}", view.id))
+        if let Some(stranger) = view.came_along.iter().find(strange) {
+            return Some(format!("{stranger} is said to have come along to {:?}", view.id));
+        }
+        let companion =
+            |member: &&MemberName| was_there(member) && !moved.contains(member) && !parted.contains(member);
+        let mut companions = view.members.iter().filter(companion);
+        let forgotten = companions.find(|member| !view.came_along.contains(member))?;
+        Some(format!("{forgotten} is not said to have come along to {:?}", view.id))
     }
 }
 
@@ -122,13 +134,14 @@ mod tests {
         /// A change; when it is not of the network, it is about `q`.
         fn change(&mut self, counter: u32, cause: Cause, members: &[usize]) -> &mut Self {
             let members = self.named(members);
+            let set = if cause == Cause::Network { members.clone() } else { vec![self.names[1]] };
             self.tell(FlushEvent::Change(Box::new(message::View {
                 group: group("v"),
                 id: Self::id(counter),
                 cause,
                 my_index: Some(0),
                 members,
-                vs_sets: vec![vec![self.names[1]]],
+                vs_sets: vec![set],
                 my_vs_set: 0,
             })))
         }
@@ -173,5 +186,14 @@ mod tests {
         let mut back = Told::new();
         back.change(2, Cause::Leave, &[0]).change(3, Cause::Join, &[0, 1]).view(3, &[0, 1], &[0, 1]);
         back.story.reject("F5");
+    }
+
+    #[test]
+    fn who_came_along_is_said_to_have() {
+        for (came_along, is_good) in [(&[0, 1][..], true), (&[0][..], false)] {
+            let mut told = Told::new();
+            told.change(2, Cause::Network, &[0, 1]).view(2, &[0, 1], came_along);
+            if is_good { told.story.accept() } else { told.story.reject("F5") }
+        }
     }
 }

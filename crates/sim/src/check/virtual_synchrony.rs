@@ -2,7 +2,8 @@
 //!
 //! - G10: sessions that go from one view to the same next one, in the same set if the network caused
 //!   it, read the same ordered messages between, with the transitional signal at the same place.
-//! - G11, second part: members listed in one set of a network view had the same view before.
+//! - G11, second part: members listed in one set of a network view had the same view before; and
+//!   members that had the same view before, and did not lose each other, are in one set.
 
 use std::collections::BTreeMap;
 
@@ -44,6 +45,7 @@ pub(super) fn check(trace: &Trace, stays: &Stays<'_>, violations: &mut Vec<Viola
         }
     }
     origins(trace, stays, violations);
+    companions(trace, stays, violations);
 }
 
 /// The members that the receiver moved with, as far as the view says so.
@@ -100,11 +102,37 @@ fn origins(trace: &Trace, stays: &Stays<'_>, violations: &mut Vec<Violation>) {
     }
 }
 
+/// Members that go from one view to the same network view are in one set. Without a signal between,
+/// none of them has lost any other.
+fn companions(trace: &Trace, stays: &Stays<'_>, violations: &mut Vec<Violation>) {
+    let mut seen: BTreeMap<(GroupName, GroupId, GroupId, Exit), (usize, &[MemberName])> = BTreeMap::new();
+    for stay in &stays.stays {
+        for change in stay.changes() {
+            let (from, after) = (change.before.id, change.after);
+            if after.cause != Cause::Network || change.signals() > 0 {
+                continue;
+            }
+            let exit = stays.exits.of(trace.sessions[stay.session].process, after.id);
+            let key = (stay.group, from, after.id, exit);
+            let first = *seen.entry(key).or_insert((stay.session, company(after)));
+            if first.1 != company(after) {
+                let names = [first.0, stay.session].map(|session| trace.sessions[session].name);
+                let text = format!(
+                    "{} and {} came together from {from:?} to {:?} of {}, and in two sets",
+                    names[0], names[1], after.id, stay.group
+                );
+                let processes = [first.0, stay.session].map(|session| trace.sessions[session].process);
+                report(violations, Violation::new("G11", &processes, text).at(change.at));
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use antiphon_wire::client::membership::Cause;
 
-    use super::super::story::{AGREED, Story};
+    use super::super::story::{AGREED, Story, member};
 
     /// Two members in one view, and a message between it and a network view that all survive.
     fn story(missed: bool, signal_first: bool) -> Story {
@@ -147,5 +175,26 @@ mod tests {
         story.view(p, (3, 1), Cause::Network, &[p, q]);
         story.view(q, (3, 1), Cause::Network, &[p, q]);
         story.reject("G11");
+    }
+
+    #[test]
+    fn who_comes_from_one_view_is_in_one_set() {
+        for is_one_set in [true, false] {
+            let mut story = Story::ring_of(1);
+            let sessions = [story.client(0, "p"), story.client(0, "q")];
+            for session in sessions {
+                story.view(session, (1, 1), Cause::Network, &sessions);
+            }
+            let names = sessions.map(|session| story.trace.sessions[session].name);
+            let mut all = names.to_vec();
+            all.push(member("r", 0));
+            let sets = if is_one_set { vec![names.to_vec()] } else { names.map(|name| vec![name]).to_vec() };
+            let sets = [sets, vec![vec![member("r", 0)]]].concat();
+            for (at, session) in sessions.into_iter().enumerate() {
+                let own_set = if is_one_set { 0 } else { at };
+                story.view_of(session, (2, 1), Cause::Network, all.clone(), sets.clone(), own_set);
+            }
+            if is_one_set { story.accept() } else { story.reject("G11") }
+        }
     }
 }
