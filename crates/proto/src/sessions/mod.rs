@@ -29,6 +29,7 @@ use crate::cx::Cx;
 use crate::delivery::Kind;
 use crate::groups::codec::encode_disconnect;
 use crate::io::{CloseReason, Event, Origin};
+use crate::mutant::Mutant;
 use crate::send_queue::Outgoing;
 use crate::stats::Behind;
 use crate::time::{Instant, Timer};
@@ -158,7 +159,9 @@ impl Sessions {
 
     /// The end of a session of this daemon was delivered: its name is free.
     pub(crate) fn on_departed(&mut self, name: &MemberName, cx: &mut Cx<'_>) {
-        self.names.release(name);
+        if !cx.config.is_mutant(Mutant::KeepNames) {
+            self.names.release(name);
+        }
         self.unpark(name, cx);
         self.arm(cx);
     }
@@ -281,7 +284,11 @@ impl Sessions {
         let Some(session) = self.established.get_mut(&id) else { return };
         let limits = &cx.config.sessions;
         let bytes = session.outbox.remaining() + head.len() + body.len();
-        if session.messages_left(cx.now) >= limits.max_outbox_messages || bytes > limits.max_outbox_bytes {
+        let is_impatient = cx.config.is_mutant(Mutant::Impatient) && session.outbox.messages() > 10;
+        if is_impatient
+            || session.messages_left(cx.now) >= limits.max_outbox_messages
+            || bytes > limits.max_outbox_bytes
+        {
             self.close(id, CloseReason::SlowReader, cx);
             return;
         }

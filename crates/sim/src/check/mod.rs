@@ -7,6 +7,7 @@
 mod atomicity;
 mod barrier;
 mod causal;
+mod closings;
 mod configurations;
 mod daemon_order;
 mod delivery;
@@ -89,6 +90,7 @@ const DAEMON_CHECKS: &[DaemonCheck] = &[
     safe::check,
     self_delivery::check,
     barrier::check,
+    closings::check,
     liveness::check,
 ];
 

@@ -1,7 +1,8 @@
 //! What one session may read at all.
 //!
 //! - C1 (§6): nothing but frames of the protocol, and C6: no refusal of a legal request.
-//! - C2: a daemon closes a session only on request, for slowness, or because it stops itself.
+//! - C2: a daemon closes a session only on request, for slowness, or because it stops itself; whether
+//!   there is ground for it, `closings.rs` judges.
 //! - S1, C5 (§3, §6): a message at most once.
 //! - S8: a sender that wants no copy gets none.
 //! - S9, E8: content, level, groups and sender are those that were sent.
@@ -14,7 +15,7 @@ use super::{Violation, report};
 use crate::trace::{SessionEvent, Trace};
 
 /// The name is in use: another session of that name may not be gone for everyone yet.
-const NOT_UNIQUE: i8 = -6;
+pub(super) const NOT_UNIQUE: i8 = -6;
 
 pub(super) fn check(trace: &Trace, stays: &Stays<'_>, violations: &mut Vec<Violation>) {
     for (at, session) in trace.sessions.iter().enumerate() {
