@@ -49,6 +49,8 @@ mutants! {
     LeaveForDisconnect: "The end of a session is shown as a leave.",
     SameLife: "A group that begins again has the ids of its last life.",
     DeafWithoutViews: "Sessions without membership messages get no messages of their groups.",
+    LeaveOvertakes: "A leave overtakes what its session sent before.",
+    EndOvertakes: "The end of a session overtakes what it sent.",
     Impatient: "Sessions that read are closed as slow readers.",
     KeepNames: "A name is never free again.",
     EchoDiscarded: "Senders get back what they asked not to get.",

@@ -311,6 +311,9 @@ impl Sessions {
                 Err(error) => Err(error.cause()),
             };
             match request {
+                Ok(Request::Send(message)) if is_overtaking(message.kind, cx) => {
+                    cx.queue.push(SessionId(!id.0), message);
+                }
                 Ok(Request::Send(message)) => cx.queue.push(id, message),
                 Ok(Request::Nothing) => {}
                 Ok(Request::Disconnect) => break CloseReason::Disconnected,
@@ -339,6 +342,7 @@ impl Sessions {
         self.names.begin_leaving(&session.member);
         let frame = encode_disconnect(&session.member);
         let (kind, service) = (Kind::Disconnect, ServiceLevel::Agreed);
+        let id = if is_overtaking(kind, cx) { SessionId(!id.0) } else { id };
         cx.queue.push(id, Outgoing { kind, service, payload: frame.into() });
         Some(session)
     }
@@ -354,6 +358,15 @@ impl Sessions {
     fn report_closed(&self, id: SessionId, name: Option<MemberName>, reason: CloseReason, cx: &mut Cx<'_>) {
         cx.out.closed.push((id, reason));
         cx.out.events.push(Event::SessionClosed(id, name, reason));
+    }
+}
+
+/// Whether a planted fault lets such a message wait in a queue of its own.
+fn is_overtaking(kind: Kind, cx: &Cx<'_>) -> bool {
+    match kind {
+        Kind::Leave => cx.config.is_mutant(Mutant::LeaveOvertakes),
+        Kind::Disconnect => cx.config.is_mutant(Mutant::EndOvertakes),
+        Kind::Client | Kind::Join | Kind::Groups => false,
     }
 }
 

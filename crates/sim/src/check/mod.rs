@@ -21,6 +21,7 @@ mod integrity;
 mod liveness;
 mod membership_order;
 mod order;
+mod program_order;
 mod safe;
 mod self_delivery;
 mod session_order;
@@ -90,6 +91,7 @@ const DAEMON_CHECKS: &[DaemonCheck] = &[
     safe::check,
     self_delivery::check,
     barrier::check,
+    program_order::check,
     closings::check,
     liveness::check,
 ];
