@@ -212,4 +212,13 @@ pub enum Trace {
     },
     /// A configuration was delivered.
     Configured(Configuration),
+    /// The groups were settled, or a session joined, left or ended, and the table of groups is now this.
+    Table {
+        /// The ring.
+        ring: RingId,
+        /// The message that changed it; `None` when the groups were settled.
+        place: Option<(Seq, u16)>,
+        /// Hash of all groups with ids, marks and members.
+        hash: u64,
+    },
 }

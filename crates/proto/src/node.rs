@@ -236,6 +236,9 @@ impl Parts<'_> {
                 cx.stats.messages_delivered += 1;
                 cx.out.record(|| delivered(&message, place));
                 self.groups.on_message(&message, self.sessions, cx);
+                if let Kind::Join | Kind::Leave | Kind::Disconnect = message.kind {
+                    cx.out.record(|| self.groups.trace(Some((place.seq, place.index))));
+                }
             }
             Delivery::Configuration(configuration) => {
                 cx.out.record(|| Trace::Configured(configuration.clone()));

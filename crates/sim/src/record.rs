@@ -112,6 +112,7 @@ impl Recorder {
                 }
                 ProcessEvent::Configured(configuration)
             }
+            CoreRecord::Table { ring, place, hash } => ProcessEvent::Table { ring, place, hash },
         };
         self.trace.processes[process].records.push((now, event));
         self.records += 1;

@@ -165,6 +165,7 @@ fn daemon(event: &ProcessEvent) -> String {
         ),
         ProcessEvent::Configured(configuration) => format!("CONFIGURED {configuration:?}"),
         ProcessEvent::Settled(ring) => format!("settled {ring}"),
+        ProcessEvent::Table { place, hash, .. } => format!("has table {hash:x} after {place:?}"),
         ProcessEvent::Accepted(session) => format!("accepts session {session}"),
         ProcessEvent::Closed(session, reason) => format!("closes session {session}: {reason:?}"),
     }

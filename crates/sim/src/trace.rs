@@ -92,6 +92,15 @@ pub enum ProcessEvent {
     Configured(Configuration),
     /// The groups exchange of the ring is complete.
     Settled(RingId),
+    /// The table of groups after a message, or when the groups exchange was complete.
+    Table {
+        /// The ring.
+        ring: RingId,
+        /// The place of the message.
+        place: Option<(Seq, u16)>,
+        /// Hash of the table.
+        hash: u64,
+    },
     /// A session was accepted; a position in [`Trace::sessions`].
     Accepted(usize),
     /// The daemon closed a connection, for that reason; a position in [`Trace::sessions`].

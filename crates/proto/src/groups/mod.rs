@@ -30,12 +30,13 @@ mod table;
 mod views;
 
 use antiphon_wire::client::membership::GroupId;
-use antiphon_wire::ids::{ProcessId, RingId};
+use antiphon_wire::ids::{ProcessId, RingId, Seq};
 use antiphon_wire::ring::multicast::Unpacker;
 
 use crate::config::Config;
 use crate::cx::Cx;
 use crate::delivery::{Configuration, Kind, Message};
+use crate::io::Trace;
 use crate::membership::epoch;
 use crate::mutant::Mutant;
 use crate::sessions::Sessions;
@@ -136,6 +137,11 @@ impl Groups {
     /// How many groups have members.
     pub(crate) fn count(&self) -> usize {
         self.table.group_count()
+    }
+
+    /// The table as it is after that message or, without one, when the groups are settled.
+    pub(crate) fn trace(&self, place: Option<(Seq, u16)>) -> Trace {
+        Trace::Table { ring: self.ring, place, hash: self.table.hash() }
     }
 
     /// Takes a configuration change, in stream order.

@@ -121,6 +121,7 @@ impl Groups {
         self.exchange = None;
         self.component.settled = self.ring;
         cx.queue.set_clients_open(true);
+        cx.out.record(|| self.trace(None));
         cx.out.events.push(Event::Settled { ring: self.ring });
     }
 }

@@ -7,6 +7,7 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, Hash, Hasher};
 
 use antiphon_wire::client::membership::GroupId;
 use antiphon_wire::ids::ProcessId;
@@ -98,6 +99,20 @@ impl Table {
     /// How many groups there are.
     pub(super) fn group_count(&self) -> usize {
         self.group_names.len()
+    }
+
+    /// A hash of everything that the tables of daemons with one history have in common.
+    pub(super) fn hash(&self) -> u64 {
+        let mut hasher = FixedState::default().build_hasher();
+        for (name, group) in &self.group_names {
+            let Group { id, marked, members, .. } = self.group(*group);
+            (name, id.leader, id.time, id.counter, marked, members.len()).hash(&mut hasher);
+            for member in members {
+                let Member { name, process, .. } = self.member(*member);
+                (name, process).hash(&mut hasher);
+            }
+        }
+        hasher.finish()
     }
 
     /// The group of that name.

@@ -61,7 +61,8 @@ impl Closings {
                     Some(id) if delivered.stamp.service == ServiceLevel::Reliable => reliable.push(id),
                     _ => {}
                 },
-                Step::Sent(_) | Step::Settled(_) | Step::Accepted(_) | Step::Closed(..) => {}
+                Step::Sent(_) | Step::Settled(_) | Step::Table(..) | Step::Accepted(_) | Step::Closed(..) => {
+                }
             }
         }
     }

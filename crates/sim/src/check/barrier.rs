@@ -23,7 +23,11 @@ pub(super) fn check(history: &History<'_>, violations: &mut Vec<Violation>) {
                     Some(id) => id,
                     None => continue,
                 },
-                Step::Configured(_) | Step::Settled(_) | Step::Accepted(_) | Step::Closed(..) => continue,
+                Step::Configured(_)
+                | Step::Settled(_)
+                | Step::Table(..)
+                | Step::Accepted(_)
+                | Step::Closed(..) => continue,
             };
             // Within one call of the core trace and events have no common order, so the time decides.
             let is_settled = settled.iter().any(|(since, of)| *of == ring && since <= time);

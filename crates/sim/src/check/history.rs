@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use antiphon_proto::CloseReason;
 use antiphon_proto::delivery::Configuration;
 use antiphon_proto::time::Instant;
-use antiphon_wire::ids::{ProcessId, RingId};
+use antiphon_wire::ids::{ProcessId, RingId, Seq};
 
 use crate::trace::{Ending, ProcessEvent, Stamp, Trace};
 
@@ -72,6 +72,7 @@ pub(super) enum Step<'a> {
     Sent(MessageId),
     Delivered(Delivered<'a>),
     Settled(RingId),
+    Table(RingId, Option<(Seq, u16)>, u64),
     Accepted(usize),
     Closed(usize, CloseReason),
 }
@@ -140,6 +141,7 @@ impl<'a> History<'a> {
         match event {
             ProcessEvent::Configured(configuration) => Step::Configured(configuration),
             ProcessEvent::Settled(ring) => Step::Settled(*ring),
+            ProcessEvent::Table { ring, place, hash } => Step::Table(*ring, *place, *hash),
             ProcessEvent::Accepted(session) => Step::Accepted(*session),
             ProcessEvent::Closed(session, reason) => Step::Closed(*session, *reason),
             ProcessEvent::Originated(stamp) => match self.find(stamp) {

@@ -58,7 +58,7 @@ fn walk(history: &History<'_>, at: usize, run: &Run<'_>, violations: &mut Vec<Vi
             }
             Step::Sent(id) => sent(history, *id, run, &place),
             Step::Delivered(delivered) => received(history, delivered, run, &place, &mut seen),
-            Step::Settled(_) | Step::Accepted(_) | Step::Closed(..) => None,
+            Step::Settled(_) | Step::Table(..) | Step::Accepted(_) | Step::Closed(..) => None,
         };
         if let Some((property, text)) = found {
             report(violations, Violation::new(property, &[at], text).at(*time));

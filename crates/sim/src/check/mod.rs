@@ -31,6 +31,7 @@ mod stays;
 #[cfg(test)]
 mod story;
 mod stream;
+mod tables;
 mod view_identity;
 mod views;
 mod virtual_synchrony;
@@ -91,6 +92,7 @@ const DAEMON_CHECKS: &[DaemonCheck] = &[
     safe::check,
     self_delivery::check,
     barrier::check,
+    tables::check,
     program_order::check,
     closings::check,
     liveness::check,

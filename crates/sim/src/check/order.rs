@@ -67,7 +67,7 @@ fn walk(history: &History<'_>, at: usize, run: &Run<'_>, violations: &mut Vec<Vi
                 }
                 progress.deliver(id.ordinal);
             }
-            Step::Sent(_) | Step::Settled(_) | Step::Accepted(_) | Step::Closed(..) => {}
+            Step::Sent(_) | Step::Settled(_) | Step::Table(..) | Step::Accepted(_) | Step::Closed(..) => {}
         }
     }
 }

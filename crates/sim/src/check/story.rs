@@ -113,6 +113,13 @@ impl Story {
         self.configured(process, Configuration::Transitional { old, new, members });
     }
 
+    /// The daemon has such a table after the message of that number, or as settled.
+    pub(super) fn table(&mut self, process: usize, seq: Option<u64>, hash: u64) {
+        let ring = self.current_ring(process);
+        let place = seq.map(|seq| (Seq(seq), 0));
+        self.add(process, ProcessEvent::Table { ring, place, hash });
+    }
+
     fn stamp(&self, process: usize, sender: usize, seq: u64, service: ServiceLevel) -> Stamp {
         let ring = self.current_ring(process);
         let hash = seq * 1000 + sender as u64;
