@@ -53,6 +53,8 @@ mutants! {
     EndOvertakes: "The end of a session overtakes what it sent.",
     Impatient: "Sessions that read are closed as slow readers.",
     KeepNames: "A name is never free again.",
+    LoseUnreliable: "Unreliable messages are not delivered.",
+    KeepPackets: "The last packets that everyone has delivered are kept.",
     EchoDiscarded: "Senders get back what they asked not to get.",
 }
 

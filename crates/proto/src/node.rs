@@ -1,6 +1,7 @@
 //! One daemon: owns every part, routes an input to one of them, then settles what follows.
 
 use antiphon_wire::ids::{ProcessId, SessionId};
+use antiphon_wire::service::ServiceLevel;
 
 use crate::config::Config;
 use crate::cx::Cx;
@@ -8,6 +9,7 @@ use crate::delivery::{Configuration, Delivery, Kind, Message, Place};
 use crate::groups::Groups;
 use crate::io::{Channel, Input, Outputs, Trace};
 use crate::membership::Membership;
+use crate::mutant::Mutant;
 use crate::patience::Patience;
 use crate::send_queue::SendQueue;
 use crate::sessions::{Outbox, Sessions};
@@ -179,6 +181,7 @@ impl Node {
             reasons: self.membership.reasons().to_vec(),
             settled: self.groups.is_settled(),
             packets_held: ring.window().len(),
+            messages_unfinished: self.membership.messages_unfinished(),
             messages_waiting: self.queue.messages(),
             bytes_waiting: self.queue.bytes(),
             sessions: self.sessions.count(),
@@ -232,6 +235,9 @@ impl Parts<'_> {
             Delivery::Message(message, _) if message.kind == Kind::Client && !self.groups.is_settled() => {
                 cx.stats.messages_unroutable += 1;
             }
+            Delivery::Message(message, _)
+                if cx.config.is_mutant(Mutant::LoseUnreliable)
+                    && message.service == ServiceLevel::Unreliable => {}
             Delivery::Message(message, place) => {
                 cx.stats.messages_delivered += 1;
                 cx.out.record(|| delivered(&message, place));

@@ -18,6 +18,8 @@ pub struct Status {
     pub settled: bool,
     /// Packets kept because some member may still need them.
     pub packets_held: usize,
+    /// Messages of which the end has not come.
+    pub messages_unfinished: usize,
     /// Messages waiting for the token.
     pub messages_waiting: usize,
     /// Bytes in them.

@@ -272,6 +272,7 @@ impl World {
             end,
             idle_datagrams,
             idle_budget: self.settings().idle_datagrams(),
+            leftovers: self.leftovers(),
         };
         self.check();
     }

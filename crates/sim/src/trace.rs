@@ -51,6 +51,8 @@ pub enum Ending {
         idle_datagrams: u64,
         /// How many of them are no sign of anything wrong.
         idle_budget: u64,
+        /// What daemons still kept at the end.
+        leftovers: Vec<Leftover>,
     },
     /// After a quiet phase with links frozen in some pattern.
     Frozen {
@@ -61,6 +63,21 @@ pub enum Ending {
         /// The end of the run.
         end: Instant,
     },
+}
+
+/// What a daemon keeps for others, for its clients or for later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leftover {
+    /// The daemon, as a position in [`Trace::processes`].
+    pub process: usize,
+    /// Packets that some member may still need.
+    pub packets: usize,
+    /// Messages that wait for the token.
+    pub messages: usize,
+    /// Messages of which the end has not come.
+    pub unfinished: usize,
+    /// Sessions that have not been given everything.
+    pub behind: usize,
 }
 
 /// One run of one daemon.

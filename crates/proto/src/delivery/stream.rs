@@ -127,6 +127,11 @@ impl Stream {
         self.dropped
     }
 
+    /// Messages of which the last fragment has not been read.
+    pub(crate) fn unfinished(&self) -> usize {
+        self.partial.len()
+    }
+
     /// The next message in order, as far as `limit` allows and packets are there.
     pub(crate) fn next(&mut self, window: &Window, limit: Limit) -> Option<Complete> {
         loop {

@@ -231,6 +231,11 @@ impl Membership {
         self.assembler.dropped()
     }
 
+    /// Messages of the present ring of which the end has not come.
+    pub(crate) fn messages_unfinished(&self) -> usize {
+        self.stream.unfinished()
+    }
+
     /// What was of no use in the packets of the present ring.
     pub(crate) fn fragments_dropped(&self) -> u64 {
         self.stream.dropped()

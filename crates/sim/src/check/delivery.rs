@@ -11,7 +11,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use antiphon_proto::time::Instant;
 use antiphon_wire::names::{GroupName, MemberName};
-use antiphon_wire::service::ServiceLevel;
 
 use super::daemon_order::{Entry, Order};
 use super::history::{History, Run, Step};
@@ -33,7 +32,7 @@ pub(super) fn check(history: &History<'_>, _: &Stays<'_>, violations: &mut Vec<V
             }
             let is_open = is_open(history, session);
             if is_open {
-                sent(trace, &order, session, violations);
+                sent(&order, session, violations);
             }
             // Traces by hand of clients alone say nothing of their daemons.
             let is_known = !order.positions.is_empty() && !flushing.contains(&at);
@@ -68,11 +67,10 @@ fn is_open(history: &History<'_>, session: &SessionTrace) -> bool {
     quiet && !over && session.records.iter().any(|(_, event)| *event == SessionEvent::Accepted)
 }
 
-fn sent(trace: &Trace, order: &Order<'_>, session: &SessionTrace, violations: &mut Vec<Violation>) {
+fn sent(order: &Order<'_>, session: &SessionTrace, violations: &mut Vec<Violation>) {
     for (time, event) in &session.records {
         let SessionEvent::Sent(number) = event else { continue };
-        let may_be_lost = trace.submissions[*number].service == ServiceLevel::Unreliable;
-        if !may_be_lost && !order.positions.contains_key(number) {
+        if !order.positions.contains_key(number) {
             let text = format!("message {number} of {} was never delivered at its own daemon", session.name);
             report(violations, Violation::new("L5", &[session.process], text).at(*time));
         }

@@ -76,8 +76,14 @@ mod tests {
         let records = events.into_iter().flatten().map(|event| (now, group("v"), event)).collect();
         story.trace.flushes.push(FlushTrace { session, limit, records });
         let end = now + Duration::from_secs(10);
-        story.trace.ending =
-            Ending::Healed { healed: now, converged: now, end, idle_datagrams: 0, idle_budget: 10 };
+        story.trace.ending = Ending::Healed {
+            healed: now,
+            converged: now,
+            end,
+            idle_datagrams: 0,
+            idle_budget: 10,
+            leftovers: Vec::new(),
+        };
         story
     }
 

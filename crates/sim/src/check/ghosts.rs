@@ -105,7 +105,14 @@ mod tests {
         story.view(q, (1, 2), Cause::Join, &[p, q]);
         let (healed, converged) = (Instant(1 << 40), Instant(1 << 40));
         let end = converged;
-        story.trace.ending = Ending::Healed { healed, converged, end, idle_datagrams: 0, idle_budget: 0 };
+        story.trace.ending = Ending::Healed {
+            healed,
+            converged,
+            end,
+            idle_datagrams: 0,
+            idle_budget: 0,
+            leftovers: Vec::new(),
+        };
         story
     }
 

@@ -6,24 +6,25 @@
 //!   installed it, and no two rings could be one in which all reach each other. Daemons of one ring
 //!   need not all reach each other as long as what they send gets through (L9): others send it again
 //!   on request.
-//! - L14: everything sent in the last ring was delivered by all, and the idle traffic is small.
+//! - L14, R3: everything sent in the last ring was delivered by all, also what may be lost, since no link
+//!   loses anything for good by then; nothing is kept of it, and the idle traffic is small.
 
 use antiphon_proto::delivery::Configuration;
 use antiphon_proto::time::Instant;
 use antiphon_wire::ids::{ProcessId, RingId};
-use antiphon_wire::service::ServiceLevel;
 
 use super::history::{History, MessageId, Run, Step};
 use super::{Violation, report};
-use crate::trace::Ending;
+use crate::trace::{Ending, Leftover};
 
 pub(super) fn check(history: &History<'_>, violations: &mut Vec<Violation>) {
     match &history.trace.ending {
         Ending::Cut => {}
-        Ending::Healed { converged, idle_datagrams, idle_budget, .. } => {
+        Ending::Healed { converged, idle_datagrams, idle_budget, leftovers, .. } => {
             one_ring(history, *converged, violations);
             stable(history, *converged, "L2", violations);
             silent((*idle_datagrams, *idle_budget), violations);
+            empty(history, leftovers, violations);
             drained(history, violations);
         }
         Ending::Frozen { reaches, stable: since, .. } => {
@@ -87,13 +88,20 @@ fn silent((sent, budget): (u64, u64), violations: &mut Vec<Violation>) {
     }
 }
 
+fn empty(history: &History<'_>, leftovers: &[Leftover], violations: &mut Vec<Violation>) {
+    for left in leftovers {
+        if left.packets + left.messages + left.unfinished + left.behind > 0 {
+            let text = format!("{} is idle and keeps {left:?}", history.runs[left.process].process);
+            report(violations, Violation::new("L14", &[left.process], text));
+        }
+    }
+}
+
 fn drained(history: &History<'_>, violations: &mut Vec<Violation>) {
     for (at, run) in living(history) {
         let Some(ring) = run.installed.last().and_then(|ring| history.ring_position(*ring)) else { continue };
         let messages = history.rings[ring].messages.iter().enumerate();
-        let owed = |message: &super::history::Message| message.stamp.service != ServiceLevel::Unreliable;
         let missing = messages
-            .filter(|(_, message)| owed(message))
             .map(|(ordinal, _)| MessageId { ring, ordinal })
             .find(|id| !history.has_delivered(at, *id));
         if let Some(missing) = missing {
@@ -135,13 +143,19 @@ fn rings(history: &History<'_>, reaches: &[Vec<bool>], violations: &mut Vec<Viol
 
 #[cfg(test)]
 mod tests {
-    use super::super::story::{AGREED, Story};
-    use crate::trace::Ending;
+    use super::super::story::{AGREED, Story, UNRELIABLE};
+    use crate::trace::{Ending, Leftover};
 
     fn healed(story: &mut Story, idle_datagrams: u64) {
-        let now = story.now();
-        story.trace.ending =
-            Ending::Healed { healed: now, converged: now, end: now, idle_datagrams, idle_budget: 10 };
+        let (now, leftovers) = (story.now(), Vec::new());
+        story.trace.ending = Ending::Healed {
+            healed: now,
+            converged: now,
+            end: now,
+            idle_datagrams,
+            idle_budget: 10,
+            leftovers,
+        };
     }
 
     fn frozen(story: &mut Story, reaches: [[bool; 2]; 2]) {
@@ -173,14 +187,35 @@ mod tests {
 
     #[test]
     fn the_end_is_silent_and_complete() {
-        let mut story = Story::ring_of(2);
-        story.send(0, 1, AGREED);
-        story.deliver(0, 0, 1, AGREED);
-        healed(&mut story, 0);
-        story.reject("L14");
+        for service in [AGREED, UNRELIABLE] {
+            let mut story = Story::ring_of(2);
+            story.send(0, 1, service);
+            story.deliver(0, 0, 1, service);
+            healed(&mut story, 0);
+            story.reject("L14");
+        }
         let mut loud = Story::ring_of(2);
         healed(&mut loud, 100_000);
         loud.reject("L14");
+    }
+
+    #[test]
+    fn who_is_idle_keeps_nothing() {
+        let nothing = Leftover { process: 0, packets: 0, messages: 0, unfinished: 0, behind: 0 };
+        for (kept, is_good) in [
+            (nothing, true),
+            (Leftover { packets: 1, ..nothing }, false),
+            (Leftover { messages: 1, ..nothing }, false),
+            (Leftover { unfinished: 1, ..nothing }, false),
+            (Leftover { behind: 1, ..nothing }, false),
+        ] {
+            let mut story = Story::ring_of(1);
+            healed(&mut story, 0);
+            if let Ending::Healed { leftovers, .. } = &mut story.trace.ending {
+                leftovers.push(kept);
+            }
+            if is_good { story.accept() } else { story.reject("L14") }
+        }
     }
 
     #[test]

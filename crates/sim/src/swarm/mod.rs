@@ -154,6 +154,7 @@ impl Swarm {
             end,
             idle_datagrams,
             idle_budget: self.world.settings().idle_datagrams(),
+            leftovers: self.world.leftovers(),
         };
     }
 

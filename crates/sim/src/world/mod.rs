@@ -26,6 +26,7 @@ use bytes::Bytes;
 use crate::client::Client;
 use crate::network::Network;
 use crate::record::Recorder;
+use crate::trace::Leftover;
 
 pub use clients::ClientId;
 pub use fault::Fault;
@@ -213,6 +214,22 @@ impl World {
     #[must_use]
     pub fn node(&self, host: usize) -> Option<&Node> {
         self.hosts[host].node.as_ref()
+    }
+
+    /// What every daemon keeps now.
+    #[must_use]
+    pub fn leftovers(&self) -> Vec<Leftover> {
+        let leftover = |host: &Host| {
+            let status = host.node.as_ref()?.status();
+            Some(Leftover {
+                process: host.process,
+                packets: status.packets_held,
+                messages: status.messages_waiting,
+                unfinished: status.messages_unfinished,
+                behind: status.behind.len(),
+            })
+        };
+        self.hosts.iter().filter_map(leftover).collect()
     }
 
     /// The position in the trace of the process that runs on a host, or ran there last.
