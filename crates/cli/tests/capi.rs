@@ -12,7 +12,7 @@ use std::process::{Child, Command};
 
 use support::c_program::{Link, Watch, compile, compile_with, prefix, run, run_watched, sources, start};
 use support::cluster::{Cluster, Layout};
-use support::skip::skipped;
+use support::skip::lacking;
 
 const SHARED: Link = Link::Shared("spread-core");
 
@@ -91,7 +91,7 @@ fn pkg_config_knows_the_library() {
     pkg_config.args(["--cflags", "--libs", "antiphon"]);
     pkg_config.env("PKG_CONFIG_PATH", prefix().join("lib/pkgconfig"));
     let Ok(told) = pkg_config.output() else {
-        skipped("there is no pkg-config");
+        lacking("there is no pkg-config");
         return;
     };
     assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
@@ -126,7 +126,7 @@ fn memory_is_used_as_it_may() {
     let valgrind = Command::new("valgrind").arg("--version").output().is_ok();
     let watch = if valgrind { Watch::Valgrind } else { Watch::AddressSanitizer };
     if !valgrind {
-        skipped("there is no valgrind, and AddressSanitizer sees less");
+        lacking("there is no valgrind, and AddressSanitizer sees less");
     }
     let cluster = Cluster::single("");
     let address = cluster.address(0);

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::orphan::is_orphan;
-use super::skip::skipped;
+use super::skip::lacking;
 
 /// What the names of all namespaces begin with, before the number of the process.
 const PREFIX: &str = "antiphon";
@@ -34,7 +34,7 @@ impl Namespaces {
         static POSSIBLE: OnceLock<bool> = OnceLock::new();
         let possible = *POSSIBLE.get_or_init(Self::probe);
         if !possible {
-            skipped("needs root and the programs ip and tc of iproute2");
+            lacking("needs root and the programs ip and tc of iproute2");
         }
         possible
     }

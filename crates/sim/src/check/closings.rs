@@ -1,7 +1,7 @@
 //! Why a daemon closes a connection (§6).
 //!
-//! - C2: as that of a slow reader only if the client did not read for a while, or has a small socket and
-//!   a low limit; on request only after the request; because the daemon stops only if it does.
+//! - C2: as that of a slow reader only if the client did not read for a while, has hung up, or has a small
+//!   socket and a low limit; on request only after the request; because the daemon stops only if it does.
 //! - C4, C6: a name is refused as in use only while another connection has it, and it has it no longer
 //!   than until its end is delivered.
 
@@ -42,8 +42,9 @@ fn did(session: &SessionTrace, before: Instant, what: &SessionEvent) -> bool {
     session.records.iter().any(|(time, event)| *time <= before && event == what)
 }
 
+/// Who has hung up reads no more, and its daemon may not have read yet that it did.
 fn may_be_slow(session: &SessionTrace, time: Instant) -> bool {
-    session.has_little_room || did(session, time, &SessionEvent::Napping)
+    session.has_little_room || did(session, time, &SessionEvent::Napping) || has_asked(session, time)
 }
 
 fn has_asked(session: &SessionTrace, time: Instant) -> bool {
@@ -109,6 +110,10 @@ mod tests {
         little.trace.sessions[session].has_little_room = true;
         little.closes(session, CloseReason::SlowReader);
         little.accept();
+        let mut gone = asleep.clone();
+        gone.event(session, SessionEvent::Disconnecting);
+        gone.closes(session, CloseReason::SlowReader);
+        gone.accept();
         asleep.event(session, SessionEvent::Napping);
         asleep.closes(session, CloseReason::SlowReader);
         asleep.accept();

@@ -102,10 +102,13 @@ fn origins(trace: &Trace, stays: &Stays<'_>, violations: &mut Vec<Violation>) {
     }
 }
 
+/// From which view of a group to which other a member went, and how its daemon came there.
+type Way = (GroupName, GroupId, GroupId, Exit);
+
 /// Members that go from one view to the same network view are in one set. Without a signal between,
 /// none of them has lost any other.
 fn companions(trace: &Trace, stays: &Stays<'_>, violations: &mut Vec<Violation>) {
-    let mut seen: BTreeMap<(GroupName, GroupId, GroupId, Exit), (usize, &[MemberName])> = BTreeMap::new();
+    let mut seen: BTreeMap<Way, (usize, &[MemberName])> = BTreeMap::new();
     for stay in &stays.stays {
         for change in stay.changes() {
             let (from, after) = (change.before.id, change.after);
