@@ -58,7 +58,14 @@ fn is_in_use(trace: &Trace, (process, run): (usize, &Run<'_>), step: usize, refu
     // Of what happens in one call, deliveries are recorded before acceptances and refusals.
     let is_bearer = |(at, step): &&(Instant, Step<'_>)| matches!(step, Step::Accepted(session) if *at <= time && trace.sessions[*session].name == name);
     let accepted = run.steps.iter().filter(is_bearer).count();
-    accepted > gone(trace, (process, run), name, time) || in_handshake(trace, (process, run), step, refused)
+    accepted > gone(trace, (process, run), name, time)
+        || in_handshake(trace, (process, run), step, refused)
+        || is_stopping(&run.steps[..step])
+}
+
+/// Whether the daemon has closed sessions because it stops. It does not learn any more that their names are free.
+fn is_stopping(before: &[(Instant, Step<'_>)]) -> bool {
+    before.iter().any(|(_, step)| matches!(step, Step::Closed(_, CloseReason::Shutdown)))
 }
 
 /// How many ends of sessions of that name were delivered before that time.
@@ -148,7 +155,13 @@ mod tests {
         story.accept();
         free.event(session, SessionEvent::Disconnecting);
         free.ends(session);
+        let mut stopping = free.clone();
         free.closes(refused, CloseReason::Refused(-6));
         free.reject("C4");
+        let other = stopping.client(0, "q");
+        stopping.closes(other, CloseReason::Shutdown);
+        stopping.closes(refused, CloseReason::Refused(-6));
+        stopping.crash(0);
+        stopping.accept();
     }
 }
