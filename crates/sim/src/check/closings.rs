@@ -155,11 +155,18 @@ mod tests {
         story.accept();
         free.event(session, SessionEvent::Disconnecting);
         free.ends(session);
-        let mut stopping = free.clone();
         free.closes(refused, CloseReason::Refused(-6));
         free.reject("C4");
-        let other = stopping.client(0, "q");
-        stopping.closes(other, CloseReason::Shutdown);
+    }
+
+    #[test]
+    fn a_daemon_that_stops_refuses_any_name() {
+        let (mut stopping, session) = story();
+        let refused = stopping.knocks(0, "r");
+        let mut going_on = stopping.clone();
+        going_on.closes(refused, CloseReason::Refused(-6));
+        going_on.reject("C4");
+        stopping.closes(session, CloseReason::Shutdown);
         stopping.closes(refused, CloseReason::Refused(-6));
         stopping.crash(0);
         stopping.accept();
