@@ -109,11 +109,7 @@ pub fn measure_membership(
     let (seen, views) = channel();
     thread::scope(|scope| {
         let crowd = scope.spawn(move || watch(load, &wanted, &seen));
-        let measured = measure_all(load, &changes, &views, |mut row| {
-            row.false_views = watchers.take_views(Duration::ZERO)?;
-            on_row(&row);
-            Ok(row)
-        });
+        let measured = measure_all(load, &changes, &views, &mut watchers, &mut on_row);
         drop(changes);
         let watched = crowd.join().unwrap_or(Err(BenchError::Thread));
         // What stopped the crowd is why nothing came from it.
@@ -147,7 +143,8 @@ fn measure_all(
     load: &MembershipLoad,
     changes: &Sender<Change>,
     views: &Receiver<Instant>,
-    mut on_row: impl FnMut(MembershipRow) -> Result<MembershipRow, BenchError>,
+    watchers: &mut Watchers,
+    on_row: &mut impl FnMut(&MembershipRow),
 ) -> Result<Vec<MembershipRow>, BenchError> {
     let mut joiners = load
         .daemons
@@ -159,7 +156,9 @@ fn measure_all(
         let begun = Instant::now();
         let filling = ask(changes, views, Change::Fill(*members))? - begun;
         let row = measure_size(load, *members, filling, &mut joiners, changes, views)?;
-        rows.push(on_row(row)?);
+        let row = MembershipRow { false_views: watchers.take_views(Duration::ZERO)?, ..row };
+        on_row(&row);
+        rows.push(row);
     }
     Ok(rows)
 }

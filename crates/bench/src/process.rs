@@ -40,7 +40,8 @@ fn parse(text: &str) -> Option<Usage> {
 }
 
 /// Whether this process was started with a signal ignored.
-pub(crate) fn is_ignored(signal: i32) -> bool {
+#[must_use]
+pub fn is_ignored(signal: i32) -> bool {
     fs::read_to_string("/proc/self/status").is_ok_and(|status| ignores(&status, signal))
 }
 

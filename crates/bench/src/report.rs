@@ -194,15 +194,14 @@ const SAMPLES_OF_P99_9: u64 = 1000;
 
 impl Latency {
     /// Of the samples of several histograms, in nanoseconds.
-    fn of<'a>(histograms: impl Iterator<Item = &'a Histogram<u64>>) -> Self {
-        let all = histograms.fold(None, |all: Option<Histogram<u64>>, one| match all {
-            Some(mut all) => {
+    fn of<'a>(mut histograms: impl Iterator<Item = &'a Histogram<u64>>) -> Self {
+        let mut all = histograms.next().cloned();
+        if let Some(all) = &mut all {
+            for one in histograms {
                 // All are of one range, so there is room.
                 let _ = all.add(one);
-                Some(all)
             }
-            None => Some(one.clone()),
-        });
+        }
         let (longest, samples) = all.as_ref().map_or((0, 0), |all| (all.max(), all.len()));
         // A bucket's upper end may lie above the longest time that was measured.
         let us = |ns: u64| ns.min(longest) as f64 / 1e3;

@@ -34,8 +34,11 @@ pub fn measure(load: &Load, mut on_tick: impl FnMut(Duration)) -> Result<Report,
     progress.begin_sending(LEAD);
     let senders = start_senders(load, &progress);
     // Nobody ends before it is over, unless something is wrong.
-    let is_in_vain =
-        || receivers.iter().any(JoinHandle::is_finished) || senders.iter().any(JoinHandle::is_finished);
+    let is_in_vain = || {
+        watcher.is_finished()
+            || receivers.iter().any(JoinHandle::is_finished)
+            || senders.iter().any(JoinHandle::is_finished)
+    };
     let begun = Instant::now();
     wait(begun, load.warm_up, is_in_vain, &mut on_tick);
     let (before, measured_from) = (usage(), Instant::now());
@@ -65,12 +68,11 @@ fn start_audience(
     load: &Load,
     progress: &Arc<Progress>,
 ) -> (JoinHandle<Result<(), BenchError>>, Running<Received>) {
-    let (sending, receiving) = load.halves();
-    let senders = sending.len() * load.senders;
+    let (senders, receiving) = (load.sender_count(), load.halves().1);
     let ready = Arc::new(Barrier::new(receiving.len() * load.receivers + 2));
     let watcher = {
         let (load, progress, ready) = (load.clone(), Arc::clone(progress), Arc::clone(&ready));
-        thread::spawn(move || watch(&load.daemons, &load.reach, &load.group, &ready, &progress))
+        thread::spawn(move || watch(&load, &ready, &progress))
     };
     let receivers = (0..)
         .zip(clients(receiving, load.receivers))

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::address::Reach;
 use crate::crowd::Crowd;
 use crate::error::BenchError;
+use crate::load::Load;
 use crate::progress::Progress;
 
 /// How long the watchers may take to see each other.
@@ -44,14 +45,8 @@ impl Watchers {
 }
 
 /// Watches a run until it is over; passes the barrier even without being able to.
-pub(crate) fn watch(
-    daemons: &[String],
-    reach: &Reach,
-    group: &str,
-    ready: &Barrier,
-    progress: &Progress,
-) -> Result<(), BenchError> {
-    let watchers = Watchers::gather(daemons, reach, group);
+pub(crate) fn watch(load: &Load, ready: &Barrier, progress: &Progress) -> Result<(), BenchError> {
+    let watchers = Watchers::gather(&load.daemons, &load.reach, &load.group);
     ready.wait();
     let mut watchers = watchers?;
     while !progress.is_over() {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use antiphon_bench::process::is_ignored;
 use rustix::process::{Pid, Signal, kill_process};
 use support::port::Port;
 use support::process::spawn;
@@ -31,13 +32,6 @@ fn processes_in(directory: &Path) -> Vec<String> {
         .collect()
 }
 
-/// Whether this process, and so what it starts, was told to ignore a signal, as by nohup.
-fn is_ignored(signal: Signal) -> bool {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
-    u64::from_str_radix(mask.trim(), 16).unwrap() >> (signal.as_raw() - 1) & 1 == 1
-}
-
 fn demo(port: &Port) -> Command {
     let mut command = Command::new(PROGRAM);
     command.args(["demo", "--port", &port.number().to_string()]).stdin(Stdio::null());
@@ -56,7 +50,8 @@ fn the_demo_finds_all_guarantees_held() {
 #[test]
 fn a_demo_that_is_ended_takes_its_daemons_with_it() {
     let signals = [Signal::INT, Signal::TERM, Signal::QUIT, Signal::HUP];
-    for signal in signals.into_iter().filter(|signal| !is_ignored(*signal)) {
+    // What this process ignores, as under nohup, the demo ignores too.
+    for signal in signals.into_iter().filter(|signal| !is_ignored(signal.as_raw())) {
         let port = Port::lease();
         let mut child = spawn(demo(&port).stdout(Stdio::piped()));
         let directory = directory_of(child.id());

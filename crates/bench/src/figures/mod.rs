@@ -50,7 +50,7 @@ pub struct Figures {
 /// How much of each experiment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Extent {
-    /// All points, medians of three runs; about 17 minutes in all.
+    /// All points, medians of three runs; about 22 minutes in all.
     Full,
     /// Fewer points, single runs; about five minutes in all.
     Quick,

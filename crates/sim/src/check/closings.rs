@@ -18,6 +18,7 @@ use crate::trace::{SessionEvent, SessionTrace, Trace};
 pub(super) fn check(history: &History<'_>, violations: &mut Vec<Violation>) {
     let trace = history.trace;
     for (process, run) in history.runs.iter().enumerate() {
+        let operations = Operations::new(trace, process);
         for (at, (time, step)) in run.steps.iter().enumerate() {
             let Step::Closed(session, reason) = step else { continue };
             let traced = &trace.sessions[*session];
@@ -25,7 +26,9 @@ pub(super) fn check(history: &History<'_>, violations: &mut Vec<Violation>) {
                 CloseReason::SlowReader if !may_be_slow(traced, *time) => Some(("C2", "it reads")),
                 CloseReason::Shutdown if !run.ended => Some(("C2", "the daemon goes on")),
                 CloseReason::Disconnected if !has_asked(traced, *time) => Some(("C2", "it did not ask")),
-                CloseReason::Refused(NOT_UNIQUE) if !is_in_use(trace, (process, run), at, *session) => {
+                CloseReason::Refused(NOT_UNIQUE)
+                    if !is_in_use(trace, (process, run), &operations, at, *session) =>
+                {
                     Some(("C4", "nobody has the name"))
                 }
                 _ => None,
@@ -52,13 +55,19 @@ fn has_asked(session: &SessionTrace, time: Instant) -> bool {
 }
 
 /// Whether another connection had the name of a session when it was refused, in that step.
-fn is_in_use(trace: &Trace, (process, run): (usize, &Run<'_>), step: usize, refused: usize) -> bool {
+fn is_in_use(
+    trace: &Trace,
+    (process, run): (usize, &Run<'_>),
+    operations: &Operations,
+    step: usize,
+    refused: usize,
+) -> bool {
     let name = trace.sessions[refused].name;
     let time = run.steps[step].0;
     // Of what happens in one call, deliveries are recorded before acceptances and refusals.
     let is_bearer = |(at, step): &&(Instant, Step<'_>)| matches!(step, Step::Accepted(session) if *at <= time && trace.sessions[*session].name == name);
     let accepted = run.steps.iter().filter(is_bearer).count();
-    accepted > gone(trace, (process, run), name, time)
+    accepted > gone(run, operations, name, time)
         || in_handshake(trace, (process, run), step, refused)
         || is_stopping(&run.steps[..step])
 }
@@ -69,8 +78,7 @@ fn is_stopping(before: &[(Instant, Step<'_>)]) -> bool {
 }
 
 /// How many ends of sessions of that name were delivered before that time.
-fn gone(trace: &Trace, (process, run): (usize, &Run<'_>), name: MemberName, before: Instant) -> usize {
-    let operations = Operations::new(trace, process);
+fn gone(run: &Run<'_>, operations: &Operations, name: MemberName, before: Instant) -> usize {
     let is_end = |(time, step): &&(Instant, Step<'_>)| match step {
         Step::Delivered(Delivered { stamp, sender, .. }) => {
             *time < before && *sender == run.process && operations.find(stamp) == Some(Entry::Gone(name))
