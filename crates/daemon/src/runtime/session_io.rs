@@ -10,7 +10,7 @@ use std::io::{self, Read};
 use antiphon_proto::time::Instant;
 use antiphon_proto::{Input, Node, Outputs};
 use antiphon_wire::ids::SessionId;
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use foldhash::{HashMap, HashMapExt};
 use mio::{Interest, Registry, Token};
 
@@ -22,6 +22,10 @@ const READ_BYTES: usize = 64 << 10;
 const BUFFER_BYTES: usize = 8 * READ_BYTES;
 /// Most bytes that are read from all sessions in a turn; the ring must not wait longer.
 const TURN_BYTES: usize = 2 << 20;
+/// Most bytes that are written to all sessions in a turn, for the same reason.
+const TURN_WRITTEN_BYTES: usize = 1 << 20;
+/// What a write takes beside its bytes, as if it were so many of them.
+const WRITE_COST_BYTES: usize = 4 << 10;
 /// Reads up to this length are copied out, so that a few bytes do not keep a whole buffer alive.
 const COPY_BYTES: usize = 4 << 10;
 /// Writes to a session that is being closed; a client that keeps up gets megabytes with these.
@@ -39,8 +43,8 @@ pub(crate) struct SessionIo {
     unread: VecDeque<SessionId>,
     /// The same of which the core takes nothing for now. Each session is in one of the two at most.
     parked: Vec<SessionId>,
-    /// Sessions to write to in this turn.
-    unwritten: Vec<SessionId>,
+    /// Sessions to write to, in the order of their turns.
+    unwritten: VecDeque<SessionId>,
     /// Sessions whose connection broke while writing.
     broken: Vec<SessionId>,
     buffer: BytesMut,
@@ -64,7 +68,7 @@ impl SessionIo {
             next: 1,
             unread: VecDeque::new(),
             parked: Vec::new(),
-            unwritten: Vec::new(),
+            unwritten: VecDeque::new(),
             broken: Vec::new(),
             buffer: BytesMut::new(),
         }
@@ -93,7 +97,7 @@ impl SessionIo {
             self.unread.push_back(id);
         }
         if session.blocked && event.is_writable() {
-            self.unwritten.push(id);
+            self.unwritten.push_back(id);
         }
     }
 
@@ -166,37 +170,38 @@ impl SessionIo {
         self.unwritten.extend(dirty);
     }
 
-    /// Writes once to each session that has something and can take it.
+    /// Writes once to each session that has something and can take it, each in turn, until enough is written.
     pub(crate) fn flush(&mut self, node: &mut Node, registry: &Registry) {
-        // What is left over goes to the end of the same list and is not visited in this turn.
-        let visits = self.unwritten.len();
-        for index in 0..visits {
-            if let Some(id) = self.unwritten.get(index).copied() {
-                self.write(id, node, registry);
+        let mut budget = TURN_WRITTEN_BYTES;
+        // What is left over of a session goes to the end of the same list and is not visited in this turn.
+        for _ in 0..self.unwritten.len() {
+            if budget == 0 {
+                return;
             }
+            let Some(id) = self.unwritten.pop_front() else { return };
+            budget = budget.saturating_sub(WRITE_COST_BYTES + self.write(id, node, registry));
         }
-        self.unwritten.drain(..visits);
     }
 
-    fn write(&mut self, id: SessionId, node: &mut Node, registry: &Registry) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
-        let Some(outbox) = node.outbox(id) else { return };
+    /// Writes once to a session; returns how many bytes.
+    fn write(&mut self, id: SessionId, node: &mut Node, registry: &Registry) -> usize {
+        let Some(session) = self.sessions.get_mut(&id) else { return 0 };
+        let Some(outbox) = node.outbox(id) else { return 0 };
+        let owed = outbox.remaining();
         let written = session.stream.write_once(outbox);
-        let block = match written {
-            Written::All => false,
-            Written::Blocked => true,
-            Written::Some => {
-                self.unwritten.push(id);
-                return;
+        let block = written == Written::Blocked;
+        outbox.set_refused(block);
+        let bytes = owed - outbox.remaining();
+        match written {
+            Written::All | Written::Blocked => {
+                if block != session.blocked && session.set_blocked(block, id, registry).is_err() {
+                    self.broken.push(id);
+                }
             }
-            Written::Broken => {
-                self.broken.push(id);
-                return;
-            }
-        };
-        if block != session.blocked && session.set_blocked(block, id, registry).is_err() {
-            self.broken.push(id);
+            Written::Some => self.unwritten.push_back(id),
+            Written::Broken => self.broken.push(id),
         }
+        bytes
     }
 
     /// Closes a session, after writing what its client takes without waiting.
@@ -247,9 +252,13 @@ mod tests {
     use std::net::Ipv4Addr;
     use std::os::unix::net::UnixStream;
 
+    use antiphon::Envelope;
+    use antiphon::session::{Handshake, Options, Session as Client, Step};
+    use antiphon_proto::Origin;
     use antiphon_proto::config::{Config, Daemon};
     use antiphon_wire::ids::DaemonId;
     use antiphon_wire::names::DaemonName;
+    use antiphon_wire::service::ServiceLevel;
     use mio::Poll;
 
     use super::*;
@@ -295,5 +304,56 @@ mod tests {
         };
         assert_eq!(read(600), (600, Some(id)), "there may be more");
         assert_eq!(read(600), (400, None), "all is read");
+    }
+
+    /// A session of a daemon that has formed its ring of one.
+    fn greeted(node: &mut Node, id: SessionId) -> Client {
+        let mut out = Outputs::default();
+        while let Some((due, _)) = node.next_timeout().filter(|_| node.status().state != "operational") {
+            node.handle(due, Input::Timeout, &mut out);
+        }
+        let now = Instant(1 << 40);
+        node.handle(now, Input::SessionOpened(id, Origin::Unix), &mut out);
+        let (mut handshake, hello) = Handshake::begin(&Options::default());
+        let mut step = Step::Write(hello);
+        loop {
+            let mut answer = Bytes::new();
+            match step {
+                Step::Write(bytes) => node.handle(now, Input::SessionBytes(id, bytes), &mut out),
+                Step::Read => {
+                    let outbox = node.outbox(id).expect("a session");
+                    answer = outbox.copy_to_bytes(outbox.remaining());
+                    assert!(!answer.is_empty(), "an answer");
+                }
+                Step::Open(client) => return *client,
+            }
+            step = handshake.on_bytes(&answer).expect("a daemon");
+        }
+    }
+
+    #[test]
+    fn a_turn_writes_so_much_and_the_rest_has_its_turn() {
+        let (poll, mut sessions, mut node) = (Poll::new().expect("a poller"), SessionIo::new(), node());
+        let mut envelope = Envelope::new(ServiceLevel::Agreed);
+        let mut clients = Vec::new();
+        for _ in 0..20 {
+            let (socket, id) = connected(&mut sessions, &poll);
+            let client = greeted(&mut node, id);
+            envelope = envelope.to(client.outbox.member().to_string()).expect("legal");
+            clients.push((socket, id, client));
+        }
+        let sender = &mut clients[0];
+        sender.2.outbox.send(&envelope, &[7; 100_000]).expect("legal");
+        let sent = Input::SessionBytes(sender.1, sender.2.outbox.take());
+        let mut out = Outputs::default();
+        node.handle(Instant(1 << 40), sent, &mut out);
+        sessions.mark_dirty(&out.dirty);
+        let mut empty = || {
+            sessions.flush(&mut node, poll.registry());
+            let mut owes = |id: SessionId| node.outbox(id).is_some_and(|outbox| outbox.has_remaining());
+            (clients.iter().map(|(_, id, _)| *id).filter(|id| !owes(*id)).count(), sessions.has_work())
+        };
+        assert_eq!(empty(), (11, true), "so many make the megabyte");
+        assert_eq!(empty(), (20, false));
     }
 }

@@ -76,13 +76,13 @@ struct Burst {
 }
 
 impl Session {
-    /// Messages that wait since before this instant. The host has offered these to the socket, which did not
-    /// take them; of those that came at this instant nobody knows yet.
+    /// Messages that the socket did not take. Of those that came at this instant nobody knows yet whether it
+    /// will.
     fn messages_left(&mut self, now: Instant) -> usize {
         if self.burst.at != now {
             self.burst = Burst { at: now, messages: 0 };
         }
-        self.outbox.messages().saturating_sub(self.burst.messages)
+        self.outbox.messages_refused(self.burst.messages)
     }
 }
 

@@ -11,7 +11,7 @@ const COPIED_BELOW_BYTES: usize = 2048;
 const TAIL_BYTES: usize = 16 << 10;
 
 /// Bytes owed to one client. Implements [`Buf`]: write what `chunk` (or `chunks_vectored`) gives,
-/// then `advance`.
+/// then `advance`, and say by `set_refused` whether the socket took less than it was offered.
 #[derive(Debug, Default)]
 pub struct Outbox {
     /// Pieces before the tail, the next to be written first.
@@ -22,6 +22,7 @@ pub struct Outbox {
     bytes: usize,
     /// Bytes not yet written of each message that is not written whole.
     messages: VecDeque<u32>,
+    refused: bool,
 }
 
 impl Outbox {
@@ -29,6 +30,17 @@ impl Outbox {
     #[must_use]
     pub fn messages(&self) -> usize {
         self.messages.len()
+    }
+
+    /// Says whether the socket took less than all it was offered last. The client is then to blame for what is
+    /// left; otherwise the host has not come to it yet.
+    pub fn set_refused(&mut self, refused: bool) {
+        self.refused = refused;
+    }
+
+    /// Messages that the socket has not taken whole, besides those that came after it was offered what there was.
+    pub(super) fn messages_refused(&self, later: usize) -> usize {
+        if self.refused { self.messages.len().saturating_sub(later) } else { 0 }
     }
 
     /// Appends a message, which may come in two parts. A body that may be a slice of a packet, as it is not

@@ -181,25 +181,21 @@ impl World {
 
     /// Writes to a client what its socket takes.
     fn write_stream(&mut self, host: usize, session: SessionId) {
-        if !self.client_reads(session) {
-            return;
-        }
-        let mut room = self.settings.host.write_bytes;
-        while room > 0 {
-            let Some(outbox) = self.hosts[host].node.as_mut().and_then(|node| node.outbox(session)) else {
-                break;
+        let mut room = if self.client_reads(session) { self.settings.host.write_bytes } else { 0 };
+        loop {
+            let outbox = self.hosts[host].node.as_mut().and_then(|node| node.outbox(session));
+            let Some(outbox) = outbox.filter(|outbox| outbox.has_remaining()) else {
+                self.hosts[host].writable.remove(&session);
+                return;
             };
             let chunk = outbox.chunk().len().min(room);
+            outbox.set_refused(chunk == 0);
             if chunk == 0 {
-                break;
+                return;
             }
             let bytes = outbox.copy_to_bytes(chunk);
             room -= chunk;
             self.feed_client(session, &bytes);
-        }
-        let node = self.hosts[host].node.as_mut();
-        if node.and_then(|node| node.outbox(session)).is_none_or(|outbox| !outbox.has_remaining()) {
-            self.hosts[host].writable.remove(&session);
         }
     }
 

@@ -161,6 +161,11 @@ impl Bench {
         outbox.copy_to_bytes(outbox.remaining()).to_vec()
     }
 
+    /// Its socket takes nothing more for now.
+    pub(super) fn refuse(&mut self, id: SessionId) {
+        self.sessions.outbox(id).expect("open").set_refused(true);
+    }
+
     /// Everything queued for the ring.
     pub(super) fn queued(&mut self) -> Vec<Queued> {
         let space = Space { left: 1 << 20, capacity: 1 << 20 };

@@ -28,6 +28,7 @@ fn a_session_is_dirty_once_until_it_is_written() {
 fn a_reader_that_is_too_many_messages_behind_is_cut_off() {
     let mut bench = Bench::with(|config| config.sessions.max_outbox_messages = 5);
     let id = bench.connect("slow");
+    bench.refuse(id);
     for _ in 0..5 {
         bench.pass(MOMENT);
         bench.run(|sessions, cx| sessions.deliver(id, &Bytes::from_static(b"x"), cx));
@@ -57,11 +58,26 @@ fn a_burst_cuts_nobody_off_but_what_the_socket_has_left_of_it_does() {
         bench.run(|sessions, cx| sessions.deliver(slow, &Bytes::from_static(b"x"), cx));
     }
     bench.sessions.outbox(slow).expect("open").advance(95);
+    bench.refuse(slow);
     bench.run(|sessions, cx| sessions.deliver(slow, &Bytes::from_static(b"x"), cx));
     assert_eq!(bench.closed(slow), None, "the burst goes on");
     bench.pass(MOMENT);
     bench.run(|sessions, cx| sessions.deliver(slow, &Bytes::from_static(b"x"), cx));
     assert_eq!(bench.closed(slow), Some(CloseReason::SlowReader));
+}
+
+#[test]
+fn who_was_not_offered_anything_is_not_behind() {
+    let mut bench = Bench::with(|config| config.sessions.max_outbox_messages = 5);
+    let id = bench.connect("waiting");
+    for _ in 0..10 {
+        bench.pass(MOMENT);
+        bench.run(|sessions, cx| sessions.deliver(id, &Bytes::from_static(b"x"), cx));
+    }
+    assert_eq!(bench.closed(id), None);
+    bench.refuse(id);
+    bench.run(|sessions, cx| sessions.deliver(id, &Bytes::from_static(b"x"), cx));
+    assert_eq!(bench.closed(id), Some(CloseReason::SlowReader));
 }
 
 #[test]
