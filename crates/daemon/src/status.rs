@@ -223,7 +223,7 @@ fn of_transport(transport: &TransportStats) -> [(&'static str, u64); 9] {
     ]
 }
 
-fn of_core(stats: &Stats) -> [(&'static str, u64); 21] {
+fn of_core(stats: &Stats) -> [(&'static str, u64); 22] {
     [
         ("datagrams_rejected", stats.datagrams_rejected),
         ("datagrams_stale", stats.datagrams_stale),
@@ -237,6 +237,7 @@ fn of_core(stats: &Stats) -> [(&'static str, u64); 21] {
         ("tokens_retransmitted", stats.tokens_retransmitted),
         ("messages_sent", stats.messages_sent),
         ("messages_delivered", stats.messages_delivered),
+        ("deliveries_put_off", stats.deliveries_put_off),
         ("messages_unroutable", stats.messages_unroutable),
         ("fragments_dropped", stats.fragments_dropped),
         ("rings_installed", stats.rings_installed),

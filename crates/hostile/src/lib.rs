@@ -112,6 +112,7 @@ impl Fed {
             self.now = self.now.max(at);
             self.input(Input::Timeout);
         }
+        self.input(Input::GoOn);
     }
 }
 

@@ -145,6 +145,9 @@ pub struct SessionConfig {
     pub pressure_bytes: usize,
     /// How long the ring waits for one that does not catch up.
     pub pressure_patience: Duration,
+    /// Frames that all daemons together put into outboxes before these are offered to their sockets, so that the token
+    /// comes round in time; each has its part. What else is to be delivered waits, and makes the ring slower.
+    pub frames_at_once: usize,
     /// How long a client may take for its hello.
     pub hello_timeout: Duration,
     /// How long it may take for the rest of the handshake.
@@ -162,6 +165,7 @@ impl Default for SessionConfig {
             max_outbox_bytes: 64 << 20,
             pressure_bytes: 1 << 20,
             pressure_patience: Duration::from_millis(500),
+            frames_at_once: 200_000,
             hello_timeout: Duration::from_secs(5),
             authentication_timeout: Duration::from_secs(20),
             authentication: Authentication::default(),
@@ -188,6 +192,11 @@ impl Config {
     /// What people call that process: the name of its daemon.
     pub(crate) fn name_of(&self, process: ProcessId) -> String {
         self.daemon(process.daemon).map_or_else(|| process.to_string(), |daemon| daemon.name.to_string())
+    }
+
+    /// This daemon's part of [`SessionConfig::frames_at_once`].
+    pub(crate) fn frames_at_once(&self) -> usize {
+        (self.sessions.frames_at_once / self.daemons.len().max(1)).max(1)
     }
 
     /// The configured daemon of that number.

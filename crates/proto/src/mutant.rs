@@ -30,6 +30,7 @@ mutants! {
     NeverAnswer: "Packets that are asked for are never sent again.",
     NeverRepeatToken: "A token that is lost is not sent again.",
     DeliverEarlyTwice: "A message that was delivered on arrival is delivered in order as well.",
+    DeliverReported: "What had to wait is delivered though it was reported what may be in that configuration.",
     ForgetObligations: "A daemon forgets whose messages it promised to deliver.",
     InstallEarly: "The leader installs when all but one have what they need.",
     SafeAtInstall: "Safe messages nobody knows to be stable are delivered in the old configuration.",

@@ -16,8 +16,7 @@ use crate::sessions::{Outbox, Sessions};
 use crate::stats::{Stats, Status};
 use crate::time::{Instant, Timer, Timers};
 
-/// Rounds of delivering and sending in one call. What is left goes on in the next, which is due at
-/// once, so that one call stays short.
+/// Rounds of delivering and sending in one call. What is left goes on in the next, so that one call stays short.
 const MAX_ROUNDS: usize = 8;
 /// How long a daemon that is asked to stop tries to hand over what its clients had sent.
 const FLUSH_BEFORE_LEAVING: std::time::Duration = std::time::Duration::from_millis(100);
@@ -34,6 +33,7 @@ pub struct Node {
     groups: Groups,
     sessions: Sessions,
     last_call: Instant,
+    is_behind: bool,
     /// When to leave at the latest, once asked to.
     leave_by: Option<Instant>,
 }
@@ -78,20 +78,33 @@ impl Node {
         cx.out.record(|| Trace::Configured(boot));
         let groups = Groups::new(me, ring);
         let sessions = Sessions::new(&config, seed);
-        let (last_call, leave_by) = (now, None);
-        Self { config, timers, patience, queue, stats, membership, groups, sessions, last_call, leave_by }
+        Self {
+            config,
+            timers,
+            patience,
+            queue,
+            stats,
+            membership,
+            groups,
+            sessions,
+            last_call: now,
+            is_behind: false,
+            leave_by: None,
+        }
     }
 
     /// Takes one input and does everything that follows from it.
     pub fn handle(&mut self, now: Instant, input: Input, out: &mut Outputs) {
         let last_call = std::mem::replace(&mut self.last_call, now);
-        self.patience.note_call(now, self.timers.next().map(|(due, _)| due));
+        // One that is behind was to run on at once.
+        let due = if self.is_behind { Some(last_call) } else { self.timers.next().map(|(due, _)| due) };
+        self.patience.note_call(now, due);
         let stalled = now.since(last_call) > self.config.ring.token_loss;
         if matches!(input, Input::Shutdown) && self.leave_by.is_none() {
             self.leave_by = Some(now + FLUSH_BEFORE_LEAVING);
             self.timers.set(Timer::Leave, now + FLUSH_BEFORE_LEAVING);
         }
-        self.with_cx(now, out, |parts, cx| {
+        self.is_behind = self.with_cx(now, out, |parts, cx| {
             parts.membership.mind_lateness(cx);
             if stalled {
                 parts.membership.on_stall(cx);
@@ -102,17 +115,24 @@ impl Node {
                 Input::SessionBytes(id, bytes) => parts.sessions.on_bytes(id, bytes, cx),
                 Input::SessionClosed(id) => parts.sessions.on_closed(id, cx),
                 Input::Timeout => parts.fire(cx),
+                Input::GoOn => parts.sessions.on_offered(cx),
                 Input::Shutdown => parts.sessions.on_shutdown(cx),
             }
-            parts.settle(cx);
+            parts.settle(cx)
         });
-        if self.leave_by.is_some_and(|by| now >= by || self.queue.messages() == 0) {
+        let is_done = self.queue.messages() == 0 && !self.is_behind;
+        if self.leave_by.is_some_and(|by| now >= by || is_done) {
             self.leave_by = None;
             self.with_cx(now, out, |parts, cx| parts.membership.say_goodbye(cx));
         }
     }
 
-    fn with_cx(&mut self, now: Instant, out: &mut Outputs, run: impl FnOnce(&mut Parts<'_>, &mut Cx<'_>)) {
+    fn with_cx<T>(
+        &mut self,
+        now: Instant,
+        out: &mut Outputs,
+        run: impl FnOnce(&mut Parts<'_>, &mut Cx<'_>) -> T,
+    ) -> T {
         let mut cx = Cx {
             now,
             config: &self.config,
@@ -127,13 +147,20 @@ impl Node {
             groups: &mut self.groups,
             sessions: &mut self.sessions,
         };
-        run(&mut parts, &mut cx);
+        run(&mut parts, &mut cx)
     }
 
     /// When to call [`Node::handle`] with [`Input::Timeout`] at the latest, and what for.
     #[must_use]
     pub fn next_timeout(&self) -> Option<(Instant, Timer)> {
         self.timers.next()
+    }
+
+    /// Whether more is to be delivered when the outboxes have been offered to their sockets: [`Input::GoOn`] is then
+    /// due at once. The host may read less of other daemons meanwhile, as what it takes in has to wait.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.is_behind
     }
 
     /// Which socket to read first when both have something.
@@ -152,7 +179,13 @@ impl Node {
     /// Whether clients should be accepted; false while enough of their messages wait.
     #[must_use]
     pub fn accepts_submissions(&self) -> bool {
-        self.queue.accepts(&self.config.ring)
+        self.queue.accepts(&self.config.ring) && !self.is_behind_alone()
+    }
+
+    /// Whether messages wait only because this daemon has to deliver others first: with others, the ring sees to it
+    /// that nobody sends more than all deliver.
+    fn is_behind_alone(&self) -> bool {
+        self.is_behind && self.membership.ring().is_alone()
     }
 
     /// How many bytes of a session should be read at most; 0 while enough of its messages wait, or of all
@@ -161,6 +194,7 @@ impl Node {
     pub fn room_for(&self, session: SessionId) -> usize {
         match self.sessions.is_greeting(session) {
             true => usize::MAX,
+            false if self.is_behind_alone() => 0,
             false => self.queue.room_for(session, &self.config.ring),
         }
     }
@@ -211,21 +245,38 @@ impl Parts<'_> {
         }
     }
 
-    /// Passes deliveries up and what they cause down again, until nothing moves.
-    fn settle(&mut self, cx: &mut Cx<'_>) {
+    /// Passes deliveries up and what they cause down again, until nothing moves or it is enough for a call.
+    /// Returns whether there is more.
+    fn settle(&mut self, cx: &mut Cx<'_>) -> bool {
         for _ in 0..MAX_ROUNDS {
             self.membership.hold_back(self.sessions.hold_back(cx));
-            if !self.membership.advance(cx) {
-                return;
+            let has_sent = self.membership.advance(cx);
+            let (has_delivered, is_behind) = self.deliver_all(cx);
+            if is_behind {
+                cx.stats.deliveries_put_off += 1;
+                return true;
             }
-            let mut deliveries = self.membership.take_deliveries();
-            for delivery in deliveries.drain(..) {
-                self.deliver(delivery, cx);
+            if !has_sent && !has_delivered {
+                return false;
             }
-            self.membership.recycle(deliveries);
-            self.membership.set_early(self.groups.is_settled());
         }
-        cx.timers.set_no_later(Timer::TokenHold, cx.now);
+        true
+    }
+
+    /// Delivers what can be. Returns whether anything was, and whether the rest has to wait.
+    fn deliver_all(&mut self, cx: &mut Cx<'_>) -> (bool, bool) {
+        let (limit, mut has_delivered) = (self.membership.limit(cx), false);
+        let is_behind = loop {
+            if self.sessions.have_enough() && self.membership.may_wait() {
+                break true;
+            }
+            let Some(delivery) = self.membership.next_delivery(limit) else { break false };
+            self.deliver(delivery, cx);
+            has_delivered = true;
+        };
+        self.membership.note_delivered(is_behind, cx);
+        self.membership.set_early(self.groups.is_settled() && !is_behind);
+        (has_delivered, is_behind)
     }
 
     fn deliver(&mut self, delivery: Delivery, cx: &mut Cx<'_>) {

@@ -70,6 +70,8 @@ pub struct Stats {
     pub messages_sent: u64,
     /// Messages delivered to the groups layer.
     pub messages_delivered: u64,
+    /// Calls that left deliveries for later ones, as sessions had got enough for the moment.
+    pub deliveries_put_off: u64,
     /// Messages of clients behind a hole that has swallowed a part of the groups exchange.
     pub messages_unroutable: u64,
     /// Fragments of no use: their message was cut by a configuration change or is over a limit. Also

@@ -47,7 +47,7 @@ pub enum Timer {
     TokenRetransmit,
     /// No token for too long: the ring is broken.
     TokenLoss,
-    /// The idle token has been held long enough, or a call has left work for the next.
+    /// The idle token has been held long enough.
     TokenHold,
     /// Messages wait while the token is held elsewhere: ask for it again.
     Wake,

@@ -314,3 +314,26 @@ fn speak(world: &mut World) {
         clients.iter().for_each(|client| world.expect_message(*client, message));
     }
 }
+
+/// To hand up what is there takes a daemon longer than others wait for the token: it serves the ring in between.
+#[test]
+fn many_receivers_of_a_daemon_hold_no_token_up() {
+    let mut settings = Settings { daemons: 2, ..Settings::default() };
+    settings.host.frame_cost = std::time::Duration::from_micros(200);
+    settings.sessions.frames_at_once = 200;
+    let token_loss = settings.ring.token_loss;
+    let mut world = World::ring_with(settings);
+    let sender = world.client_in(0, "p", "h");
+    let readers: Vec<_> = (0..60).map(|reader| world.client_in(1, &format!("r{reader}"), "g")).collect();
+    world.run_until_quiet();
+    let installs = world.installs();
+    let messages: Vec<_> = (0..200).map(|_| world.cast(sender, "g", Agreed, 100)).collect();
+    let begun = world.now();
+    let last = messages[messages.len() - 1];
+    world.wait_for("all to be read", |world| readers.iter().all(|reader| world.has_read(*reader, last)));
+    assert_eq!(world.installs(), installs, "no ring was installed");
+    assert!(world.now().since(begun) > token_loss * 5, "all the frames take that long");
+    let put_off = world.node(1).map_or(0, |node| node.stats().deliveries_put_off);
+    assert!(put_off > 100, "{put_off}");
+    world.finish();
+}

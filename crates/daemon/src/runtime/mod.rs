@@ -5,10 +5,11 @@
 //! ```text
 //! wait      until a socket is ready or the core's deadline has come; the only call that blocks (`BusyPoll`: none)
 //! read      the clock, once
+//! go on     with what was put off in the last turn
 //! ring      batches of datagrams, the preferred channel first; what the core wants sent leaves after each
 //! timers    if due, and only after the sockets have been emptied
 //! clients   accept and read, as long as the core takes submissions
-//! write     once to each session that has something
+//! write     once to each session that has something, so much at most
 //! ```
 //!
 //! Work per turn is bounded for each source, and what is left over is remembered, because the poller
@@ -61,6 +62,9 @@ const SIGNALS: Token = Token(transport::FIRST_FREE_TOKEN + 1);
 const EVENTS: usize = 1024;
 /// How long a stopping daemon waits for its goodbye to be said.
 const GOODBYE: Duration = Duration::from_millis(500);
+/// While clients are to get what came of the ring before, all daemons together let it wait for this part of the time
+/// after which a token counts as lost.
+const RING_WAITS: u32 = 8;
 /// Turns that a due timer may have to wait because the sockets do not run dry.
 const PATIENCE_TURNS: u32 = 8;
 
@@ -83,6 +87,10 @@ pub struct Daemon {
     clock: Clock,
     now: Instant,
     stopping: Stopping,
+    /// How long the ring waits at most while clients are to get what came of it before.
+    ring_waits: Duration,
+    /// When datagrams of other daemons were received last.
+    ring_served: Instant,
     /// Turns for which a due timer has waited.
     postponed: u32,
     datagrams: Vec<Bytes>,
@@ -133,6 +141,8 @@ impl Daemon {
         let test_links = TestLinks::new(&settings);
         let clock = Clock::start();
         let now = clock.now();
+        let (ring, daemons) = (&settings.config.ring, settings.config.daemons.len() as u32);
+        let ring_waits = ring.token_loss / (RING_WAITS * daemons.max(1));
         let incarnation = clock::milliseconds_since_1970();
         let seed = std::hash::RandomState::new().hash_one(incarnation);
         let mut out = Outputs::default();
@@ -155,6 +165,8 @@ impl Daemon {
             clock,
             now,
             stopping: Stopping::No,
+            ring_waits,
+            ring_served: now,
             postponed: 0,
             datagrams: Vec::new(),
         };
@@ -190,7 +202,10 @@ impl Daemon {
                 links.check(self.now, &self.transport.filter());
             }
             self.transport.look();
-            self.serve_ring();
+            self.go_on();
+            if !self.node.is_behind() || self.now.since(self.ring_served) >= self.ring_waits {
+                self.serve_ring();
+            }
             self.fire_timers();
             self.serve_clients();
             let (transport, refusals) = (self.transport.stats(), self.acceptor.refusals());
@@ -290,7 +305,11 @@ impl Daemon {
     fn timeout(&self) -> Option<Duration> {
         let accepts = self.node.accepts_submissions();
         let clients = self.sessions.has_work() || (accepts && self.acceptor.listeners.has_work());
-        if clients || self.status.listeners.has_work() || ring_io::is_ready(&self.transport) {
+        if clients
+            || self.node.is_behind()
+            || self.status.listeners.has_work()
+            || ring_io::is_ready(&self.transport)
+        {
             return Some(Duration::ZERO);
         }
         let stopping = match self.stopping {
@@ -321,7 +340,16 @@ impl Daemon {
         }
     }
 
+    /// Goes on with what was put off until clients' sockets were offered what is for them.
+    fn go_on(&mut self) {
+        if self.node.is_behind() && self.sessions.has_written() {
+            self.node.handle(self.now, Input::GoOn, &mut self.out);
+            self.act();
+        }
+    }
+
     fn serve_ring(&mut self) {
+        self.ring_served = self.now;
         for _ in 0..ring_io::TURN_BATCHES {
             let (transport, node, out) = (&mut self.transport, &mut self.node, &mut self.out);
             if !ring_io::step(transport, node, self.now, &mut self.datagrams, out) {

@@ -101,6 +101,11 @@ impl SessionIo {
         }
     }
 
+    /// Whether every session was offered what is for it.
+    pub(crate) fn has_written(&self) -> bool {
+        self.unwritten.is_empty()
+    }
+
     /// Whether something can be done without waiting for the poller.
     pub(crate) fn has_work(&self) -> bool {
         !self.unwritten.is_empty() || !self.broken.is_empty() || !self.unread.is_empty()
@@ -272,8 +277,13 @@ mod tests {
     }
 
     fn node() -> Node {
+        node_with(|_| {})
+    }
+
+    fn node_with(change: impl FnOnce(&mut Config)) -> Node {
         let name = DaemonName::new(b"a").expect("legal");
-        let config = Config::new(vec![Daemon { name, address: Ipv4Addr::LOCALHOST }], DaemonId(0), 1);
+        let mut config = Config::new(vec![Daemon { name, address: Ipv4Addr::LOCALHOST }], DaemonId(0), 1);
+        change(&mut config);
         Node::new(config, 1, 1, 1, Instant(0), &mut Outputs::default())
     }
 
@@ -355,5 +365,31 @@ mod tests {
         };
         assert_eq!(empty(), (11, true), "so many make the megabyte");
         assert_eq!(empty(), (20, false));
+    }
+
+    #[test]
+    fn nothing_more_is_taken_in_or_handed_up_before_the_rest_was_offered() {
+        let (poll, mut sessions) = (Poll::new().expect("a poller"), SessionIo::new());
+        let mut node = node_with(|config| config.sessions.frames_at_once = 1);
+        let (_socket, id) = connected(&mut sessions, &poll);
+        let mut client = greeted(&mut node, id);
+        let to_itself =
+            Envelope::new(ServiceLevel::Agreed).to(client.outbox.member().to_string()).expect("legal");
+        for _ in 0..2 {
+            client.outbox.send(&to_itself, b"x").expect("legal");
+        }
+        let (now, mut out) = (Instant(1 << 40), Outputs::default());
+        node.handle(now, Input::SessionBytes(id, client.outbox.take()), &mut out);
+        sessions.mark_dirty(&out.dirty);
+        let messages = |node: &mut Node| node.outbox(id).map(|outbox| outbox.messages());
+        assert_eq!((messages(&mut node), node.is_behind()), (Some(1), true));
+        assert!(!node.accepts_submissions() && node.room_for(id) == 0 && !sessions.has_written());
+        sessions.flush(&mut node, poll.registry());
+        assert!(sessions.has_written());
+        out.clear();
+        node.handle(now, Input::GoOn, &mut out);
+        assert_eq!((messages(&mut node), out.dirty), (Some(1), vec![id]));
+        node.handle(now, Input::GoOn, &mut Outputs::default());
+        assert!(!node.is_behind() && node.accepts_submissions() && node.room_for(id) > 0);
     }
 }

@@ -40,6 +40,7 @@ pub(super) fn send_view(
     }
     let members = names(table, group.members());
     let frame = encode_view(&group.name, cause, group.id, &members, sets);
+    sessions.note_built(frame.len());
     let common = with_own_set(&frame, own_set_offset(sets, own.common));
     for (member, receiver) in listeners(group) {
         match own.joiner {

@@ -27,7 +27,7 @@ mod operational;
 mod recovery;
 mod transmit;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use antiphon_wire::ids::{DaemonId, ProcessId, RingId, Seq};
@@ -136,7 +136,8 @@ pub(crate) struct Membership {
     duplicates: BTreeSet<ProcessId>,
     /// What could not be sent because it was too long.
     too_long: BTreeSet<DatagramKind>,
-    deliveries: Vec<Delivery>,
+    /// What is delivered next, before anything else of the stream.
+    deliveries: VecDeque<Delivery>,
 }
 
 /// Steps from one ring to the next that are remembered. Later ones are repetitions after failures.
@@ -175,7 +176,7 @@ impl Membership {
             strange_versions: BTreeSet::new(),
             duplicates: BTreeSet::new(),
             too_long: BTreeSet::new(),
-            deliveries: Vec::new(),
+            deliveries: VecDeque::new(),
         };
         cx.timers.set(Timer::Hello, cx.now);
         membership.search_for(daemons(cx.config).collect(), Vec::new(), "start", cx);
@@ -202,22 +203,10 @@ impl Membership {
         &self.reasons
     }
 
-    /// What was delivered since the last call, in order.
-    pub(crate) fn take_deliveries(&mut self) -> Vec<Delivery> {
-        std::mem::take(&mut self.deliveries)
-    }
-
-    /// Gives the emptied vector back, so that its memory is used again.
-    pub(crate) fn recycle(&mut self, mut deliveries: Vec<Delivery>) {
-        if self.deliveries.is_empty() {
-            deliveries.clear();
-            self.deliveries = deliveries;
-        }
-    }
-
-    /// Lets messages without order go up on arrival, or stops that.
+    /// Lets messages without order go up on arrival, or stops that. Those of a ring to come may not before it is
+    /// installed.
     pub(crate) fn set_early(&mut self, early: bool) {
-        self.early = early;
+        self.early = early && matches!(self.state, State::Operational { .. });
     }
 
     /// Lets the ring run, or holds it back: this daemon then does not say that it holds more, so that
@@ -443,7 +432,7 @@ impl Membership {
     }
 
     fn configure(&mut self, configuration: Configuration) {
-        self.deliveries.push(Delivery::Configuration(configuration));
+        self.deliveries.push_back(Delivery::Configuration(configuration));
     }
 }
 

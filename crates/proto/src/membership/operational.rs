@@ -94,11 +94,10 @@ impl Membership {
         cx.timers.set(Timer::Wake, cx.now + cx.config.ring.wake);
     }
 
-    /// Goes on where something is waiting: sends what was queued, and delivers what is ready.
-    /// Returns whether anything moved, so that there may be more to do.
+    /// Sends what was queued, if the token is here. Returns whether it did, so that there may be more to deliver.
     pub(crate) fn advance(&mut self, cx: &mut Cx<'_>) -> bool {
         if !matches!(self.state, State::Operational { .. }) {
-            return !self.deliveries.is_empty();
+            return false;
         }
         if std::mem::take(&mut self.must_start) {
             self.ring.start(cx);
@@ -114,21 +113,54 @@ impl Membership {
             }
             self.ring.expect_token_soon(cx);
         }
-        self.deliver(cx);
-        !self.deliveries.is_empty() || self.ring.window().highest() != numbered
+        self.ring.window().highest() != numbered
     }
 
-    /// Hands up what is next in the order, and drops what everyone holds.
-    fn deliver(&mut self, cx: &Cx<'_>) {
-        let mut limit = Limit { last: self.ring.window().contiguous(), safe: self.ring.stable() };
-        if cx.config.is_mutant(Mutant::SafeOnReceipt) {
-            limit.safe = limit.last;
+    /// How far the order can be delivered. What had to wait when the ring was left goes on, until it is reported what
+    /// may be delivered in its configuration.
+    pub(crate) fn limit(&self, cx: &Cx<'_>) -> Limit {
+        if self.is_reported() && !cx.config.is_mutant(Mutant::DeliverReported) {
+            return Limit { last: Seq::ZERO, safe: Seq::ZERO };
         }
-        while let Some(message) = self.stream.next(self.ring.window(), limit) {
-            self.hand_up(message, false);
+        let last = self.ring.window().contiguous();
+        Limit {
+            last,
+            safe: if cx.config.is_mutant(Mutant::SafeOnReceipt) { last } else { self.ring.stable() },
         }
-        let kept = if cx.config.is_mutant(Mutant::KeepPackets) { 3 } else { 0 };
-        self.ring.discard(Seq(self.stream.done().0.saturating_sub(kept)));
+    }
+
+    /// What is delivered next: what was handed up, then what is in order up to the limit.
+    pub(crate) fn next_delivery(&mut self, limit: Limit) -> Option<Delivery> {
+        if let Some(delivery) = self.deliveries.pop_front() {
+            return Some(delivery);
+        }
+        loop {
+            let message = self.stream.next(self.ring.window(), limit)?;
+            if let Some(delivery) = self.delivery_of(message, false) {
+                return Some(delivery);
+            }
+        }
+    }
+
+    /// Whether what I hold of the ring, and know of what others do, is a matter of an attempt.
+    fn is_reported(&self) -> bool {
+        !matches!(self.state, State::Operational { .. } | State::Gather(_))
+    }
+
+    /// Whether the next delivery may wait for another call. What an installation brings may not, nor what was
+    /// handed up before it was its turn.
+    pub(crate) fn may_wait(&self) -> bool {
+        self.deliveries.is_empty()
+    }
+
+    /// So much was delivered; `is_behind` says that there is more which has to wait. Drops what everyone holds.
+    pub(crate) fn note_delivered(&mut self, is_behind: bool, cx: &Cx<'_>) {
+        let delivered = self.stream.done();
+        self.ring.limit_ack(is_behind.then_some(delivered));
+        if matches!(self.state, State::Operational { .. }) {
+            let kept = if cx.config.is_mutant(Mutant::KeepPackets) { 3 } else { 0 };
+            self.ring.discard(Seq(delivered.0.saturating_sub(kept)));
+        }
     }
 
     /// Hands up the messages of a packet that need no order.
@@ -144,12 +176,15 @@ impl Membership {
     }
 
     pub(super) fn hand_up(&mut self, message: Complete, early: bool) {
-        let Some(sender) = self.ring.member_of(message.sender) else {
-            return;
-        };
+        let delivery = self.delivery_of(message, early);
+        self.deliveries.extend(delivery);
+    }
+
+    fn delivery_of(&self, message: Complete, early: bool) -> Option<Delivery> {
+        let sender = self.ring.member_of(message.sender)?;
         let Complete { seq, index, kind, service, preamble, bytes, .. } = message;
         let message = Message { sender, kind, service, preamble, bytes };
-        self.deliveries.push(Delivery::Message(message, Place { seq, index, early }));
+        Some(Delivery::Message(message, Place { seq, index, early }))
     }
 
     /// A join while the ring works: from a ring-mate that has lost it, or from a leader that agreed

@@ -16,11 +16,17 @@ const ROUND_OF_EACH: Duration = Duration::from_micros(500);
 const SHORT_ROUND: Duration = Duration::from_millis(3);
 /// A window changes by this part of itself.
 const STEP: u32 = 8;
+/// One that a member can not deliver, which rises meanwhile, falls by this part.
+const STEP_OF_SLOW: u32 = 4;
 /// Losing a greater part of a round than this is a reason to send less. Less than that may be the
 /// network's nature, and is no reason to send more.
 const MUCH_LOST: u32 = 16;
-/// The configured window is never divided by more than this.
+/// Losses never divide the configured window by more than this.
 const LEAST_PART: u32 = 4;
+/// Nor do members that can not deliver as fast as they receive by more than this.
+const LEAST_PART_OF_SLOW: u32 = 16;
+/// Packets that someone does not hold, or has not delivered, are no more than those of so many rounds.
+const OUTSTANDING_ROUNDS: u32 = 4;
 
 /// What a round may send, in packets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,7 +42,7 @@ pub(crate) struct Windows {
 impl Windows {
     /// The windows of a round in which all may send `all` packets, the others in proportion.
     pub(crate) fn new(config: &RingConfig, all: u32) -> Self {
-        let all = all.clamp(least(config), limit(config));
+        let all = all.clamp(least(config, LEAST_PART_OF_SLOW), limit(config));
         let part = |configured: u32| {
             let scaled = u64::from(configured) * u64::from(all) / u64::from(config.window_packets.max(1));
             u32::try_from(scaled).unwrap_or(u32::MAX)
@@ -46,8 +52,8 @@ impl Windows {
     }
 }
 
-fn least(config: &RingConfig) -> u32 {
-    (config.window_packets / LEAST_PART).clamp(1, limit(config))
+fn least(config: &RingConfig, part: u32) -> u32 {
+    (config.window_packets / part).clamp(1, limit(config))
 }
 
 fn limit(config: &RingConfig) -> u32 {
@@ -88,9 +94,18 @@ pub(crate) fn after_round(config: &RingConfig, window: u32, round: Round) -> u32
 }
 
 /// The window after a member found that it lacks `lost` packets of a round.
-pub(crate) fn after_loss(window: u32, fcc: u32, lost: u32) -> u32 {
+pub(crate) fn after_loss(config: &RingConfig, window: u32, fcc: u32, lost: u32) -> u32 {
     let much = fcc.max(MUCH_LOST) / MUCH_LOST;
-    if lost > much { window - window / STEP } else { window }
+    if lost > much { lowered(window, STEP, least(config, LEAST_PART)) } else { window }
+}
+
+/// The window after a member found that it `is_behind` with delivering.
+pub(crate) fn after_lag(config: &RingConfig, window: u32, is_behind: bool) -> u32 {
+    if is_behind { lowered(window, STEP_OF_SLOW, least(config, LEAST_PART_OF_SLOW)) } else { window }
+}
+
+fn lowered(window: u32, step: u32, least: u32) -> u32 {
+    (window - window / step).max(least.min(window))
 }
 
 /// What the allowance depends on.
@@ -108,6 +123,8 @@ pub(crate) struct Load {
     pub(crate) retransmitted: u32,
     /// Packets on the ring that someone does not hold yet.
     pub(crate) outstanding: u64,
+    /// Members of the ring, each of which may send a packet in a round.
+    pub(crate) members: u32,
 }
 
 /// New packets that this visit may send. The window of a round is shared by backlog, and who has
@@ -120,7 +137,8 @@ pub(crate) fn allowance(config: &RingConfig, windows: Windows, load: Load) -> us
     let share = u64::from(windows.all) * u64::from(load.my_backlog)
         / u64::from(load.backlog.max(load.my_backlog).max(1));
     let packets = u64::from(free.min(windows.mine)).min(share).max(1);
-    let outstanding = config.outstanding_packets.saturating_sub(load.outstanding);
+    let rounds = u64::from(windows.all.max(load.members).saturating_mul(OUTSTANDING_ROUNDS));
+    let outstanding = config.outstanding_packets.min(rounds).saturating_sub(load.outstanding);
     usize::try_from(packets.min(outstanding)).unwrap_or(usize::MAX)
 }
 
@@ -128,8 +146,15 @@ pub(crate) fn allowance(config: &RingConfig, windows: Windows, load: Load) -> us
 mod tests {
     use super::*;
 
-    const LOAD: Load =
-        Load { fcc: 0, mine_last_round: 0, backlog: 50, my_backlog: 50, retransmitted: 0, outstanding: 0 };
+    const LOAD: Load = Load {
+        fcc: 0,
+        mine_last_round: 0,
+        backlog: 50,
+        my_backlog: 50,
+        retransmitted: 0,
+        outstanding: 0,
+        members: 3,
+    };
 
     const ROUND: Round =
         Round { took: Duration::from_micros(300), members: 4, fcc: 160, backlog: 500, is_lossy: false };
@@ -144,7 +169,10 @@ mod tests {
         assert_eq!(allowed(&config, LOAD), 20);
         assert_eq!(allowed(&config, Load { fcc: 90, ..LOAD }), 10);
         assert_eq!(allowed(&config, Load { fcc: 90, mine_last_round: 20, ..LOAD }), 20);
-        assert_eq!(allowed(&config, Load { outstanding: config.outstanding_packets - 3, ..LOAD }), 3);
+        assert_eq!(allowed(&config, Load { outstanding: 400 - 3, ..LOAD }), 3, "of four rounds");
+        assert_eq!(allowed(&config, Load { outstanding: 800 - 3, members: 200, ..LOAD }), 3);
+        let narrow = RingConfig { outstanding_packets: 300, ..config };
+        assert_eq!(allowed(&narrow, Load { outstanding: 300 - 3, ..LOAD }), 3);
         assert_eq!(allowed(&config, Load { backlog: 500, ..LOAD }), 10);
     }
 
@@ -164,7 +192,9 @@ mod tests {
         let extreme = Windows::new(&RingConfig { window_limit_packets: u32::MAX, ..config }, u32::MAX);
         assert_eq!((extreme.all, extreme.mine), (u32::MAX, u32::MAX / 8));
         assert_eq!(after_round(&RingConfig::default(), u32::MAX, ROUND), u32::MAX);
-        assert_eq!(after_loss(u32::MAX, u32::MAX, u32::MAX), u32::MAX - u32::MAX / STEP);
+        let wide = RingConfig { window_limit_packets: u32::MAX, ..RingConfig::default() };
+        assert_eq!(after_loss(&wide, u32::MAX, u32::MAX, u32::MAX), u32::MAX - u32::MAX / STEP);
+        assert_eq!(after_lag(&wide, u32::MAX, true), u32::MAX - u32::MAX / STEP_OF_SLOW);
     }
 
     #[test]
@@ -177,7 +207,7 @@ mod tests {
         assert_eq!(windows(160), (160, 20, 15));
         assert_eq!(windows(480), (480, 60, 45));
         assert_eq!(windows(1_000_000), (1280, 160, 120));
-        assert_eq!(windows(0), (40, 5, 3));
+        assert_eq!(windows(0), (10, 1, 0));
         let small = RingConfig { window_limit_packets: 3, ..config };
         assert_eq!(Windows::new(&small, 160).all, 3);
     }
@@ -198,9 +228,21 @@ mod tests {
 
     #[test]
     fn losing_much_of_a_round_lowers_the_window_and_losing_little_does_not() {
-        assert_eq!(after_loss(160, 160, 10), 160);
-        assert_eq!(after_loss(160, 160, 11), 140);
-        assert_eq!(after_loss(160, 1, 1), 160);
-        assert_eq!(after_loss(1, 1, 100), 1);
+        let config = RingConfig::default();
+        let after = |window, fcc, lost| after_loss(&config, window, fcc, lost);
+        assert_eq!(after(160, 160, 10), 160);
+        assert_eq!(after(160, 160, 11), 140);
+        assert_eq!(after(160, 1, 1), 160);
+        assert_eq!(after(42, 1, 100), 40, "no less than a quarter");
+        assert_eq!(after(1, 1, 100), 1);
+    }
+
+    #[test]
+    fn a_member_that_delivers_slowly_lowers_the_window_further() {
+        let config = RingConfig::default();
+        assert_eq!(after_lag(&config, 160, false), 160);
+        assert_eq!(after_lag(&config, 160, true), 120);
+        assert_eq!(after_lag(&config, 11, true), 10);
+        assert_eq!(after_lag(&config, 10, true), 10);
     }
 }

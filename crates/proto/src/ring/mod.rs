@@ -82,6 +82,8 @@ pub(crate) struct Ring {
     numbered: Option<(Seq, Seq)>,
     /// Whether I keep to myself that I hold more, because my clients can not take it.
     held_back: bool,
+    /// Up to where my clients have got everything, if the rest has to wait.
+    behind: Option<Seq>,
     preference: Channel,
     /// Whether more waited for the token, when it was here last, than its round carried.
     saturated: bool,
@@ -112,6 +114,7 @@ impl Ring {
             said: Said::default(),
             numbered: None,
             held_back: false,
+            behind: None,
             preference: Channel::Data,
             saturated: false,
         }
@@ -247,11 +250,26 @@ impl Ring {
         new
     }
 
-    /// Says that I hold what I hold, unless I am to hold the ring back.
+    /// Says that I hold what I hold, unless I am to hold the ring back. The packet behind the last one that was
+    /// delivered may have to be stable before it can be.
     fn acknowledge(&mut self) {
         if !self.held_back {
-            self.acks.raise_mine(self.window.contiguous());
+            let held = self.window.contiguous();
+            self.acks.raise_mine(self.behind.map_or(held, |delivered| delivered.next().min(held)));
         }
+    }
+
+    /// Says no more than that I hold what was delivered, or lets the acknowledgement go on.
+    pub(crate) fn limit_ack(&mut self, delivered: Option<Seq>) {
+        if self.behind != delivered {
+            self.behind = delivered;
+            self.acknowledge();
+        }
+    }
+
+    /// Whether packets wait here to be delivered that could be.
+    fn is_behind(&self) -> bool {
+        self.behind.is_some_and(|delivered| self.window.contiguous() > delivered)
     }
 
     /// Keeps my acknowledgement where it is, or lets it go on.

@@ -73,6 +73,20 @@ impl Bench {
         self.run(|ring, cx| ring.on_token(token, cx));
     }
 
+    /// Of a packet of the other.
+    fn header(&self, seq: Seq) -> PacketHeader {
+        PacketHeader {
+            ring: self.ring.tag(),
+            sender: DaemonId(1),
+            seq,
+            visit: 1,
+            after_token: false,
+            has_unordered: false,
+            wants_ack: false,
+            ack: Seq::ZERO,
+        }
+    }
+
     fn push(&mut self, bytes: usize) {
         let payload = Bytes::from(vec![7; bytes]).into();
         self.queue
@@ -140,6 +154,27 @@ fn a_ring_that_sends_all_that_it_has_is_not_saturated_although_preambles_were_co
 }
 
 #[test]
+fn who_is_behind_with_delivering_acknowledges_no_more_and_lowers_the_window() {
+    let mut bench = Bench::new(|_| {});
+    bench.run(Ring::start);
+    let ack_after = |bench: &mut Bench, last| {
+        (1..=last).map(Seq).for_each(|seq| {
+            bench.ring.store(Packet { header: bench.header(seq), bytes: Bytes::new() });
+        });
+        bench.ring.acks.mine()
+    };
+    assert_eq!(ack_after(&mut bench, 2), Seq(2));
+    bench.ring.limit_ack(Some(Seq(2)));
+    assert_eq!(ack_after(&mut bench, 5), Seq(3), "the next may have to be stable before it can be delivered");
+    bench.sent();
+    bench.token_returns(Seq(5), Seq(5));
+    let passed = decode(bench.out.transmits[0].burst.clone());
+    assert!(matches!(passed, Ok((_, Datagram::Token(Token { window: 120, .. })))), "of 160: {passed:?}");
+    bench.ring.limit_ack(None);
+    assert_eq!(bench.ring.acks.mine(), Seq(5));
+}
+
+#[test]
 fn no_packet_is_numbered_that_could_not_be_stored() {
     let mut bench = Bench::new(|config| {
         config.ring.window_packets = 1 << 16;
@@ -148,18 +183,8 @@ fn no_packet_is_numbered_that_could_not_be_stored() {
         config.ring.outstanding_packets = 1 << 17;
     });
     let last = Seq(CAPACITY_PACKETS - 3);
-    let header = PacketHeader {
-        ring: bench.ring.tag(),
-        sender: DaemonId(1),
-        seq: Seq::ZERO,
-        visit: 1,
-        after_token: false,
-        has_unordered: false,
-        wants_ack: false,
-        ack: Seq::ZERO,
-    };
     for seq in (1..=last.0).map(Seq) {
-        assert!(bench.ring.store(Packet { header: PacketHeader { seq, ..header }, bytes: Bytes::new() }));
+        assert!(bench.ring.store(Packet { header: bench.header(seq), bytes: Bytes::new() }));
     }
     (0..10).for_each(|_| bench.push(1400));
     bench.token_returns(last, Seq::ZERO);
@@ -174,16 +199,7 @@ fn nothing_is_believed_of_a_packet_that_is_too_far_ahead() {
     let mut bench = Bench::new(|_| {});
     bench.run(Ring::start);
     let mut receive = |seq| {
-        let header = PacketHeader {
-            ring: bench.ring.tag(),
-            sender: DaemonId(1),
-            seq,
-            visit: 1,
-            after_token: true,
-            has_unordered: false,
-            wants_ack: false,
-            ack: seq,
-        };
+        let header = PacketHeader { after_token: true, ack: seq, ..bench.header(seq) };
         let new = bench.run(|ring, cx| ring.on_packet(Packet { header, bytes: Bytes::new() }, cx));
         let passed = matches!(bench.ring.token, TokenPlace::Passed(..));
         (new, bench.ring.acks.entries()[1], passed, bench.ring.preference())

@@ -158,8 +158,9 @@ impl Ring {
             if lost > 0 {
                 self.asked = requests::older(self.asked);
             }
-            token.window = flow::after_loss(token.window, token.fcc, lost);
+            token.window = flow::after_loss(&cx.config.ring, token.window, token.fcc, lost);
         }
+        token.window = flow::after_lag(&cx.config.ring, token.window, self.is_behind());
         if cx.config.is_mutant(Mutant::AckBeyondHole) {
             self.acks.raise_mine(self.window.highest());
         }
@@ -227,6 +228,7 @@ impl Ring {
             my_backlog,
             retransmitted,
             outstanding: token.seq.ahead_of(self.stable()),
+            members: self.roster.len() as u32,
         };
         let after_quiet = self.is_quiet_but_for_me(token, origin) && !self.is_alone();
         let allowance = flow::allowance(&cx.config.ring, windows, load);

@@ -6,6 +6,7 @@
 //! its connection closes, so what it sent before counts.
 
 pub(crate) mod access;
+mod handover;
 mod handshake;
 mod ingress;
 mod names;
@@ -33,6 +34,7 @@ use crate::mutant::Mutant;
 use crate::send_queue::Outgoing;
 use crate::stats::Behind;
 use crate::time::{Instant, Timer};
+use handover::Handover;
 use handshake::{Connecting, Connection, Handshake};
 use ingress::Request;
 use names::Names;
@@ -102,6 +104,7 @@ pub(crate) struct Sessions {
     /// Where the heads of multicasts are packed, many in one allocation.
     packing: BytesMut,
     pressure: Pressure,
+    handover: Handover,
 }
 
 impl Sessions {
@@ -120,6 +123,7 @@ impl Sessions {
             message: 0,
             packing: BytesMut::with_capacity(PACKING_BYTES),
             pressure: Pressure::default(),
+            handover: Handover::new(config.frames_at_once()),
         }
     }
 
@@ -240,6 +244,21 @@ impl Sessions {
         on
     }
 
+    /// The host has offered outboxes to their sockets.
+    pub(crate) fn on_offered(&mut self, cx: &Cx<'_>) {
+        self.handover = Handover::new(cx.config.frames_at_once());
+    }
+
+    /// Whether what is next must wait until outboxes were offered to their sockets.
+    pub(crate) fn have_enough(&self) -> bool {
+        self.handover.is_spent()
+    }
+
+    /// A message of so many bytes was built for sessions.
+    pub(crate) fn note_built(&mut self, bytes: usize) {
+        self.handover.note_built(bytes);
+    }
+
     /// The established session of that name, unless it is leaving.
     pub(crate) fn receiver(&self, name: &MemberName) -> Option<Receiver> {
         let session = self.names.bearer(name)?;
@@ -295,6 +314,7 @@ impl Sessions {
         if !session.outbox.has_remaining() {
             cx.out.dirty.push(id);
         }
+        self.handover.note_frame();
         session.burst.messages += 1;
         session.outbox.push(head, body, cx.config.ring.datagram_bytes);
         self.pressure.on_growth(id, &session.outbox, limits, cx.now);

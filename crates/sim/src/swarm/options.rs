@@ -68,7 +68,7 @@ impl Options {
         let triggers = (rng.u32(..10) < 7).then(|| triggers(rng));
         let load_burst = one_of(&[1, 2, 4, 20], rng);
         let load_gap = Duration::from_micros(one_of(&[1000, 3000, 10_000, 40_000], rng));
-        Self {
+        let mut options = Self {
             clients_per_host: if rng.u32(..40) == 0 { 200 / daemons } else { one_of(&[1, 1, 2, 3], rng) },
             groups: rng.usize(1..=6),
             mix,
@@ -84,7 +84,9 @@ impl Options {
             flush_clients_per_host: one_of(&[0, 0, 1, 2], rng),
             flush_limit: one_of(&[None, Some(150), Some(400)], rng).map(Duration::from_millis),
             settings,
-        }
+        };
+        options.settings.sessions.frames_at_once = one_of(&[1, 50, 200_000], rng);
+        options
     }
 }
 
@@ -173,6 +175,7 @@ fn host(rng: &mut fastrand::Rng) -> HostSettings {
         data_buffer_bytes: one_of(&[30_000, 200_000, 1 << 21], rng),
         control_buffer_bytes: 256 << 10,
         write_bytes: one_of(&[700, 9000, 1 << 18], rng),
+        ..HostSettings::default()
     }
 }
 

@@ -227,6 +227,10 @@ impl Cluster {
             if self.nodes[node].next_timeout().is_some_and(|(due, _)| due <= self.now) {
                 self.input(node, Input::Timeout);
             }
+            if self.nodes[node].is_behind() {
+                self.now = self.now + TICK;
+                self.input(node, Input::GoOn);
+            }
         }
     }
 

@@ -108,6 +108,8 @@ pub struct HostSettings {
     pub turn_cost: Duration,
     /// Processor time of a datagram.
     pub datagram_cost: Duration,
+    /// Processor time of a frame for a client.
+    pub frame_cost: Duration,
     /// Bytes that the data socket holds.
     pub data_buffer_bytes: usize,
     /// Bytes that the control socket holds.
@@ -123,6 +125,7 @@ impl Default for HostSettings {
             stream_batch: 8,
             turn_cost: Duration::from_micros(2),
             datagram_cost: Duration::from_micros(3),
+            frame_cost: Duration::ZERO,
             data_buffer_bytes: 1 << 20,
             control_buffer_bytes: 256 << 10,
             write_bytes: 256 << 10,

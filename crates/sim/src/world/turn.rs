@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use antiphon_proto::{Event, Input, Origin, Target, Transmit};
+use antiphon_proto::{Event, Input, Node, Origin, Target, Transmit};
 use antiphon_wire::ids::SessionId;
 use antiphon_wire::ring::DatagramKind;
 use bytes::Buf;
@@ -67,12 +67,15 @@ impl World {
         if !self.hosts[host].is_running() {
             return;
         }
+        if self.is_behind(host) {
+            self.input(host, Input::GoOn);
+        }
         let taken = self.receive(host);
         self.read_streams(host);
         self.fire(host);
-        self.write_streams(host);
+        let written = self.write_streams(host);
         self.flush(host);
-        self.settle(host, taken);
+        self.settle(host, taken, written);
     }
 
     /// Takes datagrams; returns how many.
@@ -166,34 +169,40 @@ impl World {
         self.recorder.remark(self.now, format!("{}: {}", super::daemon_id(host), text()));
     }
 
-    fn write_streams(&mut self, host: usize) {
+    /// Writes to clients; returns how many frames.
+    fn write_streams(&mut self, host: usize) -> u32 {
         let written = &mut self.hosts[host];
         written.writable.extend(written.out.dirty.drain(..));
+        let mut frames = 0;
         for session in written.writable.clone() {
-            self.write_stream(host, session);
+            frames += self.write_stream(host, session);
         }
         for (session, reason) in std::mem::take(&mut self.hosts[host].out.closed) {
-            self.write_stream(host, session);
+            frames += self.write_stream(host, session);
             self.hosts[host].writable.remove(&session);
             self.close_client(session, Some(reason));
         }
+        frames
     }
 
-    /// Writes to a client what its socket takes.
-    fn write_stream(&mut self, host: usize, session: SessionId) {
+    /// Writes to a client what its socket takes; returns how many whole frames.
+    fn write_stream(&mut self, host: usize, session: SessionId) -> u32 {
+        let mut frames = 0;
         let mut room = if self.client_reads(session) { self.settings.host.write_bytes } else { 0 };
         loop {
             let outbox = self.hosts[host].node.as_mut().and_then(|node| node.outbox(session));
             let Some(outbox) = outbox.filter(|outbox| outbox.has_remaining()) else {
                 self.hosts[host].writable.remove(&session);
-                return;
+                return frames;
             };
             let chunk = outbox.chunk().len().min(room);
             outbox.set_refused(chunk == 0);
             if chunk == 0 {
-                return;
+                return frames;
             }
+            let unwritten = outbox.messages();
             let bytes = outbox.copy_to_bytes(chunk);
+            frames += (unwritten - outbox.messages()) as u32;
             room -= chunk;
             self.feed_client(session, &bytes);
         }
@@ -262,12 +271,13 @@ impl World {
     }
 
     /// Charges the turn to the host's processor and plans what comes next.
-    fn settle(&mut self, host: usize, taken: u32) {
+    fn settle(&mut self, host: usize, taken: u32, written: u32) {
         if !self.hosts[host].is_up() {
             return;
         }
         let limits = self.settings.host;
-        let cost = limits.turn_cost + limits.datagram_cost * taken + self.hosts[host].slowness;
+        let cost = limits.turn_cost + limits.datagram_cost * taken + limits.frame_cost * written;
+        let cost = cost + self.hosts[host].slowness;
         self.hosts[host].busy_until = self.now + cost.max(Duration::from_nanos(100));
         if self.has_work(host) {
             self.plan_turn(host);
@@ -275,9 +285,14 @@ impl World {
         self.plan_wake(host);
     }
 
+    fn is_behind(&self, host: usize) -> bool {
+        self.hosts[host].node.as_ref().is_some_and(Node::is_behind)
+    }
+
     fn has_work(&self, host: usize) -> bool {
         let asked = &self.hosts[host];
-        asked.has_datagrams()
+        self.is_behind(host)
+            || asked.has_datagrams()
             || asked.has_streams()
             || asked.writable.iter().any(|session| self.client_reads(*session))
             || asked.deadline().is_some_and(|deadline| deadline <= self.now)

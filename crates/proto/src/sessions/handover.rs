@@ -1,0 +1,55 @@
+//! How much is put into outboxes before the host has come to all of them.
+//!
+//! One packet may bring a message for a thousand sessions, or a change of a group that each of them is shown with
+//! all its members. What is to be handed up for the packets of a round can so take longer than the others wait for
+//! the token. Only so many frames are therefore put into outboxes, and the rest waits until the host has offered
+//! these to their sockets ([`crate::Input::GoOn`]). The ring goes on meanwhile, no faster than this daemon hands up.
+
+/// Bytes that are built for a message which shows members, and take as long as another frame.
+const BUILT_BYTES_A_FRAME: usize = 128;
+
+/// See the module documentation.
+#[derive(Debug)]
+pub(super) struct Handover {
+    /// Frames that may still be put into outboxes.
+    left: usize,
+}
+
+impl Handover {
+    /// Outboxes are empty.
+    pub(super) fn new(frames_at_once: usize) -> Self {
+        Self { left: frames_at_once }
+    }
+
+    /// A frame was put into an outbox.
+    pub(super) fn note_frame(&mut self) {
+        self.left = self.left.saturating_sub(1);
+    }
+
+    /// A message of so many bytes was built.
+    pub(super) fn note_built(&mut self, bytes: usize) {
+        self.left = self.left.saturating_sub(bytes / BUILT_BYTES_A_FRAME);
+    }
+
+    /// Whether the rest must wait.
+    pub(super) fn is_spent(&self) -> bool {
+        self.left == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_and_what_is_built_for_them_are_handed_up_so_far() {
+        let mut handover = Handover::new(3);
+        handover.note_frame();
+        handover.note_built(BUILT_BYTES_A_FRAME);
+        assert!(!handover.is_spent());
+        handover.note_frame();
+        assert!(handover.is_spent());
+        handover.note_frame();
+        assert!(handover.is_spent());
+    }
+}
