@@ -35,12 +35,12 @@ pub(super) enum Claim {
 pub(super) struct Names {
     daemon: DaemonName,
     bearers: HashMap<MemberName, Bearer, FixedState>,
-    random: u64,
+    random: fastrand::Rng,
 }
 
 impl Names {
     pub(super) fn new(daemon: DaemonName, seed: u64) -> Self {
-        Self { daemon, bearers: HashMap::default(), random: seed }
+        Self { daemon, bearers: HashMap::default(), random: fastrand::Rng::with_seed(seed) }
     }
 
     /// The full name of a session of this daemon.
@@ -81,19 +81,11 @@ impl Names {
     /// number, cut to nine characters (§2.2). `None` when chance gives only names in use.
     pub(super) fn invent(&mut self, session: SessionId) -> Option<MemberName> {
         (0..INVENTIONS).find_map(|_| {
-            let number = self.next_random() % 9999;
+            let number = self.random.u16(..9999);
             let text = format!("r{number}-{}", session.0);
             let private = PrivateName::new(text.as_bytes().get(..9).unwrap_or(text.as_bytes())).ok()?;
             let name = self.member(&private);
             (!self.bearers.contains_key(&name)).then_some(name)
         })
-    }
-
-    /// The next number of the splitmix64 sequence.
-    fn next_random(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.random ^ (self.random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
     }
 }

@@ -130,6 +130,15 @@ pub(crate) const EXPERIMENTS: &[Experiment] = &[
         run: sharing::interference,
     },
     Experiment {
+        name: "receivers",
+        plots: &[],
+        title: "Throughput against the receivers of one daemon",
+        about: "Two daemons, one sender at one, all receivers at the other; 100 bytes, agreed, as fast as back-pressure \
+                allows. Frames: messages that the receivers got together. Processor time is that of their daemon for \
+                a frame. Of three runs the one with the median rate, with the faults of all.",
+        run: scale::receivers,
+    },
+    Experiment {
         name: "connections",
         plots: &[],
         title: "Many client connections on one daemon",

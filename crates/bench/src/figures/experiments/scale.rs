@@ -1,4 +1,4 @@
-//! Many connections, and many daemons with nothing to do.
+//! Many connections, many receivers, and many daemons with nothing to do.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,11 +9,11 @@ use super::super::Lab;
 use super::super::bed::Cable;
 use super::super::ring::Ring;
 use super::super::table::Table;
-use super::{Outcome, number};
+use super::{Outcome, memory, ms, number};
 use crate::address::Reach;
 use crate::crowd::{Crowd, allow_sessions};
 use crate::error::BenchError;
-use crate::load::client_error;
+use crate::load::{Load, client_error};
 use crate::membership::Spread;
 use crate::process::Usage;
 
@@ -68,6 +68,40 @@ fn row(ring: &Ring<'_>, count: usize) -> Result<[String; 5], BenchError> {
         number(Spread::of(&times).median_ms, 1),
         number(idle.iter().sum(), 1),
     ])
+}
+
+/// Receivers that all get the same, at one daemon.
+pub(super) fn receivers(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
+    let mut table = Table::new(&[
+        "receivers",
+        "messages_per_second",
+        "frames_per_second",
+        "CPU_us_per_frame",
+        "memory_MB",
+        "p50_ms",
+        "p99_ms",
+        "max_ms",
+        "faults",
+    ]);
+    for count in lab.by_extent(&[1, 10, 100, 1000][..], &[10, 1000], &[2]) {
+        lab.step(&format!("{count} receivers"));
+        let ring = Ring::start(lab, 2, Cable::Batches)?;
+        let report = lab.median(&lab.saturating(Load { receivers: *count, ..ring.load() }))?;
+        let theirs = report.processes.last();
+        let cpu = theirs.and_then(|process| process.cpu_us_per_message).map(|cpu| cpu / *count as f64);
+        table.push([
+            count.to_string(),
+            number(report.messages_per_second, 0),
+            number(report.messages_per_second * *count as f64, 0),
+            cpu.map_or("-".to_owned(), |cpu| number(cpu, 2)),
+            memory(&report),
+            ms(report.latency.p50_us),
+            ms(report.latency.p99_us),
+            ms(report.latency.max_us),
+            report.faults.count().to_string(),
+        ]);
+    }
+    Ok(Outcome::new(table, Vec::new()))
 }
 
 /// Rings with nothing to do.
