@@ -146,7 +146,8 @@ pub struct SessionConfig {
     /// How long the ring waits for one that does not catch up.
     pub pressure_patience: Duration,
     /// Frames that all daemons together put into outboxes before these are offered to their sockets, so that the token
-    /// comes round in time; each has its part. What else is to be delivered waits, and makes the ring slower.
+    /// comes round in time; each has its part, and 2048 bytes count as another. What else is to be delivered waits,
+    /// and makes the ring slower.
     pub frames_at_once: usize,
     /// How long a client may take for its hello.
     pub hello_timeout: Duration,

@@ -25,7 +25,7 @@ pub enum Input {
     /// The deadline of [`crate::Node::next_timeout`] has come.
     Timeout,
     /// All outboxes that had something were offered to their sockets: what waits for that, as
-    /// [`crate::Node::is_behind`] says, goes on.
+    /// [`crate::Node::awaits_offers`] says, goes on.
     GoOn,
     /// Leave the ring cleanly. [`Event::Stopped`] says when it is done.
     Shutdown,

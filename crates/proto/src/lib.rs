@@ -5,8 +5,8 @@
 //! A [`Node`] is one daemon. It has no clock, socket, thread, file or random source. **Call
 //! [`Node::handle`] with `now` that never decreases; when it returns, [`Outputs`] is complete; act
 //! on it in order before blocking; call again with [`Input::Timeout`] when the deadline of
-//! [`Node::next_timeout`] has come, and with [`Input::GoOn`] when the outboxes have been offered to their sockets while
-//! [`Node::is_behind`].** The same inputs at the same times give the same outputs, byte
+//! [`Node::next_timeout`] has come, and with [`Input::GoOn`] when the outboxes have been offered to their sockets if
+//! [`Node::awaits_offers`].** The same inputs at the same times give the same outputs, byte
 //! for byte.
 
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]

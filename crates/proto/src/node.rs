@@ -96,14 +96,15 @@ impl Node {
     /// Takes one input and does everything that follows from it.
     pub fn handle(&mut self, now: Instant, input: Input, out: &mut Outputs) {
         let last_call = std::mem::replace(&mut self.last_call, now);
-        // One that is behind was to run on at once.
-        let due = if self.is_behind { Some(last_call) } else { self.timers.next().map(|(due, _)| due) };
+        // One with much to hand over was to run on at once.
+        let due = if self.awaits_offers() { Some(last_call) } else { self.timers.next().map(|(due, _)| due) };
         self.patience.note_call(now, due);
         let stalled = now.since(last_call) > self.config.ring.token_loss;
         if matches!(input, Input::Shutdown) && self.leave_by.is_none() {
             self.leave_by = Some(now + FLUSH_BEFORE_LEAVING);
             self.timers.set(Timer::Leave, now + FLUSH_BEFORE_LEAVING);
         }
+        let was_behind = self.is_behind;
         self.is_behind = self.with_cx(now, out, |parts, cx| {
             parts.membership.mind_lateness(cx);
             if stalled {
@@ -120,6 +121,7 @@ impl Node {
             }
             parts.settle(cx)
         });
+        self.stats.deliveries_put_off += u64::from(self.is_behind && !was_behind);
         let is_done = self.queue.messages() == 0 && !self.is_behind;
         if self.leave_by.is_some_and(|by| now >= by || is_done) {
             self.leave_by = None;
@@ -156,11 +158,18 @@ impl Node {
         self.timers.next()
     }
 
-    /// Whether more is to be delivered when the outboxes have been offered to their sockets: [`Input::GoOn`] is then
-    /// due at once. The host may read less of other daemons meanwhile, as what it takes in has to wait.
+    /// Whether more is to be done than was in one call, most often because outboxes have to be offered to their
+    /// sockets first. The host may read less of other daemons meanwhile, as what it takes in has to wait.
     #[must_use]
     pub fn is_behind(&self) -> bool {
         self.is_behind
+    }
+
+    /// Whether [`Input::GoOn`] is due as soon as all outboxes were offered to their sockets: the node is behind, or
+    /// may soon be.
+    #[must_use]
+    pub fn awaits_offers(&self) -> bool {
+        self.is_behind || self.sessions.have_half()
     }
 
     /// Which socket to read first when both have something.
@@ -253,7 +262,6 @@ impl Parts<'_> {
             let has_sent = self.membership.advance(cx);
             let (has_delivered, is_behind) = self.deliver_all(cx);
             if is_behind {
-                cx.stats.deliveries_put_off += 1;
                 return true;
             }
             if !has_sent && !has_delivered {
@@ -263,20 +271,20 @@ impl Parts<'_> {
         true
     }
 
-    /// Delivers what can be. Returns whether anything was, and whether the rest has to wait.
+    /// Delivers what can be. Returns whether more may come of it, and whether the rest has to wait.
     fn deliver_all(&mut self, cx: &mut Cx<'_>) -> (bool, bool) {
         let (limit, mut has_delivered) = (self.membership.limit(cx), false);
         let is_behind = loop {
             if self.sessions.have_enough() && self.membership.may_wait() {
-                break true;
+                break self.membership.has_more(limit);
             }
             let Some(delivery) = self.membership.next_delivery(limit) else { break false };
             self.deliver(delivery, cx);
             has_delivered = true;
         };
-        self.membership.note_delivered(is_behind, cx);
+        let has_acknowledged = self.membership.note_delivered(is_behind, cx);
         self.membership.set_early(self.groups.is_settled() && !is_behind);
-        (has_delivered, is_behind)
+        (has_delivered || has_acknowledged, is_behind)
     }
 
     fn deliver(&mut self, delivery: Delivery, cx: &mut Cx<'_>) {

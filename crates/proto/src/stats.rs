@@ -70,7 +70,7 @@ pub struct Stats {
     pub messages_sent: u64,
     /// Messages delivered to the groups layer.
     pub messages_delivered: u64,
-    /// Calls that left deliveries for later ones, as sessions had got enough for the moment.
+    /// How often deliveries began to wait until outboxes were offered to their sockets.
     pub deliveries_put_off: u64,
     /// Messages of clients behind a hole that has swallowed a part of the groups exchange.
     pub messages_unroutable: u64,

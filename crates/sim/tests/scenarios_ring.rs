@@ -334,6 +334,6 @@ fn many_receivers_of_a_daemon_hold_no_token_up() {
     assert_eq!(world.installs(), installs, "no ring was installed");
     assert!(world.now().since(begun) > token_loss * 5, "all the frames take that long");
     let put_off = world.node(1).map_or(0, |node| node.stats().deliveries_put_off);
-    assert!(put_off > 100, "{put_off}");
+    assert!(put_off > 0, "the ring was served in between");
     world.finish();
 }

@@ -5,11 +5,11 @@
 //! ```text
 //! wait      until a socket is ready or the core's deadline has come; the only call that blocks (`BusyPoll`: none)
 //! read      the clock, once
-//! go on     with what was put off in the last turn
 //! ring      batches of datagrams, the preferred channel first; what the core wants sent leaves after each
 //! timers    if due, and only after the sockets have been emptied
 //! clients   accept and read, as long as the core takes submissions
 //! write     once to each session that has something, so much at most
+//! go on     with what was put off until all were written to
 //! ```
 //!
 //! Work per turn is bounded for each source, and what is left over is remembered, because the poller
@@ -202,7 +202,6 @@ impl Daemon {
                 links.check(self.now, &self.transport.filter());
             }
             self.transport.look();
-            self.go_on();
             if !self.node.is_behind() || self.now.since(self.ring_served) >= self.ring_waits {
                 self.serve_ring();
             }
@@ -211,6 +210,7 @@ impl Daemon {
             let (transport, refusals) = (self.transport.stats(), self.acceptor.refusals());
             self.status.serve(&self.board, &self.node, &transport, refusals, self.now);
             self.sessions.flush(&mut self.node, self.poll.registry());
+            self.go_on();
             // One that polls is not woken by packets.
             self.transport.moderate(self.now, self.node.is_saturated() && !self.busy_poll);
             self.transport.update_interest(self.now, self.poll.registry());
@@ -278,7 +278,7 @@ impl Daemon {
                 }
                 token if self.status.listeners.on_ready(token) => {}
                 token if self.acceptor.listeners.on_ready(token) => {}
-                _ => self.sessions.on_ready(event),
+                _ => self.sessions.on_ready(event, &mut self.node),
             }
         }
         if signalled && let Some(signals) = &mut self.signals {
@@ -340,11 +340,13 @@ impl Daemon {
         }
     }
 
-    /// Goes on with what was put off until clients' sockets were offered what is for them.
+    /// Goes on with what was put off until clients' sockets were offered what is for them. Others may be ready for
+    /// more in the next turn, which is not waited for.
     fn go_on(&mut self) {
-        if self.node.is_behind() && self.sessions.has_written() {
+        if self.node.awaits_offers() && self.sessions.has_written() {
             self.node.handle(self.now, Input::GoOn, &mut self.out);
             self.act();
+            self.sessions.unpark(&self.node);
         }
     }
 

@@ -59,6 +59,8 @@ struct Session {
     ending: bool,
     /// The poller is asked about writability; nothing is written until it answers.
     blocked: bool,
+    /// Whether it is among the `unwritten`.
+    unwritten: bool,
 }
 
 impl SessionIo {
@@ -82,13 +84,13 @@ impl SessionIo {
         let id = SessionId(self.next);
         registry.register(&mut stream, token(id), Interest::READABLE)?;
         self.next += 1;
-        let session = Session { stream, queued: false, ending: false, blocked: false };
+        let session = Session { stream, queued: false, ending: false, blocked: false, unwritten: false };
         self.sessions.insert(id, session);
         Ok(id)
     }
 
     /// Takes note of what the poller said about a session.
-    pub(crate) fn on_ready(&mut self, event: &mio::event::Event) {
+    pub(crate) fn on_ready(&mut self, event: &mio::event::Event, node: &mut Node) {
         let id = SessionId((event.token().0.saturating_sub(FIRST_TOKEN)) as u64);
         let Some(session) = self.sessions.get_mut(&id) else { return };
         session.ending |= event.is_read_closed() || event.is_error();
@@ -97,7 +99,10 @@ impl SessionIo {
             self.unread.push_back(id);
         }
         if session.blocked && event.is_writable() {
-            self.unwritten.push_back(id);
+            if let Some(outbox) = node.outbox(id) {
+                outbox.set_refused(false);
+            }
+            session.wait_for_write(id, &mut self.unwritten);
         }
     }
 
@@ -123,9 +128,7 @@ impl SessionIo {
                 node.handle(now, Input::SessionClosed(id), out);
             }
         }
-        if node.accepts_submissions() {
-            self.unread.extend(self.parked.extract_if(.., |id| node.room_for(*id) > 0));
-        }
+        self.unpark(node);
         let mut budget = TURN_BYTES;
         for _ in 0..self.unread.len() {
             if budget == 0 {
@@ -141,6 +144,14 @@ impl SessionIo {
                 }
                 node.handle(now, input, out);
             }
+        }
+        self.unpark(node);
+    }
+
+    /// Lets those sessions have their turn again of which the core takes something.
+    pub(crate) fn unpark(&mut self, node: &Node) {
+        if node.accepts_submissions() {
+            self.unread.extend(self.parked.extract_if(.., |id| node.room_for(*id) > 0));
         }
     }
 
@@ -172,7 +183,11 @@ impl SessionIo {
 
     /// Notes that sessions have something to be written.
     pub(crate) fn mark_dirty(&mut self, dirty: &[SessionId]) {
-        self.unwritten.extend(dirty);
+        for id in dirty {
+            if let Some(session) = self.sessions.get_mut(id) {
+                session.wait_for_write(*id, &mut self.unwritten);
+            }
+        }
     }
 
     /// Writes once to each session that has something and can take it, each in turn, until enough is written.
@@ -191,6 +206,7 @@ impl SessionIo {
     /// Writes once to a session; returns how many bytes.
     fn write(&mut self, id: SessionId, node: &mut Node, registry: &Registry) -> usize {
         let Some(session) = self.sessions.get_mut(&id) else { return 0 };
+        session.unwritten = false;
         let Some(outbox) = node.outbox(id) else { return 0 };
         let owed = outbox.remaining();
         let written = session.stream.write_once(outbox);
@@ -203,7 +219,7 @@ impl SessionIo {
                     self.broken.push(id);
                 }
             }
-            Written::Some => self.unwritten.push_back(id),
+            Written::Some => session.wait_for_write(id, &mut self.unwritten),
             Written::Broken => self.broken.push(id),
         }
         bytes
@@ -224,6 +240,12 @@ impl SessionIo {
 }
 
 impl Session {
+    fn wait_for_write(&mut self, id: SessionId, unwritten: &mut VecDeque<SessionId>) {
+        if !std::mem::replace(&mut self.unwritten, true) {
+            unwritten.push_back(id);
+        }
+    }
+
     fn set_blocked(&mut self, blocked: bool, id: SessionId, registry: &Registry) -> io::Result<()> {
         self.blocked = blocked;
         let interest = if blocked { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };

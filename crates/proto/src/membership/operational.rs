@@ -153,14 +153,21 @@ impl Membership {
         self.deliveries.is_empty()
     }
 
-    /// So much was delivered; `is_behind` says that there is more which has to wait. Drops what everyone holds.
-    pub(crate) fn note_delivered(&mut self, is_behind: bool, cx: &Cx<'_>) {
+    /// Whether packets up to the limit were not read, so that what is in them may have to wait.
+    pub(crate) fn has_more(&self, limit: Limit) -> bool {
+        self.stream.done() < limit.last
+    }
+
+    /// So much was delivered; `is_behind` says that there is more which has to wait. Drops what everyone holds. Returns
+    /// whether others hear that I hold more, so that they, or I, may send.
+    pub(crate) fn note_delivered(&mut self, is_behind: bool, cx: &Cx<'_>) -> bool {
         let delivered = self.stream.done();
-        self.ring.limit_ack(is_behind.then_some(delivered));
+        let has_acknowledged = self.ring.limit_ack(is_behind.then_some(delivered));
         if matches!(self.state, State::Operational { .. }) {
             let kept = if cx.config.is_mutant(Mutant::KeepPackets) { 3 } else { 0 };
             self.ring.discard(Seq(delivered.0.saturating_sub(kept)));
         }
+        has_acknowledged
     }
 
     /// Hands up the messages of a packet that need no order.

@@ -121,7 +121,7 @@ pub(crate) struct Load {
     pub(crate) my_backlog: u32,
     /// Packets that I sent again in this visit.
     pub(crate) retransmitted: u32,
-    /// Packets on the ring that someone does not hold yet.
+    /// Packets on the ring that someone does not say to hold: does not, or has not delivered.
     pub(crate) outstanding: u64,
     /// Members of the ring, each of which may send a packet in a round.
     pub(crate) members: u32,

@@ -259,12 +259,14 @@ impl Ring {
         }
     }
 
-    /// Says no more than that I hold what was delivered, or lets the acknowledgement go on.
-    pub(crate) fn limit_ack(&mut self, delivered: Option<Seq>) {
+    /// Says no more than that I hold what was delivered, or lets the acknowledgement go on. Returns whether it did.
+    pub(crate) fn limit_ack(&mut self, delivered: Option<Seq>) -> bool {
+        let before = self.acks.mine();
         if self.behind != delivered {
             self.behind = delivered;
             self.acknowledge();
         }
+        self.acks.mine() > before
     }
 
     /// Whether packets wait here to be delivered that could be.

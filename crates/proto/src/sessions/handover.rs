@@ -7,23 +7,27 @@
 
 /// Bytes that are built for a message which shows members, and take as long as another frame.
 const BUILT_BYTES_A_FRAME: usize = 128;
+/// Bytes of a frame that take as long to write as another frame.
+const WRITTEN_BYTES_A_FRAME: usize = 2048;
 
 /// See the module documentation.
 #[derive(Debug)]
 pub(super) struct Handover {
     /// Frames that may still be put into outboxes.
     left: usize,
+    /// When no more than so many are left, the host is to say that it has offered the rest.
+    half: usize,
 }
 
 impl Handover {
-    /// Outboxes are empty.
+    /// Outboxes were offered to their sockets.
     pub(super) fn new(frames_at_once: usize) -> Self {
-        Self { left: frames_at_once }
+        Self { left: frames_at_once, half: frames_at_once / 2 }
     }
 
-    /// A frame was put into an outbox.
-    pub(super) fn note_frame(&mut self) {
-        self.left = self.left.saturating_sub(1);
+    /// A frame of so many bytes was put into an outbox.
+    pub(super) fn note_frame(&mut self, bytes: usize) {
+        self.left = self.left.saturating_sub(1 + bytes / WRITTEN_BYTES_A_FRAME);
     }
 
     /// A message of so many bytes was built.
@@ -35,6 +39,11 @@ impl Handover {
     pub(super) fn is_spent(&self) -> bool {
         self.left == 0
     }
+
+    /// Whether the rest may soon have to wait.
+    pub(super) fn is_half_spent(&self) -> bool {
+        self.left <= self.half
+    }
 }
 
 #[cfg(test)]
@@ -43,13 +52,13 @@ mod tests {
 
     #[test]
     fn frames_and_what_is_built_for_them_are_handed_up_so_far() {
-        let mut handover = Handover::new(3);
-        handover.note_frame();
+        let mut handover = Handover::new(5);
+        handover.note_frame(100);
         handover.note_built(BUILT_BYTES_A_FRAME);
-        assert!(!handover.is_spent());
-        handover.note_frame();
-        assert!(handover.is_spent());
-        handover.note_frame();
+        assert!(!handover.is_half_spent());
+        handover.note_frame(WRITTEN_BYTES_A_FRAME);
+        assert!(handover.is_half_spent() && !handover.is_spent());
+        handover.note_frame(WRITTEN_BYTES_A_FRAME);
         assert!(handover.is_spent());
     }
 }

@@ -254,6 +254,11 @@ impl Sessions {
         self.handover.is_spent()
     }
 
+    /// Whether that may soon be so.
+    pub(crate) fn have_half(&self) -> bool {
+        self.handover.is_half_spent()
+    }
+
     /// A message of so many bytes was built for sessions.
     pub(crate) fn note_built(&mut self, bytes: usize) {
         self.handover.note_built(bytes);
@@ -314,7 +319,7 @@ impl Sessions {
         if !session.outbox.has_remaining() {
             cx.out.dirty.push(id);
         }
-        self.handover.note_frame();
+        self.handover.note_frame(head.len() + body.len());
         session.burst.messages += 1;
         session.outbox.push(head, body, cx.config.ring.datagram_bytes);
         self.pressure.on_growth(id, &session.outbox, limits, cx.now);

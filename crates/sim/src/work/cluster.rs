@@ -227,7 +227,7 @@ impl Cluster {
             if self.nodes[node].next_timeout().is_some_and(|(due, _)| due <= self.now) {
                 self.input(node, Input::Timeout);
             }
-            if self.nodes[node].is_behind() {
+            if self.nodes[node].awaits_offers() {
                 self.now = self.now + TICK;
                 self.input(node, Input::GoOn);
             }

@@ -67,7 +67,7 @@ impl World {
         if !self.hosts[host].is_running() {
             return;
         }
-        if self.is_behind(host) {
+        if self.awaits_offers(host) {
             self.input(host, Input::GoOn);
         }
         let taken = self.receive(host);
@@ -285,13 +285,13 @@ impl World {
         self.plan_wake(host);
     }
 
-    fn is_behind(&self, host: usize) -> bool {
-        self.hosts[host].node.as_ref().is_some_and(Node::is_behind)
+    fn awaits_offers(&self, host: usize) -> bool {
+        self.hosts[host].node.as_ref().is_some_and(Node::awaits_offers)
     }
 
     fn has_work(&self, host: usize) -> bool {
         let asked = &self.hosts[host];
-        self.is_behind(host)
+        self.awaits_offers(host)
             || asked.has_datagrams()
             || asked.has_streams()
             || asked.writable.iter().any(|session| self.client_reads(*session))
