@@ -406,6 +406,9 @@ mod tests {
         let messages = |node: &mut Node| node.outbox(id).map(|outbox| outbox.messages());
         assert_eq!((messages(&mut node), node.is_behind()), (Some(1), true));
         assert!(!node.accepts_submissions() && node.room_for(id) == 0 && !sessions.has_written());
+        sessions.unread.push_back(id);
+        sessions.drain(&mut node, now, &mut Outputs::default());
+        assert_eq!((sessions.unread.len(), sessions.parked.len()), (0, 1), "nothing is read");
         sessions.flush(&mut node, poll.registry());
         assert!(sessions.has_written());
         out.clear();
@@ -413,5 +416,7 @@ mod tests {
         assert_eq!((messages(&mut node), out.dirty), (Some(1), vec![id]));
         node.handle(now, Input::GoOn, &mut Outputs::default());
         assert!(!node.is_behind() && node.accepts_submissions() && node.room_for(id) > 0);
+        sessions.unpark(&node);
+        assert_eq!((sessions.unread.len(), sessions.parked.len()), (1, 0), "it has its turn");
     }
 }

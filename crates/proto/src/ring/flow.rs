@@ -99,9 +99,9 @@ pub(crate) fn after_loss(config: &RingConfig, window: u32, fcc: u32, lost: u32) 
     if lost > much { lowered(window, STEP, least(config, LEAST_PART)) } else { window }
 }
 
-/// The window after a member found that it `is_behind` with delivering.
-pub(crate) fn after_lag(config: &RingConfig, window: u32, is_behind: bool) -> u32 {
-    if is_behind { lowered(window, STEP_OF_SLOW, least(config, LEAST_PART_OF_SLOW)) } else { window }
+/// The window after a member found that it is behind with delivering.
+pub(crate) fn after_lag(config: &RingConfig, window: u32) -> u32 {
+    lowered(window, STEP_OF_SLOW, least(config, LEAST_PART_OF_SLOW))
 }
 
 fn lowered(window: u32, step: u32, least: u32) -> u32 {
@@ -194,7 +194,7 @@ mod tests {
         assert_eq!(after_round(&RingConfig::default(), u32::MAX, ROUND), u32::MAX);
         let wide = RingConfig { window_limit_packets: u32::MAX, ..RingConfig::default() };
         assert_eq!(after_loss(&wide, u32::MAX, u32::MAX, u32::MAX), u32::MAX - u32::MAX / STEP);
-        assert_eq!(after_lag(&wide, u32::MAX, true), u32::MAX - u32::MAX / STEP_OF_SLOW);
+        assert_eq!(after_lag(&wide, u32::MAX), u32::MAX - u32::MAX / STEP_OF_SLOW);
     }
 
     #[test]
@@ -240,9 +240,8 @@ mod tests {
     #[test]
     fn a_member_that_delivers_slowly_lowers_the_window_further() {
         let config = RingConfig::default();
-        assert_eq!(after_lag(&config, 160, false), 160);
-        assert_eq!(after_lag(&config, 160, true), 120);
-        assert_eq!(after_lag(&config, 11, true), 10);
-        assert_eq!(after_lag(&config, 10, true), 10);
+        assert_eq!(after_lag(&config, 160), 120);
+        assert_eq!(after_lag(&config, 11), 10);
+        assert_eq!(after_lag(&config, 10), 10);
     }
 }

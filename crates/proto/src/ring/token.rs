@@ -160,7 +160,9 @@ impl Ring {
             }
             token.window = flow::after_loss(&cx.config.ring, token.window, token.fcc, lost);
         }
-        token.window = flow::after_lag(&cx.config.ring, token.window, self.is_behind());
+        if self.is_behind() {
+            token.window = flow::after_lag(&cx.config.ring, token.window);
+        }
         if cx.config.is_mutant(Mutant::AckBeyondHole) {
             self.acks.raise_mine(self.window.highest());
         }

@@ -3,7 +3,8 @@
 //! One packet may bring a message for a thousand sessions, or a change of a group that each of them is shown with
 //! all its members. What is to be handed up for the packets of a round can so take longer than the others wait for
 //! the token. Only so many frames are therefore put into outboxes, and the rest waits until the host has offered
-//! these to their sockets ([`crate::Input::GoOn`]). The ring goes on meanwhile, no faster than this daemon hands up.
+//! these to their sockets ([`crate::Input::GoOn`]), which it says when half of the frames are there, so that one who keeps
+//! up never waits. The ring goes on meanwhile, no faster than this daemon hands up.
 
 /// Bytes that are built for a message which shows members, and take as long as another frame.
 const BUILT_BYTES_A_FRAME: usize = 128;

@@ -85,6 +85,7 @@ impl Options {
             flush_limit: one_of(&[None, Some(150), Some(400)], rng).map(Duration::from_millis),
             settings,
         };
+        // Last, so that the rest of a seed is what it was before there was this.
         options.settings.sessions.frames_at_once = one_of(&[1, 50, 200_000], rng);
         options
     }

@@ -276,8 +276,8 @@ impl World {
             return;
         }
         let limits = self.settings.host;
-        let cost = limits.turn_cost + limits.datagram_cost * taken + limits.frame_cost * written;
-        let cost = cost + self.hosts[host].slowness;
+        let work = limits.datagram_cost * taken + limits.frame_cost * written;
+        let cost = limits.turn_cost + work + self.hosts[host].slowness;
         self.hosts[host].busy_until = self.now + cost.max(Duration::from_nanos(100));
         if self.has_work(host) {
             self.plan_turn(host);

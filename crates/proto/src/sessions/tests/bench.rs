@@ -161,6 +161,12 @@ impl Bench {
         outbox.copy_to_bytes(outbox.remaining()).to_vec()
     }
 
+    /// A frame for a session.
+    pub(super) fn deliver(&mut self, id: SessionId, frame: &[u8]) {
+        let frame = Bytes::copy_from_slice(frame);
+        self.run(|sessions, cx| sessions.deliver(id, &frame, cx));
+    }
+
     /// Its socket takes nothing more for now.
     pub(super) fn refuse(&mut self, id: SessionId) {
         self.sessions.outbox(id).expect("open").set_refused(true);

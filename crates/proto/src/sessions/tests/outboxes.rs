@@ -16,11 +16,11 @@ fn a_session_is_dirty_once_until_it_is_written() {
     let mut bench = Bench::new();
     let id = bench.connect("a");
     for _ in 0..3 {
-        bench.run(|sessions, cx| sessions.deliver(id, &Bytes::from_static(b"frame"), cx));
+        bench.deliver(id, b"frame");
     }
     assert_eq!(bench.out.dirty, [id]);
     assert_eq!(bench.read(id), b"frameframeframe");
-    bench.run(|sessions, cx| sessions.deliver(id, &Bytes::from_static(b"frame"), cx));
+    bench.deliver(id, b"frame");
     assert_eq!(bench.out.dirty, [id, id]);
 }
 
@@ -31,15 +31,15 @@ fn a_reader_that_is_too_many_messages_behind_is_cut_off() {
     bench.refuse(id);
     for _ in 0..5 {
         bench.pass(MOMENT);
-        bench.run(|sessions, cx| sessions.deliver(id, &Bytes::from_static(b"x"), cx));
+        bench.deliver(id, b"x");
         assert_eq!(bench.closed(id), None);
     }
     bench.pass(MOMENT);
-    bench.run(|sessions, cx| sessions.deliver(id, &Bytes::from_static(b"x"), cx));
+    bench.deliver(id, b"x");
     assert_eq!(bench.closed(id), Some(CloseReason::SlowReader));
     assert_eq!(bench.queued().iter().map(|message| message.kind).collect::<Vec<_>>(), [Kind::Disconnect]);
     assert_eq!(bench.stats.sessions_slow, 1);
-    bench.run(|sessions, cx| sessions.deliver(id, &Bytes::from_static(b"x"), cx));
+    bench.deliver(id, b"x");
     assert!(bench.queued().is_empty(), "a session ends once");
 }
 
@@ -50,19 +50,19 @@ fn a_burst_cuts_nobody_off_but_what_the_socket_has_left_of_it_does() {
     for _ in 0..2 {
         bench.pass(MOMENT);
         for _ in 0..100 {
-            bench.run(|sessions, cx| sessions.deliver(quick, &Bytes::from_static(b"x"), cx));
+            bench.deliver(quick, b"x");
         }
         assert_eq!((bench.read(quick).len(), bench.closed(quick)), (100, None));
     }
     for _ in 0..100 {
-        bench.run(|sessions, cx| sessions.deliver(slow, &Bytes::from_static(b"x"), cx));
+        bench.deliver(slow, b"x");
     }
     bench.sessions.outbox(slow).expect("open").advance(95);
     bench.refuse(slow);
-    bench.run(|sessions, cx| sessions.deliver(slow, &Bytes::from_static(b"x"), cx));
+    bench.deliver(slow, b"x");
     assert_eq!(bench.closed(slow), None, "the burst goes on");
     bench.pass(MOMENT);
-    bench.run(|sessions, cx| sessions.deliver(slow, &Bytes::from_static(b"x"), cx));
+    bench.deliver(slow, b"x");
     assert_eq!(bench.closed(slow), Some(CloseReason::SlowReader));
 }
 
@@ -72,11 +72,11 @@ fn who_was_not_offered_anything_is_not_behind() {
     let id = bench.connect("waiting");
     for _ in 0..10 {
         bench.pass(MOMENT);
-        bench.run(|sessions, cx| sessions.deliver(id, &Bytes::from_static(b"x"), cx));
+        bench.deliver(id, b"x");
     }
     assert_eq!(bench.closed(id), None);
     bench.refuse(id);
-    bench.run(|sessions, cx| sessions.deliver(id, &Bytes::from_static(b"x"), cx));
+    bench.deliver(id, b"x");
     assert_eq!(bench.closed(id), Some(CloseReason::SlowReader));
 }
 
@@ -85,7 +85,7 @@ fn who_sends_ahead_of_the_accept_is_not_behind() {
     let mut bench = Bench::with(|config| config.sessions.max_outbox_messages = 1);
     let id = bench.open(LOOPBACK);
     bench.feed(id, &[hello("a"), choice(&["NULL"])].concat());
-    bench.run(|sessions, cx| sessions.deliver(id, &Bytes::from_static(b"x"), cx));
+    bench.deliver(id, b"x");
     assert_eq!(bench.closed(id), None);
 }
 
@@ -93,15 +93,14 @@ fn who_sends_ahead_of_the_accept_is_not_behind() {
 fn a_reader_that_is_too_many_bytes_behind_is_cut_off() {
     let mut bench = Bench::with(|config| config.sessions.max_outbox_bytes = 10_000);
     let id = bench.connect("slow");
-    let frame = Bytes::from(vec![1; 3000]);
     for _ in 0..3 {
-        bench.run(|sessions, cx| sessions.deliver(id, &frame, cx));
+        bench.deliver(id, &[1; 3000]);
     }
     assert_eq!(bench.closed(id), None);
     bench.sessions.outbox(id).expect("open").advance(3000);
-    bench.run(|sessions, cx| sessions.deliver(id, &frame, cx));
+    bench.deliver(id, &[1; 3000]);
     assert_eq!(bench.closed(id), None);
-    bench.run(|sessions, cx| sessions.deliver(id, &frame, cx));
+    bench.deliver(id, &[1; 3000]);
     assert_eq!(bench.closed(id), Some(CloseReason::SlowReader));
 }
 
@@ -128,7 +127,7 @@ fn shutdown_closes_everyone_and_lets_them_read_the_rest() {
     let mut bench = Bench::new();
     let (open, shaking) = (bench.connect("a"), bench.open(LOOPBACK));
     bench.feed(shaking, &hello("b"));
-    bench.run(|sessions, cx| sessions.deliver(open, &Bytes::from_static(b"last"), cx));
+    bench.deliver(open, b"last");
     bench.run(|sessions, cx| sessions.on_shutdown(cx));
     for id in [open, shaking] {
         assert_eq!(bench.closed(id), Some(CloseReason::Shutdown));
