@@ -87,6 +87,8 @@ impl Options {
         };
         // Last, so that the rest of a seed is what it was before there was this.
         options.settings.sessions.frames_at_once = one_of(&[1, 50, 200_000], rng);
+        options.settings.host.write_sessions = one_of(&[1, 3, usize::MAX], rng);
+        options.settings.host.frame_cost = Duration::from_micros(one_of(&[0, 0, 5, 50], rng));
         options
     }
 }

@@ -123,7 +123,7 @@ impl World {
         let Some(session) = place.session() else { return };
         place.hang_up(self.now, &mut self.recorder);
         let host = place.host;
-        self.hosts[host].writable.remove(&session);
+        self.hosts[host].writes.forget(session);
         self.hosts[host].streams.push(session, StreamInput::Close);
         self.plan_turn(host);
     }

@@ -1,6 +1,6 @@
 //! One host: a daemon or none, its sockets, its clock.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use antiphon_proto::time::Instant;
@@ -9,6 +9,7 @@ use antiphon_wire::ids::SessionId;
 use bytes::Bytes;
 
 use super::streams::{StreamInput, Streams};
+use super::writes::Writes;
 
 /// The monotonic clock of a host: an offset and a rate.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -87,8 +88,9 @@ pub(super) struct Host {
     pub(super) data: Socket,
     pub(super) control: Socket,
     pub(super) streams: Streams,
-    /// Sessions that have bytes to read.
-    pub(super) writable: BTreeSet<SessionId>,
+    pub(super) writes: Writes,
+    /// When datagrams were taken last.
+    pub(super) ring_served: Instant,
     pub(super) paused_until: Option<Instant>,
     pub(super) busy_until: Instant,
     pub(super) turn_at: Option<Instant>,
@@ -115,7 +117,8 @@ impl Host {
             data: Socket::default(),
             control: Socket::default(),
             streams: Streams::default(),
-            writable: BTreeSet::new(),
+            writes: Writes::default(),
+            ring_served: Instant(0),
             paused_until: None,
             busy_until: Instant(0),
             turn_at: None,

@@ -10,6 +10,7 @@ mod settings;
 mod streams;
 mod trigger;
 mod turn;
+mod writes;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};

@@ -116,6 +116,8 @@ pub struct HostSettings {
     pub control_buffer_bytes: usize,
     /// Most bytes that a client's socket takes in one write.
     pub write_bytes: usize,
+    /// Most clients that are written to in one turn.
+    pub write_sessions: usize,
 }
 
 impl Default for HostSettings {
@@ -129,6 +131,7 @@ impl Default for HostSettings {
             data_buffer_bytes: 1 << 20,
             control_buffer_bytes: 256 << 10,
             write_bytes: 256 << 10,
+            write_sessions: usize::MAX,
         }
     }
 }

@@ -6,9 +6,7 @@
 use std::time::Duration;
 
 use antiphon_proto::{Event, Input, Node, Origin, Target, Transmit};
-use antiphon_wire::ids::SessionId;
 use antiphon_wire::ring::DatagramKind;
-use bytes::Buf;
 
 use super::streams::StreamInput;
 use super::trigger::Point;
@@ -16,6 +14,9 @@ use super::{Happening, World};
 
 /// Turns that a due timer waits for datagrams at most.
 const MAX_STARVED_TURNS: u32 = 8;
+
+/// A ring waits so many times less than the token may take, shared by all daemons, for clients.
+const RING_WAITS: u32 = 8;
 
 impl World {
     /// Plans a turn as soon as the host is free, unless one is planned.
@@ -67,19 +68,27 @@ impl World {
         if !self.hosts[host].is_running() {
             return;
         }
-        if self.awaits_offers(host) {
-            self.input(host, Input::GoOn);
-        }
-        let taken = self.receive(host);
+        self.unblock(host);
+        let taken = if self.serves_ring(host) { self.receive(host) } else { 0 };
         self.read_streams(host);
         self.fire(host);
-        let written = self.write_streams(host);
+        let mut written = self.write(host);
+        self.go_on(host);
+        written += self.close_sessions(host);
         self.flush(host);
         self.settle(host, taken, written);
     }
 
+    /// Whether datagrams are taken: not for a while when clients are to get what came of others before.
+    fn serves_ring(&self, host: usize) -> bool {
+        let waits = self.settings.ring.token_loss / (RING_WAITS * self.settings.daemons as u32);
+        let served = &self.hosts[host];
+        !served.node.as_ref().is_some_and(Node::is_behind) || self.now.since(served.ring_served) >= waits
+    }
+
     /// Takes datagrams; returns how many.
     fn receive(&mut self, host: usize) -> u32 {
+        self.hosts[host].ring_served = self.now;
         let batch = self.rng.usize(1..=self.settings.host.receive_batch);
         let mut taken = 0;
         for _ in 0..batch {
@@ -125,9 +134,12 @@ impl World {
         self.absorb(host);
     }
 
-    /// Moves trace and events of a host's outputs to where they belong.
+    /// Moves trace, events and sessions with something to read to where they belong.
     pub(super) fn absorb(&mut self, host: usize) {
         let absorbed = &mut self.hosts[host];
+        for session in absorbed.out.dirty.drain(..) {
+            absorbed.writes.mark(session);
+        }
         let process = absorbed.process;
         if let Some(records) = &mut absorbed.out.trace {
             for record in records.drain(..) {
@@ -167,45 +179,6 @@ impl World {
 
     fn note(&mut self, host: usize, text: impl FnOnce() -> String) {
         self.recorder.remark(self.now, format!("{}: {}", super::daemon_id(host), text()));
-    }
-
-    /// Writes to clients; returns how many frames.
-    fn write_streams(&mut self, host: usize) -> u32 {
-        let written = &mut self.hosts[host];
-        written.writable.extend(written.out.dirty.drain(..));
-        let mut frames = 0;
-        for session in written.writable.clone() {
-            frames += self.write_stream(host, session);
-        }
-        for (session, reason) in std::mem::take(&mut self.hosts[host].out.closed) {
-            frames += self.write_stream(host, session);
-            self.hosts[host].writable.remove(&session);
-            self.close_client(session, Some(reason));
-        }
-        frames
-    }
-
-    /// Writes to a client what its socket takes; returns how many whole frames.
-    fn write_stream(&mut self, host: usize, session: SessionId) -> u32 {
-        let mut frames = 0;
-        let mut room = if self.client_reads(session) { self.settings.host.write_bytes } else { 0 };
-        loop {
-            let outbox = self.hosts[host].node.as_mut().and_then(|node| node.outbox(session));
-            let Some(outbox) = outbox.filter(|outbox| outbox.has_remaining()) else {
-                self.hosts[host].writable.remove(&session);
-                return frames;
-            };
-            let chunk = outbox.chunk().len().min(room);
-            outbox.set_refused(chunk == 0);
-            if chunk == 0 {
-                return frames;
-            }
-            let unwritten = outbox.messages();
-            let bytes = outbox.copy_to_bytes(chunk);
-            frames += (unwritten - outbox.messages()) as u32;
-            room -= chunk;
-            self.feed_client(session, &bytes);
-        }
     }
 
     /// Sends what is to leave, or as much of it as the daemon lives to send.
@@ -285,16 +258,12 @@ impl World {
         self.plan_wake(host);
     }
 
-    fn awaits_offers(&self, host: usize) -> bool {
-        self.hosts[host].node.as_ref().is_some_and(Node::awaits_offers)
-    }
-
     fn has_work(&self, host: usize) -> bool {
         let asked = &self.hosts[host];
         self.awaits_offers(host)
             || asked.has_datagrams()
             || asked.has_streams()
-            || asked.writable.iter().any(|session| self.client_reads(*session))
+            || self.has_writes(host)
             || asked.deadline().is_some_and(|deadline| deadline <= self.now)
     }
 }
