@@ -10,6 +10,7 @@
 
 mod ack_vector;
 mod acks;
+mod arrival;
 mod flow;
 mod lateness;
 mod pack;
@@ -28,6 +29,7 @@ use crate::io::Channel;
 use crate::preambles::Said;
 use crate::time::Instant;
 use ack_vector::AckVector;
+use arrival::Arrival;
 use lateness::Lateness;
 use roster::Roster;
 use window::Window;
@@ -58,6 +60,8 @@ pub(crate) struct Ring {
     /// The last hop of the token that I saw or made.
     hop: u64,
     token: TokenPlace,
+    /// When it should be passed again.
+    arrival: Arrival,
     /// The highest number on the token when I last passed it.
     passed_seq: Seq,
     /// Which packets should be here by now.
@@ -102,6 +106,7 @@ impl Ring {
             window: Window::after(before),
             hop: before.0,
             token: TokenPlace::Elsewhere,
+            arrival: Arrival::default(),
             passed_seq: before,
             lateness: Lateness::default(),
             sent_last_visit: 0,
@@ -231,6 +236,7 @@ impl Ring {
             && header.seq > token.seq
         {
             self.token = TokenPlace::Elsewhere;
+            self.arrival.note_sign(cx.now);
         }
         self.prefer_token_after(header.sender, header.visit, header.after_token);
         self.acks.learn(sender, header.ack);

@@ -68,6 +68,7 @@ impl Ring {
             return Visited::Ignored;
         }
         self.hop = token.hop;
+        self.arrival.note_sign(cx.now);
         cx.timers.stop(Timer::Wake);
         cx.patience.note_visit(cx.now, self.quiet_visits == 0);
         self.visit(token, Origin::Passed, self.roster.successor(), cx)
@@ -319,6 +320,7 @@ impl Ring {
         }
         cx.timers.set(Timer::TokenLoss, cx.now + patience);
         self.token = TokenPlace::Passed(token, next);
+        self.arrival.note_passed(cx.now, self.quiet_visits > 0);
         self.send_token(cx);
     }
 
@@ -326,6 +328,7 @@ impl Ring {
     pub(crate) fn retransmit_token(&mut self, cx: &mut Cx<'_>) {
         if matches!(self.token, TokenPlace::Passed(..)) && !cx.config.is_mutant(Mutant::NeverRepeatToken) {
             cx.stats.tokens_retransmitted += 1;
+            self.arrival.note_repeated();
             self.send_token(cx);
         }
     }
@@ -342,11 +345,12 @@ impl Ring {
             burst,
             segment_bytes,
         });
+        let longest = cx.config.ring.token_retransmit;
         // A quiet token may come to rest, which gives no sign either.
         let patience = if self.quiet_visits > 0 && !cx.queue.has_sendable() {
-            cx.config.ring.token_hold + cx.config.ring.token_retransmit
+            cx.config.ring.token_hold + longest
         } else {
-            cx.config.ring.token_retransmit
+            self.arrival.patience(longest)
         };
         cx.timers.set(Timer::TokenRetransmit, cx.now + patience);
     }
