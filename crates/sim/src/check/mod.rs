@@ -8,6 +8,7 @@ mod atomicity;
 mod barrier;
 mod causal;
 mod closings;
+mod common_view;
 mod configurations;
 mod daemon_order;
 mod delivery;
@@ -21,6 +22,7 @@ mod integrity;
 mod liveness;
 mod membership_order;
 mod order;
+mod own_messages;
 mod program_order;
 mod safe;
 mod self_delivery;
@@ -98,12 +100,14 @@ const DAEMON_CHECKS: &[DaemonCheck] = &[
     liveness::check,
 ];
 
-const SESSION_CHECKS: [SessionCheck; 11] = [
+const SESSION_CHECKS: &[SessionCheck] = &[
     stream::check,
     session_order::check,
+    own_messages::check,
     views::check,
     view_identity::check,
     membership_order::check,
+    common_view::check,
     virtual_synchrony::check,
     signals::check,
     ghosts::check,
@@ -130,11 +134,13 @@ pub fn all(trace: &Trace) -> Vec<Violation> {
 }
 
 /// What can be said of what clients saw without knowing what their daemons did: of logs of real runs.
-const CLIENT_CHECKS: [SessionCheck; 6] = [
+const CLIENT_CHECKS: &[SessionCheck] = &[
     stream::check,
     session_order::check,
+    own_messages::check,
     views::check,
     view_identity::check,
+    common_view::check,
     virtual_synchrony::check,
     signals::check,
 ];
