@@ -6,8 +6,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
-#[path = "cluster/check.rs"]
-mod check;
 #[path = "cluster/client.rs"]
 mod client;
 #[path = "chaos/faults.rs"]
@@ -39,10 +37,9 @@ fn clients_see_one_order_whatever_happens_to_hosts_and_cables() {
     loop {
         println!("seed {seed}");
         let mut cluster = Cluster::in_namespaces(Layout::OwnSegments, DAEMONS);
-        let (sessions, logs) = round::round(seed, &mut cluster, |cluster, random| {
+        let logs = round::round(seed, &mut cluster, |cluster, random| {
             faults::happen(cluster, random, &mut happened)
         });
-        println!("  {}", check::check(&sessions));
         assert_eq!(round::violations(&logs), Vec::<String>::new(), "seed {seed}");
         rounds += 1;
         seed += 1;
@@ -61,8 +58,8 @@ fn clients_see_one_order_where_hosts_reach_all_others_at_once() {
     }
     for (layout, counter) in [(Layout::Broadcast, "InBcastPkts"), (Layout::SharedSegment, "InMcastPkts")] {
         let mut cluster = Cluster::in_namespaces(layout, DAEMONS);
-        let (sessions, logs) = round::round(1, &mut cluster, |cluster, _| part_and_crash(cluster));
-        println!("{layout:?}: {}", check::check(&sessions));
+        println!("{layout:?}");
+        let logs = round::round(1, &mut cluster, |cluster, _| part_and_crash(cluster));
         assert_eq!(round::violations(&logs), Vec::<String>::new(), "{layout:?}");
         for host in 0..cluster.count() {
             let packets = cluster.namespaces().counter(host, counter);

@@ -75,8 +75,8 @@ struct Cast {
     bytes: usize,
 }
 
-/// Writes the log of one client: any number of connections, one after the other, each with a name
-/// that no other connection of the cluster ever has.
+/// Writes the log of one client: any number of connections, one after the other, under one name or several
+/// that no other client of the cluster ever has.
 #[derive(Debug)]
 pub struct Recorder<W: Write> {
     out: W,
@@ -112,7 +112,7 @@ impl<W: Write> Recorder<W> {
         self.write(Entry::Leaving { group: group.to_owned() })
     }
 
-    /// The client is about to send the multicast of that number, different for each of a connection;
+    /// The client is about to send the multicast of that number, different for each under one name;
     /// the body begins with the number in four bytes, little-endian ([`number_of`]).
     ///
     /// # Errors
@@ -236,8 +236,8 @@ pub fn read(files: &[PathBuf]) -> Result<Trace, LogError> {
     for file in files {
         logs.push((file, lines(file)?));
     }
-    for (file, lines) in &logs {
-        reader.note_deeds(lines).map_err(|(line, problem)| LogError::Malformed {
+    for (log, (file, lines)) in logs.iter().enumerate() {
+        reader.note_deeds(log, lines).map_err(|(line, problem)| LogError::Malformed {
             file: (*file).clone(),
             line,
             problem,
@@ -280,8 +280,10 @@ type Problem = (usize, String);
 #[derive(Default)]
 struct Reader {
     trace: Trace,
-    /// Sessions by name.
-    sessions: BTreeMap<String, usize>,
+    /// Which of the logs has connections under a name.
+    owners: BTreeMap<String, usize>,
+    /// How many sessions were begun to be noted in whole.
+    begun: usize,
     /// Processes by name of the daemon.
     processes: BTreeMap<Vec<u8>, usize>,
     /// Submissions by sender and number, with what was sent.
@@ -290,12 +292,12 @@ struct Reader {
 
 impl Reader {
     /// Opens the sessions and numbers what they sent, so that others can refer to it.
-    fn note_deeds(&mut self, lines: &[Line]) -> Result<(), Problem> {
+    fn note_deeds(&mut self, log: usize, lines: &[Line]) -> Result<(), Problem> {
         let mut current: Option<(usize, &String)> = None;
         for (at, line) in lines.iter().enumerate() {
             match &line.entry {
                 Entry::Opened { member } => {
-                    let session = self.open(member).map_err(|problem| (at + 1, problem))?;
+                    let session = self.open(log, member).map_err(|problem| (at + 1, problem))?;
                     current = Some((session, member));
                 }
                 Entry::Sent(cast) => {
@@ -309,8 +311,11 @@ impl Reader {
         Ok(())
     }
 
-    fn open(&mut self, name: &str) -> Result<usize, String> {
+    fn open(&mut self, log: usize, name: &str) -> Result<usize, String> {
         let member = member(name)?;
+        if *self.owners.entry(name.to_owned()).or_insert(log) != log {
+            return Err(format!("{name} is the name of another client; each needs names of its own"));
+        }
         let next = self.processes.len();
         let process = *self.processes.entry(member.daemon().to_vec()).or_insert(next);
         if process == next {
@@ -318,12 +323,8 @@ impl Reader {
             let process = ProcessId { daemon, incarnation: 0 };
             self.trace.processes.push(ProcessTrace { process, records: Vec::new(), ended: None });
         }
-        let session = self.trace.sessions.len();
-        if self.sessions.insert(name.to_owned(), session).is_some() {
-            return Err(format!("{name} was opened twice; each connection needs a name of its own"));
-        }
         self.trace.sessions.push(SessionTrace::new(member, process, Instant(0), true));
-        Ok(session)
+        Ok(self.trace.sessions.len() - 1)
     }
 
     fn submit(&mut self, session: usize, sender: &str, cast: &Cast) -> Result<(), String> {
@@ -340,12 +341,13 @@ impl Reader {
         Ok(())
     }
 
-    /// Notes everything in the sessions.
+    /// Notes everything in the sessions, which were opened in the same order.
     fn note_all(&mut self, lines: &[Line]) -> Result<(), Problem> {
         let mut current: Option<(usize, String)> = None;
         for (at, line) in lines.iter().enumerate() {
             if let Entry::Opened { member } = &line.entry {
-                current = self.sessions.get(member).map(|session| (*session, member.clone()));
+                current = Some((self.begun, member.clone()));
+                self.begun += 1;
             }
             let Some((session, member)) = &current else {
                 return Err((at + 1, "nothing happens before a connection is open".to_owned()));
@@ -414,4 +416,53 @@ fn member(name: &str) -> Result<MemberName, String> {
 
 fn members(names: &[String]) -> Result<Vec<MemberName>, String> {
     names.iter().map(|name| member(name)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn opened(member: &str) -> Line {
+        Line { at: 1, entry: Entry::Opened { member: member.to_owned() } }
+    }
+
+    fn cast(number: u32) -> Cast {
+        Cast { number, service: "agreed".to_owned(), groups: vec!["g".to_owned()], bytes: 4 }
+    }
+
+    fn sent(number: u32) -> Line {
+        Line { at: 2, entry: Entry::Sent(cast(number)) }
+    }
+
+    /// The trace of these logs.
+    fn trace(logs: &[&[Line]]) -> Result<Trace, Problem> {
+        let mut reader = Reader::default();
+        for (log, lines) in logs.iter().enumerate() {
+            reader.note_deeds(log, lines)?;
+        }
+        logs.iter().try_for_each(|lines| reader.note_all(lines))?;
+        Ok(reader.trace)
+    }
+
+    #[test]
+    fn a_client_may_come_back_under_its_name() {
+        let closed = || Line { at: 3, entry: Entry::Closed };
+        let one = [opened("#p#a"), sent(0), closed(), opened("#p#a"), sent(1)];
+        let message = Entry::Message { sender: "#p#a".to_owned(), cast: cast(1) };
+        let other = [opened("#q#b"), Line { at: 4, entry: message }];
+        let trace = trace(&[&one, &other]).expect("logs");
+        let records = trace.sessions.iter().map(|session| session.records.len());
+        assert_eq!(records.collect::<Vec<_>>(), [3, 2, 2]);
+        assert_eq!(trace.submissions.iter().map(|cast| cast.session).collect::<Vec<_>>(), [0, 1]);
+        let got = SessionEvent::Message(Received { submission: 1, intact: true });
+        assert_eq!(trace.sessions[2].records[1].1, got);
+    }
+
+    #[test]
+    fn names_and_numbers_are_of_one_client() {
+        let problem = |logs: &[&[Line]]| trace(logs).err().map(|(line, _)| line);
+        assert_eq!(problem(&[&[opened("#p#a")], &[opened("#q#a"), opened("#p#a")]]), Some(2));
+        assert_eq!(problem(&[&[opened("#p#a"), sent(0), opened("#p#a"), sent(0)]]), Some(4));
+        assert_eq!(problem(&[&[sent(0)]]), Some(1));
+    }
 }

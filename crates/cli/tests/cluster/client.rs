@@ -3,102 +3,76 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use antiphon::{
-    Cause, Connection, Connector, Envelope, Error, Event, MemberName, ServiceLevel, Transition, View,
-};
+use antiphon::{Connection, Connector, Envelope, Error, Event, GroupId, Message, ServiceLevel};
 use antiphon_sim::log::Recorder;
 use fastrand::Rng;
 
 /// The group that all clients are always in.
-pub(crate) const EVERYBODY: &str = "all";
+const EVERYBODY: &str = "all";
 /// A group that clients with an odd number join and leave. The others stay in it: the id of a group
 /// that becomes empty is used again, and then logs can not be compared.
 const SOMETIMES: &str = "some";
-/// Number of a session's last message, by which all see that everything has arrived.
-const MARKER: u32 = u32::MAX;
+/// What a session's last messages have as their type, by which all see that everything has arrived.
+const LAST: i16 = 1;
+/// The levels of the last messages: one of each must arrive.
+const LAST_LEVELS: [ServiceLevel; 4] =
+    [ServiceLevel::Reliable, ServiceLevel::Fifo, ServiceLevel::Agreed, ServiceLevel::Safe];
 const PAUSE: std::ops::Range<u64> = 2..25;
 /// How long the last messages may take.
-const MARKER_LIMIT: Duration = Duration::from_secs(30);
+const LAST_LIMIT: Duration = Duration::from_secs(30);
 
-/// Which message: who sent it, as which of its messages.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub(crate) struct Id {
-    pub(crate) sender: MemberName,
-    pub(crate) number: u32,
-}
-
-/// What a session received.
-#[derive(Clone, Debug)]
-pub(crate) enum Seen {
-    Message { id: Id, service: ServiceLevel, groups: Vec<String> },
-    View(View),
-    Transition(Transition),
-    SelfLeave(String),
-}
-
-/// A message as its sender remembers it.
-#[derive(Clone, Debug)]
-pub(crate) struct Sent {
-    pub(crate) id: Id,
-    pub(crate) service: ServiceLevel,
-    /// Whether it went to a group that the sender was in, by what it had asked for.
-    pub(crate) to_self: bool,
-}
-
-/// The life of a session.
-#[derive(Clone, Debug)]
-pub(crate) struct Session {
-    pub(crate) member: MemberName,
-    pub(crate) sent: Vec<Sent>,
-    pub(crate) seen: Vec<Seen>,
-    /// The connection ended before the test did.
-    pub(crate) broken: bool,
+/// Under which name a client comes back when its connection broke.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Names {
+    Same,
+    New,
 }
 
 /// What the test tells the clients, and they it.
 #[derive(Debug)]
 pub(crate) struct Control {
-    phase: AtomicU8,
-    /// For each client, how many members its last view of everybody has.
-    members: Vec<AtomicUsize>,
-}
-
-/// What clients do.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-#[repr(u8)]
-pub(crate) enum Phase {
-    /// Send, join and leave.
-    Traffic,
-    /// Send a last message, receive those of all others, and end.
-    Last,
+    ends: AtomicBool,
+    /// Each client's view of everybody, and of how many members it is.
+    views: Mutex<Vec<Option<(GroupId, usize)>>>,
 }
 
 impl Control {
     pub(crate) fn new(clients: usize) -> Self {
-        let members = (0..clients).map(|_| AtomicUsize::new(0)).collect();
-        Self { phase: AtomicU8::new(Phase::Traffic as u8), members }
+        Self { ends: AtomicBool::new(false), views: Mutex::new(vec![None; clients]) }
     }
 
-    pub(crate) fn enter(&self, phase: Phase) {
-        self.phase.store(phase as u8, Ordering::SeqCst);
+    /// Lets all clients send their last messages, receive those of all others, and end.
+    pub(crate) fn end(&self) {
+        self.ends.store(true, Ordering::SeqCst);
     }
 
-    fn is_in(&self, phase: Phase) -> bool {
-        self.phase.load(Ordering::SeqCst) == phase as u8
+    fn is_ending(&self) -> bool {
+        self.ends.load(Ordering::SeqCst)
     }
 
-    /// How many members each client's view of everybody has.
-    pub(crate) fn members(&self) -> Vec<usize> {
-        self.members.iter().map(|members| members.load(Ordering::SeqCst)).collect()
+    pub(crate) fn views(&self) -> Vec<Option<(GroupId, usize)>> {
+        self.views.lock().expect("no client panics there").clone()
+    }
+
+    /// Whether all clients are in one view.
+    pub(crate) fn have_met(&self) -> bool {
+        let views = self.views();
+        views.iter().all(|view| view.is_some_and(|(_, members)| members == views.len()) && *view == views[0])
+    }
+
+    fn note_view(&self, client: usize, view: Option<(GroupId, usize)>) {
+        self.views.lock().expect("no client panics there")[client] = view;
     }
 }
 
 /// One client: sessions, one after the other.
 pub(crate) struct Client<'a> {
     pub(crate) number: usize,
+    pub(crate) names: Names,
     pub(crate) connector: Connector,
     pub(crate) control: &'a Control,
     pub(crate) random: Rng,
@@ -107,27 +81,28 @@ pub(crate) struct Client<'a> {
 }
 
 impl Client<'_> {
-    /// Lives until the last messages have come; returns all its sessions.
-    pub(crate) fn live(mut self) -> Vec<Session> {
-        let mut sessions = Vec::new();
+    /// Lives until the last messages have come.
+    pub(crate) fn live(mut self) {
         let mut recorder = Recorder::new(File::create(&self.log).expect("a log"));
+        let (mut lives, mut sent) = (0, 0);
         loop {
-            let name = format!("c{}x{}", self.number, sessions.len());
+            let name = match self.names {
+                Names::Same => format!("c{}", self.number),
+                Names::New => format!("c{}x{lives}", self.number),
+            };
             let Some(connection) = self.connect(&name) else { continue };
-            let mut life = Life::new(connection, &mut recorder);
+            lives += 1;
+            let mut life = Life::new(connection, &mut recorder, sent);
             let ended = self.session(&mut life);
+            sent = life.sent;
             let written = if ended.is_ok() { life.log.disconnecting() } else { life.log.closed() };
             written.expect("the log is written");
-            self.control.members[self.number].store(0, Ordering::SeqCst);
+            self.control.note_view(self.number, None);
             match ended {
-                Ok(()) => {
-                    sessions.push(life.session);
-                    return sessions;
-                }
-                Err(Error::Closed | Error::Io(_)) => life.session.broken = true,
+                Ok(()) => return,
+                Err(Error::Closed | Error::Io(_)) => {}
                 Err(error) => panic!("{name}: {error}"),
             }
-            sessions.push(life.session);
         }
     }
 
@@ -147,19 +122,19 @@ impl Client<'_> {
         if self.number.is_multiple_of(2) {
             life.join(SOMETIMES)?;
         }
-        while !self.control.is_in(Phase::Last) {
+        while !self.control.is_ending() {
             self.act(life)?;
             life.receive(Duration::from_millis(self.random.u64(PAUSE)))?;
-            self.control.members[self.number].store(life.members, Ordering::SeqCst);
+            self.control.note_view(self.number, life.view);
         }
-        life.send(MARKER, ServiceLevel::Agreed, &[EVERYBODY])?;
-        let deadline = Instant::now() + MARKER_LIMIT;
-        while life.markers < self.control.members.len() {
-            let member = life.session.member;
-            assert!(Instant::now() < deadline, "{member} has only {} last messages", life.markers);
+        LAST_LEVELS.iter().try_for_each(|service| life.send(LAST, *service, &[EVERYBODY]))?;
+        let deadline = Instant::now() + LAST_LIMIT;
+        while life.last_messages < self.control.views().len() * LAST_LEVELS.len() {
+            let member = life.connection.member();
+            assert!(Instant::now() < deadline, "{member} has only {} last messages", life.last_messages);
             // Not one event more: the clients that have everything disconnect.
             if let Some(event) = life.connection.receive_timeout(Duration::from_millis(50))? {
-                life.note(event);
+                life.note(&event);
             }
         }
         Ok(())
@@ -180,8 +155,7 @@ impl Client<'_> {
             7..9 => &[SOMETIMES],
             _ => &[EVERYBODY, SOMETIMES],
         };
-        let number = u32::try_from(life.session.sent.len()).expect("not that many");
-        life.send(number, service, groups)
+        life.send(0, service, groups)
     }
 }
 
@@ -189,36 +163,25 @@ impl Client<'_> {
 struct Life<'a> {
     connection: Connection,
     log: &'a mut Recorder<File>,
-    session: Session,
+    /// Messages that the client has sent, in this session and before.
+    sent: u32,
     /// What was asked for.
     groups: BTreeSet<&'static str>,
-    joins_under_way: usize,
-    members: usize,
+    /// The last view of everybody, and of how many members it is.
+    view: Option<(GroupId, usize)>,
     /// Members at the own daemon, with this one.
     neighbours: usize,
-    markers: usize,
+    last_messages: usize,
 }
 
 impl<'a> Life<'a> {
-    fn new(connection: Connection, log: &'a mut Recorder<File>) -> Self {
-        let member = connection.member();
-        log.opened(&member).expect("the log is written");
-        let session = Session { member, sent: Vec::new(), seen: Vec::new(), broken: false };
-        Self {
-            connection,
-            log,
-            session,
-            groups: BTreeSet::new(),
-            joins_under_way: 0,
-            members: 0,
-            neighbours: 0,
-            markers: 0,
-        }
+    fn new(connection: Connection, log: &'a mut Recorder<File>, sent: u32) -> Self {
+        log.opened(&connection.member()).expect("the log is written");
+        Self { connection, log, sent, groups: BTreeSet::new(), view: None, neighbours: 0, last_messages: 0 }
     }
 
     fn join(&mut self, group: &'static str) -> Result<(), Error> {
         self.groups.insert(group);
-        self.joins_under_way += 1;
         self.log.joining(group).expect("the log is written");
         self.connection.join(group)
     }
@@ -229,17 +192,14 @@ impl<'a> Life<'a> {
         self.connection.leave(group)
     }
 
-    fn send(&mut self, number: u32, service: ServiceLevel, groups: &[&str]) -> Result<(), Error> {
-        let id = Id { sender: self.session.member, number };
-        // What is not ordered may overtake a join that is on its way.
-        let in_time = service.is_ordered() || self.joins_under_way == 0;
-        let to_self = in_time && groups.iter().any(|group| self.groups.contains(group));
-        self.session.sent.push(Sent { id, service, to_self });
-        let mut envelope = Envelope::new(service);
+    fn send(&mut self, message_type: i16, service: ServiceLevel, groups: &[&str]) -> Result<(), Error> {
+        let number = self.sent;
+        self.sent += 1;
+        let mut envelope = Envelope::new(service).message_type(message_type);
         for group in groups {
             envelope = envelope.to(*group)?;
         }
-        let body = body(id);
+        let body = body(number, &self.connection.member().to_string());
         self.log.sent(number, service, groups, body.len()).expect("the log is written");
         self.connection.send(&envelope, body)
     }
@@ -250,7 +210,7 @@ impl<'a> Life<'a> {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.connection.receive_timeout(left)? {
-                Some(event) => self.note(event),
+                Some(event) => self.note(&event),
                 None => return Ok(()),
             }
             if left.is_zero() {
@@ -259,43 +219,37 @@ impl<'a> Life<'a> {
         }
     }
 
-    fn note(&mut self, event: Event) {
-        self.log.read(&event).expect("the log is written");
-        let seen = match event {
+    fn note(&mut self, event: &Event) {
+        self.log.read(event).expect("the log is written");
+        match event {
             Event::Message(message) => {
-                let number = message.body.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
-                let id = Id { sender: message.sender, number: number.expect("a number") };
-                assert!(message.body == body(id), "{} got {id:?} changed", self.session.member);
-                self.markers += usize::from(id.number == MARKER);
-                let groups = message.groups.iter().map(ToString::to_string).collect();
-                Seen::Message { id, service: message.service, groups }
+                assert!(is_intact(message), "{} got {message:?} changed", self.connection.member());
+                self.last_messages += usize::from(message.message_type == LAST);
             }
-            Event::View(view) => {
-                let joined = view.cause == Cause::Join && view.changed_member() == Some(&self.session.member);
-                self.joins_under_way -= usize::from(joined);
-                if view.group.to_string() == EVERYBODY {
-                    self.members = view.members.len();
-                    let daemon = self.session.member.daemon();
-                    self.neighbours = view.members.iter().filter(|member| member.daemon() == daemon).count();
-                }
-                Seen::View(view)
+            Event::View(view) if view.group.to_string() == EVERYBODY => {
+                self.view = Some((view.id, view.members.len()));
+                let member = self.connection.member();
+                let is_neighbour = |other: &&antiphon::MemberName| other.daemon() == member.daemon();
+                self.neighbours = view.members.iter().filter(is_neighbour).count();
             }
-            Event::Transition(transition) => Seen::Transition(transition),
-            Event::SelfLeave(group) => Seen::SelfLeave(group.to_string()),
             Event::Rejected(rejected) => panic!("nothing is refused: {rejected:?}"),
-        };
-        self.session.seen.push(seen);
+            Event::View(_) | Event::Transition(_) | Event::SelfLeave(_) => {}
+        }
     }
 }
 
+fn is_intact(message: &Message) -> bool {
+    let number = antiphon_sim::log::number_of(message);
+    number.is_some_and(|number| message.body == body(number, &message.sender.to_string()))
+}
+
 /// The bytes of a message: its number, and what no other message has.
-fn body(id: Id) -> Vec<u8> {
-    let number = id.number.to_le_bytes();
+fn body(number: u32, sender: &str) -> Vec<u8> {
+    let bytes = number.to_le_bytes();
     // Some messages need several packets.
-    let padding = if id.number.is_multiple_of(50) { 5000 } else { usize::from(number[0]) };
-    let mut body = [&number[..], &vec![0; padding]].concat();
-    let name = id.sender.to_string();
-    let seed = name.bytes().fold(u64::from(id.number), |seed, byte| seed.wrapping_mul(31) + u64::from(byte));
-    Rng::with_seed(seed).fill(&mut body[number.len()..]);
+    let padding = if number.is_multiple_of(50) { 5000 } else { usize::from(bytes[0]) };
+    let mut body = [&bytes[..], &vec![0; padding]].concat();
+    let seed = sender.bytes().fold(u64::from(number), |seed, byte| seed.wrapping_mul(31) + u64::from(byte));
+    Rng::with_seed(seed).fill(&mut body[bytes.len()..]);
     body
 }
