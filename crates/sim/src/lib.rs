@@ -13,6 +13,7 @@
 //! | [`work`] | work of a fixed size, without faults and checkers, to count instructions of |
 //! | [`runner`], [`report`] | many seeds on several threads, and what is printed of them |
 //! | [`times`] | how long a crash, a leave or a merge takes to the view |
+//! | [`loss`] | what lost datagrams cost |
 //! | [`log`] | logs of real clients, for the same checkers |
 //! | [`hash`] | whether two runs were the same |
 //! | `mutants` | planted faults, which the checkers must find; needs the feature of that name |
@@ -21,6 +22,7 @@ pub mod check;
 pub mod client;
 pub mod hash;
 pub mod log;
+pub mod loss;
 #[cfg(feature = "mutants")]
 pub mod mutants;
 pub mod network;

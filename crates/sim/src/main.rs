@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use antiphon_sim::loss::Cost;
 use antiphon_sim::runner::{self, Job};
 use antiphon_sim::swarm::Options;
 use antiphon_sim::swarm::reduction::{self, Reduction};
@@ -12,6 +13,7 @@ use antiphon_sim::times::{Distribution, Occasion};
 use antiphon_sim::work::Work;
 use antiphon_sim::world::DAEMON_NAMES;
 use antiphon_sim::{check, log, report};
+use antiphon_wire::service::ServiceLevel;
 use clap::{Parser, Subcommand};
 
 /// Deterministic simulation of whole clusters, judged by independent checkers.
@@ -53,6 +55,18 @@ enum Command {
         /// Numbers of daemons.
         #[arg(long, value_delimiter = ',', default_values_t = [2, 4, 8, 16])]
         daemons: Vec<usize>,
+    },
+    /// Measure how long a burst of messages takes on links that lose datagrams.
+    Loss {
+        /// Runs of each kind, of which the median counts.
+        #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u64).range(1..))]
+        runs: u64,
+        /// Numbers of daemons.
+        #[arg(long, value_delimiter = ',', default_values_t = [2, 4, 10, 20])]
+        daemons: Vec<usize>,
+        /// Datagrams that are lost, in percent.
+        #[arg(long, value_delimiter = ',', default_values_t = [0.0, 0.1, 1.0, 5.0, 20.0])]
+        percent: Vec<f64>,
     },
     /// Plant faults in the core and in the flush layer, one after the other, and show which check finds each.
     #[cfg(feature = "mutants")]
@@ -97,6 +111,7 @@ fn main() -> ExitCode {
             run(Job { first, seeds, limit, threads: jobs, keep_going }, at_least)
         }
         Command::Times { runs, daemons } => times(runs, &daemons),
+        Command::Loss { runs, daemons, percent } => loss(runs, &daemons, &percent),
         #[cfg(feature = "mutants")]
         Command::Mutants { seeds } => mutants(seeds),
         Command::Work { kind, messages } => work(&kind, messages),
@@ -150,6 +165,26 @@ fn times(runs: u64, daemons: &[usize]) -> ExitCode {
         }
     }
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn loss(runs: u64, daemons: &[usize], percent: &[f64]) -> ExitCode {
+    println!("| level | daemons | % lost | ms | packets a message | configurations |");
+    println!("|---|---|---|---|---|---|");
+    for service in [ServiceLevel::Agreed, ServiceLevel::Safe] {
+        for daemons in daemons {
+            for percent in percent {
+                let loss_ppm = (percent * 10_000.0) as u32;
+                let Some(cost) = Cost::median(*daemons, loss_ppm, service, runs) else { continue };
+                let (took, packets) = (cost.took.as_secs_f64() * 1e3, cost.packets_a_message);
+                let installs = cost.installs;
+                println!(
+                    "| {} | {daemons} | {percent} | {took:.1} | {packets:.2} | {installs} |",
+                    service.name()
+                );
+            }
+        }
+    }
+    ExitCode::SUCCESS
 }
 
 #[cfg(feature = "mutants")]

@@ -55,7 +55,8 @@ impl Arrival {
             return longest;
         }
         let least = (self.usual * FACTOR).max(longest / LEAST);
-        least.saturating_mul(1 << self.repeats.min(LEAST)).min(longest)
+        let doubled = 1_u32.checked_shl(self.repeats).unwrap_or(u32::MAX);
+        least.saturating_mul(doubled).min(longest)
     }
 }
 
