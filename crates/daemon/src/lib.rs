@@ -25,4 +25,4 @@ mod transport;
 
 pub use error::StartError;
 pub use runtime::{Daemon, LocalAddresses, StopHandle};
-pub use transport::{LinkFilter, TransportStats};
+pub use transport::LinkFilter;

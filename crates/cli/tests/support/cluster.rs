@@ -168,10 +168,6 @@ impl Cluster {
         &self.hosts[host].name
     }
 
-    pub(crate) fn host_named(&self, name: &str) -> usize {
-        self.hosts.iter().position(|host| host.name == name).expect("a configured daemon")
-    }
-
     pub(crate) fn ip(&self, host: usize) -> Ipv4Addr {
         self.hosts[host].address
     }

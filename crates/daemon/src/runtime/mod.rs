@@ -36,7 +36,7 @@ use std::thread;
 use std::time::Duration;
 
 use antiphon_proto::time::{Instant, Timer};
-use antiphon_proto::{Event, Input, Node, Outputs, Stats};
+use antiphon_proto::{Event, Input, Node, Outputs};
 use bytes::Bytes;
 use mio::{Events, Interest, Poll, Token, Waker};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -48,7 +48,7 @@ use crate::StartError;
 use crate::conf::Settings;
 use crate::log::EventLog;
 use crate::status::StatusBoard;
-use crate::transport::{self, LinkFilter, Transport, TransportStats};
+use crate::transport::{self, LinkFilter, Transport};
 use accept::Acceptor;
 use clock::Clock;
 use listen::Listener;
@@ -245,18 +245,6 @@ impl Daemon {
             tcp: listeners.iter().filter_map(Listener::tcp_address).collect(),
             unix: listeners.iter().filter_map(Listener::unix_path).map(PathBuf::from).collect(),
         })
-    }
-
-    /// The counters of the sockets between daemons.
-    #[must_use]
-    pub fn transport_stats(&self) -> TransportStats {
-        self.transport.stats()
-    }
-
-    /// The counters of the core.
-    #[must_use]
-    pub fn node_stats(&self) -> Stats {
-        self.node.stats()
     }
 
     /// Waits until something is ready or due, and notes what is ready.

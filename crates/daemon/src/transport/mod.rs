@@ -42,25 +42,25 @@ const LEAST_BUFFER_BYTES: usize = 1 << 20;
 
 /// Counters of the sockets between daemons. All of them only grow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct TransportStats {
+pub(crate) struct TransportStats {
     /// Datagrams received from other daemons.
-    pub datagrams_received: u64,
+    pub(crate) datagrams_received: u64,
     /// Bytes in them.
-    pub bytes_received: u64,
+    pub(crate) bytes_received: u64,
     /// Calls that received something.
-    pub receive_calls: u64,
+    pub(crate) receive_calls: u64,
     /// Turns in which packets were looked for although the system had not told of any.
-    pub moderated_looks: u64,
+    pub(crate) moderated_looks: u64,
     /// Datagrams sent; one to a group counts once.
-    pub datagrams_sent: u64,
+    pub(crate) datagrams_sent: u64,
     /// Calls that sent or tried to.
-    pub send_calls: u64,
+    pub(crate) send_calls: u64,
     /// Datagrams dropped because too much waited for the socket.
-    pub datagrams_dropped: u64,
+    pub(crate) datagrams_dropped: u64,
     /// Datagrams that the system refused.
-    pub send_errors: u64,
+    pub(crate) send_errors: u64,
     /// Datagrams dropped because the link was cut on purpose.
-    pub datagrams_cut: u64,
+    pub(crate) datagrams_cut: u64,
 }
 
 /// The sockets of one daemon.
