@@ -1,5 +1,7 @@
 //! One daemon: owns every part, routes an input to one of them, then settles what follows.
 
+use std::time::Duration;
+
 use antiphon_wire::ids::{ProcessId, SessionId};
 use antiphon_wire::service::ServiceLevel;
 
@@ -19,7 +21,10 @@ use crate::time::{Instant, Timer, Timers};
 /// Rounds of delivering and sending in one call. What is left goes on in the next, so that one call stays short.
 const MAX_ROUNDS: usize = 8;
 /// How long a daemon that is asked to stop tries to hand over what its clients had sent.
-const FLUSH_BEFORE_LEAVING: std::time::Duration = std::time::Duration::from_millis(100);
+const FLUSH_BEFORE_LEAVING: Duration = Duration::from_millis(100);
+/// While clients are to get what came of the ring before, all daemons together let it wait for this part of the time
+/// after which a token counts as lost.
+const RING_WAITS: u32 = 8;
 
 /// One daemon, without its sockets and clock. See the [crate documentation](crate) for the contract.
 #[derive(Debug)]
@@ -159,10 +164,19 @@ impl Node {
     }
 
     /// Whether more is to be done than was in one call, most often because outboxes have to be offered to their
-    /// sockets first. The host may read less of other daemons meanwhile, as what it takes in has to wait.
+    /// sockets first. What is taken in of other daemons has to wait as well: the host may leave it for a while
+    /// ([`Node::ring_may_wait`]).
     #[must_use]
     pub fn is_behind(&self) -> bool {
         self.is_behind
+    }
+
+    /// Whether the host, which has read nothing of other daemons for so long, may leave them a little longer for its
+    /// clients: the node is behind, and if all daemons do so in one round, the token is not lost for that.
+    #[must_use]
+    pub fn ring_may_wait(&self, waited: Duration) -> bool {
+        let daemons = self.config.daemons.len() as u32;
+        self.is_behind && waited < self.config.ring.token_loss / (RING_WAITS * daemons.max(1))
     }
 
     /// Whether [`Input::GoOn`] is due as soon as all outboxes were offered to their sockets: the node is behind, or

@@ -53,7 +53,7 @@ enum Command {
         #[arg(long, default_value_t = 200)]
         runs: u64,
         /// Numbers of daemons.
-        #[arg(long, value_delimiter = ',', default_values_t = [2, 4, 8, 16])]
+        #[arg(long, value_delimiter = ',', default_values_t = [2, 4, 8, 16], value_parser = daemons)]
         daemons: Vec<usize>,
     },
     /// Measure how long a burst of messages takes on links that lose datagrams.
@@ -62,10 +62,10 @@ enum Command {
         #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u64).range(1..))]
         runs: u64,
         /// Numbers of daemons.
-        #[arg(long, value_delimiter = ',', default_values_t = [2, 4, 10, 20])]
+        #[arg(long, value_delimiter = ',', default_values_t = [2, 4, 10, 20], value_parser = daemons)]
         daemons: Vec<usize>,
-        /// Datagrams that are lost, in percent.
-        #[arg(long, value_delimiter = ',', default_values_t = [0.0, 0.1, 1.0, 5.0, 20.0])]
+        /// Datagrams that are lost, in percent, half of them at most.
+        #[arg(long, value_delimiter = ',', default_values_t = [0.0, 0.1, 1.0, 5.0, 20.0], value_parser = percent)]
         percent: Vec<f64>,
     },
     /// Plant faults in the core and in the flush layer, one after the other, and show which check finds each.
@@ -100,6 +100,16 @@ enum Command {
         #[arg(long)]
         trace: bool,
     },
+}
+
+fn daemons(text: &str) -> Result<usize, String> {
+    let known = text.parse().ok().filter(|daemons| (2..=DAEMON_NAMES.len()).contains(daemons));
+    known.ok_or_else(|| format!("expected a number from 2 to {}", DAEMON_NAMES.len()))
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    let known = text.parse().ok().filter(|percent| (0.0..=50.0).contains(percent));
+    known.ok_or_else(|| "expected a number from 0 to 50".to_owned())
 }
 
 fn main() -> ExitCode {

@@ -172,6 +172,13 @@ pub struct Submission {
     pub body_bytes: usize,
 }
 
+impl Submission {
+    /// Whether that connection sent it and wants no copy.
+    pub(crate) fn is_discarded_by(&self, session: usize) -> bool {
+        self.self_discard && self.session == session
+    }
+}
+
 /// One connection of a client.
 #[derive(Clone, Debug)]
 pub struct SessionTrace {

@@ -62,9 +62,6 @@ const SIGNALS: Token = Token(transport::FIRST_FREE_TOKEN + 1);
 const EVENTS: usize = 1024;
 /// How long a stopping daemon waits for its goodbye to be said.
 const GOODBYE: Duration = Duration::from_millis(500);
-/// While clients are to get what came of the ring before, all daemons together let it wait for this part of the time
-/// after which a token counts as lost.
-const RING_WAITS: u32 = 8;
 /// Turns that a due timer may have to wait because the sockets do not run dry.
 const PATIENCE_TURNS: u32 = 8;
 
@@ -87,8 +84,6 @@ pub struct Daemon {
     clock: Clock,
     now: Instant,
     stopping: Stopping,
-    /// How long the ring waits at most while clients are to get what came of it before.
-    ring_waits: Duration,
     /// When datagrams of other daemons were received last.
     ring_served: Instant,
     /// Turns for which a due timer has waited.
@@ -141,8 +136,6 @@ impl Daemon {
         let test_links = TestLinks::new(&settings);
         let clock = Clock::start();
         let now = clock.now();
-        let (ring, daemons) = (&settings.config.ring, settings.config.daemons.len() as u32);
-        let ring_waits = ring.token_loss / (RING_WAITS * daemons.max(1));
         let incarnation = clock::milliseconds_since_1970();
         let seed = std::hash::RandomState::new().hash_one(incarnation);
         let mut out = Outputs::default();
@@ -165,7 +158,6 @@ impl Daemon {
             clock,
             now,
             stopping: Stopping::No,
-            ring_waits,
             ring_served: now,
             postponed: 0,
             datagrams: Vec::new(),
@@ -202,7 +194,7 @@ impl Daemon {
                 links.check(self.now, &self.transport.filter());
             }
             self.transport.look();
-            if !self.node.is_behind() || self.now.since(self.ring_served) >= self.ring_waits {
+            if !self.node.ring_may_wait(self.now.since(self.ring_served)) {
                 self.serve_ring();
             }
             self.fire_timers();

@@ -80,12 +80,6 @@ fn all_read(trace: &Trace) -> Vec<BTreeSet<usize>> {
     sessions.map(|session| session.records.iter().filter_map(|(_, event)| read(event)).collect()).collect()
 }
 
-/// Whether that session wants no copy of the message.
-fn is_discarded(trace: &Trace, number: usize, session: usize) -> bool {
-    let submission = &trace.submissions[number];
-    submission.self_discard && submission.session == session
-}
-
 fn compare(
     trace: &Trace,
     (group, id): (&GroupName, GroupId),
@@ -94,7 +88,8 @@ fn compare(
     violations: &mut Vec<Violation>,
 ) {
     let pair = [longest.session, time.session];
-    let common = |number: &&usize| pair.iter().all(|session| !is_discarded(trace, **number, *session));
+    let common =
+        |number: &&usize| pair.iter().all(|session| !trace.submissions[**number].is_discarded_by(*session));
     let theirs = longest.read.iter().filter(common);
     let mine = time.read.iter().filter(common);
     if let Some((one, other)) = theirs.zip(mine).find(|(one, other)| one != other) {
@@ -119,7 +114,8 @@ fn safe(
     }
     for time in times.iter().filter(|time| time.is_over) {
         let lacks = |number: &usize| {
-            !all_read[time.session].contains(number) && !is_discarded(trace, *number, time.session)
+            let is_discarded = trace.submissions[*number].is_discarded_by(time.session);
+            !all_read[time.session].contains(number) && !is_discarded
         };
         if let Some((number, witness)) = promised.iter().find(|(number, _)| lacks(number)) {
             let pair = [*witness, time.session];

@@ -161,7 +161,7 @@ impl<'a> Reading<'a> {
             is_surely_there |= submission.session == self.at || read.is_some();
             let has = |group: &GroupName| groups.contains(group) || *group == self.private;
             let is_target = submission.groups.iter().any(has) && is_surely_there;
-            let is_discarded = submission.self_discard && submission.session == self.at;
+            let is_discarded = submission.is_discarded_by(self.at);
             if read.is_some() && !is_target {
                 let text = format!("{name} read message {number}, to none of its groups");
                 fail("G9", read.copied(), text);

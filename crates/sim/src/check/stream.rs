@@ -65,8 +65,9 @@ fn judge(
             if !seen.insert(number) {
                 return Some(("S1", format!("got message {number} twice")));
             }
-            let discarded = submission.self_discard && submission.session == at;
-            discarded.then(|| ("S8", format!("got back message {number}, which it wanted discarded")))
+            submission
+                .is_discarded_by(at)
+                .then(|| ("S8", format!("got back message {number}, which it wanted discarded")))
         }
         _ => None,
     }

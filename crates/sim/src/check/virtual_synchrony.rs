@@ -70,7 +70,7 @@ fn without_discarded(trace: &Trace, items: &[Item], (one, other): (usize, usize)
     let is_kept = |item: &&Item| {
         item.is_none_or(|number| {
             let submission = &trace.submissions[number];
-            !submission.self_discard || (submission.session != one && submission.session != other)
+            !submission.is_discarded_by(one) && !submission.is_discarded_by(other)
         })
     };
     items.iter().filter(is_kept).copied().collect()

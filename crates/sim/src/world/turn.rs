@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use antiphon_proto::{Event, Input, Node, Origin, Target, Transmit};
+use antiphon_proto::{Event, Input, Origin, Target, Transmit};
 use antiphon_wire::ring::DatagramKind;
 
 use super::streams::StreamInput;
@@ -14,9 +14,6 @@ use super::{Happening, World};
 
 /// Turns that a due timer waits for datagrams at most.
 const MAX_STARVED_TURNS: u32 = 8;
-
-/// A ring waits so many times less than the token may take, shared by all daemons, for clients.
-const RING_WAITS: u32 = 8;
 
 impl World {
     /// Plans a turn as soon as the host is free, unless one is planned.
@@ -81,9 +78,9 @@ impl World {
 
     /// Whether datagrams are taken: not for a while when clients are to get what came of others before.
     fn serves_ring(&self, host: usize) -> bool {
-        let waits = self.settings.ring.token_loss / (RING_WAITS * self.settings.daemons as u32);
         let served = &self.hosts[host];
-        !served.node.as_ref().is_some_and(Node::is_behind) || self.now.since(served.ring_served) >= waits
+        let waited = self.now.since(served.ring_served);
+        !served.node.as_ref().is_some_and(|node| node.ring_may_wait(waited))
     }
 
     /// Takes datagrams; returns how many.
