@@ -152,6 +152,8 @@ impl Membership {
 
     fn begin_recovery(&mut self, commit: Commit, cx: &mut Cx<'_>) {
         let recover = Recover::new(commit, &self.ring, self.me);
+        // What others hold beyond it must find room.
+        self.ring.discard_stable(self.stream.done(), recover.stable());
         self.enter(State::Recover(recover), "all members accepted", cx);
         self.recover_step(cx);
     }

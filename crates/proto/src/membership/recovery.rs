@@ -135,8 +135,12 @@ impl Recover {
     /// Takes in a packet of the old ring if it is one that I lack; returns whether it was.
     pub(super) fn fill(&mut self, packet: Packet, ring: &mut Ring) -> bool {
         let seq = packet.header.seq;
-        let filled = self.missing.remove(&seq) && ring.store(packet);
         self.asked.remove(&seq);
+        // What could not be stored is still missing, or it would count as delivered.
+        let filled = self.missing.contains(&seq) && ring.store(packet);
+        if filled {
+            self.missing.remove(&seq);
+        }
         filled
     }
 
@@ -287,24 +291,53 @@ impl Membership {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ring::window::tests::packet;
     use crate::time::Instant;
+
+    fn process(daemon: u16) -> ProcessId {
+        ProcessId { daemon: DaemonId(daemon), incarnation: 1 }
+    }
+
+    /// The attempt of two members of a ring; what the other one reports to hold, and to be stable.
+    fn recover(ring: &Ring, theirs: Seq, stable: Seq) -> Recover {
+        let holds = |ack, stable| {
+            let (beyond, obligations) = (Vec::new(), BTreeSet::new());
+            Holdings { old: ring.id(), ack, beyond, stable, obligations }
+        };
+        let holdings = vec![holds(ring.window().contiguous(), Seq::ZERO), holds(theirs, stable)];
+        let (members, new) = (ring.members().to_vec(), RingId { epoch: 8, leader: process(1) });
+        let commit = Commit { from: process(1), ring: new, members, holdings };
+        Recover::new(commit, ring, process(0))
+    }
+
+    fn old_ring() -> Ring {
+        let members = vec![process(0), process(1)];
+        let id = RingId { epoch: 4, leader: process(0) };
+        Ring::new(id, members, process(0), Seq(10), Instant::default())
+    }
 
     #[test]
     fn what_is_claimed_beyond_a_window_is_not_looked_for() {
-        let process = |daemon| ProcessId { daemon: DaemonId(daemon), incarnation: 1 };
-        let members = vec![process(0), process(1)];
-        let old = RingId { epoch: 4, leader: members[0] };
-        let ring = Ring::new(old, members.clone(), members[0], Seq(10), Instant::default());
         let far = Seq(1 << 62);
-        let holds =
-            |ack| Holdings { old, ack, beyond: Vec::new(), stable: Seq::ZERO, obligations: BTreeSet::new() };
-        let holdings = vec![holds(Seq(10)), holds(far)];
-        let new = RingId { epoch: 8, leader: members[1] };
-        let commit = Commit { from: members[1], ring: new, members, holdings };
-        let recover = Recover::new(commit, &ring, process(0));
+        let recover = recover(&old_ring(), far, Seq::ZERO);
         let last = Seq(10 + CAPACITY_PACKETS);
         assert_eq!(recover.highest(), last);
         assert!(recover.is_held(last) && !recover.is_held(last.next()) && !recover.is_held(far));
         assert_eq!(recover.missing.len() as u64, CAPACITY_PACKETS);
+    }
+
+    #[test]
+    fn what_finds_no_room_is_still_missing() {
+        let mut ring = old_ring();
+        for seq in 11..=14 {
+            assert!(ring.store(packet(seq)));
+        }
+        let (last, delivered, stable) = (Seq(14 + CAPACITY_PACKETS), Seq(14), Seq(13));
+        let mut recover = recover(&ring, last, stable);
+        assert!(!recover.fill(packet(last.0), &mut ring) && recover.missing.contains(&last));
+        ring.discard_stable(delivered, recover.stable());
+        assert!(!recover.fill(packet(last.0), &mut ring), "the other may still lack what is not stable");
+        let before = Seq(last.0 - 1);
+        assert!(recover.fill(packet(before.0), &mut ring) && !recover.missing.contains(&before));
     }
 }

@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use super::window::CAPACITY_PACKETS;
 use crate::config::RingConfig;
 
 /// A round of one member that takes longer than this is not made longer.
@@ -27,6 +28,8 @@ const LEAST_PART: u32 = 4;
 const LEAST_PART_OF_SLOW: u32 = 16;
 /// Packets that someone does not hold, or has not delivered, are no more than those of so many rounds.
 const OUTSTANDING_ROUNDS: u32 = 4;
+/// Nor ever more than this: a member that last heard of what is stable a round ago must have room for all.
+const MOST_OUTSTANDING: u64 = CAPACITY_PACKETS / 2;
 
 /// What a round may send, in packets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -138,7 +141,8 @@ pub(crate) fn allowance(config: &RingConfig, windows: Windows, load: Load) -> us
         / u64::from(load.backlog.max(load.my_backlog).max(1));
     let packets = u64::from(free.min(windows.mine)).min(share).max(1);
     let rounds = u64::from(windows.all.max(load.members).saturating_mul(OUTSTANDING_ROUNDS));
-    let outstanding = config.outstanding_packets.min(rounds).saturating_sub(load.outstanding);
+    let most = config.outstanding_packets.min(rounds).min(MOST_OUTSTANDING);
+    let outstanding = most.saturating_sub(load.outstanding);
     usize::try_from(packets.min(outstanding)).unwrap_or(usize::MAX)
 }
 
@@ -173,6 +177,13 @@ mod tests {
         assert_eq!(allowed(&config, Load { outstanding: 800 - 3, members: 200, ..LOAD }), 3);
         let narrow = RingConfig { outstanding_packets: 300, ..config };
         assert_eq!(allowed(&narrow, Load { outstanding: 300 - 3, ..LOAD }), 3);
+        let wide = RingConfig {
+            window_packets: 1 << 16,
+            window_limit_packets: 1 << 16,
+            outstanding_packets: 1 << 20,
+            ..config
+        };
+        assert_eq!(allowed(&wide, Load { outstanding: MOST_OUTSTANDING - 3, ..LOAD }), 3);
         assert_eq!(allowed(&config, Load { backlog: 500, ..LOAD }), 10);
     }
 

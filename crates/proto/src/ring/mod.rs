@@ -208,7 +208,12 @@ impl Ring {
 
     /// Drops what everyone holds and I have delivered.
     pub(crate) fn discard(&mut self, delivered: Seq) {
-        self.window.discard(delivered.min(self.stable()));
+        self.discard_stable(delivered, self.stable());
+    }
+
+    /// The same, where another member knows of more that everyone holds.
+    pub(crate) fn discard_stable(&mut self, delivered: Seq, stable: Seq) {
+        self.window.discard(delivered.min(stable));
     }
 
     /// What I hold, for the report to the next ring's leader.

@@ -6,8 +6,8 @@ use antiphon_wire::ids::Seq;
 use antiphon_wire::ring::packet::Packet;
 use antiphon_wire::ring::ranges::{self, SeqRange};
 
-/// Packets that a window holds at most; what lies further ahead is refused. The sender's
-/// outstanding window is smaller, unless `WindowLimit` is set that high.
+/// Packets that a window holds at most; what lies further ahead is refused. No more than half of that is
+/// ever outstanding.
 pub(crate) const CAPACITY_PACKETS: u64 = 1 << 16;
 
 /// A stored packet.
@@ -130,14 +130,15 @@ impl Window {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use antiphon_wire::ids::{DaemonId, RingTag};
     use antiphon_wire::ring::packet::PacketHeader;
     use bytes::Bytes;
 
     use super::*;
 
-    fn packet(seq: u64) -> Packet {
+    /// An empty packet of that number.
+    pub(crate) fn packet(seq: u64) -> Packet {
         let header = PacketHeader {
             ring: RingTag::default(),
             sender: DaemonId(0),
