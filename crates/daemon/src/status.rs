@@ -223,7 +223,7 @@ fn of_transport(transport: &TransportStats) -> [(&'static str, u64); 9] {
     ]
 }
 
-fn of_core(stats: &Stats) -> [(&'static str, u64); 22] {
+fn of_core(stats: &Stats) -> [(&'static str, u64); 23] {
     [
         ("datagrams_rejected", stats.datagrams_rejected),
         ("datagrams_stale", stats.datagrams_stale),
@@ -246,6 +246,7 @@ fn of_core(stats: &Stats) -> [(&'static str, u64); 22] {
         ("sessions_refused", stats.sessions_refused),
         ("sessions_errored", stats.sessions_errored),
         ("sessions_slow", stats.sessions_slow),
+        ("readers_given_up", stats.readers_given_up),
         ("groups_messages_rejected", stats.groups_messages_rejected),
     ]
 }

@@ -137,13 +137,14 @@ pub struct SessionConfig {
     /// Connections at one time; one more is refused with `REJECT_QUOTA`.
     pub max_sessions: usize,
     /// Messages that a client's socket may leave before the client is cut off at the next one, at least 1
-    /// (`MaxSessionMessages`).
+    /// (`MaxSessionMessages`). The ring waits for a client that is half as many behind.
     pub max_outbox_messages: usize,
     /// Bytes that a client may be behind before it is cut off.
     pub max_outbox_bytes: usize,
     /// Bytes that a client may be behind before the ring waits for it.
     pub pressure_bytes: usize,
-    /// How long the ring waits for one that does not catch up.
+    /// How long the ring waits for one that does not catch up, to half of either; less for one that takes nothing
+    /// after others did so.
     pub pressure_patience: Duration,
     /// Frames that all daemons together put into outboxes before these are offered to their sockets, so that the token
     /// comes round in time; each has its part, and 2048 bytes count as another. What else is to be delivered waits,
@@ -171,6 +172,13 @@ impl Default for SessionConfig {
             authentication_timeout: Duration::from_secs(20),
             authentication: Authentication::default(),
         }
+    }
+}
+
+impl SessionConfig {
+    /// Messages that a client may be behind before the ring waits for it.
+    pub(crate) fn pressure_messages(&self) -> usize {
+        self.max_outbox_messages / 2
     }
 }
 

@@ -89,6 +89,8 @@ pub struct Stats {
     pub sessions_errored: u64,
     /// Sessions cut off because they read too slowly.
     pub sessions_slow: u64,
+    /// Readers that the ring waited for in vain.
+    pub readers_given_up: u64,
     /// Groups messages of daemons that could not be decoded.
     pub groups_messages_rejected: u64,
 }

@@ -94,6 +94,38 @@ fn a_slow_reader_is_cut_off() {
     world.finish();
 }
 
+/// Readers of one host that stand still get behind one after the other. That must not stop the others for as long as
+/// one of them is waited for, each time anew.
+#[test]
+fn many_readers_that_stand_still_do_not_stop_the_others_for_long() {
+    let mut settings = Settings::default();
+    settings.sessions.pressure_bytes = 10_000;
+    settings.ring.outstanding_packets = 8;
+    let patience = settings.sessions.pressure_patience;
+    let mut world = World::ring_with(settings);
+    let [p, _, r] = world.clients_in("g");
+    let still = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map(|number| {
+        let name = format!("still{number}");
+        (world.client_in(2, &name, &name), name)
+    });
+    world.run_until_quiet();
+    let start = world.now();
+    for (client, name) in still {
+        world.stop_reading(client, patience * 20);
+        for _ in 0..40 {
+            world.cast(p, &name, Agreed, 1000);
+        }
+        let last = world.cast(p, "g", Agreed, 100);
+        world.wait_for("the message behind those", |world| world.has_read(r, last));
+    }
+    let took = world.now().since(start);
+    assert!(took > patience, "{took:?}: the first of them is waited for");
+    assert!(took < patience * 3, "{took:?}");
+    world.run(patience * 20);
+    world.run_until_quiet();
+    world.finish();
+}
+
 /// SC-54: the exchange of groups is cut off again and again by merges and partitions.
 #[test]
 fn exchanges_that_are_cut_off_leave_no_mixed_tables() {

@@ -237,7 +237,7 @@ impl Sessions {
         }
         let established = &self.established;
         let outbox = |id| established.get(&id).map(|session| &session.outbox);
-        let on = self.pressure.is_on(&cx.config.sessions, cx.now, outbox);
+        let on = self.pressure.is_on(&cx.config.sessions, cx.now, cx.stats, outbox);
         if !self.pressure.is_empty() {
             cx.timers.set(Timer::Pressure, cx.now + PRESSURE_CHECK);
         }

@@ -20,6 +20,8 @@ pub struct Outbox {
     tail: Vec<u8>,
     tail_start: usize,
     bytes: usize,
+    /// All bytes that were ever written.
+    taken: u64,
     /// Bytes not yet written of each message that is not written whole.
     messages: VecDeque<u32>,
     refused: bool,
@@ -30,6 +32,11 @@ impl Outbox {
     #[must_use]
     pub fn messages(&self) -> usize {
         self.messages.len()
+    }
+
+    /// How many bytes the socket has taken so far.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken
     }
 
     /// Says whether the socket took less than all it was offered last. The client is then to blame for what is
@@ -113,6 +120,7 @@ impl Buf for Outbox {
     fn advance(&mut self, count: usize) {
         assert!(count <= self.bytes, "cannot advance past the end of an outbox");
         self.bytes -= count;
+        self.taken += count as u64;
         self.advance_messages(count);
         let mut left = count;
         while let Some(front) = self.pieces.front_mut() {
@@ -191,7 +199,7 @@ mod tests {
         outbox.advance(2);
         assert_eq!(outbox.messages(), 2);
         outbox.advance(2);
-        assert_eq!((outbox.messages(), outbox.chunk()), (1, &b"e"[..]));
+        assert_eq!((outbox.messages(), outbox.chunk(), outbox.taken()), (1, &b"e"[..], 4));
         outbox.push(&[], &Bytes::from_static(b"f"), PACKET);
         assert_eq!(outbox.chunk(), b"ef");
     }

@@ -1,6 +1,9 @@
 //! Readers that fall behind hold the ring back for a moment, so that a fast sender does not outrun
 //! a reader that does its best; one that stays behind loses that right, so that it never slows the
 //! others for long. Such a reader is cut off at its limit.
+//!
+//! Many readers may stand still one after the other, as those of a host that is suspended do. Each of them
+//! is waited for half as long as the one before.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,32 +12,48 @@ use bytes::Buf;
 
 use super::outbox::Outbox;
 use crate::config::SessionConfig;
+use crate::stats::Stats;
 use crate::time::Instant;
+
+/// Patience with readers that stand still is halved so often at most.
+const MOST_HALVINGS: u32 = 5;
+/// A halving is undone after so many times the whole patience in which no reader stood still.
+const FORGIVEN_AFTER: u32 = 10;
 
 /// Sessions that are behind.
 #[derive(Debug, Default)]
 pub(super) struct Pressure {
-    /// Those that hold the ring back, and since when.
-    pressing: BTreeMap<SessionId, Instant>,
+    /// Those that hold the ring back.
+    pressing: BTreeMap<SessionId, Pressing>,
     /// Those that did for too long.
     given_up: BTreeSet<SessionId>,
+    /// How often patience with those that stand still is halved, and since when.
+    halvings: u32,
+    halved: Instant,
+}
+
+/// A reader that holds the ring back: since when, and what its socket had taken then.
+#[derive(Clone, Copy, Debug)]
+struct Pressing {
+    since: Instant,
+    taken: u64,
 }
 
 /// Whether a reader is far enough behind to hold the ring back.
 fn is_behind(outbox: &Outbox, config: &SessionConfig) -> bool {
-    outbox.remaining() > config.pressure_bytes || outbox.messages() > config.max_outbox_messages / 2
+    outbox.remaining() > config.pressure_bytes || outbox.messages() > config.pressure_messages()
 }
 
 /// Whether a reader has caught up enough.
 fn has_caught_up(outbox: &Outbox, config: &SessionConfig) -> bool {
-    outbox.remaining() <= config.pressure_bytes / 2 && outbox.messages() <= config.max_outbox_messages / 4
+    outbox.remaining() <= config.pressure_bytes / 2 && outbox.messages() <= config.pressure_messages() / 2
 }
 
 impl Pressure {
     /// Notes a session's outbox after it grew.
     pub(super) fn on_growth(&mut self, id: SessionId, outbox: &Outbox, config: &SessionConfig, now: Instant) {
         if is_behind(outbox, config) && !self.given_up.contains(&id) {
-            self.pressing.entry(id).or_insert(now);
+            self.pressing.entry(id).or_insert(Pressing { since: now, taken: outbox.taken() });
         }
     }
 
@@ -44,19 +63,44 @@ impl Pressure {
         &mut self,
         config: &SessionConfig,
         now: Instant,
+        stats: &mut Stats,
         outbox: impl Fn(SessionId) -> Option<&'a Outbox>,
     ) -> bool {
-        let behind = |id: SessionId| outbox(id).is_some_and(|outbox| !has_caught_up(outbox, config));
-        self.given_up.retain(|id| behind(*id));
+        self.given_up.retain(|id| outbox(*id).is_some_and(|outbox| !has_caught_up(outbox, config)));
+        self.forgive(config, now);
+        let patience_with_still = config.pressure_patience / (1 << self.halvings);
+        let mut stood_still = false;
         let given_up = &mut self.given_up;
-        self.pressing.retain(|id, since| {
-            let patient = now.since(*since) <= config.pressure_patience;
-            if behind(*id) && !patient {
+        self.pressing.retain(|id, pressing| {
+            let Some(outbox) = outbox(*id) else {
+                // Or it could connect anew, again and again, and hold the ring for as long each time.
+                stood_still = true;
+                return false;
+            };
+            let is_still = outbox.taken() == pressing.taken;
+            let patience = if is_still { patience_with_still } else { config.pressure_patience };
+            let is_waited_for = now.since(pressing.since) <= patience;
+            if !has_caught_up(outbox, config) && !is_waited_for {
                 given_up.insert(*id);
+                stats.readers_given_up += 1;
+                stood_still |= is_still;
             }
-            behind(*id) && patient
+            !has_caught_up(outbox, config) && is_waited_for
         });
+        if stood_still {
+            self.halvings = (self.halvings + 1).min(MOST_HALVINGS);
+            self.halved = now;
+        }
         !self.pressing.is_empty()
+    }
+
+    /// Undoes halvings, as time goes by.
+    fn forgive(&mut self, config: &SessionConfig, now: Instant) {
+        let each = config.pressure_patience * FORGIVEN_AFTER;
+        while self.halvings > 0 && now.since(self.halved) > each {
+            self.halvings -= 1;
+            self.halved = self.halved + each;
+        }
     }
 
     /// Whether anyone is behind at all.
@@ -73,28 +117,95 @@ mod tests {
 
     use super::*;
 
+    const MS: Duration = Duration::from_millis(1);
+
     fn filled(bytes: usize) -> Outbox {
         let mut outbox = Outbox::default();
         outbox.push(&[], &Bytes::from(vec![0; bytes]), 0);
         outbox
     }
 
+    /// What is owed to one session at a time, at a time.
+    struct Bench {
+        config: SessionConfig,
+        pressure: Pressure,
+        stats: Stats,
+        now: Instant,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let config = SessionConfig { pressure_bytes: 1000, ..SessionConfig::default() };
+            Self { config, pressure: Pressure::default(), stats: Stats::default(), now: Instant(0) }
+        }
+
+        fn grow(&mut self, id: u64, outbox: &Outbox) {
+            self.pressure.on_growth(SessionId(id), outbox, &self.config, self.now);
+        }
+
+        fn is_on(&mut self, outbox: Option<&Outbox>) -> bool {
+            self.pressure.is_on(&self.config, self.now, &mut self.stats, |_| outbox)
+        }
+
+        /// How long a new reader that takes nothing, if it stays at all, holds the ring back.
+        fn hold(&mut self, id: u64, goes_after: Option<Duration>) -> Duration {
+            let (full, start) = (filled(1500), self.now);
+            self.grow(id, &full);
+            while self
+                .is_on(Some(&full).filter(|_| goes_after.is_none_or(|after| self.now.since(start) < after)))
+            {
+                self.now = self.now + MS;
+            }
+            self.now.since(start)
+        }
+    }
+
     #[test]
     fn a_reader_that_catches_up_lets_go_and_one_that_does_not_is_given_up() {
-        let config = SessionConfig { pressure_bytes: 1000, ..SessionConfig::default() };
-        let (id, start) = (SessionId(1), Instant(0));
+        let mut bench = Bench::new();
         let (full, half) = (filled(1500), filled(500));
-        let mut pressure = Pressure::default();
-        pressure.on_growth(id, &half, &config, start);
-        assert!(!pressure.is_on(&config, start, |_| Some(&half)));
-        pressure.on_growth(id, &full, &config, start);
-        assert!(pressure.is_on(&config, start, |_| Some(&full)));
-        assert!(!pressure.is_on(&config, start, |_| Some(&half)));
-        pressure.on_growth(id, &full, &config, start);
-        let later = start + config.pressure_patience + Duration::from_millis(1);
-        assert!(!pressure.is_on(&config, later, |_| Some(&full)), "too long");
-        pressure.on_growth(id, &full, &config, later);
-        assert!(!pressure.is_on(&config, later, |_| Some(&full)), "no second chance while behind");
-        assert!(!pressure.is_on(&config, later, |_| Some(&half)) && pressure.is_empty());
+        bench.grow(1, &half);
+        assert!(!bench.is_on(Some(&half)));
+        bench.grow(1, &full);
+        assert!(bench.is_on(Some(&full)));
+        assert!(!bench.is_on(Some(&half)));
+        bench.grow(1, &full);
+        bench.now = bench.now + bench.config.pressure_patience + MS;
+        assert!(!bench.is_on(Some(&full)), "too long");
+        bench.grow(1, &full);
+        assert!(!bench.is_on(Some(&full)), "no second chance while behind");
+        assert!(!bench.is_on(Some(&half)) && bench.pressure.is_empty());
+        assert_eq!(bench.stats.readers_given_up, 1);
+    }
+
+    #[test]
+    fn readers_that_stand_still_one_after_the_other_are_waited_for_less_and_less() {
+        let mut bench = Bench::new();
+        let held: Vec<u128> = (0..8).map(|id| bench.hold(id, None).as_millis()).collect();
+        assert_eq!(held, [501, 251, 126, 63, 32, 16, 16, 16]);
+        bench.now = bench.now + bench.config.pressure_patience * FORGIVEN_AFTER + MS;
+        assert_eq!(bench.hold(8, None).as_millis(), 32, "some time went by");
+        bench.now = bench.now + bench.config.pressure_patience * FORGIVEN_AFTER * 5 + MS;
+        assert_eq!(bench.hold(9, None).as_millis(), 501);
+    }
+
+    #[test]
+    fn one_that_comes_and_goes_is_waited_for_less_and_less() {
+        let mut bench = Bench::new();
+        let held: Vec<u128> = (0..5).map(|id| bench.hold(id, Some(MS * 100)).as_millis()).collect();
+        assert_eq!(held, [100, 100, 100, 63, 32]);
+    }
+
+    #[test]
+    fn one_that_reads_keeps_its_patience_beside_those_that_stand_still() {
+        let mut bench = Bench::new();
+        (0..8).for_each(|id| assert!(bench.hold(id, None) > Duration::ZERO));
+        let mut reader = filled(2000);
+        bench.grow(100, &reader);
+        reader.advance(1);
+        bench.now = bench.now + bench.config.pressure_patience;
+        assert!(bench.is_on(Some(&reader)));
+        bench.now = bench.now + MS;
+        assert!(!bench.is_on(Some(&reader)), "not fast enough");
     }
 }
