@@ -11,6 +11,8 @@ use crate::time::Instant;
 /// From this age on the member that answers may be one that the asker can not hear, so holders
 /// take turns and leave the request on the token.
 const STUBBORN_AGE: u8 = 3;
+/// Such requests stay on the token for a round, and must leave room for what others lack.
+const MAX_STUBBORN_REQUESTS: usize = MAX_REQUESTS / 2;
 
 /// Answers what can be answered: returns the packets to send again, at most `limit`, and takes the
 /// ranges that are answered in full off the token.
@@ -73,7 +75,8 @@ pub(crate) fn ask(
     let due = lateness.due(now);
     let lacking = window.missing(due).filter(|seq| !asked(*seq) && !lateness.awaits(*seq, now));
     let mut missing = ranges::collect(lacking);
-    missing.truncate(MAX_REQUESTS.saturating_sub(requests.len()));
+    let most = if asker.age < STUBBORN_AGE { MAX_REQUESTS } else { MAX_STUBBORN_REQUESTS };
+    missing.truncate(MAX_REQUESTS.saturating_sub(requests.len()).min(most));
     lateness.note_asked(now, missing.iter().copied());
     let (member, age) = (asker.member as u16, asker.age);
     let packets = missing.iter().map(|range| range.packets()).sum::<u64>();
@@ -87,7 +90,26 @@ mod tests {
 
     use antiphon_wire::ring::ranges::SeqRange;
 
+    use super::super::window::tests::packet;
     use super::*;
+
+    /// A member that lacks every second one of 200 packets.
+    fn ask_for_many(requests: &mut Vec<Request>, asker: Asker) -> u32 {
+        let mut window = Window::after(Seq::ZERO);
+        (2..=200).step_by(2).for_each(|seq| assert!(window.insert(packet(seq))));
+        let mut lateness = Lateness::default();
+        lateness.note_passed(Instant(0), Seq(200));
+        ask(requests, &window, &mut lateness, Instant(1), asker)
+    }
+
+    #[test]
+    fn a_member_that_nobody_can_help_leaves_room_for_what_others_lack() {
+        let mut requests = Vec::new();
+        assert_eq!(ask_for_many(&mut requests, Asker { member: 1, age: STUBBORN_AGE }), 32);
+        assert_eq!(ask_for_many(&mut requests, Asker { member: 2, age: 0 }), 32);
+        assert_eq!(requests.len(), MAX_REQUESTS);
+        assert_eq!(ask_for_many(&mut Vec::new(), Asker { member: 2, age: 0 }), 64);
+    }
 
     /// Seed 1092834: with two members, every request of an odd age was left to the one that asked.
     #[test]

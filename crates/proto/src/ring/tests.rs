@@ -18,13 +18,17 @@ use crate::patience::Patience;
 use crate::payload::Payload;
 use crate::send_queue::{Outgoing, SendQueue};
 use crate::stats::Stats;
-use crate::time::Timers;
+use crate::time::{Timer, Timers};
 
 struct Bench {
     ring: Ring,
     config: Config,
     queue: SendQueue,
     out: Outputs,
+    timers: Timers,
+    now: Instant,
+    /// What the token that returns says.
+    window_packets: u32,
 }
 
 impl Bench {
@@ -41,14 +45,16 @@ impl Bench {
         let ring = Ring::new(id, members.clone(), members[0], Seq::ZERO, Instant::default());
         let mut queue = SendQueue::default();
         queue.set_clients_open(true);
-        Self { ring, config, queue, out: Outputs::default() }
+        let (out, timers, now) = (Outputs::default(), Timers::default(), Instant::default());
+        let window_packets = config.ring.window_packets;
+        Self { ring, config, queue, out, timers, now, window_packets }
     }
 
     fn run<T>(&mut self, run: impl FnOnce(&mut Ring, &mut Cx<'_>) -> T) -> T {
         let mut cx = Cx {
-            now: Instant::default(),
+            now: self.now,
             config: &self.config,
-            timers: &mut Timers::default(),
+            timers: &mut self.timers,
             patience: &mut Patience::default(),
             queue: &mut self.queue,
             stats: &mut Stats::default(),
@@ -66,7 +72,7 @@ impl Bench {
             seq,
             fcc: 0,
             backlog: 0,
-            window: self.config.ring.window_packets,
+            window: self.window_packets,
             acks: vec![ack; 2],
             requests: Vec::new(),
         };
@@ -109,6 +115,35 @@ fn a_lone_message_leaves_before_the_token_that_rested() {
     bench.push(100);
     bench.run(|ring, cx| ring.resume(cx));
     assert_eq!(bench.sent(), [Channel::Data, Channel::Control]);
+}
+
+#[test]
+fn a_rest_lowers_a_raised_window() {
+    let mut bench = Bench::new(|_| {});
+    bench.window_packets = 320;
+    bench.run(Ring::start);
+    bench.token_returns(Seq::ZERO, Seq::ZERO);
+    bench.out.clear();
+    bench.now = bench.now + bench.config.ring.token_hold;
+    bench.run(Ring::resume);
+    let Ok((_, Datagram::Token(passed))) = decode(bench.out.transmits[0].burst.clone()) else {
+        panic!("not a token")
+    };
+    assert_eq!(passed.window, 280);
+}
+
+#[test]
+fn a_leader_repeats_even_a_quiet_token_soon() {
+    let mut bench = Bench::new(|_| {});
+    bench.run(Ring::start);
+    bench.token_returns(Seq::ZERO, Seq::ZERO);
+    bench.now = bench.now + bench.config.ring.token_hold;
+    let asker = bench.ring.members()[1];
+    bench.run(|ring, cx| ring.hand_to(asker, cx));
+    assert_eq!(
+        bench.timers.next(),
+        Some((bench.now + bench.config.ring.token_retransmit, Timer::TokenRetransmit))
+    );
 }
 
 #[test]
@@ -187,9 +222,10 @@ fn no_packet_is_numbered_that_could_not_be_stored() {
         assert!(bench.ring.store(Packet { header: bench.header(seq), bytes: Bytes::new() }));
     }
     (0..10).for_each(|_| bench.push(1400));
-    bench.token_returns(last, Seq::ZERO);
+    // All hold it, but nothing is discarded yet.
+    bench.token_returns(last, last);
     assert_eq!(bench.ring.window().highest(), Seq(CAPACITY_PACKETS));
-    bench.token_returns(Seq(CAPACITY_PACKETS), Seq::ZERO);
+    bench.token_returns(Seq(CAPACITY_PACKETS), last);
     assert_eq!(bench.ring.window().highest(), Seq(CAPACITY_PACKETS));
     assert!(bench.queue.has_sendable(), "the rest waits");
 }

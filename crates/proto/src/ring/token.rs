@@ -180,8 +180,9 @@ impl Ring {
         Visited::Done
     }
 
-    /// Adapts the window to the round that ends here if I lead. A round in which the token rested
-    /// says nothing.
+    /// Adapts the window to the round that ends here if I lead. A rest counts as a long round: a ring that comes
+    /// to rest in between has a greater window than it needs, and messages in greater bursts are later. The
+    /// empty rounds around it say nothing.
     fn note_round(&self, token: &mut Token, cx: &Cx<'_>) {
         let config = &cx.config.ring;
         if self.i_lead() && self.quiet_visits == 0 {
@@ -320,7 +321,7 @@ impl Ring {
         }
         cx.timers.set(Timer::TokenLoss, cx.now + patience);
         self.token = TokenPlace::Passed(token, next);
-        self.arrival.note_passed(cx.now, self.quiet_visits > 0);
+        self.arrival.note_passed(cx.now, self.may_rest_elsewhere());
         self.send_token(cx);
     }
 
@@ -346,8 +347,8 @@ impl Ring {
             segment_bytes,
         });
         let longest = cx.config.ring.token_retransmit;
-        // A quiet token may come to rest, which gives no sign either.
-        let patience = if self.quiet_visits > 0 && !cx.queue.has_sendable() {
+        // A quiet token may come to rest at the leader, which gives no sign either.
+        let patience = if self.may_rest_elsewhere() && !cx.queue.has_sendable() {
             cx.config.ring.token_hold + longest
         } else {
             self.arrival.patience(longest)

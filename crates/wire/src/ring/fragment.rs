@@ -168,7 +168,8 @@ impl Assembler {
             Unfinished { from: fragment.from, number: fragment.number, pieces }
         });
         if let Some(place) = unfinished.pieces.get_mut(usize::from(fragment.index)) {
-            *place = Some(fragment.bytes);
+            // A slice would keep all that was received with it in memory until the others come.
+            *place = Some(Bytes::copy_from_slice(&fragment.bytes));
         }
         let whole = unfinished.whole();
         if whole.is_none() {
