@@ -159,7 +159,7 @@ impl StatusBoard {
             file_hash: format!("{:08x}", self.cluster),
             daemons: self.names.iter().map(ToString::to_string).collect(),
             uptime_ms,
-            state: status.state.to_owned(),
+            state: status.state.to_string(),
             settled: status.settled,
             ring: status.ring.to_string(),
             members: self.list(&status.members),
@@ -259,10 +259,12 @@ mod tests {
 
     use antiphon_proto::config::Daemon;
     use antiphon_proto::time::Instant;
-    use antiphon_proto::{Node, Outputs};
+    use antiphon_proto::{Boot, Node, Outputs};
     use antiphon_wire::ids::DaemonId;
 
     use super::*;
+
+    const BOOT: Boot = Boot { incarnation: 1, epoch: 1, seed: 1 };
 
     /// A configuration of the largest cluster, as it comes about after many attempts that others did not answer.
     fn installed(config: &Config, status: &Status) -> Event {
@@ -280,7 +282,7 @@ mod tests {
         };
         let config = Config::new((0..128).map(daemon).collect(), DaemonId(0), 1);
         let mut board = StatusBoard::new(&config);
-        let node = Node::new(config.clone(), 1, 1, 1, Instant(0), &mut Outputs::default());
+        let node = Node::new(config.clone(), BOOT, Instant(0), &mut Outputs::default());
         let mut status = node.status();
         let event = installed(&config, &status);
         (0..MAX_CONFIGURATIONS).for_each(|_| board.event(&event));
@@ -304,7 +306,7 @@ mod tests {
         let daemon = Daemon { name: DaemonName::new(b"a").expect("legal"), address: Ipv4Addr::LOCALHOST };
         let config = Config::new(vec![daemon], DaemonId(0), 1);
         let mut board = StatusBoard::new(&config);
-        let status = Node::new(config, 1, 1, 1, Instant(0), &mut Outputs::default()).status();
+        let status = Node::new(config, BOOT, Instant(0), &mut Outputs::default()).status();
         for number in 0..20 {
             let (ring, members) = (status.ring, Vec::new());
             board.event(&Event::Installed { ring, members, reasons: vec![number.to_string()] });

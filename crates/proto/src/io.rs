@@ -10,6 +10,7 @@ use antiphon_wire::service::ServiceLevel;
 use bytes::Bytes;
 
 use crate::delivery::{Configuration, Kind};
+use crate::stats::StateName;
 
 /// Everything that can happen to a daemon.
 #[derive(Clone, Debug)]
@@ -129,10 +130,10 @@ pub enum CloseReason {
 pub enum Event {
     /// Membership left one state for another.
     MembershipState {
-        /// Name of the state left.
-        from: &'static str,
-        /// Name of the state entered.
-        to: &'static str,
+        /// The state left.
+        from: StateName,
+        /// The state entered.
+        to: StateName,
         /// Why, in words: what was missed, from whom.
         reason: String,
     },

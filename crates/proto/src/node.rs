@@ -22,9 +22,9 @@ use crate::time::{Instant, Timer, Timers};
 const MAX_ROUNDS: usize = 8;
 /// How long a daemon that is asked to stop tries to hand over what its clients had sent.
 const FLUSH_BEFORE_LEAVING: Duration = Duration::from_millis(100);
-/// While clients are to get what came of the ring before, all daemons together let it wait for this part of the time
-/// after which a token counts as lost.
-const RING_WAITS: u32 = 8;
+/// While clients are to get what came of the ring before, all daemons together may delay a round of the token by
+/// `token_loss` divided by this.
+const RING_WAIT_DIVISOR: u32 = 8;
 
 /// One daemon, without its sockets and clock. See the [crate documentation](crate) for the contract.
 #[derive(Debug)]
@@ -38,33 +38,46 @@ pub struct Node {
     groups: Groups,
     sessions: Sessions,
     last_call: Instant,
-    is_behind: bool,
+    /// Whether deliveries wait for another call.
+    has_put_off: bool,
     /// When to leave at the latest, once asked to.
     leave_by: Option<Instant>,
 }
 
-/// The parts beside the context that is made of the rest of the node.
+/// The layers, borrowed apart from the fields that [`Cx`] lends them.
 struct Parts<'a> {
     membership: &'a mut Membership,
     groups: &'a mut Groups,
     sessions: &'a mut Sessions,
 }
 
+/// What sets one run of a daemon apart from all others.
+#[derive(Clone, Copy, Debug)]
+pub struct Boot {
+    /// Must differ from that of every earlier run of this daemon. Milliseconds since 1970 serve.
+    pub incarnation: u64,
+    /// Must be beyond every ring epoch of an earlier run. Milliseconds since 1970 serve, as rings form more slowly
+    /// than the clock goes.
+    pub epoch: u64,
+    /// Feeds the only random choices: jitter of timers, and names for clients that bring none.
+    pub seed: u64,
+}
+
+/// What came of delivering.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Progress {
+    /// Nothing was to be delivered.
+    None,
+    /// Something was, or others hear that more was: so there may be something to send.
+    Some,
+    /// The rest has to wait for another call.
+    PutOff,
+}
+
 impl Node {
     /// Boots a daemon.
-    ///
-    /// `incarnation` must differ from that of every earlier run of this daemon, and `epoch` must be
-    /// beyond every ring epoch of an earlier run. Milliseconds since 1970 serve for both: rings form
-    /// more slowly than the clock goes. `seed` feeds the only random choices: jitter of timers and
-    /// names for clients that bring none.
-    pub fn new(
-        config: Config,
-        incarnation: u64,
-        epoch: u64,
-        seed: u64,
-        now: Instant,
-        out: &mut Outputs,
-    ) -> Self {
+    pub fn new(config: Config, boot: Boot, now: Instant, out: &mut Outputs) -> Self {
+        let Boot { incarnation, epoch, seed } = boot;
         let me = ProcessId { daemon: config.me, incarnation };
         let (mut timers, mut patience) = (Timers::default(), Patience::default());
         let (mut queue, mut stats) = (SendQueue::default(), Stats::default());
@@ -79,8 +92,8 @@ impl Node {
         };
         let membership = Membership::boot(me, epoch, seed, &mut cx);
         let ring = membership.ring().id();
-        let boot = Configuration::Regular { ring, members: vec![me], all_from_one_ring: true };
-        cx.out.record(|| Trace::Configured(boot));
+        let alone = Configuration::Regular { ring, members: vec![me], all_from_one_ring: true };
+        cx.out.record(|| Trace::Configured(alone));
         let groups = Groups::new(me, ring);
         let sessions = Sessions::new(&config, seed);
         Self {
@@ -93,7 +106,7 @@ impl Node {
             groups,
             sessions,
             last_call: now,
-            is_behind: false,
+            has_put_off: false,
             leave_by: None,
         }
     }
@@ -101,7 +114,7 @@ impl Node {
     /// Takes one input and does everything that follows from it.
     pub fn handle(&mut self, now: Instant, input: Input, out: &mut Outputs) {
         let last_call = std::mem::replace(&mut self.last_call, now);
-        // One with much to hand over was to run on at once.
+        // A node that put deliveries off was due at once, so it is late by all the time since the last call.
         let due = if self.awaits_offers() { Some(last_call) } else { self.timers.next().map(|(due, _)| due) };
         self.patience.note_call(now, due);
         let stalled = now.since(last_call) > self.config.ring.token_loss;
@@ -109,8 +122,8 @@ impl Node {
             self.leave_by = Some(now + FLUSH_BEFORE_LEAVING);
             self.timers.set(Timer::Leave, now + FLUSH_BEFORE_LEAVING);
         }
-        let was_behind = self.is_behind;
-        self.is_behind = self.with_cx(now, out, |parts, cx| {
+        let had_put_off = self.has_put_off;
+        self.has_put_off = self.with_cx(now, out, |parts, cx| {
             parts.membership.mind_lateness(cx);
             if stalled {
                 parts.membership.on_stall(cx);
@@ -126,8 +139,8 @@ impl Node {
             }
             parts.settle(cx)
         });
-        self.stats.deliveries_put_off += u64::from(self.is_behind && !was_behind);
-        let is_done = self.queue.messages() == 0 && !self.is_behind;
+        self.stats.deliveries_put_off += u64::from(self.has_put_off && !had_put_off);
+        let is_done = self.queue.messages() == 0 && !self.has_put_off;
         if self.leave_by.is_some_and(|by| now >= by || is_done) {
             self.leave_by = None;
             self.with_cx(now, out, |parts, cx| parts.membership.say_goodbye(cx));
@@ -163,27 +176,27 @@ impl Node {
         self.timers.next()
     }
 
-    /// Whether more is to be done than was in one call, most often because outboxes have to be offered to their
-    /// sockets first. What is taken in of other daemons has to wait as well: the host may leave it for a while
+    /// Whether deliveries were put off to another call, most often because outboxes have to be offered to their
+    /// sockets first. What comes from other daemons has to wait as well: the host may leave it unread for a while
     /// ([`Node::ring_may_wait`]).
     #[must_use]
-    pub fn is_behind(&self) -> bool {
-        self.is_behind
+    pub fn has_put_off(&self) -> bool {
+        self.has_put_off
     }
 
     /// Whether the host, which has read nothing of other daemons for so long, may leave them a little longer for its
-    /// clients: the node is behind, and if all daemons do so in one round, the token is not lost for that.
+    /// clients: deliveries were put off, and if all daemons do so in one round, the token is not lost for that.
     #[must_use]
     pub fn ring_may_wait(&self, waited: Duration) -> bool {
         let daemons = self.config.daemons.len() as u32;
-        self.is_behind && waited < self.config.ring.token_loss / (RING_WAITS * daemons.max(1))
+        self.has_put_off && waited < self.config.ring.token_loss / (RING_WAIT_DIVISOR * daemons.max(1))
     }
 
-    /// Whether [`Input::GoOn`] is due as soon as all outboxes were offered to their sockets: the node is behind, or
-    /// may soon be.
+    /// Whether [`Input::GoOn`] is due as soon as all outboxes were offered to their sockets: deliveries were put off,
+    /// or may soon be.
     #[must_use]
     pub fn awaits_offers(&self) -> bool {
-        self.is_behind || self.sessions.have_half()
+        self.has_put_off || self.sessions.have_half()
     }
 
     /// Which socket to read first when both have something.
@@ -202,13 +215,13 @@ impl Node {
     /// Whether clients should be accepted; false while enough of their messages wait.
     #[must_use]
     pub fn accepts_submissions(&self) -> bool {
-        self.queue.accepts(&self.config.ring) && !self.is_behind_alone()
+        self.queue.accepts(&self.config.ring) && !self.has_put_off_alone()
     }
 
-    /// Whether messages wait only because this daemon has to deliver others first: with others, the ring sees to it
-    /// that nobody sends more than all deliver.
-    fn is_behind_alone(&self) -> bool {
-        self.is_behind && self.membership.ring().is_alone()
+    /// Whether deliveries were put off in a ring of one. In a greater one the window sees to it that nobody sends
+    /// more than all deliver; here only the clients can be made to wait.
+    fn has_put_off_alone(&self) -> bool {
+        self.has_put_off && self.membership.ring().is_alone()
     }
 
     /// How many bytes of a session should be read at most; 0 while enough of its messages wait, or of all
@@ -217,7 +230,7 @@ impl Node {
     pub fn room_for(&self, session: SessionId) -> usize {
         match self.sessions.is_greeting(session) {
             true => usize::MAX,
-            false if self.is_behind_alone() => 0,
+            false if self.has_put_off_alone() => 0,
             false => self.queue.room_for(session, &self.config.ring),
         }
     }
@@ -269,26 +282,24 @@ impl Parts<'_> {
     }
 
     /// Passes deliveries up and what they cause down again, until nothing moves or it is enough for a call.
-    /// Returns whether there is more.
+    /// Returns whether there is more to do.
     fn settle(&mut self, cx: &mut Cx<'_>) -> bool {
         for _ in 0..MAX_ROUNDS {
             self.membership.hold_back(self.sessions.hold_back(cx));
             let has_sent = self.membership.advance(cx);
-            let (has_delivered, is_behind) = self.deliver_all(cx);
-            if is_behind {
-                return true;
-            }
-            if !has_sent && !has_delivered {
-                return false;
+            match self.deliver_all(cx) {
+                Progress::PutOff => return true,
+                Progress::None if !has_sent => return false,
+                Progress::None | Progress::Some => {}
             }
         }
         true
     }
 
-    /// Delivers what can be. Returns whether more may come of it, and whether the rest has to wait.
-    fn deliver_all(&mut self, cx: &mut Cx<'_>) -> (bool, bool) {
+    /// Delivers what can be, as far as it may in one call.
+    fn deliver_all(&mut self, cx: &mut Cx<'_>) -> Progress {
         let (limit, mut has_delivered) = (self.membership.limit(cx), false);
-        let is_behind = loop {
+        let has_put_off = loop {
             if self.sessions.have_enough() && self.membership.may_wait() {
                 break self.membership.has_more(limit);
             }
@@ -296,9 +307,13 @@ impl Parts<'_> {
             self.deliver(delivery, cx);
             has_delivered = true;
         };
-        let has_acknowledged = self.membership.note_delivered(is_behind, cx);
-        self.membership.set_early(self.groups.is_settled() && !is_behind);
-        (has_delivered || has_acknowledged, is_behind)
+        let has_acknowledged = self.membership.note_delivered(has_put_off, cx);
+        self.membership.set_early(self.groups.is_settled() && !has_put_off);
+        match has_put_off {
+            true => Progress::PutOff,
+            false if has_delivered || has_acknowledged => Progress::Some,
+            false => Progress::None,
+        }
     }
 
     fn deliver(&mut self, delivery: Delivery, cx: &mut Cx<'_>) {

@@ -1,13 +1,15 @@
 //! Counters of what happened, and a snapshot of where things stand. Nothing in the protocol reads them.
 
+use std::fmt;
+
 use antiphon_wire::ids::{ProcessId, RingId};
 use antiphon_wire::names::MemberName;
 
 /// Where a daemon stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Status {
-    /// Name of the membership state.
-    pub state: &'static str,
+    /// The state of the membership protocol.
+    pub state: StateName,
     /// The installed ring.
     pub ring: RingId,
     /// Its members, in daemon order.
@@ -30,6 +32,33 @@ pub struct Status {
     pub groups: usize,
     /// The sessions that are furthest behind with reading, the furthest first.
     pub behind: Vec<Behind>,
+}
+
+/// A state of the membership protocol (ARCHITECTURE.md has the diagram); what it holds is the core's affair.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum StateName {
+    /// A ring is installed.
+    Operational,
+    /// Looks for daemons to form a ring with.
+    Gather,
+    /// Has accepted a ring that was proposed.
+    Accepted,
+    /// Everyone has; packets of the old ring are made good.
+    Recover,
+    /// Says goodbye.
+    Leaving,
+}
+
+impl fmt::Display for StateName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Operational => "operational",
+            Self::Gather => "gather",
+            Self::Accepted => "accepted",
+            Self::Recover => "recover",
+            Self::Leaving => "leaving",
+        })
+    }
 }
 
 /// A session that has not read everything that is for it.

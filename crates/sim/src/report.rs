@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use antiphon_proto::StateName;
 use antiphon_proto::time::Instant;
 use antiphon_wire::names::GroupName;
 use antiphon_wire::ring::DatagramKind;
@@ -18,17 +19,17 @@ const LINES_BEFORE: usize = 120;
 const LINES_AFTER: usize = 15;
 
 /// The ways that membership can take from one state to another.
-const TRANSITIONS: [(&str, &str); 10] = [
-    ("operational", "gather"),
-    ("gather", "accepted"),
-    ("accepted", "gather"),
-    ("accepted", "recover"),
-    ("recover", "gather"),
-    ("recover", "operational"),
-    ("operational", "leaving"),
-    ("gather", "leaving"),
-    ("accepted", "leaving"),
-    ("recover", "leaving"),
+const TRANSITIONS: [(StateName, StateName); 10] = [
+    (StateName::Operational, StateName::Gather),
+    (StateName::Gather, StateName::Accepted),
+    (StateName::Accepted, StateName::Gather),
+    (StateName::Accepted, StateName::Recover),
+    (StateName::Recover, StateName::Gather),
+    (StateName::Recover, StateName::Operational),
+    (StateName::Operational, StateName::Leaving),
+    (StateName::Gather, StateName::Leaving),
+    (StateName::Accepted, StateName::Leaving),
+    (StateName::Recover, StateName::Leaving),
 ];
 
 /// The counts of many runs, which took `elapsed` of real time.
@@ -72,7 +73,7 @@ fn coverage(totals: &Totals) -> String {
     let transitions = totals.transitions.iter().map(|((from, to), count)| format!("{count} {from}-{to}"));
     let kinds = DatagramKind::ALL.into_iter().map(|kind| (kind, totals.network.of(kind)));
     let kinds: Vec<String> = kinds.map(|(kind, count)| format!("{count} {kind:?}")).collect();
-    let missing = |(from, to): &(&str, &str)| !totals.transitions.contains_key(&(*from, *to));
+    let missing = |(from, to): &(StateName, StateName)| !totals.transitions.contains_key(&(*from, *to));
     let missing: Vec<String> =
         TRANSITIONS.into_iter().filter(missing).map(|(from, to)| format!("{from}-{to}")).collect();
     let mut text = format!("states     {}\n", transitions.collect::<Vec<_>>().join(", "));

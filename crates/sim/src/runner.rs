@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use antiphon_proto::StateName;
 use antiphon_proto::delivery::Configuration;
 
 use crate::check::{self, Violation};
@@ -64,7 +65,7 @@ pub struct Totals {
     /// Faults by kind.
     pub faults: BTreeMap<&'static str, u64>,
     /// Changes of the membership's state, from and to.
-    pub transitions: BTreeMap<(&'static str, &'static str), u64>,
+    pub transitions: BTreeMap<(StateName, StateName), u64>,
 }
 
 impl Totals {

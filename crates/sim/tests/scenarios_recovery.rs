@@ -1,5 +1,6 @@
 //! Stories about what is delivered when rings break (protocol design §16, SC-16 to SC-30).
 
+use antiphon_proto::StateName;
 use antiphon_proto::delivery::Configuration;
 use antiphon_sim::scenario::{Message, ms};
 use antiphon_sim::trace::ProcessEvent;
@@ -12,11 +13,11 @@ use bytes::Bytes;
 
 /// Runs until a host's daemon has left its ring and looks for another.
 fn until_it_gathers(world: &mut World, host: usize) {
-    until_it_gathers_from(world, host, "operational");
+    until_it_gathers_from(world, host, StateName::Operational);
 }
 
 /// The same from another state.
-fn until_it_gathers_from(world: &mut World, host: usize, state: &str) {
+fn until_it_gathers_from(world: &mut World, host: usize, state: StateName) {
     let ring = world.ring_id(host);
     let noticed = format!("d{host}: {state} -> gather");
     let seen = world.recorder.trace.remarks.len();
@@ -270,7 +271,7 @@ fn the_others_install_and_one_is_alone(
     let ring = world.ring_id(2);
     world.wait_for("the others to install", |world| world.ring_id(2) != ring);
     world.apply(Fault::Partition(vec![0, 0, 0, 1, 2]));
-    until_it_gathers_from(&mut world, 3, "recover");
+    until_it_gathers_from(&mut world, 3, StateName::Recover);
     world.run_until_quiet();
     assert!(world.are_one_ring(&[3]) && world.are_one_ring(&[0, 1, 2]));
     for client in [0, 1, 2, 3].map(|host| clients[host]) {

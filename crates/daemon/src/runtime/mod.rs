@@ -36,7 +36,7 @@ use std::thread;
 use std::time::Duration;
 
 use antiphon_proto::time::{Instant, Timer};
-use antiphon_proto::{Event, Input, Node, Outputs};
+use antiphon_proto::{Boot, Event, Input, Node, Outputs};
 use bytes::Bytes;
 use mio::{Events, Interest, Poll, Token, Waker};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -139,7 +139,8 @@ impl Daemon {
         let incarnation = clock::milliseconds_since_1970();
         let seed = std::hash::RandomState::new().hash_one(incarnation);
         let mut out = Outputs::default();
-        let node = Node::new(settings.config, incarnation, incarnation, seed, now, &mut out);
+        let boot = Boot { incarnation, epoch: incarnation, seed };
+        let node = Node::new(settings.config, boot, now, &mut out);
         let mut daemon = Self {
             node,
             out,
@@ -286,7 +287,7 @@ impl Daemon {
         let accepts = self.node.accepts_submissions();
         let clients = self.sessions.has_work() || (accepts && self.acceptor.listeners.has_work());
         if clients
-            || self.node.is_behind()
+            || self.node.has_put_off()
             || self.status.listeners.has_work()
             || ring_io::is_ready(&self.transport)
         {

@@ -281,8 +281,8 @@ mod tests {
 
     use antiphon::Envelope;
     use antiphon::session::{Handshake, Options, Session as Client, Step};
-    use antiphon_proto::Origin;
     use antiphon_proto::config::{Config, Daemon};
+    use antiphon_proto::{Boot, Origin, StateName};
     use antiphon_wire::ids::DaemonId;
     use antiphon_wire::names::DaemonName;
     use antiphon_wire::service::ServiceLevel;
@@ -306,7 +306,7 @@ mod tests {
         let name = DaemonName::new(b"a").expect("legal");
         let mut config = Config::new(vec![Daemon { name, address: Ipv4Addr::LOCALHOST }], DaemonId(0), 1);
         change(&mut config);
-        Node::new(config, 1, 1, 1, Instant(0), &mut Outputs::default())
+        Node::new(config, Boot { incarnation: 1, epoch: 1, seed: 1 }, Instant(0), &mut Outputs::default())
     }
 
     /// The system tells a client of unread bytes by an error, for which it may discard what the client has
@@ -341,7 +341,9 @@ mod tests {
     /// A session of a daemon that has formed its ring of one.
     fn greeted(node: &mut Node, id: SessionId) -> Client {
         let mut out = Outputs::default();
-        while let Some((due, _)) = node.next_timeout().filter(|_| node.status().state != "operational") {
+        while let Some((due, _)) =
+            node.next_timeout().filter(|_| node.status().state != StateName::Operational)
+        {
             node.handle(due, Input::Timeout, &mut out);
         }
         let now = Instant(1 << 40);
@@ -404,7 +406,7 @@ mod tests {
         node.handle(now, Input::SessionBytes(id, client.outbox.take()), &mut out);
         sessions.mark_dirty(&out.dirty);
         let messages = |node: &mut Node| node.outbox(id).map(|outbox| outbox.messages());
-        assert_eq!((messages(&mut node), node.is_behind()), (Some(1), true));
+        assert_eq!((messages(&mut node), node.has_put_off()), (Some(1), true));
         assert!(!node.accepts_submissions() && node.room_for(id) == 0 && !sessions.has_written());
         sessions.unread.push_back(id);
         sessions.drain(&mut node, now, &mut Outputs::default());
@@ -415,7 +417,7 @@ mod tests {
         node.handle(now, Input::GoOn, &mut out);
         assert_eq!((messages(&mut node), out.dirty), (Some(1), vec![id]));
         node.handle(now, Input::GoOn, &mut Outputs::default());
-        assert!(!node.is_behind() && node.accepts_submissions() && node.room_for(id) > 0);
+        assert!(!node.has_put_off() && node.accepts_submissions() && node.room_for(id) > 0);
         sessions.unpark(&node);
         assert_eq!((sessions.unread.len(), sessions.parked.len()), (1, 0), "it has its turn");
     }

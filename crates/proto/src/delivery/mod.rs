@@ -44,7 +44,7 @@ pub struct Message {
     pub bytes: Bytes,
 }
 
-/// Who a message is for.
+/// What sort of message it is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(u8)]
 pub enum Kind {

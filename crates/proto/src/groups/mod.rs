@@ -4,21 +4,25 @@
 //! ordered stream says: joins, leaves and ends of sessions, and configurations. So the tables of
 //! daemons with the same history are the same, and nothing is voted on.
 //!
-//! ```text
-//!            Transitional                  Regular, all from this ring
-//!  settled ───────────────▶ settled, ─────────────────────────────────▶ settled
-//!     ▲                     transitional ──Regular, others came──▶ exchanging
-//!     │                         ▲                                    │   │  ▲
-//!     │          all reports in, already closing                     │   │  │ Regular: start
-//!     │                         └──────────────── Transitional ──────┘   │  │ over
-//!     └──────────────────────────── all reports in ──────────────────────┘──┘
-//! ```
+//! | state | transitional configuration | ring, all from the last one | ring, others came | all reports are in |
+//! |---|---|---|---|---|
+//! | settled | settled, closing | | | |
+//! | settled, closing | | settled | exchanging | |
+//! | exchanging | exchanging, closing | | | settled |
+//! | exchanging, closing | | exchanging | exchanging | settled, closing |
 //!
 //! A network change that takes members away marks their groups and signals a transition; the next
 //! view of a marked group says who is left. When histories meet that were apart, every daemon
 //! reports the groups of its own sessions, and the new table is what the reports say together. A
 //! group that is marked in a report, or reported under two identities, gets a new view; all others
 //! stay silent (EVS contract §4, client protocol §5.3 to §5.5).
+//!
+//! | word | meaning |
+//! |---|---|
+//! | component | daemons whose tables are the same: which ring settled them, and which one it was closed by |
+//! | mark | that a group has lost members and was signalled, but not shown a view without them |
+//! | stamp | what the ids of all groups that change in one configuration have in common |
+//! | life | of a group, from its first member to its last; each has ids of its own |
 
 mod changes;
 pub(crate) mod codec;

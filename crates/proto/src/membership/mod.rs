@@ -44,6 +44,7 @@ use crate::delivery::stream::Stream;
 use crate::delivery::{Configuration, Delivery};
 use crate::io::Event;
 use crate::ring::Ring;
+use crate::stats::StateName;
 use crate::time::{Instant, Timer};
 use attempt::Accepted;
 use epoch::Calendar;
@@ -73,13 +74,13 @@ enum State {
 }
 
 impl State {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> StateName {
         match self {
-            Self::Operational { .. } => "operational",
-            Self::Gather(_) => "gather",
-            Self::Accepted(_) => "accepted",
-            Self::Recover(_) => "recover",
-            Self::Leaving(_) => "leaving",
+            Self::Operational { .. } => StateName::Operational,
+            Self::Gather(_) => StateName::Gather,
+            Self::Accepted(_) => StateName::Accepted,
+            Self::Recover(_) => StateName::Recover,
+            Self::Leaving(_) => StateName::Leaving,
         }
     }
 
@@ -194,7 +195,7 @@ impl Membership {
     }
 
     /// What the process is doing about its ring, in a word.
-    pub(crate) fn state_name(&self) -> &'static str {
+    pub(crate) fn state_name(&self) -> StateName {
         self.state.name()
     }
 

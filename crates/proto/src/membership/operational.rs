@@ -158,11 +158,11 @@ impl Membership {
         self.stream.done() < limit.last
     }
 
-    /// So much was delivered; `is_behind` says that there is more which has to wait. Drops what everyone holds. Returns
+    /// So much was delivered; the rest was put off, if it `has_put_off`. Drops what everyone holds. Returns
     /// whether others hear that I hold more, so that they, or I, may send.
-    pub(crate) fn note_delivered(&mut self, is_behind: bool, cx: &Cx<'_>) -> bool {
+    pub(crate) fn note_delivered(&mut self, has_put_off: bool, cx: &Cx<'_>) -> bool {
         let delivered = self.stream.done();
-        let has_acknowledged = self.ring.limit_ack(is_behind.then_some(delivered));
+        let has_acknowledged = self.ring.limit_ack(has_put_off.then_some(delivered));
         if matches!(self.state, State::Operational { .. }) {
             let kept = if cx.config.is_mutant(Mutant::KeepPackets) { 3 } else { 0 };
             self.ring.discard(Seq(delivered.0.saturating_sub(kept)));

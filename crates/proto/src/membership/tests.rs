@@ -7,7 +7,7 @@ use antiphon_wire::ring::gossip::{HearsRow, Hello};
 use super::*;
 use crate::config::Daemon;
 use crate::io::{Input, Outputs};
-use crate::node::Node;
+use crate::node::{Boot, Node};
 
 const CLUSTER: u32 = 7;
 /// Incarnation and epoch that everyone starts from.
@@ -29,7 +29,7 @@ impl Bench {
         let mut config = Config::new((0..daemons).map(daemon).collect(), DaemonId(0), CLUSTER);
         config.ring.datagram_bytes = datagram_bytes;
         let (now, mut out) = (Instant::default(), Outputs::default());
-        let node = Node::new(config, BOOT, BOOT, 1, now, &mut out);
+        let node = Node::new(config, Boot { incarnation: BOOT, epoch: BOOT, seed: 1 }, now, &mut out);
         Self { node, now, out }
     }
 
@@ -137,8 +137,8 @@ fn a_commit_that_is_not_the_leaders_or_takes_me_for_another_rings_is_refused() {
     let of_another_ring = Holdings { old: others.old, ..mine.clone() };
     for forged in [commit(from, &of_another_ring), commit(process(2), &mine)] {
         bench.hear(&forged);
-        assert_eq!(bench.node.status().state, "accepted");
+        assert_eq!(bench.node.status().state, StateName::Accepted);
     }
     bench.hear(&commit(from, &mine));
-    assert_eq!(bench.node.status().state, "recover");
+    assert_eq!(bench.node.status().state, StateName::Recover);
 }

@@ -17,7 +17,7 @@ const ROUND_OF_EACH: Duration = Duration::from_micros(500);
 const SHORT_ROUND: Duration = Duration::from_millis(3);
 /// A window changes by this part of itself.
 const STEP: u32 = 8;
-/// One that a member can not deliver, which rises meanwhile, falls by this part.
+/// By this part if a member puts deliveries off: more, as rounds that are not full of losses raise it meanwhile.
 const STEP_OF_SLOW: u32 = 4;
 /// Losing a greater part of a round than this is a reason to send less. Less than that may be the
 /// network's nature, and is no reason to send more.
@@ -102,7 +102,7 @@ pub(crate) fn after_loss(config: &RingConfig, window: u32, fcc: u32, lost: u32) 
     if lost > much { lowered(window, STEP, least(config, LEAST_PART)) } else { window }
 }
 
-/// The window after a member found that it is behind with delivering.
+/// The window after a member put deliveries off.
 pub(crate) fn after_lag(config: &RingConfig, window: u32) -> u32 {
     lowered(window, STEP_OF_SLOW, least(config, LEAST_PART_OF_SLOW))
 }

@@ -86,8 +86,8 @@ pub(crate) struct Ring {
     numbered: Option<(Seq, Seq)>,
     /// Whether I keep to myself that I hold more, because my clients can not take it.
     held_back: bool,
-    /// Up to where my clients have got everything, if the rest has to wait.
-    behind: Option<Seq>,
+    /// Up to where I have delivered, if deliveries were put off: I acknowledge no more than that.
+    ack_limit: Option<Seq>,
     preference: Channel,
     /// Whether more waited for the token, when it was here last, than its round carried.
     saturated: bool,
@@ -119,7 +119,7 @@ impl Ring {
             said: Said::default(),
             numbered: None,
             held_back: false,
-            behind: None,
+            ack_limit: None,
             preference: Channel::Data,
             saturated: false,
         }
@@ -185,7 +185,7 @@ impl Ring {
         self.saturated
     }
 
-    /// Takes for said what was said in another ring, which it is not.
+    /// A planted fault: preambles that were said in the ring before count as said.
     pub(crate) fn take_as_said(&mut self, other: Self) {
         self.said = other.said;
     }
@@ -254,7 +254,8 @@ impl Ring {
         new
     }
 
-    /// Takes a packet of this ring while no token is expected any more.
+    /// Stores a packet, whether received, numbered here or recovered, and acknowledges what has no hole before it
+    /// any more. False if it is a duplicate, was discarded or lies beyond the window.
     pub(crate) fn store(&mut self, packet: Packet) -> bool {
         let new = self.window.insert(packet);
         self.acknowledge();
@@ -266,23 +267,23 @@ impl Ring {
     fn acknowledge(&mut self) {
         if !self.held_back {
             let held = self.window.contiguous();
-            self.acks.raise_mine(self.behind.map_or(held, |delivered| delivered.next().min(held)));
+            self.acks.raise_mine(self.ack_limit.map_or(held, |delivered| delivered.next().min(held)));
         }
     }
 
     /// Says no more than that I hold what was delivered, or lets the acknowledgement go on. Returns whether it did.
     pub(crate) fn limit_ack(&mut self, delivered: Option<Seq>) -> bool {
         let before = self.acks.mine();
-        if self.behind != delivered {
-            self.behind = delivered;
+        if self.ack_limit != delivered {
+            self.ack_limit = delivered;
             self.acknowledge();
         }
         self.acks.mine() > before
     }
 
-    /// Whether packets wait here to be delivered that could be.
-    fn is_behind(&self) -> bool {
-        self.behind.is_some_and(|delivered| self.window.contiguous() > delivered)
+    /// Whether deliveries of packets that are here were put off.
+    fn has_put_off(&self) -> bool {
+        self.ack_limit.is_some_and(|delivered| self.window.contiguous() > delivered)
     }
 
     /// Keeps my acknowledgement where it is, or lets it go on.

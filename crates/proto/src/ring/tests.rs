@@ -189,7 +189,7 @@ fn a_ring_that_sends_all_that_it_has_is_not_saturated_although_preambles_were_co
 }
 
 #[test]
-fn who_is_behind_with_delivering_acknowledges_no_more_and_lowers_the_window() {
+fn who_puts_deliveries_off_acknowledges_no_more_and_lowers_the_window() {
     let mut bench = Bench::new(|_| {});
     bench.run(Ring::start);
     let ack_after = |bench: &mut Bench, last| {

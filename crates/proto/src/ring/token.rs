@@ -28,7 +28,7 @@ pub(crate) enum Visited {
 
 /// How the token of a visit came to be here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Origin {
+enum TokenOrigin {
     /// From another member, or I made it.
     Passed,
     /// It rested here.
@@ -56,7 +56,7 @@ impl Ring {
             requests: Vec::new(),
         };
         self.hop = token.hop;
-        self.visit(token, Origin::Passed, self.roster.successor(), cx);
+        self.visit(token, TokenOrigin::Passed, self.roster.successor(), cx);
     }
 
     /// A token of this ring arrived. A copy can not be newer than what I passed on, because every
@@ -71,7 +71,7 @@ impl Ring {
         self.arrival.note_sign(cx.now);
         cx.timers.stop(Timer::Wake);
         cx.patience.note_visit(cx.now, self.quiet_visits == 0);
-        self.visit(token, Origin::Passed, self.roster.successor(), cx)
+        self.visit(token, TokenOrigin::Passed, self.roster.successor(), cx)
     }
 
     /// Whether the token can be one of this ring: no ring has more packets on their way than a window
@@ -85,7 +85,7 @@ impl Ring {
     /// Continues with the token that rests here, because there is something to send or it has
     /// rested long enough.
     pub(crate) fn resume(&mut self, cx: &mut Cx<'_>) -> Visited {
-        self.resume_towards(self.roster.successor(), Origin::Rested, cx)
+        self.resume_towards(self.roster.successor(), TokenOrigin::Rested, cx)
     }
 
     /// Passes the token that rests here to a member that asks for it, over the heads of those between.
@@ -93,10 +93,10 @@ impl Ring {
     pub(crate) fn hand_to(&mut self, member: ProcessId, cx: &mut Cx<'_>) -> Visited {
         let known = self.contains(member) && member != self.roster.me();
         let next = if known && !cx.queue.has_sendable() { member } else { self.roster.successor() };
-        self.resume_towards(next, Origin::Rested, cx)
+        self.resume_towards(next, TokenOrigin::Rested, cx)
     }
 
-    fn resume_towards(&mut self, next: ProcessId, origin: Origin, cx: &mut Cx<'_>) -> Visited {
+    fn resume_towards(&mut self, next: ProcessId, origin: TokenOrigin, cx: &mut Cx<'_>) -> Visited {
         match std::mem::take(&mut self.token) {
             TokenPlace::Resting(token) => {
                 self.quiet_visits = 0;
@@ -112,7 +112,7 @@ impl Ring {
 
     /// Passes the token that rests here without numbering anything, because the ring may be gone.
     pub(crate) fn pass_doubtful(&mut self, cx: &mut Cx<'_>) -> Visited {
-        self.resume_towards(self.roster.successor(), Origin::Doubtful, cx)
+        self.resume_towards(self.roster.successor(), TokenOrigin::Doubtful, cx)
     }
 
     /// Whether the token rests here.
@@ -139,7 +139,7 @@ impl Ring {
     }
 
     /// A visit, after which the token goes to `next`.
-    fn visit(&mut self, mut token: Token, origin: Origin, next: ProcessId, cx: &mut Cx<'_>) -> Visited {
+    fn visit(&mut self, mut token: Token, origin: TokenOrigin, next: ProcessId, cx: &mut Cx<'_>) -> Visited {
         cx.stats.token_visits += 1;
         self.note_round(&mut token, cx);
         self.visited = cx.now;
@@ -148,11 +148,11 @@ impl Ring {
             return Visited::Exhausted;
         }
         self.acks.learn_all(token.acks.iter().copied());
-        let retransmitted = self.answer(&mut token, cx);
-        let burst = self.number(&mut token, origin, retransmitted, cx);
         if self.is_deaf(cx.now, cx) {
             return Visited::Deaf;
         }
+        let retransmitted = self.answer(&mut token, cx);
+        let burst = self.number(&mut token, origin, retransmitted, cx);
         if !cx.config.is_mutant(Mutant::NeverAsk) {
             let asker = requests::Asker { member: self.roster.my_position(), age: self.asked };
             let lost = requests::ask(&mut token.requests, &self.window, &mut self.lateness, cx.now, asker);
@@ -161,7 +161,7 @@ impl Ring {
             }
             token.window = flow::after_loss(&cx.config.ring, token.window, token.fcc, lost);
         }
-        if self.is_behind() {
+        if self.has_put_off() {
             token.window = flow::after_lag(&cx.config.ring, token.window);
         }
         if cx.config.is_mutant(Mutant::AckBeyondHole) {
@@ -219,7 +219,13 @@ impl Ring {
     }
 
     /// Numbers new packets and stores them as received.
-    fn number(&mut self, token: &mut Token, origin: Origin, retransmitted: u32, cx: &mut Cx<'_>) -> Burst {
+    fn number(
+        &mut self,
+        token: &mut Token,
+        origin: TokenOrigin,
+        retransmitted: u32,
+        cx: &mut Cx<'_>,
+    ) -> Burst {
         let my_backlog = waiting_packets(cx);
         token.backlog = token.backlog.saturating_sub(self.backlog_last_visit).saturating_add(my_backlog);
         let windows = Windows::new(&cx.config.ring, token.window);
@@ -245,7 +251,7 @@ impl Ring {
             seq: token.seq,
             ack: self.acks.mine(),
             hop: token.hop,
-            packets: if origin == Origin::Doubtful { 0 } else { packets },
+            packets: if origin == TokenOrigin::Doubtful { 0 } else { packets },
             // Nobody waits for the token then, but somebody for the message.
             after_token: if after_quiet { 0 } else { windows.after_token as usize },
             after_quiet,
@@ -276,9 +282,9 @@ impl Ring {
 
     /// Whether nobody but me has sent or has anything to send, as far as the token tells, and the token
     /// has been at rest or about to.
-    fn is_quiet_but_for_me(&self, token: &Token, origin: Origin) -> bool {
+    fn is_quiet_but_for_me(&self, token: &Token, origin: TokenOrigin) -> bool {
         let nobody = token.fcc <= self.sent_last_visit && token.requests.is_empty();
-        nobody && (origin != Origin::Passed || self.quiet_visits > 0)
+        nobody && (origin != TokenOrigin::Passed || self.quiet_visits > 0)
     }
 
     /// Watches my own prefix: it must move while I ask for packets.
@@ -292,34 +298,43 @@ impl Ring {
         now.since(self.progress.1) > cx.config.ring.deaf
     }
 
-    fn pass_or_rest(&mut self, mut token: Token, next: ProcessId, round_was_empty: bool, cx: &mut Cx<'_>) {
+    /// Passes the token on, or keeps it where there is nothing left to do for anyone.
+    fn pass_or_rest(&mut self, token: Token, next: ProcessId, round_was_empty: bool, cx: &mut Cx<'_>) {
         let idle = round_was_empty && token.requests.is_empty() && self.stable() == token.seq;
         self.quiet_visits = if idle { self.quiet_visits.saturating_add(1) } else { 0 };
         // One whole round must have shown everyone that all is stable, else safe messages would
         // wait for the end of the rest.
-        let rest = self.is_alone() || (self.i_lead() && self.quiet_visits > 1);
-        if rest {
-            let again = if self.is_alone() { None } else { Some(cx.now + cx.config.ring.token_hold) };
-            match again {
-                Some(at) => cx.timers.set(Timer::TokenHold, at),
-                None => cx.timers.stop(Timer::TokenHold),
-            }
-            cx.timers.stop(Timer::TokenLoss);
-            cx.timers.stop(Timer::TokenRetransmit);
-            self.token = TokenPlace::Resting(token);
-            return;
+        if self.is_alone() || (self.i_lead() && self.quiet_visits > 1) {
+            self.rest(token, cx);
+        } else {
+            self.pass(token, next, cx);
         }
+    }
+
+    /// Keeps the token until there is something to send; with others, for a while at most.
+    fn rest(&mut self, token: Token, cx: &mut Cx<'_>) {
+        if self.is_alone() {
+            cx.timers.stop(Timer::TokenHold);
+        } else {
+            cx.timers.set(Timer::TokenHold, cx.now + cx.config.ring.token_hold);
+        }
+        cx.timers.stop(Timer::TokenLoss);
+        cx.timers.stop(Timer::TokenRetransmit);
+        self.token = TokenPlace::Resting(token);
+    }
+
+    fn pass(&mut self, mut token: Token, next: ProcessId, cx: &mut Cx<'_>) {
         token.hop += 1;
         token.from = self.roster.me();
         self.hop = token.hop;
         cx.timers.stop(Timer::TokenHold);
         // Whoever had it may have to send it again, or keep it for a while.
-        let mut patience = cx.patience.for_token(cx.now, cx.config.ring.token_loss);
-        patience += cx.config.ring.token_retransmit;
+        let mut loss = cx.patience.for_token(cx.now, cx.config.ring.token_loss);
+        loss += cx.config.ring.token_retransmit;
         if self.quiet_visits > 0 {
-            patience += cx.config.ring.token_hold;
+            loss += cx.config.ring.token_hold;
         }
-        cx.timers.set(Timer::TokenLoss, cx.now + patience);
+        cx.timers.set(Timer::TokenLoss, cx.now + loss);
         self.token = TokenPlace::Passed(token, next);
         self.arrival.note_passed(cx.now, self.may_rest_elsewhere());
         self.send_token(cx);
@@ -348,12 +363,12 @@ impl Ring {
         });
         let longest = cx.config.ring.token_retransmit;
         // A quiet token may come to rest at the leader, which gives no sign either.
-        let patience = if self.may_rest_elsewhere() && !cx.queue.has_sendable() {
+        let wait = if self.may_rest_elsewhere() && !cx.queue.has_sendable() {
             cx.config.ring.token_hold + longest
         } else {
             self.arrival.patience(longest)
         };
-        cx.timers.set(Timer::TokenRetransmit, cx.now + patience);
+        cx.timers.set(Timer::TokenRetransmit, cx.now + wait);
     }
 
     fn send(&self, burst: bytes::Bytes, segment_bytes: usize, cx: &mut Cx<'_>) {

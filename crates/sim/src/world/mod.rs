@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use antiphon_proto::config::{Config, Daemon};
 use antiphon_proto::time::Instant;
-use antiphon_proto::{Channel, Node};
+use antiphon_proto::{Boot, Channel, Node, StateName};
 use antiphon_wire::ids::{DaemonId, ProcessId, RingId};
 use antiphon_wire::names::DaemonName;
 use bytes::Bytes;
@@ -120,7 +120,7 @@ pub struct World {
     /// Datagrams lost in full receive buffers.
     pub overflows: u64,
     /// How often membership went from one state to another, over all daemons.
-    pub transitions: BTreeMap<(&'static str, &'static str), u64>,
+    pub transitions: BTreeMap<(StateName, StateName), u64>,
     /// Which host's daemon reported which other process that uses its place.
     pub duplicates_reported: Vec<(usize, ProcessId)>,
 }
@@ -315,7 +315,7 @@ impl World {
         booted.incarnation = incarnation;
         booted.process = process;
         let now = booted.clock.local(self.now);
-        booted.node = Some(Node::new(config, incarnation, epoch, seed, now, &mut booted.out));
+        booted.node = Some(Node::new(config, Boot { incarnation, epoch, seed }, now, &mut booted.out));
         self.absorb(host);
         self.plan_turn(host);
     }

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use antiphon_proto::StateName;
 use antiphon_wire::ring::DatagramKind;
 
 use super::{Fault, World};
@@ -14,7 +15,7 @@ use super::{Fault, World};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Point {
     /// Membership entered the state of that name.
-    State(&'static str),
+    State(StateName),
     /// A ring was installed.
     Installed,
     /// The groups exchange was completed.
