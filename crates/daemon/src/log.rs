@@ -3,7 +3,7 @@
 use antiphon_proto::config::Config;
 use antiphon_proto::{CloseReason, Event};
 use antiphon_wire::ids::{ProcessId, SessionId};
-use antiphon_wire::names::{DaemonName, MemberName};
+use antiphon_wire::names::MemberName;
 use antiphon_wire::ring::VERSION;
 use antiphon_wire::ring::fragment::MAX_FRAGMENTS;
 use tracing::{debug, error, info, warn};
@@ -18,12 +18,12 @@ pub(crate) mod target {
 /// Turns events into log lines, with the names that the configuration gives.
 #[derive(Debug)]
 pub(crate) struct EventLog {
-    names: Vec<DaemonName>,
+    config: Config,
 }
 
 impl EventLog {
     pub(crate) fn new(config: &Config) -> Self {
-        Self { names: config.daemons.iter().map(|daemon| daemon.name).collect() }
+        Self { config: config.clone() }
     }
 
     /// Logs one event.
@@ -37,7 +37,7 @@ impl EventLog {
                     target: target::MEMBERSHIP,
                     "configuration {ring} with {} of {} daemons: {} ({})",
                     members.len(),
-                    self.names.len(),
+                    self.config.daemons.len(),
                     self.list(members),
                     reasons.join("; ")
                 );
@@ -50,7 +50,7 @@ impl EventLog {
             Event::DuplicateDaemon(process) => error!(
                 target: target::MEMBERSHIP,
                 "another process, {process}, says that it is {}; give each daemon a name and an address of its own",
-                self.name(*process)
+                self.config.name_of(*process)
             ),
             Event::ForeignCluster { cluster } => warn!(
                 target: target::MEMBERSHIP,
@@ -72,12 +72,8 @@ impl EventLog {
     }
 
     fn list(&self, members: &[ProcessId]) -> String {
-        let names: Vec<String> = members.iter().map(|member| self.name(*member)).collect();
+        let names: Vec<String> = members.iter().map(|member| self.config.name_of(*member)).collect();
         names.join(", ")
-    }
-
-    fn name(&self, process: ProcessId) -> String {
-        self.names.get(process.daemon.index()).map_or_else(|| process.to_string(), ToString::to_string)
     }
 }
 

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, VecDeque};
 use antiphon_proto::config::Config;
 use antiphon_proto::{Event, Stats, Status};
 use antiphon_wire::ids::ProcessId;
-use antiphon_wire::names::DaemonName;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -79,9 +78,7 @@ pub struct SlowReader {
 /// What the status tells beside the core's own.
 #[derive(Debug)]
 pub(crate) struct StatusBoard {
-    me: Option<DaemonName>,
-    names: Vec<DaemonName>,
-    cluster: u32,
+    config: Config,
     configurations: VecDeque<Installed>,
     duplicates_heard: u64,
     foreign_clusters: u64,
@@ -100,9 +97,7 @@ pub(crate) struct Counted<'a> {
 impl StatusBoard {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
-            me: config.daemon(config.me).map(|daemon| daemon.name),
-            names: config.daemons.iter().map(|daemon| daemon.name).collect(),
-            cluster: config.cluster,
+            config: config.clone(),
             configurations: VecDeque::new(),
             duplicates_heard: 0,
             foreign_clusters: 0,
@@ -148,16 +143,17 @@ impl StatusBoard {
 
     /// The whole report.
     pub(crate) fn report(&self, uptime_ms: u64, status: &Status, counted: Counted<'_>) -> StatusReport {
+        let config = &self.config;
         let slow = status.behind.iter().map(|session| SlowReader {
             session: session.member.to_string(),
             messages: session.messages as u64,
             bytes: session.bytes as u64,
         });
         StatusReport {
-            daemon: self.me.map(|name| name.to_string()).unwrap_or_default(),
+            daemon: config.daemon(config.me).map(|daemon| daemon.name.to_string()).unwrap_or_default(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            file_hash: format!("{:08x}", self.cluster),
-            daemons: self.names.iter().map(ToString::to_string).collect(),
+            file_hash: format!("{:08x}", config.cluster),
+            daemons: config.daemons.iter().map(|daemon| daemon.name.to_string()).collect(),
             uptime_ms,
             state: status.state.to_string(),
             settled: status.settled,
@@ -178,7 +174,7 @@ impl StatusBoard {
 
     fn gauges(&self, status: &Status) -> [(&'static str, u64); 7] {
         [
-            ("daemons_configured", self.names.len() as u64),
+            ("daemons_configured", self.config.daemons.len() as u64),
             ("daemons_in_ring", status.members.len() as u64),
             ("sessions", status.sessions as u64),
             ("groups", status.groups as u64),
@@ -197,11 +193,7 @@ impl StatusBoard {
     }
 
     fn list(&self, members: &[ProcessId]) -> Vec<String> {
-        let name = |member: &ProcessId| match self.names.get(member.daemon.index()) {
-            Some(name) => name.to_string(),
-            None => member.to_string(),
-        };
-        members.iter().map(name).collect()
+        members.iter().map(|member| self.config.name_of(*member)).collect()
     }
 }
 
@@ -261,6 +253,7 @@ mod tests {
     use antiphon_proto::time::Instant;
     use antiphon_proto::{Boot, Node, Outputs};
     use antiphon_wire::ids::DaemonId;
+    use antiphon_wire::names::DaemonName;
 
     use super::*;
 

@@ -198,8 +198,9 @@ impl Config {
         }
     }
 
-    /// What people call that process: the name of its daemon.
-    pub(crate) fn name_of(&self, process: ProcessId) -> String {
+    /// What people call that process: the name of its daemon, or its number if no such daemon is configured.
+    #[must_use]
+    pub fn name_of(&self, process: ProcessId) -> String {
         self.daemon(process.daemon).map_or_else(|| process.to_string(), |daemon| daemon.name.to_string())
     }
 
