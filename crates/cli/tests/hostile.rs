@@ -70,7 +70,7 @@ fn strangers_go_unnoticed() {
         assert!(here == there, "the two received the same messages in different orders");
         println!("{} honest messages", here.len());
         scene.assert_calm(&before);
-        scene.assert_logged(&["connected as", "refused with code", "it broke the protocol"]);
+        scene.assert_logged(&["connected as", "refused: ", "it broke the protocol"]);
         scene.assert_logged(&["did not finish the handshake in time", "hash 0badcafe) is heard and ignored"]);
     });
 }

@@ -46,7 +46,7 @@ impl EventLog {
                 debug!(target: target::GROUPS, "groups of configuration {ring} are settled");
             }
             Event::SessionAccepted(id, name) => info!(target: target::SESSIONS, "{name} connected as {id}"),
-            Event::SessionClosed(id, name, reason) => closed(*id, name.as_ref(), *reason),
+            Event::SessionClosed(id, name, reason) => self.closed(*id, name.as_ref(), *reason),
             Event::DuplicateDaemon(process) => error!(
                 target: target::MEMBERSHIP,
                 "another process, {process}, says that it is {}; give each daemon a name and an address of its own",
@@ -75,22 +75,29 @@ impl EventLog {
         let names: Vec<String> = members.iter().map(|member| self.config.name_of(*member)).collect();
         names.join(", ")
     }
-}
 
-fn closed(id: SessionId, name: Option<&MemberName>, reason: CloseReason) {
-    let who = name.map_or_else(|| format!("client {id}"), |name| format!("{name} ({id})"));
-    match reason {
-        CloseReason::Disconnected => info!(target: target::SESSIONS, "{who} disconnected"),
-        CloseReason::Refused(code) => info!(target: target::SESSIONS, "{who} refused with code {code}"),
-        CloseReason::HandshakeTimeout => {
-            info!(target: target::SESSIONS, "{who} closed: it did not finish the handshake in time")
+    fn closed(&self, id: SessionId, name: Option<&MemberName>, reason: CloseReason) {
+        let who = name.map_or_else(|| format!("client {id}"), |name| format!("{name} ({id})"));
+        match reason {
+            CloseReason::Disconnected => info!(target: target::SESSIONS, "{who} disconnected"),
+            CloseReason::Refused(code) => info!(target: target::SESSIONS, "{who} refused: {code}"),
+            CloseReason::HandshakeTimeout => {
+                info!(target: target::SESSIONS, "{who} closed: it did not finish the handshake in time")
+            }
+            CloseReason::ProtocolError(how) => {
+                warn!(target: target::SESSIONS, "{who} closed: it broke the protocol: {how}")
+            }
+            CloseReason::SlowReader => {
+                let limits = &self.config.sessions;
+                warn!(
+                    target: target::SESSIONS,
+                    "{who} closed: it reads too slowly, and {} MiB, or {} messages (MaxSessionMessages), waited for it; \
+                     see \"Slow clients\" in docs/operations.md",
+                    limits.max_outbox_bytes >> 20,
+                    limits.max_outbox_messages
+                );
+            }
+            CloseReason::Shutdown => debug!(target: target::SESSIONS, "{who} closed: the daemon is leaving"),
         }
-        CloseReason::ProtocolError(how) => {
-            warn!(target: target::SESSIONS, "{who} closed: it broke the protocol: {how}")
-        }
-        CloseReason::SlowReader => {
-            warn!(target: target::SESSIONS, "{who} closed: it reads too slowly, and too much waits for it")
-        }
-        CloseReason::Shutdown => debug!(target: target::SESSIONS, "{who} closed: the daemon is leaving"),
     }
 }

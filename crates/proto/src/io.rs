@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use antiphon_wire::client::flags::ReplyCode;
 use antiphon_wire::ids::{DaemonId, ProcessId, RingId, Seq, SessionId};
 use antiphon_wire::names::MemberName;
 use antiphon_wire::ring::DatagramKind;
@@ -114,7 +115,7 @@ pub enum CloseReason {
     /// The client asked for it.
     Disconnected,
     /// The handshake was refused with this reply code.
-    Refused(i8),
+    Refused(ReplyCode),
     /// The handshake was not finished in time.
     HandshakeTimeout,
     /// The client broke the protocol; the text says how.

@@ -11,6 +11,7 @@ use antiphon::{flush, message};
 use antiphon_proto::CloseReason;
 use antiphon_proto::delivery::{Configuration, Kind};
 use antiphon_proto::time::Instant;
+use antiphon_wire::client::flags::ReplyCode;
 use antiphon_wire::client::membership::{GroupId, View};
 use antiphon_wire::ids::{ProcessId, RingId, Seq};
 use antiphon_wire::names::{GroupName, MemberName};
@@ -211,7 +212,7 @@ pub enum SessionEvent {
     /// The handshake is complete.
     Accepted,
     /// The handshake was refused.
-    Refused(i8),
+    Refused(ReplyCode),
     /// The client asked to join.
     Joining(GroupName),
     /// The client asked to leave.

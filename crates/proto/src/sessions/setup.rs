@@ -180,7 +180,7 @@ impl Sessions {
     ) {
         push_reply(id, &mut connection.outbox, &Bytes::copy_from_slice(&[code.to_byte()]), cx);
         cx.stats.sessions_refused += 1;
-        self.drop_connection(id, connection, held, CloseReason::Refused(code.number()), cx);
+        self.drop_connection(id, connection, held, CloseReason::Refused(code), cx);
     }
 
     /// Closes a connection that is not a session yet; `held` is the name that it has taken.

@@ -7,11 +7,11 @@
 
 use antiphon_proto::CloseReason;
 use antiphon_proto::time::Instant;
+use antiphon_wire::client::flags::ReplyCode;
 use antiphon_wire::names::MemberName;
 
 use super::daemon_order::{Entry, Operations};
 use super::history::{Delivered, History, Run, Step};
-use super::stream::NOT_UNIQUE;
 use super::{Violation, report};
 use crate::trace::{SessionEvent, SessionTrace, Trace};
 
@@ -26,7 +26,7 @@ pub(super) fn check(history: &History<'_>, violations: &mut Vec<Violation>) {
                 CloseReason::SlowReader if !may_be_slow(traced, *time) => Some(("C2", "it reads")),
                 CloseReason::Shutdown if !run.ended => Some(("C2", "the daemon goes on")),
                 CloseReason::Disconnected if !has_asked(traced, *time) => Some(("C2", "it did not ask")),
-                CloseReason::Refused(NOT_UNIQUE)
+                CloseReason::Refused(ReplyCode::NotUnique)
                     if !is_in_use(trace, (process, run), &operations, at, *session) =>
                 {
                     Some(("C4", "nobody has the name"))
@@ -105,6 +105,7 @@ fn in_handshake(trace: &Trace, (process, run): (usize, &Run<'_>), step: usize, r
 #[cfg(test)]
 mod tests {
     use antiphon_proto::CloseReason;
+    use antiphon_wire::client::flags::ReplyCode;
 
     use super::super::story::Story;
     use crate::trace::SessionEvent;
@@ -159,11 +160,11 @@ mod tests {
         let (mut story, session) = story();
         let refused = story.knocks(0, "p");
         let mut free = story.clone();
-        story.closes(refused, CloseReason::Refused(-6));
+        story.closes(refused, CloseReason::Refused(ReplyCode::NotUnique));
         story.accept();
         free.event(session, SessionEvent::Disconnecting);
         free.ends(session);
-        free.closes(refused, CloseReason::Refused(-6));
+        free.closes(refused, CloseReason::Refused(ReplyCode::NotUnique));
         free.reject("C4");
     }
 
@@ -172,10 +173,10 @@ mod tests {
         let (mut stopping, session) = story();
         let refused = stopping.knocks(0, "r");
         let mut going_on = stopping.clone();
-        going_on.closes(refused, CloseReason::Refused(-6));
+        going_on.closes(refused, CloseReason::Refused(ReplyCode::NotUnique));
         going_on.reject("C4");
         stopping.closes(session, CloseReason::Shutdown);
-        stopping.closes(refused, CloseReason::Refused(-6));
+        stopping.closes(refused, CloseReason::Refused(ReplyCode::NotUnique));
         stopping.crash(0);
         stopping.accept();
     }

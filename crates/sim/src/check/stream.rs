@@ -9,13 +9,11 @@
 //! - G9 (§4): messages, signals and self-leaves of a group only while being its member.
 
 use antiphon_proto::CloseReason;
+use antiphon_wire::client::flags::ReplyCode;
 
 use super::stays::Stays;
 use super::{Violation, report};
 use crate::trace::{SessionEvent, Trace};
-
-/// The name is in use: another session of that name may not be gone for everyone yet.
-pub(super) const NOT_UNIQUE: i8 = -6;
 
 pub(super) fn check(trace: &Trace, stays: &Stays<'_>, violations: &mut Vec<Violation>) {
     for (at, session) in trace.sessions.iter().enumerate() {
@@ -44,14 +42,14 @@ fn judge(
 ) -> Option<(&'static str, String)> {
     match event {
         SessionEvent::Garbage(what) => Some(("C1", format!("read garbage: {what}"))),
-        SessionEvent::Refused(code) if *code != NOT_UNIQUE => {
-            Some(("C6", format!("was refused with {code}")))
-        }
+        // Another session of that name may not be gone for everyone yet.
+        SessionEvent::Refused(ReplyCode::NotUnique) => None,
+        SessionEvent::Refused(code) => Some(("C6", format!("was refused: {code}"))),
         SessionEvent::Closed(Some(reason)) => match reason {
             CloseReason::Disconnected
             | CloseReason::SlowReader
             | CloseReason::Shutdown
-            | CloseReason::Refused(NOT_UNIQUE) => None,
+            | CloseReason::Refused(ReplyCode::NotUnique) => None,
             CloseReason::Refused(_) | CloseReason::HandshakeTimeout | CloseReason::ProtocolError(_) => {
                 Some(("C2", format!("was closed: {reason:?}")))
             }
@@ -76,6 +74,7 @@ fn judge(
 #[cfg(test)]
 mod tests {
     use antiphon_proto::CloseReason;
+    use antiphon_wire::client::flags::ReplyCode;
     use antiphon_wire::client::membership::Cause;
 
     use super::super::story::{AGREED, Story};
@@ -123,7 +122,7 @@ mod tests {
     fn garbage_and_refusals_are_noticed() {
         let (story, session, _) = member_story();
         for (event, property) in
-            [(SessionEvent::Garbage("?".to_owned()), "C1"), (SessionEvent::Refused(-9), "C6")]
+            [(SessionEvent::Garbage("?".to_owned()), "C1"), (SessionEvent::Refused(ReplyCode::Auth), "C6")]
         {
             let mut story = story.clone();
             story.event(session, event);

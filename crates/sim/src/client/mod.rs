@@ -284,7 +284,7 @@ impl Client {
 
     fn refuse(&mut self, now: Instant, error: ReplyError, recorder: &mut Recorder) {
         let event = match error {
-            ReplyError::Refused(code) => SessionEvent::Refused(code.number()),
+            ReplyError::Refused(code) => SessionEvent::Refused(code),
             other => SessionEvent::Garbage(other.to_string()),
         };
         self.record(now, recorder, event);

@@ -1,5 +1,7 @@
 //! The handshake as recorded, and what a buffering daemon makes of late and missing bytes.
 
+use antiphon_wire::client::flags::ReplyCode;
+
 use super::super::access::{AccessRule, AuthMethod, Authentication};
 use super::bench::{Bench, LOOPBACK, bytes, choice, frame, hello, member};
 use crate::config::Config;
@@ -15,7 +17,7 @@ struct Case {
     hello: &'static str,
     choice: Option<&'static [&'static str]>,
     answer: String,
-    refused: Option<i8>,
+    refused: Option<ReplyCode>,
 }
 
 fn case(
@@ -23,7 +25,7 @@ fn case(
     hello: &'static str,
     choice: Option<&'static [&'static str]>,
     answer: &str,
-    refused: Option<i8>,
+    refused: Option<ReplyCode>,
 ) -> Case {
     Case { what, hello, choice, answer: answer.to_owned(), refused }
 }
@@ -75,18 +77,18 @@ fn recorded_handshakes_are_answered_alike_wherever_they_are_cut() {
         &[
             case("01", "0404000105616c696365", null, &listed("040400", "alice"), None),
             case("02", "0404001003626f62", null, &listed("040400", "bob"), None),
-            case("05", "0300", None, "f9", Some(-7)),
+            case("05", "0300", None, "f9", Some(ReplyCode::Version)),
             case("06", "030c01066f6c64333132", None, &accept("0404", "old312"), None),
             case("08", "030f0201066f6c64333135", None, &accept("040400", "old315"), None),
             case("09", "031103010361626a", null, &listed("040400", "abj"), None),
             case("10", "0500010103616263", null, &listed("040400", "abc"), None),
-            case("11", "040400010b", None, "fb", Some(-5)),
-            case("12", "0404000103612362", None, "fb", Some(-5)),
-            case("13", "0404000103612062", None, "fb", Some(-5)),
+            case("11", "040400010b", None, "fb", Some(ReplyCode::IllegalName)),
+            case("12", "0404000103612362", None, "fb", Some(ReplyCode::IllegalName)),
+            case("13", "0404000103612062", None, "fb", Some(ReplyCode::IllegalName)),
             case("17", "040400010124", null, &listed("040400", "$"), None),
-            case("18", "0404000103616263", Some(&["IP"]), &format!("{LIST}f7"), Some(-9)),
-            case("19", "0404000103616263", Some(&["NOPE"]), &format!("{LIST}f7"), Some(-9)),
-            case("21", "0404000103616263", Some(NONE), &format!("{LIST}f7"), Some(-9)),
+            case("18", "0404000103616263", Some(&["IP"]), &format!("{LIST}f7"), Some(ReplyCode::Auth)),
+            case("19", "0404000103616263", Some(&["NOPE"]), &format!("{LIST}f7"), Some(ReplyCode::Auth)),
+            case("21", "0404000103616263", Some(NONE), &format!("{LIST}f7"), Some(ReplyCode::Auth)),
             case("22", "0404000103616263", Some(&["NULL", "NULL"]), &listed("040400", "abc"), None),
         ],
         |_| {},
@@ -105,34 +107,39 @@ fn configured_methods_are_offered_and_checked_as_recorded() {
     let (new, old) = ("0404000105616c696365", "030c01066f6c64333132");
     let cases = [
         case("70", new, Some(&["IP"]), &format!("03495020{}", accept("040400", "alice")), None),
-        case("71", new, Some(&["NULL"]), "03495020f7", Some(-9)),
+        case("71", new, Some(&["NULL"]), "03495020f7", Some(ReplyCode::Auth)),
         case("72", old, None, &accept("0404", "old312"), None),
     ];
     all(&cases, with(&[ip], &[], &[AccessRule::Local]));
-    let cases =
-        [case("73", new, Some(&["IP"]), "03495020f7", Some(-9)), case("74", old, None, "f7", Some(-9))];
+    let cases = [
+        case("73", new, Some(&["IP"]), "03495020f7", Some(ReplyCode::Auth)),
+        case("74", old, None, "f7", Some(ReplyCode::Auth)),
+    ];
     all(&cases, with(&[ip], &[], &[ten]));
     let cases = [
-        case("75", new, Some(&["NULL"]), &format!("{LIST}f7"), Some(-9)),
+        case("75", new, Some(&["NULL"]), &format!("{LIST}f7"), Some(ReplyCode::Auth)),
         case("75 old", old, None, &accept("0404", "old312"), None),
     ];
     all(&cases, with(&[null], &[ip], &[ten]));
     let both = format!("084e554c4c20495020{}", accept("040400", "alice"));
     let cases = [case("76", new, Some(&["NULL", "IP"]), &both, None)];
     all(&cases, with(&[ip, null], &[], &[AccessRule::Local]));
-    let cases = [case("77", new, None, "00f7", Some(-9)), case("78", old, None, "f7", Some(-9))];
+    let cases = [
+        case("77", new, None, "00f7", Some(ReplyCode::Auth)),
+        case("78", old, None, "f7", Some(ReplyCode::Auth)),
+    ];
     all(&cases, with(&[], &[ip], &[AccessRule::Local]));
 }
 
 #[test]
 fn silence_is_answered_by_how_far_the_client_had_come() {
     for (what, sent, answer, reason) in [
-        ("14", "0404000105616263", "fb", CloseReason::Refused(-5)),
-        ("20", "0404000105616c696365", "054e554c4c20f7", CloseReason::Refused(-9)),
+        ("14", "0404000105616263", "fb", CloseReason::Refused(ReplyCode::IllegalName)),
+        ("20", "0404000105616c696365", "054e554c4c20f7", CloseReason::Refused(ReplyCode::Auth)),
         ("23", "04", "", CloseReason::HandshakeTimeout),
         ("24", "", "", CloseReason::HandshakeTimeout),
         ("cut before the name", "0404000105", "", CloseReason::HandshakeTimeout),
-        ("old, cut in the name", "030c01066f", "fb", CloseReason::Refused(-5)),
+        ("old, cut in the name", "030c01066f", "fb", CloseReason::Refused(ReplyCode::IllegalName)),
     ] {
         let mut bench = Bench::new();
         let id = bench.open(LOOPBACK);
@@ -152,7 +159,10 @@ fn more_name_than_announced_is_refused_and_an_early_choice_is_not() {
     let mut bench = Bench::new();
     let id = bench.open(LOOPBACK);
     bench.feed(id, &bytes("0404000103616263646566"));
-    assert_eq!((bench.read(id), bench.closed(id)), (bytes("fb"), Some(CloseReason::Refused(-5))));
+    assert_eq!(
+        (bench.read(id), bench.closed(id)),
+        (bytes("fb"), Some(CloseReason::Refused(ReplyCode::IllegalName)))
+    );
     for early in [1, 4, 90] {
         let mut bench = Bench::new();
         let id = bench.open(LOOPBACK);
@@ -170,7 +180,10 @@ fn a_name_belongs_to_one_session_from_its_hello_on() {
     bench.feed(first, &hello("abc"));
     let second = bench.open(LOOPBACK);
     bench.feed(second, &hello("abc"));
-    assert_eq!((bench.read(second), bench.closed(second)), (bytes("fa"), Some(CloseReason::Refused(-6))));
+    assert_eq!(
+        (bench.read(second), bench.closed(second)),
+        (bytes("fa"), Some(CloseReason::Refused(ReplyCode::NotUnique)))
+    );
     bench.run(|sessions, cx| sessions.on_closed(first, cx));
     bench.connect("abc");
     assert!(bench.queued().is_empty(), "a session that was never open has no end to order");
@@ -204,7 +217,10 @@ fn who_waits_too_long_for_a_name_is_refused() {
     let id = bench.open(LOOPBACK);
     bench.feed(id, &hello("again"));
     bench.pass(bench.config.sessions.authentication_timeout);
-    assert_eq!((bench.read(id), bench.closed(id)), (bytes("fa"), Some(CloseReason::Refused(-6))));
+    assert_eq!(
+        (bench.read(id), bench.closed(id)),
+        (bytes("fa"), Some(CloseReason::Refused(ReplyCode::NotUnique)))
+    );
     bench.depart("again");
     bench.connect("again");
 }
@@ -215,7 +231,10 @@ fn one_session_too_many_is_refused_before_it_says_anything() {
     bench.connect("a");
     bench.open(LOOPBACK);
     let id = bench.open(LOOPBACK);
-    assert_eq!((bench.read(id), bench.closed(id)), (bytes("fd"), Some(CloseReason::Refused(-3))));
+    assert_eq!(
+        (bench.read(id), bench.closed(id)),
+        (bytes("fd"), Some(CloseReason::Refused(ReplyCode::Quota)))
+    );
 }
 
 #[test]
@@ -225,10 +244,13 @@ fn all_who_are_refused_before_the_host_acts_are_told_why() {
     let same_name = bench.open(LOOPBACK);
     let too_many = bench.open(LOOPBACK);
     bench.feed(same_name, &hello("a"));
-    assert_eq!((bench.read(too_many), bench.closed(too_many)), (bytes("fd"), Some(CloseReason::Refused(-3))));
+    assert_eq!(
+        (bench.read(too_many), bench.closed(too_many)),
+        (bytes("fd"), Some(CloseReason::Refused(ReplyCode::Quota)))
+    );
     assert_eq!(
         (bench.read(same_name), bench.closed(same_name)),
-        (bytes("fa"), Some(CloseReason::Refused(-6)))
+        (bytes("fa"), Some(CloseReason::Refused(ReplyCode::NotUnique)))
     );
     bench.out.clear();
     bench.open(LOOPBACK);
