@@ -200,13 +200,15 @@ impl Directives {
     fn methods(&mut self, value: &Spanned<String>) -> Vec<AuthMethod> {
         let mut methods = Vec::new();
         for word in value.value.split_whitespace() {
-            match word {
-                "NULL" => methods.push(AuthMethod::Null),
-                "IP" => methods.push(AuthMethod::Ip),
-                other => self.remarks.push(Diagnostic::warning(
+            match AuthMethod::from_name(word.as_bytes()) {
+                Some(method) => methods.push(method),
+                None => self.remarks.push(Diagnostic::warning(
                     value.span.clone(),
-                    format!("authentication method {other} is not available"),
-                    "it is left out; there are NULL and IP",
+                    format!("authentication method {word} is not available"),
+                    format!(
+                        "it is left out; there are {}",
+                        AuthMethod::ALL.map(AuthMethod::name).join(" and ")
+                    ),
                 )),
             }
         }

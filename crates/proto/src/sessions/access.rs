@@ -28,7 +28,9 @@ impl AuthMethod {
         }
     }
 
-    fn from_name(name: &[u8]) -> Option<Self> {
+    /// The method of that name.
+    #[must_use]
+    pub fn from_name(name: &[u8]) -> Option<Self> {
         Self::ALL.into_iter().find(|method| method.name().as_bytes() == name)
     }
 }
