@@ -233,7 +233,7 @@ impl Directives {
             "LinkProtocol" | "RouteMatrix" => "daemons always send to each other directly over UDP",
             "WideAreaNetwork" if !boolean(value)? => return Ok(()),
             "WideAreaNetwork" => "times do not change; set the nine timeouts if the network is slow",
-            _ => "it is ignored",
+            _ => return Err(forgotten(&directive.key)),
         };
         let message = format!("{key} has no effect");
         self.remarks.push(Diagnostic::warning(directive.key.span.clone(), message, instead));
@@ -294,6 +294,12 @@ impl Directives {
     }
 }
 
+/// For what is in the table and has no arm: nobody is to believe that it has an effect.
+fn forgotten(key: &Spanned<&'static str>) -> Diagnostic {
+    let message = format!("{} is known, but nothing is done with it", key.value);
+    Diagnostic::error(key.span.clone(), message, "leave it out, and report this fault of the daemon")
+}
+
 fn misplaced_virtual_id(directive: &DirectiveTree) -> Diagnostic {
     let span = directive.key.span.clone();
     Diagnostic::error(span, "VirtualID is out of place", "expected it after the address of a daemon")
@@ -341,4 +347,22 @@ fn ip_version(value: &Spanned<String>) -> Result<IpPreference, Diagnostic> {
 
 fn policy(value: &Spanned<String>) -> Result<(), Diagnostic> {
     if value.value == "PERMIT" { Ok(()) } else { Err(wrong(value, "PERMIT, the only policy")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_directive_of_the_table_is_taken() {
+        let message = |name| forgotten(&Spanned::new(name, 0..1)).message;
+        for (name, _) in TABLE {
+            let mut directives = Directives::default();
+            directives.apply(&DirectiveTree { key: Spanned::new(name, 0..1), values: Vec::new() });
+            assert!(directives.remarks.iter().all(|remark| remark.message != message(name)), "{name}");
+        }
+        let mut directives = Directives::default();
+        directives.apply(&DirectiveTree { key: Spanned::new("Bananas", 0..1), values: Vec::new() });
+        assert_eq!(directives.remarks[0].message, message("Bananas"), "one without an arm is an error");
+    }
 }
