@@ -172,13 +172,14 @@ impl StatusBoard {
         }
     }
 
-    fn gauges(&self, status: &Status) -> [(&'static str, u64); 7] {
+    fn gauges(&self, status: &Status) -> [(&'static str, u64); 8] {
         [
             ("daemons_configured", self.config.daemons.len() as u64),
             ("daemons_in_ring", status.members.len() as u64),
             ("sessions", status.sessions as u64),
             ("groups", status.groups as u64),
             ("packets_held", status.packets_held as u64),
+            ("messages_unfinished", status.messages_unfinished as u64),
             ("messages_waiting", status.messages_waiting as u64),
             ("bytes_waiting", status.bytes_waiting as u64),
         ]
