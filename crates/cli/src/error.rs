@@ -132,6 +132,7 @@ fn hint(error: &antiphon::Error) -> &'static str {
         Error::AuthNotOffered { .. } => {
             "\nChoose one that it offers with --auth; if these are no names of methods, it is no daemon that answers."
         }
+        Error::Timeout => "\nIs that the port of a daemon? If so, its log may say why it is late.",
         Error::Closed => "\nIt stopped, or dropped this client for reading too slowly; its log says which.",
         _ => "",
     }

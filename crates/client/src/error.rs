@@ -33,7 +33,7 @@ pub enum Error {
     /// [`ReplyCode::meaning`] says it in words.
     #[error("the daemon refused the session: {0}")]
     Refused(ReplyCode),
-    /// None of the chosen authentication methods may be missing from the daemon's list.
+    /// The daemon was reached and does not offer one of the chosen authentication methods.
     #[error("the daemon does not offer the authentication method {wanted}, it offers: {offered}")]
     AuthNotOffered {
         /// The method that is missing.
@@ -41,8 +41,12 @@ pub enum Error {
         /// The daemon's list.
         offered: String,
     },
-    /// The session was not open in time.
-    #[error("the daemon did not open the session in time")]
+    /// Something answers at the daemon's address, and the session was not open within the time that
+    /// [`Connector::timeout`](crate::Connector::timeout) says.
+    #[error(
+        "connected, but the session was not opened in time: the daemon is stopped or overloaded, or what listens \
+         there is no daemon"
+    )]
     Timeout,
     /// The daemon closed the connection: it stopped, or dropped this client for a request that it did
     /// not understand or for reading too slowly.
