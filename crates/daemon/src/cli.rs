@@ -114,7 +114,7 @@ fn announce(name: DaemonName, origin: &str, addresses: &LocalAddresses) {
     tracing::info!("connect with {}", connect_hint(addresses));
 }
 
-/// How others of the segment are reached whose daemons have this address together.
+/// How daemons of a segment reach each other, in words; `segment` is the address that they share, if any.
 fn reach(segment: Option<SocketAddr>) -> String {
     match segment {
         None => "one by one".to_owned(),
