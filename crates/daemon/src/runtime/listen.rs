@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use antiphon_proto::Origin;
 use mio::net::{TcpListener, UnixListener};
-use mio::{Interest, Registry, Token};
+use mio::{Interest, Registry, Token as PollToken};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::stream::Stream;
@@ -65,7 +65,7 @@ impl Listener {
     }
 
     /// Adds the socket to the poller.
-    pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+    pub(crate) fn register(&mut self, registry: &Registry, token: PollToken) -> io::Result<()> {
         match &mut self.socket {
             Listening::Tcp(listener) => registry.register(listener, token, Interest::READABLE),
             Listening::Unix(listener, _) => registry.register(listener, token, Interest::READABLE),

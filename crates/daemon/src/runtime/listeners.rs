@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use antiphon_proto::Origin;
 use antiphon_proto::time::Instant;
-use mio::{Registry, Token};
+use mio::{Registry, Token as PollToken};
 
 use super::listen::Listener;
 use super::stream::Stream;
@@ -32,13 +32,13 @@ impl Listeners {
     /// Adds the sockets to the poller.
     pub(crate) fn register(&mut self, registry: &Registry) -> io::Result<()> {
         for (index, listener) in self.listeners.iter_mut().enumerate() {
-            listener.register(registry, Token(self.first_token + index))?;
+            listener.register(registry, PollToken(self.first_token + index))?;
         }
         Ok(())
     }
 
     /// Takes note of what the poller said; false when it was about another socket.
-    pub(crate) fn on_ready(&mut self, token: Token) -> bool {
+    pub(crate) fn on_ready(&mut self, token: PollToken) -> bool {
         let index = token.0.checked_sub(self.first_token);
         let listener = index.and_then(|index| self.listeners.get_mut(index));
         listener.map(|listener| listener.ready = true).is_some()

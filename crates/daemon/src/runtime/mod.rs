@@ -38,7 +38,7 @@ use std::time::Duration;
 use antiphon_proto::time::{Instant, Timer};
 use antiphon_proto::{Boot, Event, Input, Node, Outputs};
 use bytes::Bytes;
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Interest, Poll, Token as PollToken, Waker};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
@@ -56,8 +56,8 @@ use session_io::SessionIo;
 use status_io::StatusIo;
 use test_links::TestLinks;
 
-const WAKER: Token = Token(transport::FIRST_FREE_TOKEN);
-const SIGNALS: Token = Token(transport::FIRST_FREE_TOKEN + 1);
+const WAKER: PollToken = PollToken(transport::FIRST_FREE_TOKEN);
+const SIGNALS: PollToken = PollToken(transport::FIRST_FREE_TOKEN + 1);
 /// Events taken from the poller at once.
 const EVENTS: usize = 1024;
 /// How long a stopping daemon waits for its goodbye to be said.

@@ -12,7 +12,7 @@ use antiphon_proto::{Input, Node, Outputs};
 use antiphon_wire::ids::SessionId;
 use bytes::{Buf, Bytes, BytesMut};
 use foldhash::{HashMap, HashMapExt};
-use mio::{Interest, Registry, Token};
+use mio::{Interest, Registry, Token as PollToken};
 
 use super::stream::{Stream, Written};
 
@@ -82,7 +82,7 @@ impl SessionIo {
     /// When the poller does not take it; the connection is then closed.
     pub(crate) fn open(&mut self, mut stream: Stream, registry: &Registry) -> io::Result<SessionId> {
         let id = SessionId(self.next);
-        registry.register(&mut stream, token(id), Interest::READABLE)?;
+        registry.register(&mut stream, poll_token(id), Interest::READABLE)?;
         self.next += 1;
         let session = Session { stream, queued: false, ending: false, blocked: false, unwritten: false };
         self.sessions.insert(id, session);
@@ -249,12 +249,12 @@ impl Session {
     fn set_blocked(&mut self, blocked: bool, id: SessionId, registry: &Registry) -> io::Result<()> {
         self.blocked = blocked;
         let interest = if blocked { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
-        registry.reregister(&mut self.stream, token(id), interest)
+        registry.reregister(&mut self.stream, poll_token(id), interest)
     }
 }
 
-fn token(id: SessionId) -> Token {
-    Token(FIRST_TOKEN.saturating_add(usize::try_from(id.0).unwrap_or(usize::MAX)))
+fn poll_token(id: SessionId) -> PollToken {
+    PollToken(FIRST_TOKEN.saturating_add(usize::try_from(id.0).unwrap_or(usize::MAX)))
 }
 
 /// Where to read to: so many bytes at most, and never more than a turn gives to one session. However much

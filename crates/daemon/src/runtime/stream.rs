@@ -6,7 +6,7 @@ use std::net::Shutdown;
 use bytes::Buf;
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
-use mio::{Interest, Registry, Token};
+use mio::{Interest, Registry, Token as PollToken};
 
 /// Most pieces of an outbox that one write takes.
 const PIECES_MAX: usize = 64;
@@ -111,14 +111,14 @@ impl Write for Stream {
 }
 
 impl Source for Stream {
-    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+    fn register(&mut self, registry: &Registry, token: PollToken, interests: Interest) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.register(registry, token, interests),
             Self::Unix(stream) => stream.register(registry, token, interests),
         }
     }
 
-    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+    fn reregister(&mut self, registry: &Registry, token: PollToken, interests: Interest) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.reregister(registry, token, interests),
             Self::Unix(stream) => stream.reregister(registry, token, interests),

@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use antiphon_proto::time::Instant;
 use antiphon_proto::{Channel, Transmit};
 use bytes::Bytes;
-use mio::{Interest, Registry, Token};
+use mio::{Interest, Registry, Token as PollToken};
 
 use crate::StartError;
 use crate::conf::{Settings, is_local};
@@ -31,9 +31,9 @@ use sender::Sender;
 use socket::{Slabs, Socket};
 
 /// Poll tokens of the sockets: the first numbers.
-const DATA: Token = Token(0);
-const CONTROL: Token = Token(1);
-const SHARED: Token = Token(2);
+const DATA: PollToken = PollToken(0);
+const CONTROL: PollToken = PollToken(1);
+const SHARED: PollToken = PollToken(2);
 /// The first token that is free for others.
 pub(crate) const FIRST_FREE_TOKEN: usize = 3;
 
@@ -172,7 +172,7 @@ impl Transport {
     }
 
     /// Takes note of what the poller said about one of the sockets.
-    pub(crate) fn on_ready(&mut self, token: Token, readable: bool, writable: bool) {
+    pub(crate) fn on_ready(&mut self, token: PollToken, readable: bool, writable: bool) {
         match token {
             DATA => self.data.ready |= readable,
             CONTROL => self.control.ready |= readable,

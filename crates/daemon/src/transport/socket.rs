@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
 use mio::net::UdpSocket;
-use mio::{Interest, Registry, Token};
+use mio::{Interest, Registry, Token as PollToken};
 use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
 use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
 
@@ -59,7 +59,7 @@ impl Socket {
     pub(crate) fn ask(
         &mut self,
         registry: &Registry,
-        token: Token,
+        token: PollToken,
         interest: Option<Interest>,
     ) -> io::Result<()> {
         match (self.asked, interest) {
