@@ -161,7 +161,7 @@ fn check(loaded: &Loaded) -> Result<(), Failure> {
 
 fn summarise(loaded: &Loaded, text: &mut String) {
     let settings = &loaded.settings;
-    let daemons = match settings.places.len() {
+    let daemons = match settings.locations.len() {
         1 => "1 daemon".to_owned(),
         count => format!("{count} daemons"),
     };
@@ -170,9 +170,9 @@ fn summarise(loaded: &Loaded, text: &mut String) {
     for (index, segment) in settings.segments.iter().enumerate() {
         let addresses: String = segment.addresses.iter().map(|address| format!(" {address}")).collect();
         let _ = writeln!(text, "segment{addresses} port {}", segment.port);
-        for place in settings.places.iter().filter(|place| place.segment == index) {
-            let mark = if settings.here == *place { "  (this daemon)" } else { "" };
-            let _ = writeln!(text, "  {} {}{mark}", place.name, place.address);
+        for location in settings.locations.iter().filter(|location| location.segment == index) {
+            let mark = if settings.here == *location { "  (this daemon)" } else { "" };
+            let _ = writeln!(text, "  {} {}{mark}", location.name, location.address);
         }
     }
     summarise_mine(settings, text);

@@ -5,18 +5,18 @@ use std::net::{IpAddr, UdpSocket};
 
 use antiphon_wire::ids::DaemonId;
 
-use super::places::Topology;
-use super::{LoadError, Place};
+use super::locations::Topology;
+use super::{LoadError, Location};
 
 /// The daemon with that name, or else the first whose address this machine has, and where it is.
-pub(crate) fn choose(places: &[Place], name: Option<&str>) -> Result<(DaemonId, Place), LoadError> {
-    let is_me = |place: &Place| match name {
-        Some(name) => place.name.as_bytes() == name.as_bytes(),
-        None => is_local(place.address),
+pub(crate) fn choose(locations: &[Location], name: Option<&str>) -> Result<(DaemonId, Location), LoadError> {
+    let is_me = |location: &Location| match name {
+        Some(name) => location.name.as_bytes() == name.as_bytes(),
+        None => is_local(location.address),
     };
-    let mine = (0..).map(DaemonId).zip(places).find(|(_, place)| is_me(place));
-    mine.map(|(id, place)| (id, place.clone())).ok_or_else(|| {
-        let names: Vec<String> = places.iter().map(|place| place.name.to_string()).collect();
+    let mine = (0..).map(DaemonId).zip(locations).find(|(_, location)| is_me(location));
+    mine.map(|(id, location)| (id, location.clone())).ok_or_else(|| {
+        let names: Vec<String> = locations.iter().map(|location| location.name.to_string()).collect();
         let known = names.join(", ");
         match name {
             Some(name) => LoadError::UnknownDaemon { name: name.to_owned(), known },
@@ -38,9 +38,9 @@ pub(crate) fn cluster_hash(topology: &Topology, with_segments: bool) -> u32 {
         let addresses = if with_segments { segment.addresses.as_slice() } else { &[] };
         // Writing to a string can not fail.
         let _ = writeln!(text, "segment {addresses:?} {}", segment.port);
-        let places = topology.places.iter().zip(&topology.daemons);
-        for (place, daemon) in places.filter(|(place, _)| place.segment == index) {
-            let _ = writeln!(text, "daemon {} {} {}", place.name, place.address, daemon.address);
+        let locations = topology.locations.iter().zip(&topology.daemons);
+        for (location, daemon) in locations.filter(|(location, _)| location.segment == index) {
+            let _ = writeln!(text, "daemon {} {} {}", location.name, location.address, daemon.address);
         }
     }
     fnv1a(text.as_bytes())

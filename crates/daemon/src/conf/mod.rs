@@ -1,8 +1,8 @@
 //! From a configuration file to everything that a daemon needs to know (client protocol §9, §10).
 //!
 //! ```text
-//! bytes ─ lex ─▶ tokens ─ parse ─▶ tree ┬ directives ─▶ options ─────────┬─▶ settings
-//!                                       └ places ─▶ topology ─ identity ─┘
+//! bytes ─ lex ─▶ tokens ─ parse ─▶ tree ┬ directives ─▶ options ────────────┬─▶ settings
+//!                                       └ locations ─▶ topology ─ identity ─┘
 //! ```
 //!
 //! Every known directive is either put into effect or answered with a warning that says what
@@ -13,10 +13,10 @@ mod diagnostic;
 mod directives;
 mod identity;
 mod lex;
+mod locations;
 mod log_settings;
 mod options;
 mod parse;
-mod places;
 mod syntax;
 mod timeouts;
 mod windows;
@@ -36,8 +36,8 @@ pub(crate) use identity::is_local;
 pub use log_settings::LogSettings;
 
 use directives::Directives;
+use locations::Topology;
 use options::Options;
-use places::Topology;
 
 /// Everything that one daemon needs to know.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -45,9 +45,9 @@ pub struct Settings {
     /// What the core needs.
     pub config: Config,
     /// Where each daemon is reached; a [`DaemonId`] is an index.
-    pub places: Vec<Place>,
+    pub locations: Vec<Location>,
     /// Where this daemon is.
-    pub here: Place,
+    pub here: Location,
     /// The segments in the order of the file.
     pub segments: Vec<Segment>,
     /// Addresses on which clients are accepted over TCP; none when empty.
@@ -68,7 +68,7 @@ pub struct Settings {
 
 /// Where a daemon is reached by the others.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Place {
+pub struct Location {
     /// Its name.
     pub name: DaemonName,
     /// Its address.
@@ -79,7 +79,7 @@ pub struct Place {
     pub segment: usize,
 }
 
-impl Place {
+impl Location {
     /// The address of one of its sockets.
     #[must_use]
     pub fn socket(&self, channel: Channel) -> SocketAddr {
@@ -209,14 +209,14 @@ pub fn load_source(source: Source, me: Option<&str>) -> Result<Loaded, LoadError
     let mut directives = Directives::default();
     tree.directives.iter().for_each(|directive| directives.apply(directive));
     let (mut options, mut remarks) = directives.finish(tree.daemons().count());
-    let (topology, of_places) = Topology::settle(&tree, source.text.len(), options.ip_preference);
-    remarks.extend(of_places);
+    let (topology, of_locations) = Topology::settle(&tree, source.text.len(), options.ip_preference);
+    remarks.extend(of_locations);
     if remarks.iter().any(|remark| remark.severity == Severity::Error) {
         return Err(rejected(source, remarks));
     }
     let notes = access_list(&mut options);
-    let (me, here) = identity::choose(&topology.places, me)?;
-    let (client_interfaces, of_interfaces) = places::interfaces_of(&tree, me, &here);
+    let (me, here) = identity::choose(&topology.locations, me)?;
+    let (client_interfaces, of_interfaces) = locations::interfaces_of(&tree, me, &here);
     remarks.extend(of_interfaces);
     let settings = Settings::assemble(options, topology, me, here, client_interfaces);
     Ok(Loaded { settings, source, warnings: remarks, notes })
@@ -240,15 +240,15 @@ impl Settings {
         options: Options,
         topology: Topology,
         me: DaemonId,
-        here: Place,
+        here: Location,
         client_interfaces: Vec<IpAddr>,
     ) -> Self {
         let cluster = identity::cluster_hash(&topology, options.hash_segments);
-        let Topology { segments, places, daemons } = topology;
+        let Topology { segments, locations, daemons } = topology;
         let Options { ring, membership, sessions, .. } = options;
         Self {
             config: Config { ring, membership, sessions, ..Config::new(daemons, me, cluster) },
-            places,
+            locations,
             here,
             segments,
             client_interfaces,

@@ -36,8 +36,8 @@ fn the_customary_file_is_read() {
     let settings = loaded.settings;
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
     assert_eq!(settings.config.me, DaemonId(0));
-    assert_eq!(settings.places.len(), 2);
-    assert_eq!(settings.places[1].port, 4804);
+    assert_eq!(settings.locations.len(), 2);
+    assert_eq!(settings.locations[1].port, 4804);
     assert_eq!(settings.client_interfaces, [IpAddr::from([0, 0, 0, 0])]);
     assert_eq!(settings.config.ring.window_packets, 80);
     assert_eq!(settings.config.sessions.max_outbox_messages, 5000);
@@ -169,7 +169,7 @@ fn limits_and_conflicts_are_errors() {
         (0..count).map(|i| format!("Spread_Segment 127.0.{i}.255 {{ d{i} 127.0.{i}.1 }} ")).collect()
     };
     assert_eq!(
-        good(&format!("Spread_Segment 127.0.0.255 {{ {} }}", daemons(128))).settings.places.len(),
+        good(&format!("Spread_Segment 127.0.0.255 {{ {} }}", daemons(128))).settings.locations.len(),
         128
     );
     good(&segments(20));
@@ -277,7 +277,7 @@ fn naming_a_method_switches_the_free_entry_off() {
 #[test]
 fn ipv6_daemons_have_a_number_for_clients() {
     let settings = good("Spread_Segment [ff02::5]:4803 { a ::1 VirtualID = 9 }").settings;
-    assert_eq!(settings.places[0].address, "::1".parse::<IpAddr>().expect("an address"));
+    assert_eq!(settings.locations[0].address, "::1".parse::<IpAddr>().expect("an address"));
     assert_eq!(u32::from(settings.config.daemons[0].address), 9);
 }
 
@@ -290,7 +290,7 @@ fn a_missing_file_is_an_error_only_when_it_was_named() {
 #[test]
 fn the_built_in_configuration_serves_this_machine() {
     let settings = load_source(built_in(), None).expect("it is a good one").settings;
-    assert_eq!(settings.places[0].port, 4803);
+    assert_eq!(settings.locations[0].port, 4803);
     assert_eq!(settings.client_interfaces, [IpAddr::from([127, 0, 0, 1])]);
 }
 

@@ -28,7 +28,7 @@ impl TestLinks {
     /// None unless the settings name a file.
     pub(crate) fn new(settings: &Settings) -> Option<Self> {
         let path = settings.test_links.clone()?;
-        let names = settings.places.iter().map(|place| place.name.to_string()).collect();
+        let names = settings.locations.iter().map(|location| location.name.to_string()).collect();
         Some(Self { path, names, last: String::new(), next: Instant::default() })
     }
 

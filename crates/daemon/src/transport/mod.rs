@@ -90,7 +90,7 @@ impl Transport {
         };
         let (me, data) = open(Channel::Data)?;
         let (_, control) = open(Channel::Control)?;
-        let filter = LinkFilter::new(settings.places.len());
+        let filter = LinkFilter::new(settings.locations.len());
         let mut transport = Self {
             data,
             control,
@@ -137,8 +137,8 @@ impl Transport {
             self.data.options().set_multicast_if_v4(me.ip())?;
         }
         // Copies of what this machine sends are of use only when another of its daemons listens.
-        let mut others = settings.places.iter().filter(|place| place.address != self.me.ip());
-        self.data.options().set_multicast_loop_v4(others.any(|place| is_local(place.address)))?;
+        let mut others = settings.locations.iter().filter(|location| location.address != self.me.ip());
+        self.data.options().set_multicast_loop_v4(others.any(|location| is_local(location.address)))?;
         Ok(shared)
     }
 
@@ -152,7 +152,7 @@ impl Transport {
     fn report_buffers(&self, settings: &Settings) {
         let granted = self.data.receive_buffer_bytes();
         tracing::debug!("receive buffer of {granted} bytes");
-        if granted < LEAST_BUFFER_BYTES && settings.places.len() > 1 {
+        if granted < LEAST_BUFFER_BYTES && settings.locations.len() > 1 {
             tracing::warn!(
                 "the system grants a receive buffer of {granted} bytes only; \
                  raise net.core.rmem_max to 8388608 to keep packets from being lost under load"

@@ -6,13 +6,13 @@ use antiphon_proto::{Channel, Target};
 use antiphon_wire::ids::DaemonId;
 
 use super::links::LinkFilter;
-use crate::conf::{Place, Settings};
+use crate::conf::{Location, Settings};
 
 /// Addresses of all daemons, and the one that reaches all of this daemon's segment at once.
 #[derive(Debug)]
 pub(crate) struct Routes {
     me: DaemonId,
-    places: Vec<Place>,
+    locations: Vec<Location>,
     my_segment: usize,
     group: Option<SocketAddr>,
 }
@@ -40,8 +40,8 @@ impl Shared {
 
 impl Routes {
     pub(crate) fn new(settings: &Settings) -> Self {
-        let places = settings.places.clone();
-        Self { me: settings.config.me, places, my_segment: settings.here.segment, group: None }
+        let locations = settings.locations.clone();
+        Self { me: settings.config.me, locations, my_segment: settings.here.segment, group: None }
     }
 
     /// From now on, one datagram to `group` reaches all daemons of this segment.
@@ -79,18 +79,19 @@ impl Routes {
     }
 
     fn shares_segment(&self, daemon: DaemonId) -> bool {
-        let place = self.places.get(daemon.index());
-        daemon != self.me && place.is_some_and(|place| place.segment == self.my_segment)
+        let location = self.locations.get(daemon.index());
+        daemon != self.me && location.is_some_and(|location| location.segment == self.my_segment)
     }
 
     fn address(&self, daemon: DaemonId, channel: Channel) -> Option<SocketAddr> {
-        self.places.get(daemon.index()).map(|place| place.socket(channel))
+        self.locations.get(daemon.index()).map(|location| location.socket(channel))
     }
 
     /// The daemon that sends from an address. All of its datagrams leave by its data socket.
     pub(crate) fn daemon_at(&self, source: SocketAddr) -> Option<DaemonId> {
-        let is_source = |place: &Place| place.address == source.ip() && place.port == source.port();
-        u16::try_from(self.places.iter().position(is_source)?).ok().map(DaemonId)
+        let is_source =
+            |location: &Location| location.address == source.ip() && location.port == source.port();
+        u16::try_from(self.locations.iter().position(is_source)?).ok().map(DaemonId)
     }
 }
 
@@ -98,12 +99,12 @@ impl Routes {
 /// something that is neither a daemon nor loopback and so must be a broadcast address.
 pub(crate) fn shared_address(settings: &Settings) -> Shared {
     let mine = &settings.here;
-    let neighbours = settings.places.iter().filter(|place| place.segment == mine.segment).count();
+    let neighbours = settings.locations.iter().filter(|location| location.segment == mine.segment).count();
     let segment = settings.segments.get(mine.segment);
     let first = segment.and_then(|segment| segment.addresses.first());
     let (Some(IpAddr::V4(address)), IpAddr::V4(_)) = (first, mine.address) else { return Shared::None };
     let group = SocketAddr::new((*address).into(), mine.port);
-    let is_daemon = settings.places.iter().any(|place| place.address == group.ip());
+    let is_daemon = settings.locations.iter().any(|location| location.address == group.ip());
     if neighbours < 2 || is_daemon || address.is_loopback() || address.is_unspecified() {
         Shared::None
     } else if address.is_multicast() {

@@ -9,7 +9,7 @@ use antiphon_wire::names::{DAEMON_NAME_MAX_BYTES, DaemonName};
 use super::diagnostic::Diagnostic;
 use super::identity::fnv1a;
 use super::syntax::{Address, DaemonTree, InterfaceTree, SegmentTree, Spanned, Tree};
-use super::{DEFAULT_PORT, IpPreference, Place, Segment};
+use super::{DEFAULT_PORT, IpPreference, Location, Segment};
 
 const DAEMONS_MAX: usize = 128;
 const SEGMENTS_MAX: usize = 20;
@@ -21,7 +21,7 @@ const SEGMENT_ADDRESSES_MAX: usize = 5;
 pub(crate) struct Topology {
     pub(crate) segments: Vec<Segment>,
     /// Where each daemon is.
-    pub(crate) places: Vec<Place>,
+    pub(crate) locations: Vec<Location>,
     /// What the core knows of each daemon, in the same order.
     pub(crate) daemons: Vec<Daemon>,
 }
@@ -38,7 +38,7 @@ impl Topology {
         for (index, segment) in tree.segments.iter().enumerate() {
             let port = port(segment, &mut remarks);
             for daemon in &segment.daemons {
-                if let Err(error) = topology.place(daemon, index, port, preference, &mut remarks) {
+                if let Err(error) = topology.locate(daemon, index, port, preference, &mut remarks) {
                     remarks.push(error);
                 }
             }
@@ -53,7 +53,7 @@ impl Topology {
     }
 
     /// Adds one daemon.
-    fn place(
+    fn locate(
         &mut self,
         tree: &DaemonTree,
         segment: usize,
@@ -66,18 +66,18 @@ impl Topology {
             Some(address) => address.value.ip,
             None => look_up(&tree.name, preference)?,
         };
-        let place = Place { name, address, port, segment };
+        let location = Location { name, address, port, segment };
         remarks.extend(own_port(tree, port));
         interfaces(tree, remarks);
         let span = tree.address.as_ref().map_or(&tree.name.span, |address| &address.span);
-        let at_odds = || conflict(&self.places, &place, &tree.name.span, span);
+        let at_odds = || conflict(&self.locations, &location, &tree.name.span, span);
         remarks.extend(unusable(span, &name, address).or_else(at_odds));
-        if self.places.len() == DAEMONS_MAX {
+        if self.locations.len() == DAEMONS_MAX {
             return Err(over(&tree.name.span, "daemons", DAEMONS_MAX));
         }
         let shown = shown_address(tree, &name, address, &self.daemons)?;
         self.daemons.push(Daemon { name, address: shown });
-        self.places.push(place);
+        self.locations.push(location);
         Ok(())
     }
 }
@@ -174,12 +174,12 @@ fn unusable(span: &super::Span, name: &DaemonName, address: IpAddr) -> Option<Di
 
 /// What a daemon has in common with an earlier one, or with its kind of address, that it must not.
 fn conflict(
-    others: &[Place],
-    place: &Place,
+    others: &[Location],
+    location: &Location,
     name_span: &super::Span,
     address_span: &super::Span,
 ) -> Option<Diagnostic> {
-    let Place { name, address, port, .. } = place;
+    let Location { name, address, port, .. } = location;
     for other in others {
         if other.name == *name {
             let message = format!("two daemons are named {name}");
@@ -233,7 +233,7 @@ fn shown_address(
 }
 
 /// Where this daemon listens for clients, by its stanza; without one, on all interfaces.
-pub(crate) fn interfaces_of(tree: &Tree, me: DaemonId, here: &Place) -> (Vec<IpAddr>, Option<Diagnostic>) {
+pub(crate) fn interfaces_of(tree: &Tree, me: DaemonId, here: &Location) -> (Vec<IpAddr>, Option<Diagnostic>) {
     let Some(stanza) = tree.daemons().nth(me.index()).and_then(|mine| mine.interfaces.as_ref()) else {
         let all: IpAddr = match here.address {
             IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
@@ -251,7 +251,7 @@ pub(crate) fn interfaces_of(tree: &Tree, me: DaemonId, here: &Place) -> (Vec<IpA
 }
 
 /// The interface at which daemons are to be heard although it is not the daemon's own address.
-fn elsewhere(stanza: &[InterfaceTree], here: &Place) -> Option<Diagnostic> {
+fn elsewhere(stanza: &[InterfaceTree], here: &Location) -> Option<Diagnostic> {
     let serves = |Address { ip, .. }: Address| ip == here.address || ip.is_unspecified();
     let elsewhere = stanza.iter().find(|each| each.daemons && !serves(each.address.value))?;
     let message = "an interface for daemons other than the daemon's own address is not used";
