@@ -67,12 +67,12 @@ struct Session {
     outbox: Outbox,
     /// The last message that it got or must not get; see [`Sessions::begin_message`].
     last_message: u64,
-    burst: Burst,
+    arrivals: Arrivals,
 }
 
 /// Messages that came for a session at one instant, the last at which any came.
 #[derive(Clone, Copy, Debug)]
-struct Burst {
+struct Arrivals {
     at: Instant,
     messages: usize,
 }
@@ -81,10 +81,10 @@ impl Session {
     /// Messages that the socket did not take. Of those that came at this instant nobody knows yet whether it
     /// will.
     fn messages_left(&mut self, now: Instant) -> usize {
-        if self.burst.at != now {
-            self.burst = Burst { at: now, messages: 0 };
+        if self.arrivals.at != now {
+            self.arrivals = Arrivals { at: now, messages: 0 };
         }
-        self.outbox.messages_refused(self.burst.messages)
+        self.outbox.messages_refused(self.arrivals.messages)
     }
 }
 
@@ -320,7 +320,7 @@ impl Sessions {
             cx.out.dirty.push(id);
         }
         self.handover.note_frame(head.len() + body.len());
-        session.burst.messages += 1;
+        session.arrivals.messages += 1;
         session.outbox.push(head, body, cx.config.ring.datagram_bytes);
         self.pressure.on_growth(id, &session.outbox, limits, cx.now);
     }

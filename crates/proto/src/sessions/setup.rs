@@ -12,7 +12,7 @@ use super::handshake::{
 };
 use super::names::Claim;
 use super::outbox::Outbox;
-use super::{Burst, Session, Sessions};
+use super::{Arrivals, Session, Sessions};
 use crate::cx::Cx;
 use crate::io::{CloseReason, Event};
 use crate::time::Timer;
@@ -154,14 +154,14 @@ impl Sessions {
         let [major, minor, patch] = cx.config.sessions.version;
         let reply = encode_accept(hello.version, Version { major, minor, patch }, &member);
         push_reply(id, &mut outbox, &reply, cx);
-        let burst = Burst { at: cx.now, messages: outbox.messages() };
+        let arrivals = Arrivals { at: cx.now, messages: outbox.messages() };
         let session = Session {
             member,
             wants_membership: hello.wants_membership,
             reader: FrameReader::new(FrameLimits::FROM_CLIENT),
             outbox,
             last_message: 0,
-            burst,
+            arrivals,
         };
         self.established.insert(id, session);
         self.ids.insert(id);
