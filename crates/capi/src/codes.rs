@@ -1,4 +1,4 @@
-//! What functions return instead of a result: the codes of client protocol §6.1 and §6.4.
+//! What functions return instead of a result: the codes of Spread's libraries.
 
 use std::ffi::{CStr, c_int};
 

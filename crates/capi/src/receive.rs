@@ -1,4 +1,4 @@
-//! Frames of the daemon, as programs receive them (client protocol §6.3).
+//! Frames of the daemon, as programs receive them (docs/c-library.md).
 
 use std::borrow::Cow;
 use std::ffi::c_int;

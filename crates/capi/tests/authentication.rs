@@ -15,7 +15,7 @@ use std::thread;
 use antiphon_capi::sp::SP_set_auth_method;
 use support::{OPENING, connect, disconnect, listen};
 
-/// The method PWORD, as a program brings it along (client protocol §7).
+/// The method PWORD, as a program brings it along.
 #[test]
 fn a_program_authenticates_with_a_method_of_its_own() {
     unsafe extern "C" fn password(socket: c_int, data: *mut c_void) -> c_int {

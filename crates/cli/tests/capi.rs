@@ -16,7 +16,7 @@ use support::skip::lacking;
 
 const SHARED: Link = Link::Shared("spread-core");
 
-/// What client protocol §6.2 and §6.4 list, and the event loop.
+/// The functions of Spread's two libraries, and the event loop.
 const SYMBOLS: &str = "
     SP_version SP_set_auth_method SP_set_auth_methods SP_connect SP_connect_timeout SP_disconnect SP_kill
     SP_join SP_leave SP_multicast SP_multigroup_multicast SP_scat_multicast SP_multigroup_scat_multicast

@@ -1,4 +1,4 @@
-//! Which daemon to connect to, in the notation that existing clients use (client protocol §1.2).
+//! Which daemon to connect to, in the notation that existing clients use.
 
 use std::fmt;
 use std::str::FromStr;

@@ -134,7 +134,7 @@ impl Envelope {
         self.service.flag() | self.flags
     }
 
-    /// Whether a body of `body_bytes` may be sent (client protocol §3.5).
+    /// Whether a body of `body_bytes` may be sent (docs/client-protocol.md, Limits).
     pub(crate) fn check(&self, body_bytes: usize) -> Result<(), Error> {
         let count = self.groups.len();
         if count == 0 || count > MAX_GROUPS as usize {

@@ -1,4 +1,4 @@
-//! R2 (EVS contract §8): what is rejected changes nothing.
+//! R2 (docs/testing.md): what is rejected changes nothing.
 
 use std::net::Ipv4Addr;
 

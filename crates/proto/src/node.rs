@@ -319,7 +319,7 @@ impl Parts<'_> {
     fn deliver(&mut self, delivery: Delivery, cx: &mut Cx<'_>) {
         match delivery {
             // Behind a hole that swallowed a part of the groups exchange. All who move together
-            // lack the same part, so none of them delivers it (EVS contract G17).
+            // lack the same part, so none of them delivers it (docs/testing.md, G17).
             Delivery::Message(message, _) if message.kind == Kind::Client && !self.groups.is_settled() => {
                 cx.stats.messages_unroutable += 1;
             }

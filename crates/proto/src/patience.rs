@@ -2,7 +2,7 @@
 //!
 //! The configured time is for a daemon that runs whenever it wants to, in a ring whose rounds are
 //! short. A daemon that sees itself run late, or rounds take long, waits longer: it would accuse
-//! others of what its own machine does (protocol design §6.1, §6.3).
+//! others of what its own machine does (docs/protocol.md, M16).
 
 use std::time::Duration;
 

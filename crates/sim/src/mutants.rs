@@ -1,4 +1,5 @@
-//! Whether the checkers find faults that are planted in the core and in the flush layer (protocol design §14.6).
+//! Whether the checkers find faults that are planted in the core and in the flush layer
+//! (docs/testing.md, Planted faults).
 //!
 //! Built only with the feature `mutants`.
 

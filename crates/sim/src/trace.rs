@@ -3,7 +3,7 @@
 //! Records are small: a frame is kept as its hash. There is one [`ProcessTrace`] for each run of a
 //! daemon, filled from the core's own trace at the upper boundary of the ordering protocol, and one
 //! [`SessionTrace`] for each client connection, filled by the simulated client from the bytes it
-//! read (EVS contract §1).
+//! read.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ pub struct Trace {
     pub ending: Ending,
 }
 
-/// How a run ended, which says what must have happened by then (EVS contract §1.5).
+/// How a run ended, which says what must have happened by then.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Ending {
     /// In the middle; nothing is due.

@@ -1,4 +1,4 @@
-//! Stories about groups while rings change (protocol design §16, SC-53 to SC-65).
+//! Stories about groups while rings change (docs/testing.md, Scenarios).
 
 use antiphon_sim::network::Quality;
 use antiphon_sim::scenario::ms;

@@ -1,4 +1,4 @@
-//! Stories about programs with the flush layer (protocol design §16, SC-57).
+//! Stories about programs with the flush layer (docs/testing.md, Scenarios).
 
 use antiphon_sim::client::flush::Deed;
 use antiphon_sim::scenario::ms;

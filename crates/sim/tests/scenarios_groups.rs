@@ -1,4 +1,4 @@
-//! Stories about groups and sessions (protocol design §16, SC-52 to SC-68).
+//! Stories about groups and sessions (docs/testing.md, Scenarios).
 
 use antiphon_proto::CloseReason;
 use antiphon_sim::scenario::ms;

@@ -1,4 +1,4 @@
-//! Stories about several rings, attempts and lives at once (protocol design §16, SC-17 to SC-41).
+//! Stories about several rings, attempts and lives at once (docs/testing.md, Scenarios).
 
 use antiphon_sim::network::Quality;
 use antiphon_sim::scenario::ms;

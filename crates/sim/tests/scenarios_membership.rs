@@ -1,4 +1,4 @@
-//! Stories about who is in the ring (protocol design §16, SC-31 to SC-51).
+//! Stories about who is in the ring (docs/testing.md, Scenarios).
 
 use antiphon_sim::scenario::ms;
 use antiphon_sim::world::{Fault, Settings, World};

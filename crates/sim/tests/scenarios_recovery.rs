@@ -1,4 +1,4 @@
-//! Stories about what is delivered when rings break (protocol design §16, SC-16 to SC-30).
+//! Stories about what is delivered when rings break (docs/testing.md, Scenarios).
 
 use antiphon_proto::StateName;
 use antiphon_proto::delivery::Configuration;

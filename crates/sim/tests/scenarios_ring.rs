@@ -1,4 +1,4 @@
-//! Stories about the token and the packets of one ring (protocol design §16, SC-01 to SC-15).
+//! Stories about the token and the packets of one ring (docs/testing.md, Scenarios).
 
 use antiphon_proto::config::RingConfig;
 use antiphon_sim::network::Quality;

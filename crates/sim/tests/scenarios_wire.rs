@@ -1,4 +1,4 @@
-//! Stories about datagrams that come late, again, from before or not at all (protocol design §16).
+//! Stories about datagrams that come late, again, from before or not at all (docs/testing.md, Scenarios).
 
 use antiphon_proto::Stats;
 use antiphon_sim::network::Quality;

@@ -23,7 +23,7 @@ impl fmt::Display for DaemonId {
 }
 
 /// One run of a daemon. A restart is a new process under the same [`DaemonId`], never the old one
-/// resumed (EVS contract §1.1).
+/// resumed (docs/protocol.md, Words).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct ProcessId {
     /// The configured daemon.
@@ -42,7 +42,7 @@ impl fmt::Display for ProcessId {
 /// Identity of a ring, and so of the regular configuration that it carries.
 ///
 /// Epochs grow along every process' installations, and a leader proposes an epoch once, so no
-/// identity is ever used twice (protocol design D1).
+/// identity is ever used twice (docs/protocol.md, M8).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct RingId {
     /// Greater than every epoch that any member had accepted before.

@@ -8,7 +8,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-/// Size of a name on the wire, with at least one terminating NUL (client protocol §3.4).
+/// Size of a name on the wire, with at least one terminating NUL.
 pub const NAME_FIELD_BYTES: usize = 32;
 const HALF: usize = NAME_FIELD_BYTES / 2;
 /// Longest private name, in bytes.
@@ -135,7 +135,7 @@ name_type! {
 name_type! {
     /// Name of a group: up to 31 bytes, everything from the first NUL on ignored.
     ///
-    /// Daemons do not check the bytes of a group name (client protocol §3.4), client libraries do:
+    /// Daemons do not check the bytes of a group name, client libraries do:
     /// [`GroupName::new`] is their rule, [`GroupName::from_field`] the daemon's.
     GroupName
 }

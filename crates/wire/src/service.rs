@@ -2,7 +2,8 @@
 
 /// How a message is ordered and how surely it is delivered, from weakest to strongest.
 ///
-/// The promises between two levels are those of table S7 of the EVS contract.
+/// Two messages from FIFO up keep their order whatever their levels, and one below has none to keep
+/// (docs/testing.md, S7).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(u8)]
 pub enum ServiceLevel {
@@ -43,7 +44,7 @@ impl ServiceLevel {
         self >= Self::Fifo
     }
 
-    /// The bit of this level in the flag word of the client protocol (§3.2).
+    /// The bit of this level in the flag word of the client protocol.
     #[must_use]
     pub fn flag(self) -> u32 {
         1 << self.rank()

@@ -24,7 +24,7 @@ use crate::message::Message;
 /// Acknowledgements and receipts for views not pending yet that are kept; the oldest give way. Only
 /// daemons that let FIFO messages overtake views make any that are needed.
 const EARLY_LIMIT: usize = 16_384;
-/// Changes of the group after which one that was kept is for no view to come (client protocol §6.4).
+/// Changes of the group after which one that was kept is for no view to come.
 const EARLY_CHANGES: u64 = 200;
 /// Messages of the pending view that are kept for it, and the bytes of their bodies.
 const HELD_LIMIT: usize = 65_536;
@@ -86,7 +86,7 @@ enum Phase {
 }
 
 /// A change within a transitional configuration makes a view that only stands in until the regular one;
-/// the daemon says so by a transition directly behind it (client protocol §5.4). One that comes later,
+/// the daemon says so by a transition directly behind it. One that comes later,
 /// or behind the view of a regular configuration, is the sign of another network change.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Standing {
@@ -115,7 +115,7 @@ struct Pending {
 
 impl Standing {
     /// What a view tells by itself: a regular configuration makes the ids of a group that it changes count
-    /// from 1, and those of a transitional one count on from there (client protocol §5.3, §5.4).
+    /// from 1, and those of a transitional one count on from there.
     fn of(view: &message::View) -> Self {
         if view.cause == Cause::Network && view.id.counter > 1 { Self::Unknown } else { Self::Alone }
     }

@@ -1,4 +1,4 @@
-//! The messages of the flush layer (client protocol §6.4).
+//! The messages of the flush layer, as Spread's sends them.
 //!
 //! | message | message type | goes to | body |
 //! |---|---|---|---|

@@ -1,4 +1,4 @@
-//! The access list of the `IP` method (client protocol §7): `spread.access_ip`, read leniently.
+//! The access list of the `IP` method: `spread.access_ip`, read leniently.
 //!
 //! Empty and malformed lines are skipped with a remark, where the reference stops reading or dies.
 

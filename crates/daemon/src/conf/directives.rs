@@ -1,5 +1,5 @@
-//! The directives of a configuration file (client protocol §9.4, §10): which there are, and what
-//! each does to the options.
+//! The directives of a configuration file (docs/client-protocol.md lists them): which there are, and
+//! what each does to the options.
 
 use std::time::Duration;
 
@@ -284,7 +284,7 @@ impl Directives {
         })
     }
 
-    /// Naming any method switches the free entry off (client protocol §7).
+    /// Naming any method switches the free entry off.
     fn authentication(&mut self) {
         let authentication = &mut self.options.sessions.authentication;
         if self.allowed.is_some() || self.required.is_some() {

@@ -1,4 +1,4 @@
-//! Tokens of a configuration file (client protocol §9.2, read leniently).
+//! Tokens of a configuration file (Spread's, read leniently).
 //!
 //! Numbers, addresses, booleans and keywords are all words here; what a word means depends on where
 //! it stands. So `Key=5` without blanks, numbers before blanks, CRLF and names that look like

@@ -1,4 +1,4 @@
-//! Segments and daemons: names looked up, limits checked (client protocol §9.5, §9.6).
+//! Segments and daemons: names looked up, limits checked.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs};
 

@@ -1,4 +1,4 @@
-//! What a configuration file says about the log (client protocol §9.4), as levels and targets.
+//! What a configuration file says about the log, as levels and targets.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! From a configuration file to everything that a daemon needs to know (client protocol §9, §10).
+//! From a configuration file to everything that a daemon needs to know.
 //!
 //! ```text
 //! bytes ─ lex ─▶ tokens ─ parse ─▶ tree ┬ directives ─▶ options ────────────┬─▶ settings

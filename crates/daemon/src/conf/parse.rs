@@ -1,4 +1,4 @@
-//! Grammar of a configuration file (client protocol §9.3 with the additions of §10).
+//! Grammar of a configuration file (that of Spread 4.4, with what 5.0 added).
 
 use super::diagnostic::{Diagnostic, Span};
 use super::directives::{self, Shape};

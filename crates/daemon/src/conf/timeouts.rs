@@ -1,5 +1,5 @@
-//! The nine membership timeouts of a configuration file (client protocol §9.4) and what they mean
-//! for a membership protocol that has other steps.
+//! The nine membership timeouts of a configuration file and what they mean for a membership protocol
+//! that has other steps.
 //!
 //! | directive | sets |
 //! |---|---|

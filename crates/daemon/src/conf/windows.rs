@@ -1,4 +1,4 @@
-//! The windows of a configuration file (client protocol §9.4, §10).
+//! The windows of a configuration file.
 //!
 //! | directive | bounds the new packets |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! Where clients connect: TCP and Unix sockets (client protocol §1.1).
+//! Where clients connect: TCP and Unix sockets.
 
 use std::fs;
 use std::io;

@@ -1,5 +1,5 @@
 //! The UDP sockets between daemons: data on port P, control on port P + 1, and what reaches the
-//! whole segment at once (client protocol §1.1).
+//! whole segment at once.
 //!
 //! Everything leaves by the data socket, whatever it is for. So one queue keeps the order that the
 //! core asks for, and the source address of a datagram tells its daemon.

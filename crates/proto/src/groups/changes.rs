@@ -148,7 +148,7 @@ impl Groups {
     }
 
     /// Shows the view after a change. In a group that has lost members, it is a network view, and
-    /// the loss is signalled again if it is still not resolved (EVS contract G12). It is, when those
+    /// the loss is signalled again if it is still not resolved (docs/testing.md, G12). It is, when those
     /// that were lost had left before and the stream said so only now.
     fn announce(&mut self, group: GroupRef, change: Change, sessions: &mut Sessions, cx: &mut Cx<'_>) {
         if self.table.group(group).marked {
@@ -170,7 +170,7 @@ impl Groups {
     }
 
     /// Sets of a view between a loss and its resolution: who stays; each lost daemon by itself; who
-    /// has just joined (client protocol §5.4).
+    /// has just joined.
     fn show_closing_view(&self, group: GroupRef, change: Change, sessions: &mut Sessions, cx: &mut Cx<'_>) {
         let group = self.table.group(group);
         if !group.has_listeners(sessions) {

@@ -15,7 +15,7 @@
 //! view of a marked group says who is left. When histories meet that were apart, every daemon
 //! reports the groups of its own sessions, and the new table is what the reports say together. A
 //! group that is marked in a report, or reported under two identities, gets a new view; all others
-//! stay silent (EVS contract §4, client protocol §5.3 to §5.5).
+//! stay silent (docs/testing.md, G12 and G13).
 //!
 //! | word | meaning |
 //! |---|---|

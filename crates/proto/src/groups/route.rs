@@ -1,4 +1,4 @@
-//! Which sessions get a client's message (client protocol §4.2).
+//! Which sessions get a client's message.
 
 use antiphon_wire::client::flags::{HEADER_BYTES, SELF_DISCARD};
 use antiphon_wire::names::{GroupName, MemberName};

@@ -74,7 +74,7 @@ impl Membership {
         self.tell_each(&silent, &Datagram::Propose(propose), cx);
     }
 
-    /// A proposal of another daemon (protocol design MR5). Only a process without a working ring
+    /// A proposal of another daemon (docs/protocol.md, M7). Only a process without a working ring
     /// accepts, and never an epoch that it has accepted before; the same proposal again is answered
     /// with the same report.
     pub(super) fn on_propose(&mut self, propose: Propose, cx: &mut Cx<'_>) {

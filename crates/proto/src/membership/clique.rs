@@ -1,4 +1,4 @@
-//! Who can form a ring: cliques of daemons that all hear each other (protocol design MR3).
+//! Who can form a ring: cliques of daemons that all hear each other (docs/protocol.md, M4).
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -273,7 +273,7 @@ impl Gossip {
     }
 
     /// Members of my ring and of the other's, if every two of them hear each other's hellos: only
-    /// whole rings merge, so the number of rings can only fall (protocol design §9).
+    /// whole rings merge, so the number of rings can only fall (docs/protocol.md, M13).
     pub(crate) fn mergeable(
         &self,
         mine: &[ProcessId],

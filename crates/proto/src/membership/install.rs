@@ -1,4 +1,5 @@
-//! Installing a ring: what is delivered when one ring ends and the next begins (protocol design §8.4).
+//! Installing a ring: what is delivered when one ring ends and the next begins, by the rules of
+//! docs/protocol.md, "What is delivered when a ring ends".
 //!
 //! What goes where is decided by the reports in the COMMIT, which all who move together share, and
 //! never by what happens to be in the own window: by then it has all that they hold together, and more
@@ -83,7 +84,7 @@ impl Membership {
         self.hello_after_install(cx);
     }
 
-    /// What every installation relies on, and no datagram can break (protocol design §14.5: I6, I8, I9).
+    /// What every installation relies on, and no datagram can break.
     fn assert_sound(&self, recover: &Recover, cx: &Cx<'_>) {
         let early = cx.config.is_mutant(Mutant::InstallEarly);
         assert!(early || recover.lacks_nothing(), "who says that it is done holds what all hold together");

@@ -15,7 +15,7 @@
 //! cliques from that ([`clique`]); the lowest member of a clique leads an attempt ([`attempt`]);
 //! the members exchange what they lack of their old rings ([`recovery`]) and install ([`install`]).
 //! The installed ring is one field, replaced by one assignment; an attempt never touches it but to
-//! fill its holes. Source: protocol design §7 to §9, after Totem (TOCS '95) and Spread's EVS.
+//! fill its holes. Rules: docs/protocol.md, M1 to M16, after Totem (TOCS '95) and Spread's EVS.
 
 mod attempt;
 mod clique;

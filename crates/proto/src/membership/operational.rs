@@ -195,7 +195,7 @@ impl Membership {
     }
 
     /// A join while the ring works: from a ring-mate that has lost it, or from a leader that agreed
-    /// to merge. Joins of other outsiders never disturb the ring (protocol design D5).
+    /// to merge. Joins of other outsiders never disturb the ring (docs/protocol.md, M2).
     pub(super) fn join_while_operational(&mut self, join: &Join, cx: &mut Cx<'_>) {
         if self.ring.contains(join.from) {
             // An older epoch was said before this ring was agreed on.

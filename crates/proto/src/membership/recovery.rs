@@ -3,7 +3,7 @@
 //! From the reports in the COMMIT everyone computes the same: who moves on together (`together`),
 //! and which packets they hold between them. Each asks the holders for what it lacks; the packets
 //! come unchanged, so a late one of the old ring is as good, and any other is ignored. Who lacks
-//! nothing says DONE. Protocol design §8.
+//! nothing says DONE (docs/protocol.md, M10 and M11).
 
 use std::collections::{BTreeMap, BTreeSet};
 

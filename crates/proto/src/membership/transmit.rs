@@ -23,7 +23,7 @@ impl Membership {
     }
 
     /// Sends to all configured daemons the way packets go and as long as they are, so that who hears
-    /// it hears packets too (protocol design SC-34).
+    /// it hears packets too (docs/protocol.md, M3).
     pub(super) fn gossip_to_everyone(&mut self, datagram: &Datagram, cx: &mut Cx<'_>) {
         if !self.everyone.is_empty() {
             let whole = datagram.encode_padded(cx.config.cluster, cx.config.ring.datagram_bytes);

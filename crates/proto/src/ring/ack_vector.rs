@@ -1,4 +1,4 @@
-//! Up to where each member of a ring holds everything (protocol design D2).
+//! Up to where each member of a ring holds everything (docs/protocol.md, O3).
 //!
 //! Each entry has one author, its member, and only grows; so whatever is heard, in whichever order
 //! and however often, can be taken, and there is nothing to reset.

@@ -4,7 +4,7 @@
 //! accelerated ring, and by more where a switch takes its time to copy what goes to all. Asking for
 //! what is only late makes others send it again, again and again. So when a packet that I asked for
 //! comes twice, I wait longer before I ask; what I waited for in vain, I wait for less after a while
-//! (protocol design SC-10).
+//! (docs/protocol.md, O6).
 
 use std::collections::VecDeque;
 use std::time::Duration;

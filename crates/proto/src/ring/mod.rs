@@ -5,8 +5,8 @@
 //! packet held by all is *stable*. The ring knows nothing of how rings come to be, nor of what the
 //! messages in its packets mean.
 //!
-//! Sources: Totem single ring (Amir et al., TOCS '95), the accelerated ring (CNDS-2014-2 §III), and
-//! the acknowledgement vector of the protocol design (D2).
+//! Sources: Totem single ring (Amir et al., TOCS '95), the accelerated ring (CNDS-2014-2 §III); the
+//! acknowledgement vector is our own (docs/protocol.md, O3).
 
 mod ack_vector;
 mod acks;

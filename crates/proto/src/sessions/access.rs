@@ -1,4 +1,4 @@
-//! Who may connect (client protocol §7).
+//! Who may connect.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -53,7 +53,7 @@ pub enum AccessRule {
 
 impl AccessRule {
     /// Whether the rule lets in a client from there. A client of IPv6 counts as the IPv4 address that
-    /// it maps, if it maps one. A network of 0 bits is everyone on TCP, unlike in the reference (§11).
+    /// it maps, if it maps one. A network of 0 bits is everyone on TCP, unlike in the reference.
     fn admits(self, origin: Origin) -> bool {
         let address = match origin {
             Origin::Unix => return self == Self::Unix,

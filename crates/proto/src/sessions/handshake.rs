@@ -94,7 +94,7 @@ pub(super) fn is_cut_inside_name(reader: &HelloReader) -> bool {
 ///
 /// A client can not know the methods yet, so it has nothing to say; but one that does not wait for
 /// them may send its choice at once, which begins with the name of a method. Everything else is
-/// taken for a name with a wrong length (§2.5). The same bytes arriving later are read as a choice.
+/// taken for a name with a wrong length. The same bytes arriving later are read as a choice.
 pub(super) fn has_surplus_name(reader: &HelloReader) -> bool {
     if reader.buffered_bytes() == 0 {
         return false;

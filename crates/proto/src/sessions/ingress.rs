@@ -1,4 +1,4 @@
-//! What a client's frame asks for, and what is wrong with it (client protocol §4).
+//! What a client's frame asks for, and what is wrong with it.
 
 use antiphon_wire::client::flags::{GROUPS_EXCHANGE, JOIN, KILL, LEAVE, REJECT, REQUEST_MASK};
 use antiphon_wire::client::frame::Frame;
@@ -19,14 +19,14 @@ pub(super) enum Request {
     Send(Outgoing),
     /// End the session.
     Disconnect,
-    /// Nothing: a message to no group, or a join or leave that names none (§4.3).
+    /// Nothing: a message to no group, or a join or leave that names none.
     Nothing,
 }
 
 /// Checks a frame of the session `member`; packs it, if it is a multicast, with the memory of `packing`.
 ///
 /// # Errors
-/// What the client did wrong; its connection is to be closed (§4.3).
+/// What the client did wrong; its connection is to be closed.
 pub(super) fn admit(
     frame: &Frame,
     member: &MemberName,

@@ -302,7 +302,7 @@ impl Sessions {
     }
 
     /// Puts a frame into an outbox. A session that is too far behind is closed instead: its stream
-    /// ends, but never has a gap (EVS contract C2). Messages are judged by what the socket has left, so
+    /// ends, but never has a gap (docs/testing.md, C2). Messages are judged by what the socket has left, so
     /// that no burst ends a session that reads; the limit in bytes bounds the memory at any moment.
     fn deliver_parts(&mut self, id: SessionId, head: &[u8], body: &Bytes, cx: &mut Cx<'_>) {
         let Some(session) = self.established.get_mut(&id) else { return };

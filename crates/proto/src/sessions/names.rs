@@ -2,7 +2,7 @@
 //!
 //! A name belongs to one session at a time. It is taken when the hello is read and, once the session
 //! was established, free again only when the session's end was delivered in order; otherwise views
-//! could mix its old and its new bearer (EVS contract C4).
+//! could mix its old and its new bearer (docs/testing.md, C4).
 
 use std::collections::HashMap;
 
@@ -78,7 +78,7 @@ impl Names {
     }
 
     /// A free name for a session that brings none: `r`, a number below 9999, `-`, and the session's
-    /// number, cut to nine characters (§2.2). `None` when chance gives only names in use.
+    /// number, cut to nine characters. `None` when chance gives only names in use.
     pub(super) fn invent(&mut self, session: SessionId) -> Option<MemberName> {
         (0..INVENTIONS).find_map(|_| {
             let number = self.random.u16(..9999);

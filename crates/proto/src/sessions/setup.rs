@@ -1,4 +1,4 @@
-//! How a connection becomes a session (client protocol §2 and §7).
+//! How a connection becomes a session (docs/client-protocol.md, A session).
 
 use antiphon_wire::client::flags::{HEADER_BYTES, MAX_BODY_AND_GROUPS_BYTES, ReplyCode};
 use antiphon_wire::client::frame::{FrameLimits, FrameReader};

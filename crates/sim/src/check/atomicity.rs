@@ -1,10 +1,10 @@
 //! Processes that move together deliver the same.
 //!
-//! - E13 (§2.2): processes that go from one configuration directly to the same next one delivered
+//! - E13: processes that go from one configuration directly to the same next one delivered
 //!   the same set of ordered messages in the first.
-//! - E23 (§2.5): from a ring to the next they delivered the same sequence, with the transitional
+//! - E23: from a ring to the next they delivered the same sequence, with the transitional
 //!   configuration at the same place.
-//! - S2 (§3): and the same set of RELIABLE messages in ring and transitional configuration together.
+//! - S2: and the same set of RELIABLE messages in ring and transitional configuration together.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! G17 (§4): in a ring, a daemon sends and delivers no client's message before the state of all
+//! G17: in a ring, a daemon sends and delivers no client's message before the state of all
 //! groups is known to it.
 
 use antiphon_proto::delivery::{Configuration, Kind};

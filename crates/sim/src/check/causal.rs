@@ -1,11 +1,11 @@
 //! Causal order and order of a sender across holes.
 //!
-//! - E17 (§2.3): who delivers an ordered message has delivered every ordered message that its sender
+//! - E17: who delivers an ordered message has delivered every ordered message that its sender
 //!   had delivered before sending it.
-//! - S3 (§3): and every ordered message that the same process sent before.
+//! - S3: and every ordered message that the same process sent before.
 //!
 //! In a regular configuration E15 says more; this is about what is delivered behind a hole. No
-//! vector clocks are needed: the past of a message is a prefix of the ring's order (§10.2).
+//! vector clocks are needed: the past of a message is a prefix of the ring's order.
 
 use super::history::{History, MessageId, Run, Step};
 use super::order::Progress;

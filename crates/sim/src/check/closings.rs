@@ -1,4 +1,4 @@
-//! Why a daemon closes a connection (§6).
+//! Why a daemon closes a connection.
 //!
 //! - C2: as that of a slow reader only if the client did not read for a while, has hung up, or has a small
 //!   socket and a low limit; on request only after the request; because the daemon stops only if it does.

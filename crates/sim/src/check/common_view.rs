@@ -1,4 +1,4 @@
-//! Members that are in one view (§3, §4).
+//! Members that are in one view.
 //!
 //! - G10, while it lasts: until the transitional signal, members of one view read the same ordered messages,
 //!   one of them fewer. What they read between two views is compared in `virtual_synchrony.rs`; this is for the

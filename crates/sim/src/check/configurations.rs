@@ -1,4 +1,4 @@
-//! Configurations (§2.1).
+//! Configurations.
 //!
 //! - E1: a process begins with a regular configuration of itself alone; after a regular one comes a
 //!   transitional one that closes it, and after that the regular one it announced.

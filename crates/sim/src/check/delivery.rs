@@ -1,11 +1,11 @@
 //! From the daemon's order to the session's stream.
 //!
-//! - C1 (§6): a session reads messages in the order in which its daemon delivered them.
-//! - C5: it reads every message to a group that it is in, and to its private group, and G9 (§4) no
+//! - C1: a session reads messages in the order in which its daemon delivered them.
+//! - C5: it reads every message to a group that it is in, and to its private group, and G9 no
 //!   other. In which groups it is follows from the joins and leaves that its daemon ordered, so this
 //!   holds for sessions without membership messages as well. A stream may end early, but if the session
 //!   is open when a quiet phase ends, then nothing is missing at its end either.
-//! - L5 (§7): what an open session sent was delivered at its own daemon when the quiet phase ends.
+//! - L5: what an open session sent was delivered at its own daemon when the quiet phase ends.
 
 use std::collections::{BTreeMap, BTreeSet};
 

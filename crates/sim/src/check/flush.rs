@@ -1,4 +1,4 @@
-//! Virtual synchrony, as programs with the flush layer see it (§5).
+//! Virtual synchrony, as programs with the flush layer see it.
 //!
 //! - F1: a message is delivered once, in the view in which it was sent, and its sender is one of those
 //!   who deliver it.

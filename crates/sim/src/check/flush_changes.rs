@@ -1,4 +1,4 @@
-//! F5 (§5): changes of a group may be merged into one view, but are never split or put in another
+//! F5: changes of a group may be merged into one view, but are never split or put in another
 //! order; and who did not come along is not said to have, and who did, is.
 //!
 //! A view of the flush layer is the newest change that the daemon told its session, with its members,

@@ -1,4 +1,4 @@
-//! F7 (§5): a member that never flushes delays its group only until its limit is over.
+//! F7: a member that never flushes delays its group only until its limit is over.
 //!
 //! Once all daemons are in one ring, a program that was asked to flush has the next view, or is out of
 //! the group, within the limit and some time for the messages that this takes. Judged only when every

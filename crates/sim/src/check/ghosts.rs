@@ -1,4 +1,4 @@
-//! G19 (§4): when all is quiet, the members of a group as its last view lists them are exactly the
+//! G19: when all is quiet, the members of a group as its last view lists them are exactly the
 //! sessions that are connected and have joined it.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -2,7 +2,7 @@
 //!
 //! A message is known by its ring and its place in the order. Within one ring all messages that
 //! were originated get an ordinal, 0 upward without gaps, so that sets of them are bit sets and
-//! "everything before" is a range (EVS contract §10.2).
+//! "everything before" is a range.
 
 use std::collections::BTreeMap;
 
@@ -201,7 +201,7 @@ impl<'a> History<'a> {
         self.runs[run].delivered.get(&id.ring).is_some_and(|bits| bits.contains(id.ordinal))
     }
 
-    /// Whether what a process owes for messages of a ring must be done by now (§1.5).
+    /// Whether what a process owes for messages of a ring must be done by now.
     pub(super) fn is_due(&self, run: usize, ring: RingId) -> bool {
         let run = &self.runs[run];
         if run.ended {

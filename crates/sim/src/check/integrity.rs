@@ -1,12 +1,12 @@
 //! Messages are what was sent, once, where they were sent.
 //!
-//! - E8 (§2.2): what is delivered was originated, with the same content, kind, level and sender.
-//! - E9 (§2.2): a process delivers a message at most once.
-//! - E10 (§2.2): a message is delivered in the regular configuration it was sent in, or in the
+//! - E8: what is delivered was originated, with the same content, kind, level and sender.
+//! - E9: a process delivers a message at most once.
+//! - E10: a message is delivered in the regular configuration it was sent in, or in the
 //!   transitional one that closes it, and its sender was a member.
-//! - E11 (§2.2): messages are sent only in the current regular configuration, and no place of the
+//! - E11: messages are sent only in the current regular configuration, and no place of the
 //!   order is given out twice.
-//! - E22 (§2.5): the sender of what is delivered is a member of the ring, incarnation included.
+//! - E22: the sender of what is delivered is a member of the ring, incarnation included.
 
 use antiphon_proto::delivery::Configuration;
 use antiphon_wire::ids::{ProcessId, RingId};

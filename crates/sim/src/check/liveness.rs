@@ -1,4 +1,4 @@
-//! What must happen once nothing bad happens any more (§7).
+//! What must happen once nothing bad happens any more.
 //!
 //! - L1: after everything healed, all daemons are in one ring within the time allowed.
 //! - L2: and then no configuration changes any more.

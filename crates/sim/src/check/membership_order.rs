@@ -1,4 +1,4 @@
-//! The order of lists and notifications (§4).
+//! The order of lists and notifications.
 //!
 //! - G4: members of a view, and of each of its sets, are listed by daemon and then by name.
 //! - G20: for one network change, signals come in the order of group names, and so do views.

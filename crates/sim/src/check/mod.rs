@@ -1,8 +1,8 @@
 //! The checkers: what must be true of every run, judged from the trace alone.
 //!
-//! Each file is one property or a few that belong together. Names of properties and their wording
-//! are those of the EVS contract; the section is given in each file. A property whose obligation is
-//! void (the process crashed) or not yet due (the run was cut in the middle) is not violated (§1.5).
+//! Each file is one property or a few that belong together. What a property says stands at the
+//! head of its file; docs/testing.md lists their names. A property whose obligation is void (the process
+//! crashed) or not yet due (the run was cut in the middle) is not violated.
 
 mod atomicity;
 mod barrier;
@@ -52,7 +52,7 @@ const ENOUGH: usize = 5;
 /// One broken promise.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Violation {
-    /// Its name in the contract.
+    /// Its name in docs/testing.md.
     pub property: &'static str,
     /// What happened, with the names of everyone involved.
     pub text: String,

@@ -1,6 +1,6 @@
 //! Total order and its completeness.
 //!
-//! - E14 (§2.3): ordered messages are delivered in the order of their numbers, never on arrival.
+//! - E14: ordered messages are delivered in the order of their numbers, never on arrival.
 //! - E15: in a regular configuration there are no holes before an ordered message.
 //! - E16: in a transitional one, only messages of processes that did not come along may be missing.
 //!

@@ -1,4 +1,4 @@
-//! What a session gets back of its own (§2.2, §6).
+//! What a session gets back of its own.
 //!
 //! - C5: a session that reads an ordered message of its own has read all that it had sent before to groups that
 //!   it was in, but for unreliable ones. In which groups it is follows from what it asked for, as its requests

@@ -1,4 +1,4 @@
-//! C3 (§6): what one session asks for takes effect in the order in which it asked: joins, leaves and
+//! C3: what one session asks for takes effect in the order in which it asked: joins, leaves and
 //! messages together. Its end comes last, behind everything that it handed in before it, unless its
 //! daemon threw it out.
 

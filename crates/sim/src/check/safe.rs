@@ -1,4 +1,4 @@
-//! Safe messages (§2.4).
+//! Safe messages.
 //!
 //! - E19: a SAFE message delivered in a configuration is delivered by every member of it, in the ring
 //!   it was sent in or while closing that, unless the member crashes.

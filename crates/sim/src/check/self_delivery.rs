@@ -1,4 +1,4 @@
-//! E12 (§2.2): a process delivers what it sent, in the ring it sent it in or while closing that,
+//! E12: a process delivers what it sent, in the ring it sent it in or while closing that,
 //! unless it crashes. This holds for every level but UNRELIABLE, and also for messages that got a
 //! number and never left because the ring broke.
 

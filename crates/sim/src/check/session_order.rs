@@ -1,7 +1,7 @@
 //! The order in which sessions see things.
 //!
-//! - S3 (§3): ordered messages of one session are read in the order in which they were sent.
-//! - S5, G6 (§3, §4): ordered messages and views of all groups are seen in one order: the graph of
+//! - S3: ordered messages of one session are read in the order in which they were sent.
+//! - S5, G6: ordered messages and views of all groups are seen in one order: the graph of
 //!   what each session saw next has no cycle.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

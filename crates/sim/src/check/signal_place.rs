@@ -1,8 +1,8 @@
 //! The place of transitional signals among the messages.
 //!
-//! - S6 (§3): what is read before the signal has the full guarantee of its level. So nothing that was
+//! - S6: what is read before the signal has the full guarantee of its level. So nothing that was
 //!   delivered among those who stayed together is read before it, if the view lists a member elsewhere.
-//! - G20 (§4): the signal comes before what is left of the old ring, so nothing that was delivered in
+//! - G20: the signal comes before what is left of the old ring, so nothing that was delivered in
 //!   the regular configuration is read after it.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! Transitional signals (§4).
+//! Transitional signals.
 //!
 //! - G12: at most one signal between two views; it names the view that ends; the next view is a
 //!   network view; it comes when a member is lost and only then, even if all meet again before they

@@ -63,7 +63,7 @@ pub(super) struct Change<'s, 'a> {
     pub(super) after: &'a View,
     pub(super) at: Instant,
     /// Whether the view before was itself one between a loss and its resolution: a change that was
-    /// ordered there shows as a network view with another signal at once (client protocol §5.4).
+    /// ordered there shows as a network view with another signal at once.
     pub(super) is_closing: bool,
 }
 

@@ -1,7 +1,7 @@
 //! Hand-made traces for the tests of the checkers.
 //!
 //! Daemons are given by position in the trace, rings by their epoch. Each checker has a trace that it
-//! must reject and a near one that it must accept: a check that nothing can fail is none (§10.3).
+//! must reject and a near one that it must accept: a check that nothing can fail is none.
 
 use antiphon_proto::CloseReason;
 use antiphon_proto::delivery::{Configuration, Kind};

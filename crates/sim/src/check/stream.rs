@@ -1,12 +1,12 @@
 //! What one session may read at all.
 //!
-//! - C1 (§6): nothing but frames of the protocol, and C6: no refusal of a legal request.
+//! - C1: nothing but frames of the protocol, and C6: no refusal of a legal request.
 //! - C2: a daemon closes a session only on request, for slowness, or because it stops itself; whether
 //!   there is ground for it, `closings.rs` judges.
-//! - S1, C5 (§3, §6): a message at most once.
+//! - S1, C5: a message at most once.
 //! - S8: a sender that wants no copy gets none.
 //! - S9, E8: content, level, groups and sender are those that were sent.
-//! - G9 (§4): messages, signals and self-leaves of a group only while being its member.
+//! - G9: messages, signals and self-leaves of a group only while being its member.
 
 use antiphon_proto::CloseReason;
 use antiphon_wire::client::flags::ReplyCode;

@@ -1,4 +1,4 @@
-//! G16 (§4): daemons have the same groups at the same place of a ring's order: the same names, ids,
+//! G16: daemons have the same groups at the same place of a ring's order: the same names, ids,
 //! members and marks. Places are where the groups are settled and every join, leave and end of a session;
 //! nothing else changes the table but configurations. While a ring is being closed, this holds for those
 //! who close it together.

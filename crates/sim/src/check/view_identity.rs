@@ -1,4 +1,4 @@
-//! Identity of views (§4).
+//! Identity of views.
 //!
 //! - G1: views of a group with the same id have the same members, cause and sets everywhere.
 //! - G2: ids grow along a stay.

@@ -1,4 +1,4 @@
-//! What a view says (§4).
+//! What a view says.
 //!
 //! - G3: the receiver is a member, and of its own set if the network caused the view.
 //! - G5: a join, leave or disconnect changes one member, and names it; the first view of a stay is

@@ -1,4 +1,4 @@
-//! Members that move together (§4).
+//! Members that move together.
 //!
 //! - G10: sessions that go from one view to the same next one, in the same set if the network caused
 //!   it, read the same ordered messages between, with the transitional signal at the same place.

@@ -120,7 +120,7 @@ impl Client {
         self.connection.as_ref().map(|connection| connection.session)
     }
 
-    /// Whether requests may be sent: the accept need not have been read (client protocol §2.6).
+    /// Whether requests may be sent: the accept need not have been read.
     #[must_use]
     pub fn may_send(&self) -> bool {
         let phase = self.connection.as_ref().map(|connection| &connection.phase);

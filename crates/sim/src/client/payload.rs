@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-/// Longest body that a message to one group may have (client protocol §3.5).
+/// Longest body that a message to one group may have (docs/client-protocol.md, Limits).
 pub const MAX_BODY_BYTES: usize = 143_920;
 
 const STARTS: usize = 65_521;

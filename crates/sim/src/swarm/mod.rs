@@ -2,7 +2,7 @@
 //!
 //! Each seed draws its own settings, its own subset of faults and its own load (swarm testing), then
 //! runs a phase of faults, and ends in one of two ways: everything heals, or links freeze in some
-//! pattern. Both ends give the daemons time and then expect silence (EVS contract §7).
+//! pattern. Both ends give the daemons time and then expect silence (docs/testing.md, L1 to L3 and L14).
 
 mod chaos;
 mod options;

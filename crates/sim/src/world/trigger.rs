@@ -1,8 +1,7 @@
 //! Faults that strike at the steps of the protocol itself.
 //!
 //! Faults at random times hardly ever meet the few microseconds in which a membership attempt is
-//! decided. These watch what daemons say about themselves and what they send, and strike there
-//! (protocol design §14.1).
+//! decided. These watch what daemons say about themselves and what they send, and strike there.
 
 use std::time::Duration;
 

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// All set: the word was written by a little-endian host. All clear: by a big-endian one. The
-/// pattern survives a byte swap, so it can be read before the order is known (§3.1).
+/// pattern survives a byte swap, so it can be read before the order is known.
 pub const ENDIAN_MARK: u32 = 0x8000_0080;
 
 /// The sender does not want its own copy.
@@ -34,9 +34,9 @@ pub const LEAVE: u32 = 0x0002_0000;
 pub const KILL: u32 = 0x0004_0000;
 /// The three requests that are not multicasts.
 pub const REQUEST_MASK: u32 = JOIN | LEAVE | KILL;
-/// Daemon-internal; a client that sends it is to be dropped (§4.3, §11).
+/// Daemon-internal; a client that sends it is to be dropped.
 pub const GROUPS_EXCHANGE: u32 = 0x0008_0000;
-/// A refused request, back to its sender (§5.6).
+/// A refused request, back to its sender.
 pub const REJECT: u32 = 0x0040_0000;
 /// Meaningful only as an argument of the C library's receive; carried along when sent.
 pub const DROP_RECV: u32 = 0x0100_0000;
@@ -54,7 +54,7 @@ pub const DEFAULT_PORT: u16 = 4803;
 /// Where a daemon's Unix socket lies unless told otherwise, as existing client libraries expect.
 pub const UNIX_DIRECTORY: &str = "/tmp";
 
-/// The byte with which a daemon answers a connection attempt (§2.5).
+/// The byte with which a daemon answers a connection attempt.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(i8)]
 pub enum ReplyCode {

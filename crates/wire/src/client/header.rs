@@ -21,7 +21,7 @@ use crate::names::NAME_FIELD_BYTES;
 #[error("the endian mark of the flag word must be all set or all clear, it is half set")]
 pub struct HalfEndianMark;
 
-/// The hint word, kept as the four bytes that its sender wrote (§3.3).
+/// The hint word, kept as the four bytes that its sender wrote.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Hint(pub [u8; 4]);
 
@@ -56,7 +56,7 @@ impl Hint {
         }
     }
 
-    /// Whether bits are set that mean nothing. A daemon drops a client that sends them (§3.3).
+    /// Whether bits are set that mean nothing. A daemon drops a client that sends them.
     #[must_use]
     pub fn has_foreign_bits(self) -> bool {
         u32::from_le_bytes(self.0) & Self::FOREIGN_BITS != 0
@@ -102,7 +102,7 @@ impl Header {
         })
     }
 
-    /// The name as a daemon reads and passes it on (§5.1): its last byte is its terminator, whatever it was.
+    /// The name as a daemon reads and passes it on: its last byte is its terminator, whatever it was.
     #[must_use]
     pub fn ended_name(&self) -> [u8; NAME_FIELD_BYTES] {
         let mut name = self.name;

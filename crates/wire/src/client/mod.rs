@@ -1,12 +1,13 @@
-//! The client protocol, byte for byte as existing clients and daemons speak it.
+//! The client protocol, byte for byte as existing clients and daemons speak it;
+//! docs/client-protocol.md says who says what when.
 //!
-//! | module | what | source |
-//! |---|---|---|
-//! | [`flags`] | bits of the flag word, reply codes, limits | client protocol §2.5, §3.2, §3.5 |
-//! | [`header`] | the 48-byte header and its hint word, in either byte order | §3, §3.1, §3.3 |
-//! | [`frame`] | frames out of a byte stream that is cut anywhere, and frames written | §3, §5.6 |
-//! | [`handshake`] | hello, method list, auth choice, accept and refusal, for both sides | §2 |
-//! | [`membership`] | views, transitions and self-leaves | §5.2 to §5.5 |
+//! | module | what |
+//! |---|---|
+//! | [`flags`] | bits of the flag word, reply codes, limits |
+//! | [`header`] | the 48-byte header and its hint word, in either byte order |
+//! | [`frame`] | frames out of a byte stream that is cut anywhere, and frames written |
+//! | [`handshake`] | hello, method list, auth choice, accept and refusal, for both sides |
+//! | [`membership`] | views, transitions and self-leaves |
 //!
 //! Byte order: everything written here is little-endian and carries the endian mark; everything
 //! read may be in either order. The hint word belongs to the original sender and is never changed.

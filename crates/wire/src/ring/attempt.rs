@@ -1,4 +1,4 @@
-//! The steps of a membership attempt: a star around the proposing leader (protocol design D4, §7.2).
+//! The steps of a membership attempt: a star around the proposing leader (docs/protocol.md, M6).
 //!
 //! PROPOSE → ACCEPT → COMMIT → recovery → DONE → INSTALL. Every step names the ring that the attempt
 //! is for; what names another ring is ignored.

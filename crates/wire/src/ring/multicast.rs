@@ -31,7 +31,7 @@ const MARK: u8 = 0x80;
 
 /// Appends everything before the body, for the session `member`; returns how many bytes of it are the
 /// preamble. Flags, hint and groups stay what they are; the last byte of the sender's field becomes its
-/// terminator (client protocol §5.1).
+/// terminator (docs/protocol.md, P1a).
 ///
 /// The hint must have no foreign bits ([`Hint::has_foreign_bits`]): they are lost.
 pub fn put_packed_head(frame: &Frame, member: &MemberName, to: &mut BytesMut) -> usize {

@@ -1,7 +1,7 @@
 //! The token: who may number packets, and what everyone holds.
 //!
 //! In place of one `aru` with an owner it carries a vector with one acknowledged prefix for each
-//! member (protocol design D2): each entry has one writer and only grows.
+//! member (docs/protocol.md, O3): each entry has one writer and only grows.
 
 use bytes::BufMut;
 

@@ -1,4 +1,4 @@
-//! Requests of established sessions, well-formed and not (client protocol §4.3).
+//! Requests of established sessions, well-formed and not.
 
 use antiphon_wire::ids::SessionId;
 use antiphon_wire::service::ServiceLevel;

@@ -1,7 +1,7 @@
 //! Frames out of a byte stream that is cut anywhere, and frames written.
 //!
 //! A frame is a header, `group_count` fields of 32 bytes, and `body_bytes` of body. A REJECT frame,
-//! which only daemons send, has one more 4-byte word between header and groups (§5.6).
+//! which only daemons send, has one more 4-byte word between header and groups.
 
 mod reader;
 
@@ -64,7 +64,7 @@ pub struct FrameLimits {
 }
 
 impl FrameLimits {
-    /// What a daemon accepts from a client (§3.5).
+    /// What a daemon accepts from a client.
     pub const FROM_CLIENT: Self =
         Self { groups: MAX_GROUPS, groups_and_body_bytes: MAX_BODY_AND_GROUPS_BYTES, reject_word: false };
 

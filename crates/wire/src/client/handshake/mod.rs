@@ -10,7 +10,7 @@
 //!
 //! A daemon reads with [`HelloReader`] and writes with [`encode_method_list`] and
 //! [`encode_accept`]; a client writes with [`Hello::encode`] and [`AuthChoice::encode`] and reads with
-//! [`ReplyReader`]. Each encoded step is to be sent in one write: some clients read it in one (§2.6).
+//! [`ReplyReader`]. Each encoded step is to be sent in one write: some clients read it in one.
 
 mod reply;
 mod server;
@@ -28,7 +28,7 @@ pub const AUTH_SLOTS: usize = 3;
 /// Bytes of each of them, with padding.
 pub const AUTH_SLOT_BYTES: usize = 30;
 
-/// Version of a client library or a daemon. The three numbers decide what the handshake has (§2.3).
+/// Version of a client library or a daemon. The three numbers decide what the handshake has.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Version {
     /// First number.

@@ -55,7 +55,7 @@ impl HelloReader {
     }
 
     /// Bytes pushed and not taken yet. More than none right after the hello of a client that waits for
-    /// the method list means that it sent more name than it announced (§2.5).
+    /// the method list means that it sent more name than it announced.
     #[must_use]
     pub fn buffered_bytes(&self) -> usize {
         self.buffer.len()
@@ -103,7 +103,7 @@ fn parse(rest: &mut &[u8]) -> Result<Option<Hello>, ReplyCode> {
     *rest = rest.get(length..).unwrap_or_default();
     Ok(Some(Hello {
         version,
-        // The reference looks for an odd signed byte, and negative ones are odd another way (§2.2).
+        // The reference looks for an odd signed byte, and negative ones are odd another way.
         wants_membership: flags < 0x80 && flags & 1 == 1,
         priority: flags >> 4,
         name: PrivateName::new(name).ok(),

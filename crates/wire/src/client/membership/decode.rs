@@ -55,7 +55,7 @@ pub struct VsSet {
 
 impl Membership {
     /// Whether a frame from a daemon is a membership message. Data messages have one of the service
-    /// bits; beside one, the bits of membership are the application's own business (§4.3).
+    /// bits; beside one, the bits of membership are the application's own business.
     #[must_use]
     pub fn is_in(flags: u32) -> bool {
         flags & MEMBERSHIP_MASK != 0 && flags & ServiceLevel::FLAG_MASK == 0

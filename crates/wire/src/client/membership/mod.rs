@@ -8,7 +8,7 @@
 //! | transition | TRANSITION | none | group id before the change, 12 bytes |
 //! | self-leave | CAUSED_BY_LEAVE alone | none | empty |
 //!
-//! Body of a view (§5.3):
+//! Body of a view:
 //!
 //! | offset | size | field |
 //! |---|---|---|
