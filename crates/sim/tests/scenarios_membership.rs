@@ -189,6 +189,34 @@ fn sleepers_come_back() {
     }
 }
 
+/// SC-51: for half a minute foreign traffic fills the receive buffers of one daemon, so that most of what is for it is
+/// lost. Then it stops, and the daemon is back by itself; all that others said, and what they said to it, arrives.
+#[test]
+fn a_daemon_whose_buffers_overflowed_is_back_by_itself() {
+    for lost_ppm in [300_000, 900_000, 990_000] {
+        let mut world = World::ring_of(3);
+        let [p, q, r] = world.clients_in("g");
+        (0..2).for_each(|from| world.network.link(from, 2).quality.loss_ppm = lost_ppm);
+        let mut sent = Vec::new();
+        for round in 0..300 {
+            sent.push(world.cast([p, q, r][round % 3], "g", Agreed, 1000));
+            world.run(ms(100));
+        }
+        (0..2).for_each(|from| world.network.link(from, 2).quality.loss_ppm = 0);
+        let quiet = world.now();
+        world.run_until_one_ring();
+        let took = world.now().since(quiet);
+        assert!(took < ms(1000), "{lost_ppm} ppm lost: back after {took:?}");
+        sent.push(world.cast(p, "g", Safe, 100));
+        world.run_until_quiet();
+        world.expect_view(r, "g", &[p, q, r]);
+        for (round, message) in sent.into_iter().enumerate() {
+            world.expect_message([p, q, r][round % 3], message);
+        }
+        world.finish();
+    }
+}
+
 /// SC-47: daemons are stopped and started in the reverse order of their ranks.
 #[test]
 fn a_rolling_restart_ends_in_one_ring() {
