@@ -51,10 +51,7 @@ pub struct RingConfig {
     pub window_limit_packets: u32,
     /// New packets of one daemon in one token visit, at first (`PersonalWindow`).
     pub personal_window_packets: u32,
-    /// What is added to the numbers of all packets and hops of a ring: 0, but in simulations of rings that
-    /// have worked for ever. The same at all daemons.
-    pub numbers_from: u64,
-    /// How many of these may follow the token instead of preceding it (`AcceleratedWindow`).
+    /// How many of them may follow the token instead of preceding it (`AcceleratedWindow`).
     pub accelerated_window_packets: u32,
     /// Packets that may be on the ring without being held by everyone.
     pub outstanding_packets: u64,
@@ -64,17 +61,22 @@ pub struct RingConfig {
     pub send_queue_bytes: usize,
     /// Bytes of one session that are sent before the next session's turn.
     pub session_quantum_bytes: usize,
-    /// Without a sign that the token arrived, send it again after this long.
+    /// Without a sign that the token arrived, it is sent again after this long at the latest, after an eighth of it at
+    /// the earliest. Also how late a packet may be at most before it is asked for.
     pub token_retransmit: Duration,
-    /// Without any token for this long, the ring is broken (`TokenTimeout`).
+    /// Without any token for this long at least, the ring is broken (`TokenTimeout`); docs/protocol.md, M16, says
+    /// what makes it longer.
     pub token_loss: Duration,
     /// How long the idle token rests at the leader.
     pub token_hold: Duration,
-    /// How often a daemon with messages asks for the resting token.
+    /// How often a daemon with messages asks for the resting token; goodbyes are twice as far apart.
     pub wake: Duration,
     /// A member whose acknowledged prefix stands still for this long while it asks for packets is
     /// deaf to someone, and the ring re-forms.
     pub deaf: Duration,
+    /// What is added to the numbers of all packets and hops of a ring: 0, but in simulations of rings that
+    /// have worked for ever. The same at all daemons.
+    pub numbers_from: u64,
 }
 
 impl Default for RingConfig {
@@ -84,7 +86,6 @@ impl Default for RingConfig {
             window_packets: 160,
             window_limit_packets: 1280,
             personal_window_packets: 20,
-            numbers_from: 0,
             accelerated_window_packets: 15,
             outstanding_packets: 4096,
             send_queue_messages: 8192,
@@ -95,6 +96,7 @@ impl Default for RingConfig {
             token_hold: Duration::from_millis(20),
             wake: Duration::from_millis(2),
             deaf: Duration::from_millis(1000),
+            numbers_from: 0,
         }
     }
 }

@@ -70,7 +70,7 @@ impl Said {
 /// A message in two parts.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Parts {
-    /// Of a multicast that does not begin with it.
+    /// The preamble, if it came as a slot or by itself; else empty, and `rest` begins with it.
     pub(crate) preamble: Bytes,
     pub(crate) rest: Bytes,
 }

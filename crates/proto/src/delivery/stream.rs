@@ -55,7 +55,7 @@ pub(crate) struct Complete {
     pub(crate) index: u16,
     pub(crate) kind: Kind,
     pub(crate) service: ServiceLevel,
-    /// Of a multicast that does not begin with it.
+    /// The preamble, if it came as a slot or by itself; else empty, and `bytes` begin with it.
     pub(crate) preamble: Bytes,
     pub(crate) bytes: Bytes,
 }

@@ -72,7 +72,7 @@ pub enum Position {
     Middle,
     /// At its end.
     Last {
-        /// Whether it has the rest of the packet, of which what the message lacks is the piece.
+        /// Whether nothing but padding follows in the packet. It has no length then: what the message lacks is it.
         fills_packet: bool,
     },
 }
