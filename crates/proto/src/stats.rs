@@ -34,7 +34,7 @@ pub struct Status {
     pub behind: Vec<Behind>,
 }
 
-/// A state of the membership protocol (ARCHITECTURE.md has the diagram); what it holds is the core's affair.
+/// A state of the membership protocol; the head of `crates/proto/src/membership/mod.rs` has the diagram.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum StateName {
     /// A ring is installed.

@@ -17,7 +17,7 @@ const ROUND_OF_EACH: Duration = Duration::from_micros(500);
 const SHORT_ROUND: Duration = Duration::from_millis(3);
 /// A window changes by this part of itself.
 const STEP: u32 = 8;
-/// By this part if a member puts deliveries off: more, as rounds that are not full of losses raise it meanwhile.
+/// By this part when a member puts deliveries off: a greater one, because rounds raise the window meanwhile.
 const STEP_OF_SLOW: u32 = 4;
 /// Losing a greater part of a round than this is a reason to send less. Less than that may be the
 /// network's nature, and is no reason to send more.

@@ -77,15 +77,18 @@ impl Pressure {
                 stood_still = true;
                 return false;
             };
+            if has_caught_up(outbox, config) {
+                return false;
+            }
             let is_still = outbox.taken() == pressing.taken;
             let patience = if is_still { patience_with_still } else { config.pressure_patience };
-            let is_waited_for = now.since(pressing.since) <= patience;
-            if !has_caught_up(outbox, config) && !is_waited_for {
-                given_up.insert(*id);
-                stats.readers_given_up += 1;
-                stood_still |= is_still;
+            if now.since(pressing.since) <= patience {
+                return true;
             }
-            !has_caught_up(outbox, config) && is_waited_for
+            given_up.insert(*id);
+            stats.readers_given_up += 1;
+            stood_still |= is_still;
+            false
         });
         if stood_still {
             self.halvings = (self.halvings + 1).min(MOST_HALVINGS);
