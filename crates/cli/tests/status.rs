@@ -60,7 +60,7 @@ fn why_the_membership_changed_has_an_answer() {
         let why = reasons.join("; ");
         let (first, rest) = why.split_once("; ").expect("several steps");
         assert!(first.contains("no token from d") && first.ends_with(" ms"), "{why}");
-        assert!(rest.contains("proposes 2 members"), "{why}");
+        assert!(rest.contains("proposes a ring of 2"), "{why}");
         let log = cluster.process(host).log();
         assert!(log.contains(&why), "{why} is not in the log:\n{log}");
     }

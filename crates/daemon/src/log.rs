@@ -5,7 +5,7 @@ use antiphon_proto::{CloseReason, Event};
 use antiphon_wire::ids::{ProcessId, SessionId};
 use antiphon_wire::names::MemberName;
 use antiphon_wire::ring::VERSION;
-use antiphon_wire::ring::fragment::MAX_FRAGMENTS;
+use antiphon_wire::ring::piece::MAX_PIECES;
 use tracing::{debug, error, info, warn};
 
 /// Targets of lines on what the core does, which `DebugFlags` can choose from.
@@ -64,7 +64,7 @@ impl EventLog {
             ),
             Event::DatagramTooLong { kind, bytes } => error!(
                 target: target::MEMBERSHIP,
-                "a {kind:?} of {bytes} bytes needs more than {MAX_FRAGMENTS} datagrams, so that no ring can form; \
+                "a {kind:?} of {bytes} bytes needs more than {MAX_PIECES} datagrams, so that no ring can form; \
                  raise DatagramBytes everywhere"
             ),
             Event::Stopped => debug!(target: target::MEMBERSHIP, "goodbye said"),

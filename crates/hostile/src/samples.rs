@@ -4,9 +4,9 @@ use antiphon_wire::ids::{DaemonId, ProcessId, RingId, Seq};
 use antiphon_wire::ring::Datagram;
 use antiphon_wire::ring::attempt::{Accept, Commit, Done, Holdings, Install, Propose, RecoveryRequest};
 use antiphon_wire::ring::chunk::{self, MessageHead, Position, Preamble};
-use antiphon_wire::ring::fragment::Fragment;
 use antiphon_wire::ring::gossip::{Ack, HearsRow, Hello, Join, Leave, MergeRequest, Wake};
 use antiphon_wire::ring::packet::{Packet, PacketHeader};
+use antiphon_wire::ring::piece::Piece;
 use antiphon_wire::ring::ranges::SeqRange;
 use antiphon_wire::ring::token::{Request, Token};
 use antiphon_wire::service::ServiceLevel;
@@ -44,7 +44,7 @@ pub fn datagrams(random: &mut fastrand::Rng, cluster: u32) -> Vec<Bytes> {
         acks: vec![seq; 3],
         requests: vec![request; random.usize(0..64)],
     };
-    let piece = Fragment {
+    let piece = Piece {
         from,
         number: random.u32(..),
         index: random.u8(0..3),
@@ -68,7 +68,7 @@ pub fn datagrams(random: &mut fastrand::Rng, cluster: u32) -> Vec<Bytes> {
         Datagram::RecoveryRequest(RecoveryRequest { from, ring, missing: vec![range] }),
         Datagram::Done(Done { from, ring }),
         Datagram::Install(Install { from, ring }),
-        Datagram::Fragment(piece),
+        Datagram::Piece(piece),
     ];
     datagrams.map(|datagram| datagram.encode(cluster)).to_vec()
 }

@@ -84,9 +84,9 @@ fn refuses(node: &mut Node, now: Instant, datagrams: Vec<Bytes>, count: fn(&Stat
     }
 }
 
-/// Datagrams that end in what their kind has of its own. Packets and fragments end anywhere.
+/// Datagrams that end in what their kind has of its own. Packets and pieces end anywhere.
 fn cut_off(random: &mut fastrand::Rng) -> Vec<Bytes> {
-    let ends = |kind| !matches!(kind, DatagramKind::Packet | DatagramKind::Fragment);
+    let ends = |kind| !matches!(kind, DatagramKind::Packet | DatagramKind::Piece);
     let whole = samples::datagrams(random, CLUSTER).into_iter();
     let whole = whole.filter(|datagram| DatagramKind::of(datagram).is_some_and(ends));
     whole.map(|datagram| datagram.slice(..random.usize(HEADER_BYTES..datagram.len()))).collect()

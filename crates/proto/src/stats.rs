@@ -75,7 +75,7 @@ pub struct Behind {
 /// Counters since the daemon started. All of them only grow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Stats {
-    /// Datagrams that are not ours at all: malformed, another version, another cluster.
+    /// Datagrams that are not ours at all: malformed, of another version or cluster, or such as no daemon makes.
     pub datagrams_rejected: u64,
     /// Datagrams of a ring, an attempt or a process that is not current.
     pub datagrams_stale: u64,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use antiphon_proto::config::AuthMethod;
 use antiphon_wire::ring::attempt::Commit;
-use antiphon_wire::ring::fragment;
+use antiphon_wire::ring::piece;
 use tracing::Level;
 
 use super::diagnostic::{Diagnostic, Span};
@@ -277,7 +277,7 @@ impl Directives {
     /// default size can for as many as there may be.
     fn datagrams_too_small(&self, daemons: usize) -> Option<Diagnostic> {
         let bytes = self.datagram_bytes.as_ref()?;
-        let least = fragment::smallest_pieces(Commit::longest_bytes(daemons));
+        let least = piece::smallest_pieces(Commit::longest_bytes(daemons));
         (least > bytes.value as usize).then(|| {
             let message = format!("DatagramBytes is too small for {daemons} daemons to form a ring");
             Diagnostic::error(bytes.span.clone(), message, format!("expected at least {least}"))

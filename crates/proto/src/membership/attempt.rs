@@ -56,7 +56,7 @@ impl Membership {
     fn begin_attempt(&mut self, accepted: Accepted, cx: &mut Cx<'_>) {
         self.stop_ring_timers(cx);
         let leader = cx.config.name_of(accepted.ring.leader);
-        let reason = format!("{leader} proposes {} members", accepted.members.len());
+        let reason = format!("{leader} proposes a ring of {}", accepted.members.len());
         cx.timers.set(Timer::AttemptRetransmit, cx.now + cx.config.membership.attempt_retransmit);
         let deadline = self.jittered(self.attempt_deadline(cx));
         cx.timers.set(Timer::AttemptDeadline, cx.now + deadline);
@@ -82,11 +82,11 @@ impl Membership {
         let one_each = members.is_sorted_by(|a, b| a.daemon < b.daemon);
         let configured = members.iter().all(|member| cx.config.daemon(member.daemon).is_some());
         let sound = ring.leader == from && members.contains(&from) && one_each && configured;
-        if !sound
-            || !members.contains(&self.me)
-            || !self.is_plausible(ring.epoch)
-            || !epoch::is_regular(ring.epoch)
-        {
+        if !sound || !self.is_plausible(ring.epoch) || !epoch::is_regular(ring.epoch) {
+            cx.stats.datagrams_rejected += 1;
+            return;
+        }
+        if !members.contains(&self.me) {
             cx.stats.datagrams_stale += 1;
             return;
         }

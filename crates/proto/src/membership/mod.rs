@@ -32,9 +32,9 @@ use std::sync::Arc;
 
 use antiphon_wire::ids::{DaemonId, ProcessId, RingId, Seq};
 use antiphon_wire::ring::attempt::Holdings;
-use antiphon_wire::ring::fragment::{Assembler, Fragment, Splitter};
 use antiphon_wire::ring::gossip::{Join, Leave};
 use antiphon_wire::ring::packet::Packet;
+use antiphon_wire::ring::piece::{Assembler, Piece, Splitter};
 use antiphon_wire::ring::{self, Datagram, DatagramKind, Envelope};
 use bytes::Bytes;
 
@@ -250,15 +250,15 @@ impl Membership {
         match datagram {
             Datagram::Packet(packet) if envelope.daemon != self.me.daemon => self.on_packet(packet, cx),
             Datagram::Packet(_) => {}
-            Datagram::Fragment(piece) if piece.from.daemon != self.me.daemon => {
-                self.on_fragment(envelope, piece, cx);
+            Datagram::Piece(piece) if piece.from.daemon != self.me.daemon => {
+                self.on_piece(envelope, piece, cx);
             }
             other => self.on_control(other, cx),
         }
     }
 
     /// A piece of a longer datagram, which must be from the sender of the pieces: that one was checked.
-    fn on_fragment(&mut self, envelope: Envelope, piece: Fragment, cx: &mut Cx<'_>) {
+    fn on_piece(&mut self, envelope: Envelope, piece: Piece, cx: &mut Cx<'_>) {
         let from = piece.from;
         match self.assembler.add(piece).map(ring::decode) {
             Some(Ok((inner, datagram))) if inner == envelope && datagram.from() == Some(from) => {
@@ -334,8 +334,8 @@ impl Membership {
             Datagram::RecoveryRequest(request) => self.on_recovery_request(&request, cx),
             Datagram::Done(done) => self.on_done(done.from, done.ring, cx),
             Datagram::Install(install) => self.on_install(install.ring, cx),
-            // A fragment inside a fragment, or a packet: nothing that a daemon of ours sends.
-            Datagram::Fragment(_) | Datagram::Packet(_) => cx.stats.datagrams_rejected += 1,
+            // A piece inside a piece, or a packet: nothing that a daemon of ours sends.
+            Datagram::Piece(_) | Datagram::Packet(_) => cx.stats.datagrams_rejected += 1,
         }
     }
 

@@ -90,7 +90,7 @@ fn what_pieces_make_must_be_from_their_sender() {
         Datagram::Hello(Hello { from, ring, members: vec![from], hears: BTreeSet::new() })
     };
     let in_one_piece = |bytes, number| {
-        Datagram::Fragment(Fragment { from: process(1), number, index: 0, count: 1, bytes }).encode(CLUSTER)
+        Datagram::Piece(Piece { from: process(1), number, index: 0, count: 1, bytes }).encode(CLUSTER)
     };
     let stranger = ProcessId { daemon: DaemonId(65_000), incarnation: 1 };
     let other_run = ProcessId { incarnation: BOOT + 1, ..process(1) };
@@ -141,4 +141,26 @@ fn a_commit_that_is_not_the_leaders_or_takes_me_for_another_rings_is_refused() {
     }
     bench.hear(&commit(from, &mine));
     assert_eq!(bench.node.status().state, StateName::Recover);
+}
+
+#[test]
+fn a_proposal_such_as_no_daemon_makes_is_rejected_and_one_to_others_is_stale() {
+    let mut bench = Bench::new(4, 1472);
+    let (from, epoch) = (process(1), 2 * BOOT);
+    let members = |daemons: &[u16]| daemons.iter().copied().map(process).collect::<Vec<_>>();
+    let mut counted = |epoch, leader, members| {
+        let ring = RingId { epoch, leader };
+        bench.hear(&Datagram::Propose(Propose { from, ring, members }));
+        let stats = bench.node.stats();
+        (stats.datagrams_rejected, stats.datagrams_stale)
+    };
+    assert_eq!(counted(epoch, process(2), members(&[0, 1, 2])), (1, 0), "of another's ring");
+    assert_eq!(counted(epoch, from, members(&[0, 2])), (2, 0), "without its leader");
+    assert_eq!(counted(epoch, from, members(&[1, 0])), (3, 0), "out of order");
+    assert_eq!(counted(epoch, from, members(&[0, 1, 4])), (4, 0), "with a daemon that is not configured");
+    assert_eq!(counted(epoch + 1, from, members(&[0, 1])), (5, 0), "of an epoch between two rings");
+    assert_eq!(counted(u64::MAX - 1, from, members(&[0, 1])), (6, 0), "of an epoch that is years away");
+    assert_eq!(counted(epoch, from, members(&[1, 2])), (6, 1), "to others");
+    assert_eq!(counted(epoch, from, members(&[0, 1])), (6, 1), "to me");
+    assert_eq!(bench.node.status().state, StateName::Accepted);
 }

@@ -8,15 +8,15 @@
 //!
 //! Then follow, in data packets, the fields of [`packet`], and in all others the incarnation of the
 //! sender (u64) and the fields of their kind. A control datagram that does not fit one packet is sent
-//! as [`Fragment`]s. One with the flag [`PADDED`] goes on with bytes that mean nothing.
+//! as [`Piece`]s. One with the flag [`PADDED`] goes on with bytes that mean nothing.
 
 pub mod attempt;
 pub mod chunk;
 pub mod codec;
-pub mod fragment;
 pub mod gossip;
 pub mod multicast;
 pub mod packet;
+pub mod piece;
 pub mod ranges;
 pub mod token;
 
@@ -25,9 +25,9 @@ use bytes::{BufMut, Bytes, BytesMut};
 use crate::ids::{DaemonId, ProcessId};
 use crate::reader::{DecodeError, Reader};
 use attempt::{Accept, Commit, Done, Install, Propose, RecoveryRequest};
-use fragment::Fragment;
 use gossip::{Ack, Hello, Join, Leave, MergeRequest, Wake};
 use packet::Packet;
+use piece::Piece;
 use token::Token;
 
 /// Version of the daemon protocol; datagrams with another one are refused.
@@ -78,7 +78,7 @@ pub enum Datagram {
     /// All members hold everything: install.
     Install(Install),
     /// A piece of a larger datagram.
-    Fragment(Fragment),
+    Piece(Piece),
     /// Up to where packets are held.
     Ack(Ack),
 }
@@ -101,7 +101,7 @@ pub enum DatagramKind {
     RecoveryRequest = 11,
     Done = 12,
     Install = 13,
-    Fragment = 14,
+    Piece = 14,
     Ack = 15,
 }
 
@@ -121,7 +121,7 @@ impl DatagramKind {
         Self::RecoveryRequest,
         Self::Done,
         Self::Install,
-        Self::Fragment,
+        Self::Piece,
         Self::Ack,
     ];
 
@@ -205,7 +205,7 @@ pub fn decode(bytes: Bytes) -> Result<(Envelope, Datagram), DecodeError> {
         DatagramKind::RecoveryRequest => Datagram::RecoveryRequest(RecoveryRequest::decode(from, r)?),
         DatagramKind::Done => Datagram::Done(Done::decode(from, r)?),
         DatagramKind::Install => Datagram::Install(Install::decode(from, r)?),
-        DatagramKind::Fragment => Datagram::Fragment(Fragment::decode(from, r)?),
+        DatagramKind::Piece => Datagram::Piece(Piece::decode(from, r)?),
         DatagramKind::Ack => Datagram::Ack(Ack::decode(from, r)?),
     };
     if flags & PADDED == 0 {
@@ -232,7 +232,7 @@ impl Datagram {
             Self::RecoveryRequest(_) => DatagramKind::RecoveryRequest,
             Self::Done(_) => DatagramKind::Done,
             Self::Install(_) => DatagramKind::Install,
-            Self::Fragment(_) => DatagramKind::Fragment,
+            Self::Piece(_) => DatagramKind::Piece,
             Self::Ack(_) => DatagramKind::Ack,
         }
     }
@@ -254,7 +254,7 @@ impl Datagram {
             Self::RecoveryRequest(x) => Some(x.from),
             Self::Done(x) => Some(x.from),
             Self::Install(x) => Some(x.from),
-            Self::Fragment(x) => Some(x.from),
+            Self::Piece(x) => Some(x.from),
             Self::Ack(x) => Some(x.from),
         }
     }
@@ -298,7 +298,7 @@ impl Datagram {
             Self::RecoveryRequest(x) => x.encode(&mut to),
             Self::Done(x) => x.encode(&mut to),
             Self::Install(x) => x.encode(&mut to),
-            Self::Fragment(x) => x.encode(&mut to),
+            Self::Piece(x) => x.encode(&mut to),
             Self::Ack(x) => x.encode(&mut to),
         }
         to.freeze()

@@ -78,13 +78,7 @@ fn samples() -> Vec<Datagram> {
         Datagram::RecoveryRequest(RecoveryRequest { from, ring, missing: vec![range(1, 2)] }),
         Datagram::Done(Done { from, ring }),
         Datagram::Install(Install { from, ring }),
-        Datagram::Fragment(Fragment {
-            from,
-            number: 1,
-            index: 0,
-            count: 2,
-            bytes: Bytes::from_static(b"ab"),
-        }),
+        Datagram::Piece(Piece { from, number: 1, index: 0, count: 2, bytes: Bytes::from_static(b"ab") }),
     ]
 }
 
@@ -104,7 +98,7 @@ fn padding_shows_that_long_datagrams_arrive_and_means_nothing() {
         let plain = datagram.encode(7);
         let padded = datagram.encode_padded(7, plain.len() + 100);
         assert_eq!(datagram.encode_padded(7, plain.len()), plain, "it is long enough");
-        if !matches!(datagram, Datagram::Packet(_) | Datagram::Fragment(_)) {
+        if !matches!(datagram, Datagram::Packet(_) | Datagram::Piece(_)) {
             assert_eq!(padded.len(), plain.len() + 100);
             assert_eq!(decode(padded).map(|(_, decoded)| decoded), Ok(datagram));
         }
@@ -234,5 +228,5 @@ fn a_commit_is_as_long_as_is_said() {
 #[test]
 fn twenty_daemons_that_lack_every_second_packet_of_the_largest_round_can_be_told() {
     let commit = Datagram::Commit(commit_of_holes(20, 8192)).encode(7);
-    assert!(commit.len() <= fragment::longest(1472), "{} bytes", commit.len());
+    assert!(commit.len() <= piece::longest(1472), "{} bytes", commit.len());
 }

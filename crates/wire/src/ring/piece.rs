@@ -14,13 +14,13 @@ use crate::ids::ProcessId;
 use crate::reader::{DecodeError, Reader};
 
 /// Most pieces of one datagram.
-pub const MAX_FRAGMENTS: usize = 255;
+pub const MAX_PIECES: usize = 255;
 
-const FRAGMENT_HEADER_BYTES: usize = CONTROL_HEADER_BYTES + 6;
+const PIECE_HEADER_BYTES: usize = CONTROL_HEADER_BYTES + 6;
 
 /// A piece of a larger datagram.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Fragment {
+pub struct Piece {
     /// The sender.
     pub from: ProcessId,
     /// The same in all pieces, different in each datagram of the sender.
@@ -33,7 +33,7 @@ pub struct Fragment {
     pub bytes: Bytes,
 }
 
-impl Fragment {
+impl Piece {
     pub(super) fn encode(&self, to: &mut impl BufMut) {
         to.put_u32_le(self.number);
         to.put_u8(self.index);
@@ -46,7 +46,7 @@ impl Fragment {
         let index = reader.u8()?;
         let count = reader.u8()?;
         if index >= count {
-            return Err(reader.bad_value("fragment index", u64::from(index)));
+            return Err(reader.bad_value("index of a piece", u64::from(index)));
         }
         let bytes = reader.take(reader.remaining())?;
         Ok(Self { from, number, index, count, bytes })
@@ -56,18 +56,18 @@ impl Fragment {
 /// The longest datagram that pieces of `datagram_bytes` can carry.
 #[must_use]
 pub fn longest(datagram_bytes: usize) -> usize {
-    (piece_bytes(datagram_bytes) * MAX_FRAGMENTS).max(datagram_bytes)
+    (piece_bytes(datagram_bytes) * MAX_PIECES).max(datagram_bytes)
 }
 
 /// The smallest pieces that can carry a datagram of so many bytes.
 #[must_use]
 pub fn smallest_pieces(bytes: usize) -> usize {
-    bytes.div_ceil(MAX_FRAGMENTS) + FRAGMENT_HEADER_BYTES
+    bytes.div_ceil(MAX_PIECES) + PIECE_HEADER_BYTES
 }
 
 /// What a piece has room for.
 fn piece_bytes(datagram_bytes: usize) -> usize {
-    datagram_bytes.saturating_sub(FRAGMENT_HEADER_BYTES).max(1)
+    datagram_bytes.saturating_sub(PIECE_HEADER_BYTES).max(1)
 }
 
 /// Datagrams that a [`Splitter`] knows the numbers of.
@@ -90,7 +90,7 @@ impl Splitter {
     }
 
     /// Cuts an encoded datagram so that each piece is at most `datagram_bytes` long. Returns it whole
-    /// when it fits, and `None` when it would need more than [`MAX_FRAGMENTS`].
+    /// when it fits, and `None` when it would need more than [`MAX_PIECES`].
     pub fn split(&mut self, whole: &Bytes, datagram_bytes: usize, cluster: u32) -> Option<Vec<Bytes>> {
         if whole.len() <= datagram_bytes {
             return Some(vec![whole.clone()]);
@@ -101,7 +101,7 @@ impl Splitter {
         let cut = |index: u8| {
             let start = usize::from(index) * piece;
             let bytes = whole.slice(start..(start + piece).min(whole.len()));
-            Datagram::Fragment(Fragment { from, number, index, count, bytes }).encode(cluster)
+            Datagram::Piece(Piece { from, number, index, count, bytes }).encode(cluster)
         };
         Some((0..count).map(cut).collect())
     }
@@ -144,10 +144,10 @@ struct Unfinished {
 }
 
 impl Unfinished {
-    fn is_of(&self, fragment: &Fragment) -> bool {
-        self.from == fragment.from
-            && self.number == fragment.number
-            && self.pieces.len() == usize::from(fragment.count)
+    fn is_of(&self, piece: &Piece) -> bool {
+        self.from == piece.from
+            && self.number == piece.number
+            && self.pieces.len() == usize::from(piece.count)
     }
 
     /// The datagram, if no piece is missing.
@@ -159,17 +159,17 @@ impl Unfinished {
 
 impl Assembler {
     /// Adds a piece; returns the datagram when it is complete.
-    pub fn add(&mut self, fragment: Fragment) -> Option<Bytes> {
-        let known = self.unfinished.iter().position(|unfinished| unfinished.is_of(&fragment));
+    pub fn add(&mut self, piece: Piece) -> Option<Bytes> {
+        let known = self.unfinished.iter().position(|unfinished| unfinished.is_of(&piece));
         let known = known.and_then(|at| self.unfinished.remove(at));
         let mut unfinished = known.unwrap_or_else(|| {
-            self.make_room_for(fragment.from);
-            let pieces = vec![None; usize::from(fragment.count)];
-            Unfinished { from: fragment.from, number: fragment.number, pieces }
+            self.make_room_for(piece.from);
+            let pieces = vec![None; usize::from(piece.count)];
+            Unfinished { from: piece.from, number: piece.number, pieces }
         });
-        if let Some(place) = unfinished.pieces.get_mut(usize::from(fragment.index)) {
+        if let Some(place) = unfinished.pieces.get_mut(usize::from(piece.index)) {
             // A slice would keep all that was received with it in memory until the others come.
-            *place = Some(Bytes::copy_from_slice(&fragment.bytes));
+            *place = Some(Bytes::copy_from_slice(&piece.bytes));
         }
         let whole = unfinished.whole();
         if whole.is_none() {
@@ -211,14 +211,14 @@ mod tests {
         (0..length).map(|at| seed ^ at.to_le_bytes()[0]).collect()
     }
 
-    fn split(splitter: &mut Splitter, whole: &Bytes) -> Vec<Fragment> {
+    fn split(splitter: &mut Splitter, whole: &Bytes) -> Vec<Piece> {
         let pieces = splitter.split(whole, 500, 7).expect("not too long");
         assert!(pieces.iter().all(|piece| piece.len() <= 500));
-        let fragment = |piece| match crate::ring::decode(piece) {
-            Ok((_, Datagram::Fragment(fragment))) => fragment,
-            other => panic!("not a fragment: {other:?}"),
+        let piece = |piece| match crate::ring::decode(piece) {
+            Ok((_, Datagram::Piece(piece))) => piece,
+            other => panic!("not a piece: {other:?}"),
         };
-        pieces.into_iter().map(fragment).collect()
+        pieces.into_iter().map(piece).collect()
     }
 
     #[test]
@@ -236,7 +236,7 @@ mod tests {
     fn repetitions_add_up_whatever_was_said_between_them() {
         let (whole, said_between) = (bytes(1, 30_000), bytes(2, 3000));
         let (mut splitter, mut assembler) = (Splitter::new(process(0, 1)), Assembler::default());
-        let add = |assembler: &mut Assembler, pieces: Vec<Fragment>| {
+        let add = |assembler: &mut Assembler, pieces: Vec<Piece>| {
             pieces.into_iter().filter_map(|piece| assembler.add(piece)).collect::<Vec<_>>()
         };
         for repetition in 0..4 {
@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn unfinished_datagrams_of_one_sender_and_of_all_are_few_and_the_stalest_makes_way() {
         let mut assembler = Assembler::default();
-        let piece = |from, number| Fragment { from, number, index: 0, count: 2, bytes: bytes(0, 9) };
+        let piece = |from, number| Piece { from, number, index: 0, count: 2, bytes: bytes(0, 9) };
         let mut add = |from, number| {
             assert!(assembler.add(piece(from, number)).is_none());
             (assembler.unfinished.len() as u64, assembler.dropped())
