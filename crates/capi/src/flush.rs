@@ -229,8 +229,7 @@ impl Item {
 
     /// The body names the member that the view is about or, when the network changed, those that came along.
     fn view(view: &View, me: &MemberName) -> Self {
-        let named: &[MemberName] = view.changed.as_slice();
-        let named = if named.is_empty() { &view.came_along } else { named };
+        let named = view.change.member().map_or(view.came_along.as_slice(), std::slice::from_ref);
         let mut body = id_bytes(view.id);
         body.extend_from_slice(&u32::try_from(named.len()).unwrap_or(u32::MAX).to_ne_bytes());
         named.iter().for_each(|member| body.extend_from_slice(member.as_field()));
@@ -238,7 +237,7 @@ impl Item {
         Self {
             groups: view.members.iter().map(|member| *member.as_field()).collect(),
             message_type: index.and_then(|index| i16::try_from(index).ok()).unwrap_or(-1),
-            ..Self::about(REG_MEMB | view.cause.flag(), view.group, body.into())
+            ..Self::about(REG_MEMB | view.change.cause().flag(), view.group, body.into())
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use antiphon::{Cause, Event, GroupId, Message, View};
+use antiphon::{Change, Event, GroupId, Message, View};
 use serde_json::{Value, json};
 
 /// An event as one line for a person.
@@ -40,20 +40,19 @@ pub(crate) fn text(body: &[u8]) -> String {
 }
 
 fn view_line(view: &View) -> String {
-    let who = view.changed_member().map(ToString::to_string).unwrap_or_default();
-    let change = match view.cause {
-        Cause::Join => format!("{who} joined"),
-        Cause::Leave => format!("{who} left"),
-        Cause::Disconnect => format!("{who} disconnected"),
-        Cause::Network => "the network changed".to_owned(),
+    let change = match view.change {
+        Change::Join(who) => format!("{who} joined"),
+        Change::Leave(who) => format!("{who} left"),
+        Change::Disconnect(who) => format!("{who} disconnected"),
+        Change::Network => "the network changed".to_owned(),
     };
     let members = match view.members.as_slice() {
         [only] => format!("1 member: {only}"),
         members => format!("{} members: {}", members.len(), list(members)),
     };
-    let sets = match view.cause {
-        Cause::Network => format!("; came together: {}", sets(view)),
-        Cause::Join | Cause::Leave | Cause::Disconnect => String::new(),
+    let sets = match view.change {
+        Change::Network => format!("; came together: {}", sets(view)),
+        Change::Join(_) | Change::Leave(_) | Change::Disconnect(_) => String::new(),
     };
     format!("-- {}: {change}; {members}{sets}", view.group)
 }
@@ -75,8 +74,8 @@ pub(crate) fn json(event: &Event) -> Value {
             "event": "view",
             "group": view.group.to_string(),
             "id": id(view.id),
-            "cause": cause(view.cause),
-            "changed": view.changed_member().map(ToString::to_string),
+            "cause": cause(view.change),
+            "changed": view.change.member().map(ToString::to_string),
             "members": strings(&view.members),
             "my_index": view.my_index,
             "vs_sets": view.vs_sets.iter().map(|set| strings(set)).collect::<Vec<_>>(),
@@ -125,12 +124,12 @@ fn id(id: GroupId) -> [u32; 3] {
     [id.leader, id.time, id.counter]
 }
 
-fn cause(cause: Cause) -> &'static str {
-    match cause {
-        Cause::Join => "join",
-        Cause::Leave => "leave",
-        Cause::Disconnect => "disconnect",
-        Cause::Network => "network",
+fn cause(change: Change) -> &'static str {
+    match change {
+        Change::Join(_) => "join",
+        Change::Leave(_) => "leave",
+        Change::Disconnect(_) => "disconnect",
+        Change::Network => "network",
     }
 }
 
@@ -152,13 +151,17 @@ mod tests {
         })
     }
 
-    fn view(cause: Cause) -> Event {
-        let members = vec![MemberName::parse(b"#alice#db1").expect("legal")];
+    fn alice() -> MemberName {
+        MemberName::parse(b"#alice#db1").expect("legal")
+    }
+
+    fn view(change: Change) -> Event {
+        let members = vec![alice()];
         Event::View(View {
             group: GroupName::new(b"chat").expect("legal"),
             id: GroupId { leader: 1, time: 2, counter: 3 },
-            cause,
-            vs_sets: vec![members.clone()],
+            change,
+            vs_sets: if change == Change::Network { vec![members.clone()] } else { Vec::new() },
             members,
             my_index: Some(0),
             my_vs_set: 0,
@@ -173,9 +176,9 @@ mod tests {
 
     #[test]
     fn views_say_what_happened() {
-        assert_eq!(line(&view(Cause::Join)), "-- chat: #alice#db1 joined; 1 member: #alice#db1");
+        assert_eq!(line(&view(Change::Join(alice()))), "-- chat: #alice#db1 joined; 1 member: #alice#db1");
         let network = "-- chat: the network changed; 1 member: #alice#db1; came together: [#alice#db1]";
-        assert_eq!(line(&view(Cause::Network)), network);
+        assert_eq!(line(&view(Change::Network)), network);
     }
 
     #[test]
@@ -183,7 +186,8 @@ mod tests {
         assert_eq!(json(&message(b"hi"))["body"], "hi");
         let binary = json(&message(b"\xff\x00"));
         assert_eq!((&binary["body_hex"], &binary["body"]), (&json!("ff00"), &Value::Null));
-        assert_eq!(json(&view(Cause::Leave))["changed"], "#alice#db1");
-        assert_eq!(json(&view(Cause::Leave))["id"], json!([1, 2, 3]));
+        let left = json(&view(Change::Leave(alice())));
+        assert_eq!((&left["cause"], &left["changed"]), (&json!("leave"), &json!("#alice#db1")));
+        assert_eq!((&left["id"], &left["vs_sets"]), (&json!([1, 2, 3]), &json!([])));
     }
 }

@@ -7,7 +7,7 @@ mod support;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use antiphon::{Cause, Event};
+use antiphon::{Change, Event};
 use rustix::process::Signal;
 use serde_json::Value;
 use support::PROGRAM;
@@ -147,7 +147,7 @@ fn a_ring_that_breaks_is_seen_although_no_receiver_loses_anything() {
     here.join("others").unwrap();
     let child = running(&cluster, 1, &["--duration", "4", "--rate", "1"]);
     cluster.signal(0, Signal::STOP);
-    let is_alone = |event: &Event| matches!(event, Event::View(view) if view.cause == Cause::Network);
+    let is_alone = |event: &Event| matches!(event, Event::View(view) if view.change == Change::Network);
     while !is_alone(&other.receive().unwrap()) {}
     cluster.signal(0, Signal::CONT);
     let output = child.wait_with_output().unwrap();

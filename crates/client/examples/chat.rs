@@ -12,7 +12,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::process::ExitCode;
 use std::thread;
 
-use antiphon::{Cause, Connector, Event, Sender, ServiceLevel, View};
+use antiphon::{Change, Connector, Event, Sender, ServiceLevel, View};
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
@@ -74,12 +74,11 @@ fn say_lines(
 
 fn news(view: &View) -> String {
     let count = view.members.len();
-    let what = match view.cause {
-        Cause::Join => "came",
-        Cause::Leave => "left",
-        Cause::Disconnect => "hung up",
-        Cause::Network => return format!("the network changed, {count} are here"),
+    let what = match view.change {
+        Change::Join(who) => format!("{who} came"),
+        Change::Leave(who) => format!("{who} left"),
+        Change::Disconnect(who) => format!("{who} hung up"),
+        Change::Network => "the network changed".to_owned(),
     };
-    let who = view.changed_member().map(ToString::to_string).unwrap_or_default();
-    format!("{who} {what}, {count} are here")
+    format!("{what}, {count} are here")
 }

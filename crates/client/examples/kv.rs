@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use antiphon::{Cause, Connector, Envelope, Event, MemberName, Message, Sender, ServiceLevel, View};
+use antiphon::{Change, Connector, Envelope, Event, MemberName, Message, Sender, ServiceLevel, View};
 
 const GROUP: &str = "kv";
 const WRITE: i16 = 1;
@@ -124,18 +124,18 @@ impl Replica {
     /// Finds out who sends a table; whether this replica does.
     fn on_view(&mut self, view: &View) -> bool {
         let interrupted = !self.awaited.is_empty();
-        self.awaited = match view.cause {
+        self.awaited = match view.change {
             // Nobody knows who has got what of the tables that were awaited: everyone sends.
             _ if interrupted => view.members.iter().copied().collect(),
             // All but the new one have the same table.
-            Cause::Join => {
-                let old = view.members.iter().find(|member| Some(*member) != view.changed_member());
+            Change::Join(new) => {
+                let old = view.members.iter().find(|member| **member != new);
                 old.copied().into_iter().collect()
             }
-            Cause::Network if view.vs_sets.len() > 1 => {
+            Change::Network if view.vs_sets.len() > 1 => {
                 view.vs_sets.iter().filter_map(|part| part.first()).copied().collect()
             }
-            Cause::Leave | Cause::Disconnect | Cause::Network => BTreeSet::new(),
+            Change::Leave(_) | Change::Disconnect(_) | Change::Network => BTreeSet::new(),
         };
         self.apply_held();
         self.awaited.contains(&self.me)

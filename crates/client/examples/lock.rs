@@ -19,7 +19,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::process::ExitCode;
 use std::thread;
 
-use antiphon::{Cause, Connector, Event, MemberName, View};
+use antiphon::{Change, Connector, Event, MemberName, View};
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
@@ -87,7 +87,7 @@ struct Place {
 
 impl Place {
     fn on_view(&mut self, view: &View) {
-        if view.cause == Cause::Join && view.changed_member() == Some(&self.me) {
+        if view.change == Change::Join(self.me) {
             self.ahead = view.members.iter().copied().filter(|member| *member != self.me).collect();
         }
         // Sides that were apart: those before mine have the lock before me.

@@ -66,5 +66,5 @@ pub use self::blocking::{Connection, Receiver, Sender};
 pub use self::connector::Connector;
 pub use self::envelope::{Destination, Envelope};
 pub use self::error::{Attempt, Error};
-pub use self::message::{Event, Message, Rejected, Transition, View};
+pub use self::message::{Change, Event, Message, Rejected, Transition, View};
 pub use self::session::AuthMethod;

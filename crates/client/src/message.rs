@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use antiphon_wire::client::flags::REJECT;
 use antiphon_wire::client::frame::Frame;
 use antiphon_wire::client::header::Hint;
-use antiphon_wire::client::membership::{self, Cause, GroupId, Membership};
+use antiphon_wire::client::membership::{self, Cause, GroupId, Membership, VsSet};
 use antiphon_wire::names::{GroupName, MemberName};
+use antiphon_wire::reader::DecodeError;
 use antiphon_wire::service::ServiceLevel;
 use bytes::Bytes;
 
@@ -55,17 +56,30 @@ pub struct View {
     /// Identity of the view.
     pub id: GroupId,
     /// What changed the group.
-    pub cause: Cause,
+    pub change: Change,
     /// All members, in the same order at each of them.
     pub members: Vec<MemberName>,
     /// Where this client is in `members`.
     pub my_index: Option<usize>,
-    /// The virtual synchrony sets. After a join, leave or disconnect, one set with the member that it
-    /// is about. After a network change, the members that came from one view into this one together,
-    /// and so have delivered the same messages before it.
+    /// The virtual synchrony sets of a network change: the members that came from one view into this one
+    /// together, and so have delivered the same messages before it. None after another change; see
+    /// [`View::came_along`].
     pub vs_sets: Vec<Vec<MemberName>>,
-    /// Which of `vs_sets` this client came with; 0 unless the network changed.
+    /// Which of `vs_sets` this client came with; 0 if there are none.
     pub my_vs_set: usize,
+}
+
+/// What made a view.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// A client joined the group.
+    Join(MemberName),
+    /// A member left the group.
+    Leave(MemberName),
+    /// The session of a member ended.
+    Disconnect(MemberName),
+    /// Daemons became unreachable, or reachable again.
+    Network,
 }
 
 /// The transitional signal. The ordinary promises of a view end: what follows until the next [`View`]
@@ -91,26 +105,52 @@ pub struct Rejected {
     pub body: Bytes,
 }
 
-impl View {
-    /// The member that joined, left or disconnected; `None` after a network change.
+impl Change {
+    /// The kind of change.
     #[must_use]
-    pub fn changed_member(&self) -> Option<&MemberName> {
-        match self.cause {
-            Cause::Join | Cause::Leave | Cause::Disconnect => self.vs_sets.first()?.first(),
-            Cause::Network => None,
+    pub fn cause(&self) -> Cause {
+        match self {
+            Self::Join(_) => Cause::Join,
+            Self::Leave(_) => Cause::Leave,
+            Self::Disconnect(_) => Cause::Disconnect,
+            Self::Network => Cause::Network,
         }
     }
 
+    /// The member that joined, left or disconnected; `None` after a network change.
+    #[must_use]
+    pub fn member(&self) -> Option<&MemberName> {
+        match self {
+            Self::Join(member) | Self::Leave(member) | Self::Disconnect(member) => Some(member),
+            Self::Network => None,
+        }
+    }
+
+    /// Frames name the member as the only one of the only set, and no set is empty.
+    fn new(cause: Cause, sets: &[VsSet]) -> Result<Self, DecodeError> {
+        let member = sets.first().and_then(|set| set.members.first()).copied();
+        let nobody = DecodeError::BadValue { what: "member that a view is about", value: 0 };
+        let of = |change: fn(MemberName) -> Self| member.map(change).ok_or(nobody);
+        match cause {
+            Cause::Join => of(Self::Join),
+            Cause::Leave => of(Self::Leave),
+            Cause::Disconnect => of(Self::Disconnect),
+            Cause::Network => Ok(Self::Network),
+        }
+    }
+}
+
+impl View {
     /// The members that came here together with this client, itself included, in the order of the view:
     /// they have delivered the same messages in the view before.
     #[must_use]
     pub fn came_along(&self) -> Vec<MemberName> {
         let me = self.my_index.and_then(|index| self.members.get(index));
-        let is_with_me = |member: &&MemberName| match self.cause {
-            Cause::Join if self.changed_member() == me => Some(*member) == me,
-            Cause::Join => Some(*member) != self.changed_member(),
-            Cause::Leave | Cause::Disconnect => true,
-            Cause::Network => self.vs_sets.get(self.my_vs_set).is_some_and(|set| set.contains(*member)),
+        let is_with_me = |member: &&MemberName| match &self.change {
+            Change::Join(new) if Some(new) == me => *member == new,
+            Change::Join(new) => *member != new,
+            Change::Leave(_) | Change::Disconnect(_) => true,
+            Change::Network => self.vs_sets.get(self.my_vs_set).is_some_and(|set| set.contains(*member)),
         };
         self.members.iter().filter(is_with_me).copied().collect()
     }
@@ -130,16 +170,18 @@ impl View {
         missing_from(&self.members, &previous.members)
     }
 
-    fn new(view: membership::View, me: &MemberName) -> Self {
-        Self {
+    fn new(view: membership::View, me: &MemberName) -> Result<Self, DecodeError> {
+        let change = Change::new(view.cause, &view.sets)?;
+        let sets = if change == Change::Network { view.sets } else { Vec::new() };
+        Ok(Self {
             group: view.group,
             id: view.id,
-            cause: view.cause,
+            change,
             my_index: view.members.iter().position(|member| member == me),
             members: view.members,
-            vs_sets: view.sets.into_iter().map(|set| set.members).collect(),
+            vs_sets: sets.into_iter().map(|set| set.members).collect(),
             my_vs_set: view.own_set,
-        }
+        })
     }
 }
 
@@ -160,7 +202,7 @@ impl Event {
         }
         if Membership::is_in(flags) {
             return Ok(match Membership::decode(frame)? {
-                Membership::View(view) => Self::View(View::new(view, me)),
+                Membership::View(view) => Self::View(View::new(view, me)?),
                 Membership::Transition { group, id } => Self::Transition(Transition { group, id }),
                 Membership::SelfLeave { group } => Self::SelfLeave(group),
             });
@@ -204,22 +246,22 @@ mod tests {
     #[test]
     fn who_came_along_has_the_same_state() {
         let members = names(&["#a#n", "#b#n", "#c#n"]);
-        let view = |cause, sets: &[&[&str]], my_index, my_vs_set| View {
+        let view = |change, sets: &[&[&str]], my_index, my_vs_set| View {
             group: GroupName::new(b"g").unwrap(),
             id: GroupId::default(),
-            cause,
+            change,
             members: members.clone(),
             my_index: Some(my_index),
             vs_sets: sets.iter().map(|set| names(set)).collect(),
             my_vs_set,
         };
-        let joiner: &[&[&str]] = &[&["#b#n"]];
-        assert_eq!(view(Cause::Join, joiner, 0, 0).came_along(), names(&["#a#n", "#c#n"]));
-        assert_eq!(view(Cause::Join, joiner, 1, 0).came_along(), names(&["#b#n"]));
-        assert_eq!(view(Cause::Leave, &[&["#d#n"]], 0, 0).came_along(), members);
+        let (b, d) = (members[1], names(&["#d#n"])[0]);
+        assert_eq!(view(Change::Join(b), &[], 0, 0).came_along(), names(&["#a#n", "#c#n"]));
+        assert_eq!(view(Change::Join(b), &[], 1, 0).came_along(), names(&["#b#n"]));
+        assert_eq!(view(Change::Leave(d), &[], 0, 0).came_along(), members);
         let sides: &[&[&str]] = &[&["#b#n"], &["#c#n", "#a#n"]];
-        assert_eq!(view(Cause::Network, sides, 0, 1).came_along(), names(&["#a#n", "#c#n"]));
-        assert_eq!(view(Cause::Network, sides, 1, 0).came_along(), names(&["#b#n"]));
+        assert_eq!(view(Change::Network, sides, 0, 1).came_along(), names(&["#a#n", "#c#n"]));
+        assert_eq!(view(Change::Network, sides, 1, 0).came_along(), names(&["#b#n"]));
     }
 
     #[test]

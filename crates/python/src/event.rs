@@ -83,7 +83,8 @@ fn from_view(py: Python<'_>, view: &View) -> PyResult<Py<PyAny>> {
         (
             name_text(py, view.group.as_bytes())?,
             from_id(py, view.id)?,
-            types.cause.call1(py, (view.cause.flag(),))?,
+            types.cause.call1(py, (view.change.cause().flag(),))?,
+            view.change.member().map(|member| name_text(py, member.as_bytes())).transpose()?,
             names(py, &view.members)?,
             view.my_index,
             PyTuple::new(py, sets)?,

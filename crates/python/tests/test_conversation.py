@@ -149,7 +149,8 @@ class Talk:
             case Message(sender, body):
                 service, groups = event.service.name.lower(), ",".join(event.groups)
                 return f"message {service} type {event.message_type} from {sender} to {groups} {_text(body)}"
-            case View(group, group_id, cause, members, index, sets, own):
+            case View(group, group_id, cause, changed_member, members, index, sets, own):
+                sets = ((changed_member,),) if changed_member is not None else sets
                 shown = "".join("{" + ",".join(members) + "}" for members in sets)
                 view = f"view {group} {cause.name.lower()} id {self._number(group_id)}"
                 return f"{view} members {','.join(members)} index {index} sets {shown} own {own}"

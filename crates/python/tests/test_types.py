@@ -9,9 +9,9 @@ import antiphon
 from antiphon import Cause, GroupId, Message, ServiceLevel, Transition, View
 
 
-def view_of(members: tuple[str, ...], cause: Cause = Cause.NETWORK) -> View:
-    """A view of these members."""
-    return View("group", GroupId(1, 2, 3), cause, members, 0, (members,), 0)
+def view_of(members: tuple[str, ...]) -> View:
+    """A view of these members, after a network change."""
+    return View("group", GroupId(1, 2, 3), Cause.NETWORK, None, members, 0, (members,), 0)
 
 
 def test_members_are_new_or_gone_by_name_and_keep_their_order() -> None:
@@ -24,23 +24,19 @@ def test_members_are_new_or_gone_by_name_and_keep_their_order() -> None:
 def test_who_came_along_has_the_same_state() -> None:
     members = ("#a#n", "#b#n", "#c#n")
 
-    def view(cause: Cause, sets: tuple[tuple[str, ...], ...], index: int, own: int) -> View:
-        return View("group", GroupId(1, 2, 3), cause, members, index, sets, own)
+    def single(cause: Cause, changed_member: str, index: int) -> View:
+        return View("group", GroupId(1, 2, 3), cause, changed_member, members, index, (), 0)
 
-    joiner = (("#b#n",),)
-    assert view(Cause.JOIN, joiner, 0, 0).came_along == ("#a#n", "#c#n")
-    assert view(Cause.JOIN, joiner, 1, 0).came_along == ("#b#n",)
-    assert view(Cause.LEAVE, (("#d#n",),), 0, 0).came_along == members
+    def network(sets: tuple[tuple[str, ...], ...], index: int, own: int) -> View:
+        return View("group", GroupId(1, 2, 3), Cause.NETWORK, None, members, index, sets, own)
+
+    assert single(Cause.JOIN, "#b#n", 0).came_along == ("#a#n", "#c#n")
+    assert single(Cause.JOIN, "#b#n", 1).came_along == ("#b#n",)
+    assert single(Cause.LEAVE, "#d#n", 0).came_along == members
     sides = (("#b#n",), ("#c#n", "#a#n"))
-    assert view(Cause.NETWORK, sides, 0, 1).came_along == ("#a#n", "#c#n")
-    assert view(Cause.NETWORK, sides, 1, 0).came_along == ("#b#n",)
-    assert view(Cause.NETWORK, (), 1, 0).came_along == ()
-
-
-def test_a_network_change_is_about_no_single_member() -> None:
-    assert view_of(("#a#n",)).changed_member is None
-    assert view_of(("#a#n",), Cause.JOIN).changed_member == "#a#n"
-    assert View("group", GroupId(1, 2, 3), Cause.JOIN, (), None, (), 0).changed_member is None
+    assert network(sides, 0, 1).came_along == ("#a#n", "#c#n")
+    assert network(sides, 1, 0).came_along == ("#b#n",)
+    assert network((), 1, 0).came_along == ()
 
 
 def test_service_levels_are_ordered() -> None:

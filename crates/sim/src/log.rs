@@ -164,9 +164,12 @@ impl<W: Write> Recorder<W> {
             Event::View(view) => Entry::View {
                 group: view.group.to_string(),
                 id: numbers(view.id),
-                cause: cause_name(view.cause).to_owned(),
+                cause: cause_name(view.change.cause()).to_owned(),
                 members: names(&view.members),
-                sets: view.vs_sets.iter().map(|set| names(set)).collect(),
+                sets: match view.change.member() {
+                    Some(member) => vec![vec![member.to_string()]],
+                    None => view.vs_sets.iter().map(|set| names(set)).collect(),
+                },
                 own_set: view.my_vs_set,
             },
             Event::Transition(transition) => {

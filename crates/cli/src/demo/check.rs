@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use antiphon::{Cause, Event, GroupId};
+use antiphon::{Change, Event, GroupId};
 
 use super::stage::Log;
 
@@ -149,15 +149,15 @@ fn passages(log: &Log) -> Vec<Passage> {
             Event::Message(message) => messages.push(message.body.to_vec()),
             Event::View(view) => {
                 let members: BTreeSet<String> = view.members.iter().map(ToString::to_string).collect();
-                let came: BTreeSet<String> = match view.cause {
-                    Cause::Network => view
+                let came: BTreeSet<String> = match view.change {
+                    Change::Network => view
                         .vs_sets
                         .get(view.my_vs_set)
                         .into_iter()
                         .flatten()
                         .map(ToString::to_string)
                         .collect(),
-                    Cause::Join | Cause::Leave | Cause::Disconnect => members.clone(),
+                    Change::Join(_) | Change::Leave(_) | Change::Disconnect(_) => members.clone(),
                 };
                 if let Some((before, old_members)) = from.replace((view.id, members)) {
                     let together = came.intersection(&old_members).cloned().collect();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 
-use antiphon::{Cause, Envelope, Error, Event, GroupId, Message, ServiceLevel, View};
+use antiphon::{Change, Envelope, Error, Event, GroupId, Message, ServiceLevel, View};
 
 /// Longer bodies are written as length and checksum.
 const TEXT_MAX_BYTES: usize = 40;
@@ -240,15 +240,15 @@ fn message_line(message: &Message) -> String {
 }
 
 fn view_line(view: &View, id: usize) -> String {
-    let cause = match view.cause {
-        Cause::Join => "join",
-        Cause::Leave => "leave",
-        Cause::Disconnect => "disconnect",
-        Cause::Network => "network",
+    let (cause, sets) = match view.change {
+        Change::Join(member) => ("join", vec![vec![member]]),
+        Change::Leave(member) => ("leave", vec![vec![member]]),
+        Change::Disconnect(member) => ("disconnect", vec![vec![member]]),
+        Change::Network => ("network", view.vs_sets.clone()),
     };
     let members = list(&view.members);
     let index = view.my_index.expect("a member is in its views");
-    let sets: String = view.vs_sets.iter().map(|set| format!("{{{}}}", list(set))).collect();
+    let sets: String = sets.iter().map(|set| format!("{{{}}}", list(set))).collect();
     let View { group, my_vs_set, .. } = view;
     format!("view {group} {cause} id {id} members {members} index {index} sets {sets} own {my_vs_set}")
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use antiphon::{Cause, Connection, Event, ServiceLevel, View};
+use antiphon::{Change, Connection, Event, ServiceLevel, View};
 
 use super::support::cluster::{Cluster, Layout};
 use super::support::golden::{Exchange, Line, Step};
@@ -127,7 +127,7 @@ fn until_settled(stayer: &mut Connection, together: bool) -> Vec<Event> {
     loop {
         let event = stayer.receive_timeout(ANSWER_LIMIT).expect("connected").expect("a view");
         let done =
-            matches!(&event, Event::View(view) if spans(view) == together && view.cause == Cause::Network);
+            matches!(&event, Event::View(view) if spans(view) == together && view.change == Change::Network);
         events.push(event);
         if done {
             return events;
@@ -155,7 +155,7 @@ fn check_transitional_changes(events: &[Event]) -> usize {
                 assert!(last_id.is_none_or(|id| id == transition.id), "a transition names the view it ends");
             }
             Event::View(view) => {
-                assert_eq!(view.cause, Cause::Network, "no other cause in a transitional configuration");
+                assert_eq!(view.change, Change::Network, "no other cause in a transitional configuration");
                 last_id = Some(view.id);
                 if at + 1 == stretch.len() {
                     assert_eq!((view.id.counter, view.vs_sets.len()), (1, 1), "a final view starts a new id");

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::dial;
 use crate::message::{Message, Transition};
-use crate::{AuthMethod, Cause, GroupId, ReplyCode};
+use crate::{AuthMethod, Change, GroupId, ReplyCode};
 
 pub(crate) const HELLO: &str = "0404000105616c696365";
 pub(crate) const LIST: &str = "054e554c4c20";
@@ -90,8 +90,8 @@ fn a_session_is_opened_used_and_ended() {
     assert_eq!(connection.daemon_version().number(), 40_400);
     connection.join("grp").expect("sent");
     let Event::View(view) = connection.receive().expect("an event") else { panic!("not a view") };
-    assert_eq!((view.cause, view.my_index, view.my_vs_set), (Cause::Join, Some(0), 0));
-    assert_eq!(view.changed_member(), Some(&connection.member()));
+    assert_eq!((view.change, view.my_index), (Change::Join(connection.member()), Some(0)));
+    assert_eq!((view.vs_sets, view.my_vs_set), (vec![], 0));
     let Event::Message(message) = connection.receive().expect("an event") else { panic!("not a message") };
     let Message { sender, service, message_type, endian_mismatch, body, .. } = message;
     assert_eq!((sender.to_string().as_str(), service), ("#bigend#localhost", ServiceLevel::Agreed));

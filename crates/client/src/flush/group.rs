@@ -12,14 +12,14 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use antiphon_wire::client::membership::{Cause, GroupId};
+use antiphon_wire::client::membership::GroupId;
 use antiphon_wire::names::{GroupName, MemberName};
 
 use super::mutant::{Mutant, Planted};
 use super::wire::Meaning;
 use super::{Event, FlushError, Request, View};
 use crate::message;
-use crate::message::Message;
+use crate::message::{Change, Message};
 
 /// Acknowledgements and receipts for views not pending yet that are kept; the oldest give way. Only
 /// daemons that let FIFO messages overtake views make any that are needed.
@@ -117,7 +117,7 @@ impl Standing {
     /// What a view tells by itself: a regular configuration makes the ids of a group that it changes count
     /// from 1, and those of a transitional one count on from there.
     fn of(view: &message::View) -> Self {
-        if view.cause == Cause::Network && view.id.counter > 1 { Self::Unknown } else { Self::Alone }
+        if view.change == Change::Network && view.id.counter > 1 { Self::Unknown } else { Self::Alone }
     }
 }
 
@@ -293,8 +293,7 @@ impl Group {
         out.events.push(Event::View(View {
             group: self.name,
             id,
-            cause: if single { view.cause } else { Cause::Network },
-            changed: if single { view.changed_member().copied() } else { None },
+            change: if single { view.change } else { Change::Network },
             came_along: view.members.iter().filter(|member| came_along.contains(*member)).copied().collect(),
             members: view.members,
         }));
@@ -334,11 +333,11 @@ impl Group {
 /// joined (again), and after a network change who came in another virtual synchrony set. Returns those
 /// of them that are members of the view all the same.
 fn part(together: &mut BTreeSet<MemberName>, view: &message::View) -> BTreeSet<MemberName> {
-    let stays: BTreeSet<&MemberName> = match view.cause {
-        Cause::Network => view.vs_sets.get(view.my_vs_set).into_iter().flatten().collect(),
-        Cause::Join | Cause::Leave | Cause::Disconnect => view.members.iter().collect(),
+    let stays: BTreeSet<&MemberName> = match view.change {
+        Change::Network => view.vs_sets.get(view.my_vs_set).into_iter().flatten().collect(),
+        Change::Join(_) | Change::Leave(_) | Change::Disconnect(_) => view.members.iter().collect(),
     };
-    let gone = |member: &MemberName| !stays.contains(member) || view.changed_member() == Some(member);
+    let gone = |member: &MemberName| !stays.contains(member) || view.change.member() == Some(member);
     let parted = view.members.iter().filter(|member| together.contains(*member) && gone(member));
     let parted = parted.copied().collect();
     together.retain(|member| !gone(member));

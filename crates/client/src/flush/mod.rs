@@ -41,7 +41,7 @@ mod layer;
 pub mod mutant;
 mod wire;
 
-use antiphon_wire::client::membership::{Cause, GroupId};
+use antiphon_wire::client::membership::GroupId;
 use antiphon_wire::names::{GroupName, MemberName, NameError};
 use antiphon_wire::service::ServiceLevel;
 use thiserror::Error;
@@ -50,7 +50,7 @@ pub use self::connection::Connection;
 pub use self::layer::Layer;
 use crate::envelope::Envelope;
 use crate::error::Error;
-use crate::message::Message;
+use crate::message::{Change, Message};
 
 /// Requests that may wait for a daemon that takes nothing, although it sends more to answer. With more, the
 /// session is of no use.
@@ -89,10 +89,8 @@ pub struct View {
     pub group: GroupName,
     /// Identity of the view.
     pub id: GroupId,
-    /// What changed the group; [`Cause::Network`] also when several changes came at once.
-    pub cause: Cause,
-    /// The member that joined, left or disconnected; `None` after a network change.
-    pub changed: Option<MemberName>,
+    /// What changed the group; [`Change::Network`] also when several changes came at once.
+    pub change: Change,
     /// All members, in the same order at each of them.
     pub members: Vec<MemberName>,
     /// The members that came here together with this client, itself included: they have delivered the

@@ -7,7 +7,7 @@ mod views;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use antiphon_wire::client::membership::{Cause, GroupId};
+use antiphon_wire::client::membership::GroupId;
 use antiphon_wire::names::{GroupName, MemberName};
 use antiphon_wire::service::ServiceLevel::{Agreed, Fifo, Safe};
 use bytes::Bytes;
@@ -95,12 +95,12 @@ impl World {
             match request {
                 Request::Join(_) => {
                     self.places[member].joined = true;
-                    self.change(Cause::Join, member);
+                    self.change(Change::Join, member);
                 }
                 Request::Leave(_) => {
                     self.places[member].inbox.push_back(message::Event::SelfLeave(group()));
                     self.places[member].joined = false;
-                    self.change(Cause::Leave, member);
+                    self.change(Change::Leave, member);
                 }
                 Request::Send(envelope, body) => self.deliver(member, &envelope, &body),
             }
@@ -130,7 +130,7 @@ impl World {
     fn crash(&mut self, member: usize) {
         self.places[member].joined = false;
         self.places[member].inbox.clear();
-        self.change(Cause::Disconnect, member);
+        self.change(Change::Disconnect, member);
     }
 
     fn members(&self, side: usize) -> Vec<MemberName> {
@@ -138,10 +138,9 @@ impl World {
         self.places.iter().filter(is_in).map(|place| place.name).collect()
     }
 
-    fn change(&mut self, cause: Cause, about: usize) {
+    fn change(&mut self, change: fn(MemberName) -> Change, about: usize) {
         let side = self.places[about].side;
-        let sets = vec![vec![self.name(about)]];
-        self.tell(side, cause, self.members(side), &sets);
+        self.tell(side, change(self.name(about)), self.members(side), &[]);
     }
 
     /// The daemon tells all members of a side the next view; returns its id. A network change makes the
@@ -149,29 +148,31 @@ impl World {
     fn tell(
         &mut self,
         side: usize,
-        cause: Cause,
+        change: Change,
         members: Vec<MemberName>,
         sets: &[Vec<MemberName>],
     ) -> GroupId {
         let GroupId { leader, time, counter } = self.id;
-        let id = match cause {
-            Cause::Network => GroupId { leader, time: time + 2, counter: 1 },
-            _ => GroupId { leader, time, counter: counter + 1 },
+        let id = match change {
+            Change::Network => GroupId { leader, time: time + 2, counter: 1 },
+            Change::Join(_) | Change::Leave(_) | Change::Disconnect(_) => {
+                GroupId { leader, time, counter: counter + 1 }
+            }
         };
-        self.tell_as(id, side, cause, members, sets)
+        self.tell_as(id, side, change, members, sets)
     }
 
     /// The same of a view within a transitional configuration, which only stands in until the regular one.
     fn tell_stand_in(&mut self, side: usize, members: Vec<MemberName>, sets: &[Vec<MemberName>]) -> GroupId {
         let id = GroupId { time: self.id.time + 1, counter: 2, ..self.id };
-        self.tell_as(id, side, Cause::Network, members, sets)
+        self.tell_as(id, side, Change::Network, members, sets)
     }
 
     fn tell_as(
         &mut self,
         id: GroupId,
         side: usize,
-        cause: Cause,
+        change: Change,
         members: Vec<MemberName>,
         sets: &[Vec<MemberName>],
     ) -> GroupId {
@@ -181,7 +182,7 @@ impl World {
             place.inbox.push_back(message::Event::View(message::View {
                 group: group(),
                 id,
-                cause,
+                change,
                 my_index: members.iter().position(|member| *member == place.name),
                 members: members.clone(),
                 vs_sets: sets.to_vec(),
@@ -231,13 +232,13 @@ fn in_words(event: Event) -> String {
         }
         Event::FlushRequest(_) => "flush?".to_owned(),
         Event::View(view) => {
-            let cause = match (view.cause, view.changed) {
-                (Cause::Network, None) => "network".to_owned(),
-                (cause, changed) => {
-                    format!("{} of {}", format!("{cause:?}").to_lowercase(), letters(changed.as_slice()))
-                }
+            let change = match view.change {
+                Change::Join(member) => format!("join of {}", letters(&[member])),
+                Change::Leave(member) => format!("leave of {}", letters(&[member])),
+                Change::Disconnect(member) => format!("disconnect of {}", letters(&[member])),
+                Change::Network => "network".to_owned(),
             };
-            format!("{}, {} after {cause}", letters(&view.members), letters(&view.came_along))
+            format!("{}, {} after {change}", letters(&view.members), letters(&view.came_along))
         }
         Event::Transition(_) => "transition".to_owned(),
         Event::Overdue(_) => "overdue".to_owned(),
@@ -275,7 +276,7 @@ fn who_flushes_in_time_stays() {
     let mut world = World::steady(2);
     world.ask(1, |layer| layer.set_flush_limit(Some(Duration::from_secs(2))));
     let id = world.id;
-    world.tell(0, Cause::Network, world.members(0), &[world.members(0)]);
+    world.tell(0, Change::Network, world.members(0), &[world.members(0)]);
     assert_ne!(world.id, id);
     world.hear_all();
     world.flush_all();

@@ -5,6 +5,7 @@ use antiphon_wire::service::ServiceLevel;
 
 use super::*;
 use crate::ReplyCode;
+use crate::message::Change;
 
 const MUTATIONS: usize = 3_000;
 
@@ -93,6 +94,28 @@ fn a_conversation_reads_the_same_however_it_is_cut() {
         }
         assert_eq!(kinds, "vmtrl", "in pieces of {piece}");
     }
+}
+
+#[test]
+fn views_name_the_member_that_they_are_about() {
+    let id = GroupId { leader: 1, time: 2, counter: 3 };
+    let heard = |cause, sets: &[&[MemberName]]| {
+        let view = encode_view(&chat(), cause, id, &[alice()], sets);
+        let bytes = [&encode_method_list(&["NULL"])[..], &accept(), &view].concat();
+        let mut session = open(&bytes, bytes.len()).expect("accepted").expect("whole");
+        session.inbox.next_event()
+    };
+    for (cause, change) in [
+        (Cause::Join, Change::Join(alice())),
+        (Cause::Leave, Change::Leave(alice())),
+        (Cause::Disconnect, Change::Disconnect(alice())),
+    ] {
+        let Ok(Some(Event::View(view))) = heard(cause, &[&[alice()]]) else { panic!("no view") };
+        assert_eq!((view.change, view.vs_sets, change.cause()), (change, vec![], cause));
+        assert!(heard(cause, &[&[]]).is_err() && heard(cause, &[]).is_err(), "about nobody");
+    }
+    let Ok(Some(Event::View(view))) = heard(Cause::Network, &[&[alice()]]) else { panic!("no view") };
+    assert_eq!((view.change, view.vs_sets), (Change::Network, vec![vec![alice()]]));
 }
 
 #[test]

@@ -64,23 +64,18 @@ class View:
     group: str
     id: GroupId
     cause: Cause
+    changed_member: str | None
+    """The member that joined, left or disconnected; None after a network change."""
     members: tuple[str, ...]
     """All members, in the same order at each of them."""
     my_index: int | None
     """Where this client is in :attr:`members`."""
     vs_sets: tuple[tuple[str, ...], ...]
-    """The virtual synchrony sets. After a join, leave or disconnect, one set with the member that it is
-    about. After a network change, the members that came from one view into this one together, and so
-    have delivered the same messages before it."""
+    """The virtual synchrony sets of a network change: the members that came from one view into this one
+    together, and so have delivered the same messages before it. None after another change; see
+    :attr:`came_along`."""
     my_vs_set: int
-    """Which of :attr:`vs_sets` this client came with; 0 unless the network changed."""
-
-    @property
-    def changed_member(self) -> str | None:
-        """The member that joined, left or disconnected; None after a network change."""
-        if self.cause is Cause.NETWORK or not self.vs_sets or not self.vs_sets[0]:
-            return None
-        return self.vs_sets[0][0]
+    """Which of :attr:`vs_sets` this client came with; 0 if there are none."""
 
     @property
     def came_along(self) -> tuple[str, ...]:

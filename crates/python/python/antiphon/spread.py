@@ -231,8 +231,8 @@ def _old_message(event: Event, private_group: str) -> RegularMsgType | Membershi
             return RegularMsgType(
                 event.groups, event.body, event.message_type, event.sender, int(event.endian_mismatch)
             )
-        case View(group, group_id, cause, members, _, vs_sets, my_vs_set):
-            extra = vs_sets[my_vs_set] if my_vs_set < len(vs_sets) else ()
+        case View(group, group_id, cause, changed_member, members, _, vs_sets, my_vs_set):
+            extra = (changed_member,) if changed_member is not None else vs_sets[my_vs_set]
             return MembershipMsgType(group, group_id, members, int(cause), extra)
         case Transition(group, group_id):
             return MembershipMsgType(group, group_id, (), 0, ())

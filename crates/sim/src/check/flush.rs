@@ -176,8 +176,7 @@ fn say(property: &'static str, process: usize, at: Instant, text: &str, violatio
 
 #[cfg(test)]
 mod tests {
-    use antiphon::message;
-    use antiphon_wire::client::membership::Cause;
+    use antiphon::{Change, message};
 
     use super::super::story::Story;
     use super::*;
@@ -227,14 +226,14 @@ mod tests {
             let change = message::View {
                 group,
                 id,
-                cause: Cause::Network,
+                change: Change::Network,
                 my_index: None,
                 members: members.clone(),
                 vs_sets: Vec::new(),
                 my_vs_set: 0,
             };
             self.does(program, FlushEvent::Change(Box::new(change)));
-            let view = View { group, id, cause: Cause::Network, changed: None, members, came_along };
+            let view = View { group, id, change: Change::Network, members, came_along };
             self.does(program, FlushEvent::View(Box::new(view)));
         }
 

@@ -9,8 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use antiphon::flush::View;
-use antiphon::message;
-use antiphon_wire::client::membership::Cause;
+use antiphon::{Change, message};
 use antiphon_wire::names::{GroupName, MemberName};
 
 use super::stays::Stays;
@@ -59,11 +58,14 @@ impl<'a> Changes<'a> {
         let known: BTreeSet<MemberName> =
             self.before.into_iter().flat_map(|view| &view.members).copied().collect();
         self.moved.extend(known.iter().filter(|member| !view.members.contains(member)));
-        if view.cause != Cause::Network {
-            self.moved.extend(view.changed_member());
-        } else {
-            let own = view.vs_sets.get(view.my_vs_set).map_or(&[][..], Vec::as_slice);
-            self.parted.extend(known.iter().filter(|member| !own.contains(member)));
+        match view.change {
+            Change::Join(member) | Change::Leave(member) | Change::Disconnect(member) => {
+                self.moved.insert(member);
+            }
+            Change::Network => {
+                let own = view.vs_sets.get(view.my_vs_set).map_or(&[][..], Vec::as_slice);
+                self.parted.extend(known.iter().filter(|member| !own.contains(member)));
+            }
         }
         self.newest = Some(view);
     }
@@ -92,7 +94,7 @@ impl<'a> Changes<'a> {
 
 #[cfg(test)]
 mod tests {
-    use antiphon_wire::client::membership::GroupId;
+    use antiphon_wire::client::membership::{Cause, GroupId};
 
     use super::super::story::Story;
     use super::*;
@@ -133,15 +135,20 @@ mod tests {
 
         /// A change; when it is not of the network, it is about `q`.
         fn change(&mut self, counter: u32, cause: Cause, members: &[usize]) -> &mut Self {
-            let members = self.named(members);
-            let set = if cause == Cause::Network { members.clone() } else { vec![self.names[1]] };
+            let (members, q) = (self.named(members), self.names[1]);
+            let (change, vs_sets) = match cause {
+                Cause::Join => (Change::Join(q), Vec::new()),
+                Cause::Leave => (Change::Leave(q), Vec::new()),
+                Cause::Disconnect => (Change::Disconnect(q), Vec::new()),
+                Cause::Network => (Change::Network, vec![members.clone()]),
+            };
             self.tell(FlushEvent::Change(Box::new(message::View {
                 group: group("v"),
                 id: Self::id(counter),
-                cause,
+                change,
                 my_index: Some(0),
                 members,
-                vs_sets: vec![set],
+                vs_sets,
                 my_vs_set: 0,
             })))
         }
@@ -156,8 +163,7 @@ mod tests {
             self.tell(FlushEvent::View(Box::new(View {
                 group: group("v"),
                 id: Self::id(counter),
-                cause: Cause::Network,
-                changed: None,
+                change: Change::Network,
                 members,
                 came_along,
             })))

@@ -15,7 +15,7 @@ fn any_event(random: &mut fastrand::Rng, names: &[MemberName]) -> message::Event
         0 | 1 => message::Event::View(message::View {
             group: group(),
             id,
-            cause: [Cause::Join, Cause::Leave, Cause::Disconnect, Cause::Network][random.usize(..4)],
+            change: any_change(random, names),
             members,
             my_index: None,
             vs_sets,
@@ -33,6 +33,12 @@ fn any_event(random: &mut fastrand::Rng, names: &[MemberName]) -> message::Event
             body: any_body(random, id),
         }),
     }
+}
+
+fn any_change(random: &mut fastrand::Rng, names: &[MemberName]) -> Change {
+    let member = names[random.usize(..names.len())];
+    let changes = [Change::Join(member), Change::Leave(member), Change::Disconnect(member), Change::Network];
+    changes[random.usize(..changes.len())]
 }
 
 fn any_body(random: &mut fastrand::Rng, id: GroupId) -> Bytes {

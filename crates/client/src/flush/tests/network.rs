@@ -10,7 +10,7 @@ fn divided() -> World {
     for side in 0..2 {
         world.signal(side, old);
         let members = world.members(side);
-        world.tell(side, Cause::Network, members.clone(), &[members]);
+        world.tell(side, Change::Network, members.clone(), &[members]);
     }
     world
 }
@@ -19,7 +19,7 @@ fn divided() -> World {
 fn merge(world: &mut World) {
     let sets = [world.members(0), world.members(1)];
     world.places.iter_mut().for_each(|place| place.side = 0);
-    world.tell(0, Cause::Network, sets.concat(), &sets);
+    world.tell(0, Change::Network, sets.concat(), &sets);
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn a_division_during_a_flush_ends_it_among_those_who_stay() {
     for side in 0..2 {
         world.signal(side, pending);
         let members = world.members(side);
-        world.tell(side, Cause::Network, members.clone(), &[members]);
+        world.tell(side, Change::Network, members.clone(), &[members]);
     }
     world.hear_all();
     world.flush(1);
@@ -96,7 +96,7 @@ fn unreachable_members_are_heard_until_the_new_configuration() {
     world.signal(0, stand_in);
     world.deliver(2, &Envelope::for_group(Safe, group()).message_type(7), b"my last");
     world.places[2].joined = false;
-    world.tell(0, Cause::Network, vec![a, b], &[vec![a, b]]);
+    world.tell(0, Change::Network, vec![a, b], &[vec![a, b]]);
     world.hear_all();
     world.flush_all();
     for member in 0..2 {
@@ -113,19 +113,19 @@ fn told_of_two_changes(between: impl FnOnce(&mut World)) -> Vec<String> {
     world.places[2].side = 1;
     world.signal(1, old);
     let (a, b, c) = (world.name(0), world.name(1), world.name(2));
-    world.tell(1, Cause::Network, vec![c], &[vec![c]]);
+    world.tell(1, Change::Network, vec![c], &[vec![c]]);
     world.hear_all();
     world.flush_all();
     world.signal(0, old);
     world.places[2].side = 0;
-    let merged = world.tell(0, Cause::Network, vec![a, b, c], &[vec![a, b], vec![c]]);
+    let merged = world.tell(0, Change::Network, vec![a, b, c], &[vec![a, b], vec![c]]);
     while world.hear(0) {}
     between(&mut world);
     world.signal(0, merged);
     world.places[1].side = 1;
     world.places[2].inbox.clear();
     world.say(2, Agreed, "to myself");
-    world.tell(0, Cause::Network, vec![a, c], &[vec![a, c]]);
+    world.tell(0, Change::Network, vec![a, c], &[vec![a, c]]);
     world.say(2, Agreed, "to myself again");
     while world.hear(0) {}
     world.told(0)

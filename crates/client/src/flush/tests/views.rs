@@ -155,7 +155,7 @@ fn a_message_that_overtakes_its_view_is_kept_for_it() {
 #[test]
 fn acknowledgements_that_overtake_the_change_count() {
     let mut world = World::steady(2);
-    let left = world.tell(0, Cause::Network, vec![world.name(0)], &[vec![world.name(0)]]);
+    let left = world.tell(0, Change::Network, vec![world.name(0)], &[vec![world.name(0)]]);
     let Request::Send(envelope, body) = Request::flush_ok(group(), left) else { unreachable!() };
     world.places[0].inbox.rotate_left(1);
     world.deliver(0, &envelope, &body);
