@@ -97,6 +97,12 @@ impl EventLog {
                     limits.max_outbox_messages
                 );
             }
+            CloseReason::OutboxesFull => warn!(
+                target: target::SESSIONS,
+                "{who} closed: all clients together were more than {} MiB (OutboxLimit) behind, and it was the furthest; \
+                 see \"Slow clients\" in docs/operations.md",
+                self.config.sessions.max_owed_bytes >> 20
+            ),
             CloseReason::Shutdown => debug!(target: target::SESSIONS, "{who} closed: the daemon is leaving"),
         }
     }

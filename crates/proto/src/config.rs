@@ -143,7 +143,11 @@ pub struct SessionConfig {
     pub max_outbox_messages: usize,
     /// Bytes that a client may be behind before it is cut off.
     pub max_outbox_bytes: usize,
-    /// Bytes that a client may be behind before the ring waits for it.
+    /// Bytes that all clients together may be behind before those are cut off that are furthest behind, until
+    /// seven eighths are left (`OutboxLimit`).
+    pub max_owed_bytes: usize,
+    /// Bytes that a client may be behind before the ring waits for it. While all together are behind by more than
+    /// a quarter of what they may be, each may be behind by its share of that quarter, at least 64 KiB.
     pub pressure_bytes: usize,
     /// How long the ring waits for one that does not catch up, to half of either; less for one that takes nothing
     /// after others did so.
@@ -167,6 +171,7 @@ impl Default for SessionConfig {
             max_sessions: 20_000,
             max_outbox_messages: 1_000_000,
             max_outbox_bytes: 64 << 20,
+            max_owed_bytes: 1 << 30,
             pressure_bytes: 1 << 20,
             pressure_patience: Duration::from_millis(500),
             frames_at_once: 200_000,

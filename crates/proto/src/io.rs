@@ -122,6 +122,8 @@ pub enum CloseReason {
     ProtocolError(&'static str),
     /// The client reads too slowly: its outbox passed the configured limit.
     SlowReader,
+    /// All clients together are owed more than the configured limit, and this one is the furthest behind.
+    OutboxesFull,
     /// The daemon is leaving.
     Shutdown,
 }

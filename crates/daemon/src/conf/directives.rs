@@ -31,7 +31,7 @@ pub(crate) enum Shape {
     Matrix,
 }
 
-const TABLE: [(&str, Shape); 40] = [
+const TABLE: [(&str, Shape); 41] = [
     ("AcceleratedRing", Shape::Value),
     ("AcceleratedWindow", Shape::Value),
     ("AccessControlPolicy", Shape::Value),
@@ -59,6 +59,7 @@ const TABLE: [(&str, Shape); 40] = [
     ("LookupTimeout", Shape::Value),
     ("MaxSessionMessages", Shape::Value),
     ("MaxSessions", Shape::Value),
+    ("OutboxLimit", Shape::Value),
     ("PersonalWindow", Shape::Value),
     ("RepTimeout", Shape::Value),
     ("RequiredAuthMethods", Shape::Value),
@@ -156,6 +157,9 @@ impl Directives {
             "AcceleratedRing" => self.windows.is_accelerated = Some(boolean(value)?),
             "MaxSessionMessages" => {
                 options.sessions.max_outbox_messages = number(value, 1..=u32::MAX)?.value as usize;
+            }
+            "OutboxLimit" => {
+                options.sessions.max_owed_bytes = (number(value, 1..=1 << 20)?.value as usize) << 20;
             }
             "MaxSessions" => options.sessions.max_sessions = number(value, 1..=1_000_000)?.value as usize,
             "BusyPoll" => options.busy_poll = boolean(value)?,

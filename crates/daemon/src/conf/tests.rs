@@ -31,7 +31,7 @@ fn the_customary_file_is_read() {
          Spread_Segment  127.0.0.255:4804 {\r\n\tlocalhost\t127.0.0.1\r\n\tother 127.0.0.2 { D 127.0.0.2 C 127.0.0.5 }\r\n}\r\n\
          DebugFlags = { PRINT EXIT }\r\nEventPriority =  INFO  \r\nWindow=80   \r\n\
          #EventLogFile = testlog.out\r\nEventTimeStamp = \"[%a %d %b %Y %H:%M:%S]\"\r\n\
-         SocketPortReuse = AUTO\r\nMaxSessionMessages = 5000 \r\n",
+         SocketPortReuse = AUTO\r\nMaxSessionMessages = 5000 \r\nOutboxLimit = 256\r\n",
     );
     let settings = loaded.settings;
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
@@ -41,6 +41,7 @@ fn the_customary_file_is_read() {
     assert_eq!(settings.client_interfaces, [IpAddr::from([0, 0, 0, 0])]);
     assert_eq!(settings.config.ring.window_packets, 80);
     assert_eq!(settings.config.sessions.max_outbox_messages, 5000);
+    assert_eq!(settings.config.sessions.max_owed_bytes, 256 << 20);
     assert_eq!(settings.log.timestamp.as_deref(), Some("[%a %d %b %Y %H:%M:%S]"));
 }
 
@@ -140,6 +141,7 @@ fn wrong_values_are_errors_at_their_place() {
         ("Window = 0", ":1:10", "expected a number from 1 to 65536"),
         ("Window = x", ":1:10", "expected a number from 1 to 65536"),
         ("MaxSessionMessages = 0", ":1:22", "expected a number from 1 to 4294967295"),
+        ("OutboxLimit = 0", ":1:15", "expected a number from 1 to 1048576"),
         ("Window = 10\nPersonalWindow = 11", ":2:18", "expected at most 10"),
         ("WindowLimit = 100\nWindow = 160", ":2:10", "expected at most 100"),
         ("PersonalWindow = 5\nAcceleratedWindow = 6", ":2:21", "expected at most 5"),

@@ -11,6 +11,7 @@ mod handshake;
 mod ingress;
 mod names;
 mod outbox;
+mod owed;
 mod pressure;
 mod setup;
 
@@ -39,7 +40,8 @@ use handshake::{Connecting, Connection, Handshake};
 use ingress::Request;
 use names::Names;
 pub use outbox::Outbox;
-use pressure::Pressure;
+use owed::Owed;
+use pressure::{Pressure, Threshold};
 
 /// How often it is looked whether readers have caught up.
 const PRESSURE_CHECK: Duration = Duration::from_millis(1);
@@ -65,6 +67,8 @@ struct Session {
     wants_membership: bool,
     reader: FrameReader,
     outbox: Outbox,
+    /// Bytes of the outbox as [`Owed`] has them.
+    counted: usize,
     /// The last message that it got or must not get; see [`Sessions::begin_message`].
     last_message: u64,
     arrivals: Arrivals,
@@ -97,6 +101,8 @@ pub(crate) struct Sessions {
     ids: BTreeSet<SessionId>,
     handshakes: BTreeMap<SessionId, Handshake>,
     deadlines: BTreeSet<(Instant, SessionId)>,
+    /// Handshakes that wait for a name, with their deadlines.
+    parked: BTreeSet<(MemberName, Instant, SessionId)>,
     /// What is still owed to sessions in [`crate::Outputs::closed`], until the host has closed them.
     closed: HashMap<SessionId, Outbox, FixedState>,
     /// Number of the message being routed.
@@ -104,6 +110,7 @@ pub(crate) struct Sessions {
     /// Where the heads of multicasts are packed, many in one allocation.
     packing: BytesMut,
     pressure: Pressure,
+    owed: Owed,
     handover: Handover,
 }
 
@@ -119,10 +126,12 @@ impl Sessions {
             ids: BTreeSet::new(),
             handshakes: BTreeMap::new(),
             deadlines: BTreeSet::new(),
+            parked: BTreeSet::new(),
             closed: HashMap::default(),
             message: 0,
             packing: BytesMut::with_capacity(PACKING_BYTES),
             pressure: Pressure::default(),
+            owed: Owed::default(),
             handover: Handover::new(config.frames_at_once()),
         }
     }
@@ -187,11 +196,13 @@ impl Sessions {
             }
         }
         self.ids.clear();
+        self.owed = Owed::default();
         for (id, mut handshake) in std::mem::take(&mut self.handshakes) {
             self.report_closed(id, handshake.held_name(), CloseReason::Shutdown, cx);
             self.closed.insert(id, std::mem::take(&mut handshake.connection_mut().outbox));
         }
         self.deadlines.clear();
+        self.parked.clear();
         self.arm(cx);
     }
 
@@ -220,6 +231,7 @@ impl Sessions {
 
     /// Bytes owed to a session; to one in [`crate::Outputs::closed`] at least for as long as it stands there.
     pub(crate) fn outbox(&mut self, id: SessionId) -> Option<&mut Outbox> {
+        self.lend(id);
         if let Some(session) = self.established.get_mut(&id) {
             return Some(&mut session.outbox);
         }
@@ -232,13 +244,15 @@ impl Sessions {
     /// Whether readers are so far behind that the ring should wait for them a moment. Asks again
     /// soon by itself, since nothing tells when a client has read.
     pub(crate) fn hold_back(&mut self, cx: &mut Cx<'_>) -> bool {
-        if self.pressure.is_empty() {
+        if self.pressure.is_idle() {
             return false;
         }
+        let limits = &cx.config.sessions;
+        let threshold = Threshold::new(limits, self.owed_bytes(), self.ids.len());
         let established = &self.established;
         let outbox = |id| established.get(&id).map(|session| &session.outbox);
-        let on = self.pressure.is_on(&cx.config.sessions, cx.now, cx.stats, outbox);
-        if !self.pressure.is_empty() {
+        let on = self.pressure.is_on(limits, threshold, cx.now, cx.stats, outbox);
+        if on {
             cx.timers.set(Timer::Pressure, cx.now + PRESSURE_CHECK);
         }
         on
@@ -319,10 +333,14 @@ impl Sessions {
         if !session.outbox.has_remaining() {
             cx.out.dirty.push(id);
         }
+        let threshold = Threshold::new(limits, self.owed.bytes(), self.ids.len());
+        self.pressure.before_growth(id, &session.outbox, threshold);
         self.handover.note_frame(head.len() + body.len());
         session.arrivals.messages += 1;
         session.outbox.push(head, body, cx.config.ring.datagram_bytes);
-        self.pressure.on_growth(id, &session.outbox, limits, cx.now);
+        self.owed.add(session, head.len() + body.len());
+        self.pressure.on_growth(id, &session.outbox, threshold, cx.now);
+        self.relieve(cx);
     }
 
     /// Takes frames out of an established session's stream, until one ends the session.
@@ -352,7 +370,7 @@ impl Sessions {
     fn close(&mut self, id: SessionId, reason: CloseReason, cx: &mut Cx<'_>) {
         let Some(session) = self.depart(id, cx) else { return };
         match reason {
-            CloseReason::SlowReader => cx.stats.sessions_slow += 1,
+            CloseReason::SlowReader | CloseReason::OutboxesFull => cx.stats.sessions_slow += 1,
             CloseReason::ProtocolError(_) => cx.stats.sessions_errored += 1,
             _ => {}
         }
@@ -364,6 +382,8 @@ impl Sessions {
     fn depart(&mut self, id: SessionId, cx: &mut Cx<'_>) -> Option<Session> {
         let session = self.established.remove(&id)?;
         self.ids.remove(&id);
+        self.owed.forget(&session);
+        self.pressure.on_departed(id);
         self.names.begin_leaving(&session.member);
         let frame = encode_disconnect(&session.member);
         let (kind, service) = (Kind::Disconnect, ServiceLevel::Agreed);

@@ -6,6 +6,7 @@
 //! is waited for half as long as the one before.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use antiphon_wire::ids::SessionId;
 use bytes::Buf;
@@ -17,6 +18,10 @@ use crate::time::Instant;
 
 /// Patience with readers that stand still is halved so often at most.
 const MOST_HALVINGS: u32 = 5;
+/// All clients together are owed much when it is this part of what they may be owed.
+const MUCH: usize = 4;
+/// What each may be behind even then.
+const LEAST_SHARE_BYTES: usize = 64 << 10;
 /// A halving is undone after so many times the whole patience in which no reader stood still.
 const FORGIVEN_AFTER: u32 = 10;
 
@@ -39,57 +44,99 @@ struct Pressing {
     taken: u64,
 }
 
-/// Whether a reader is far enough behind to hold the ring back.
-fn is_behind(outbox: &Outbox, config: &SessionConfig) -> bool {
-    outbox.remaining() > config.pressure_bytes || outbox.messages() > config.pressure_messages()
+/// How far a reader may be behind before the ring waits for it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Threshold {
+    bytes: usize,
+    messages: usize,
 }
 
-/// Whether a reader has caught up enough.
-fn has_caught_up(outbox: &Outbox, config: &SessionConfig) -> bool {
-    outbox.remaining() <= config.pressure_bytes / 2 && outbox.messages() <= config.pressure_messages() / 2
+impl Threshold {
+    /// While `owed_bytes` to `sessions` sessions together are much, each of them may be behind by its share.
+    pub(super) fn new(config: &SessionConfig, owed_bytes: usize, sessions: usize) -> Self {
+        let much = config.max_owed_bytes / MUCH;
+        let bytes = if owed_bytes > much {
+            (much / sessions.max(1))
+                .clamp(LEAST_SHARE_BYTES.min(config.pressure_bytes), config.pressure_bytes)
+        } else {
+            config.pressure_bytes
+        };
+        Self { bytes, messages: config.pressure_messages() }
+    }
+
+    /// Whether a reader is far enough behind to hold the ring back.
+    fn is_passed(&self, outbox: &Outbox) -> bool {
+        outbox.remaining() > self.bytes || outbox.messages() > self.messages
+    }
+
+    /// Whether one has caught up enough.
+    fn is_half_kept(&self, outbox: &Outbox) -> bool {
+        outbox.remaining() <= self.bytes / 2 && outbox.messages() <= self.messages / 2
+    }
+}
+
+/// What becomes of a reader that held the ring back.
+enum Verdict {
+    HoldsOn,
+    CaughtUp,
+    /// It held on for too long.
+    GivenUp {
+        is_still: bool,
+    },
+    Gone,
 }
 
 impl Pressure {
+    /// Notes that a session's outbox is about to grow: it may have caught up since it grew last.
+    pub(super) fn before_growth(&mut self, id: SessionId, outbox: &Outbox, threshold: Threshold) {
+        let is_noted = !self.is_empty() && (self.pressing.contains_key(&id) || self.given_up.contains(&id));
+        if is_noted && threshold.is_half_kept(outbox) {
+            self.pressing.remove(&id);
+            self.given_up.remove(&id);
+        }
+    }
+
     /// Notes a session's outbox after it grew.
-    pub(super) fn on_growth(&mut self, id: SessionId, outbox: &Outbox, config: &SessionConfig, now: Instant) {
-        if is_behind(outbox, config) && !self.given_up.contains(&id) {
+    pub(super) fn on_growth(&mut self, id: SessionId, outbox: &Outbox, threshold: Threshold, now: Instant) {
+        if threshold.is_passed(outbox) && !self.given_up.contains(&id) {
             self.pressing.entry(id).or_insert(Pressing { since: now, taken: outbox.taken() });
         }
     }
 
+    /// A session is gone. One that still held the ring back is remembered for that.
+    pub(super) fn on_departed(&mut self, id: SessionId) {
+        self.given_up.remove(&id);
+    }
+
     /// Whether some reader still holds the ring back. `outbox` gives what is owed to a session, or
-    /// nothing if there is no such session any more.
+    /// nothing if there is no such session any more. Looks no further than to the first that does, as
+    /// this is asked often and there may be thousands.
     pub(super) fn is_on<'a>(
         &mut self,
         config: &SessionConfig,
+        threshold: Threshold,
         now: Instant,
         stats: &mut Stats,
         outbox: impl Fn(SessionId) -> Option<&'a Outbox>,
     ) -> bool {
-        self.given_up.retain(|id| outbox(*id).is_some_and(|outbox| !has_caught_up(outbox, config)));
         self.forgive(config, now);
         let patience_with_still = config.pressure_patience / (1 << self.halvings);
         let mut stood_still = false;
-        let given_up = &mut self.given_up;
-        self.pressing.retain(|id, pressing| {
-            let Some(outbox) = outbox(*id) else {
+        while let Some((&id, &pressing)) = self.pressing.first_key_value() {
+            let held = now.since(pressing.since);
+            match pressing.judge(outbox(id), threshold, held, config.pressure_patience, patience_with_still) {
+                Verdict::HoldsOn => break,
+                Verdict::CaughtUp => {}
                 // Or it could connect anew, again and again, and hold the ring for as long each time.
-                stood_still = true;
-                return false;
-            };
-            if has_caught_up(outbox, config) {
-                return false;
+                Verdict::Gone => stood_still = true,
+                Verdict::GivenUp { is_still } => {
+                    self.given_up.insert(id);
+                    stats.readers_given_up += 1;
+                    stood_still |= is_still;
+                }
             }
-            let is_still = outbox.taken() == pressing.taken;
-            let patience = if is_still { patience_with_still } else { config.pressure_patience };
-            if now.since(pressing.since) <= patience {
-                return true;
-            }
-            given_up.insert(*id);
-            stats.readers_given_up += 1;
-            stood_still |= is_still;
-            false
-        });
+            self.pressing.remove(&id);
+        }
         if stood_still {
             self.halvings = (self.halvings + 1).min(MOST_HALVINGS);
             self.halved = now;
@@ -106,16 +153,40 @@ impl Pressure {
         }
     }
 
-    /// Whether anyone is behind at all.
-    pub(super) fn is_empty(&self) -> bool {
+    /// Whether nobody can hold the ring back before somebody gets more.
+    pub(super) fn is_idle(&self) -> bool {
+        self.pressing.is_empty()
+    }
+
+    fn is_empty(&self) -> bool {
         self.pressing.is_empty() && self.given_up.is_empty()
+    }
+}
+
+impl Pressing {
+    fn judge(
+        &self,
+        outbox: Option<&Outbox>,
+        threshold: Threshold,
+        held: Duration,
+        patience: Duration,
+        patience_with_still: Duration,
+    ) -> Verdict {
+        let Some(outbox) = outbox else { return Verdict::Gone };
+        if threshold.is_half_kept(outbox) {
+            return Verdict::CaughtUp;
+        }
+        let is_still = outbox.taken() == self.taken;
+        if held <= if is_still { patience_with_still } else { patience } {
+            Verdict::HoldsOn
+        } else {
+            Verdict::GivenUp { is_still }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use bytes::Bytes;
 
     use super::*;
@@ -142,12 +213,17 @@ mod tests {
             Self { config, pressure: Pressure::default(), stats: Stats::default(), now: Instant(0) }
         }
 
+        fn threshold(&self) -> Threshold {
+            Threshold::new(&self.config, 0, 1)
+        }
+
         fn grow(&mut self, id: u64, outbox: &Outbox) {
-            self.pressure.on_growth(SessionId(id), outbox, &self.config, self.now);
+            self.pressure.on_growth(SessionId(id), outbox, self.threshold(), self.now);
         }
 
         fn is_on(&mut self, outbox: Option<&Outbox>) -> bool {
-            self.pressure.is_on(&self.config, self.now, &mut self.stats, |_| outbox)
+            let threshold = self.threshold();
+            self.pressure.is_on(&self.config, threshold, self.now, &mut self.stats, |_| outbox)
         }
 
         /// How long a new reader that takes nothing, if it stays at all, holds the ring back.
@@ -177,7 +253,12 @@ mod tests {
         assert!(!bench.is_on(Some(&full)), "too long");
         bench.grow(1, &full);
         assert!(!bench.is_on(Some(&full)), "no second chance while behind");
-        assert!(!bench.is_on(Some(&half)) && bench.pressure.is_empty());
+        bench.pressure.before_growth(SessionId(1), &full, bench.threshold());
+        assert!(!bench.pressure.is_empty(), "still behind");
+        bench.pressure.before_growth(SessionId(1), &half, bench.threshold());
+        assert!(bench.pressure.is_empty());
+        bench.grow(1, &full);
+        assert!(bench.is_on(Some(&full)), "a chance again");
         assert_eq!(bench.stats.readers_given_up, 1);
     }
 
@@ -190,6 +271,31 @@ mod tests {
         assert_eq!(bench.hold(8, None).as_millis(), 32, "some time went by");
         bench.now = bench.now + bench.config.pressure_patience * FORGIVEN_AFTER * 5 + MS;
         assert_eq!(bench.hold(9, None).as_millis(), 501);
+    }
+
+    #[test]
+    fn each_may_be_behind_by_its_share_when_all_together_are_owed_much() {
+        let config = SessionConfig { max_owed_bytes: 8 << 20, ..SessionConfig::default() };
+        let threshold = |owed_bytes, sessions| Threshold::new(&config, owed_bytes, sessions).bytes;
+        assert_eq!(threshold(2 << 20, 1000), 1 << 20, "not much");
+        assert_eq!(
+            [1, 2, 8, 1000].map(|sessions| threshold((2 << 20) + 1, sessions) >> 10),
+            [1024, 1024, 256, 64]
+        );
+    }
+
+    #[test]
+    fn one_that_caught_up_behind_others_begins_anew() {
+        let mut bench = Bench::new();
+        let (full, half) = (filled(1500), filled(500));
+        bench.grow(1, &full);
+        bench.grow(2, &full);
+        bench.now = bench.now + bench.config.pressure_patience;
+        bench.pressure.before_growth(SessionId(2), &half, bench.threshold());
+        bench.grow(2, &full);
+        bench.now = bench.now + MS;
+        assert!(bench.is_on(Some(&full)), "the second");
+        assert_eq!(bench.stats.readers_given_up, 1);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::outbox::Outbox;
 use super::{Arrivals, Session, Sessions};
 use crate::cx::Cx;
 use crate::io::{CloseReason, Event};
-use crate::time::Timer;
+use crate::time::{Instant, Timer};
 
 /// Bytes that a client may send ahead while it is parked: its choice and one frame.
 const PARKED_BYTES: usize = AUTH_CHOICE_BYTES + HEADER_BYTES + MAX_BODY_AND_GROUPS_BYTES as usize;
@@ -104,11 +104,9 @@ impl Sessions {
 
     /// A name became free: whoever waited longest for it gets it, the others are refused.
     pub(super) fn unpark(&mut self, name: &MemberName, cx: &mut Cx<'_>) {
-        let waits = |id: &SessionId| match self.handshakes.get(id) {
-            Some(Handshake::Parked(parked)) => parked.member == *name,
-            _ => false,
-        };
-        let waiting: Vec<SessionId> = self.deadlines.iter().map(|(_, id)| *id).filter(waits).collect();
+        let from = (*name, Instant::default(), SessionId(0));
+        let waiting = self.parked.range(from..).take_while(|(wanted, ..)| wanted == name);
+        let waiting: Vec<SessionId> = waiting.map(|(.., id)| *id).collect();
         for id in waiting {
             if let Some(Handshake::Parked(parked)) = self.take_handshake(id) {
                 self.claim(id, parked, cx);
@@ -155,14 +153,17 @@ impl Sessions {
         let reply = encode_accept(hello.version, Version { major, minor, patch }, &member);
         push_reply(id, &mut outbox, &reply, cx);
         let arrivals = Arrivals { at: cx.now, messages: outbox.messages() };
-        let session = Session {
+        let mut session = Session {
             member,
             wants_membership: hello.wants_membership,
             reader: FrameReader::new(FrameLimits::FROM_CLIENT),
             outbox,
+            counted: 0,
             last_message: 0,
             arrivals,
         };
+        let greeting = session.outbox.remaining();
+        self.owed.add(&mut session, greeting);
         self.established.insert(id, session);
         self.ids.insert(id);
         cx.stats.sessions_accepted += 1;
@@ -200,13 +201,21 @@ impl Sessions {
     }
 
     pub(super) fn keep_handshake(&mut self, id: SessionId, handshake: Handshake) {
-        self.deadlines.insert((handshake.connection().deadline, id));
+        let deadline = handshake.connection().deadline;
+        self.deadlines.insert((deadline, id));
+        if let Handshake::Parked(parked) = &handshake {
+            self.parked.insert((parked.member, deadline, id));
+        }
         self.handshakes.insert(id, handshake);
     }
 
     pub(super) fn take_handshake(&mut self, id: SessionId) -> Option<Handshake> {
         let handshake = self.handshakes.remove(&id)?;
-        self.deadlines.remove(&(handshake.connection().deadline, id));
+        let deadline = handshake.connection().deadline;
+        self.deadlines.remove(&(deadline, id));
+        if let Handshake::Parked(parked) = &handshake {
+            self.parked.remove(&(parked.member, deadline, id));
+        }
         Some(handshake)
     }
 

@@ -23,7 +23,9 @@ pub(super) fn check(history: &History<'_>, violations: &mut Vec<Violation>) {
             let Step::Closed(session, reason) = step else { continue };
             let traced = &trace.sessions[*session];
             let found = match reason {
-                CloseReason::SlowReader if !may_be_slow(traced, *time) => Some(("C2", "it reads")),
+                CloseReason::SlowReader | CloseReason::OutboxesFull if !may_be_slow(traced, *time) => {
+                    Some(("C2", "it reads"))
+                }
                 CloseReason::Shutdown if !run.ended => Some(("C2", "the daemon goes on")),
                 CloseReason::Disconnected if !has_asked(traced, *time) => Some(("C2", "it did not ask")),
                 CloseReason::Refused(ReplyCode::NotUnique)

@@ -48,6 +48,7 @@ fn judge(
         SessionEvent::Closed(Some(reason)) => match reason {
             CloseReason::Disconnected
             | CloseReason::SlowReader
+            | CloseReason::OutboxesFull
             | CloseReason::Shutdown
             | CloseReason::Refused(ReplyCode::NotUnique) => None,
             CloseReason::Refused(_) | CloseReason::HandshakeTimeout | CloseReason::ProtocolError(_) => {

@@ -197,6 +197,13 @@ impl Bench {
         self.timers.is_set(Timer::Handshake)
     }
 
+    /// Whether the ring waits for readers, and whether it is going to be looked at again by itself.
+    pub(super) fn waits_for_readers(&mut self) -> (bool, bool) {
+        self.timers.stop(Timer::Pressure);
+        let waits = self.run(|sessions, cx| sessions.hold_back(cx));
+        (waits, self.timers.is_set(Timer::Pressure))
+    }
+
     pub(super) fn depart(&mut self, name: &str) {
         self.run(|sessions, cx| sessions.on_departed(&member(name), cx));
     }

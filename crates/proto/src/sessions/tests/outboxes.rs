@@ -105,6 +105,56 @@ fn a_reader_that_is_too_many_bytes_behind_is_cut_off() {
 }
 
 #[test]
+fn who_is_furthest_behind_is_cut_off_when_all_together_are_owed_too_much() {
+    let mut bench = Bench::with(|config| config.sessions.max_owed_bytes = 10_000);
+    let sessions = ["one", "two", "three", "four"].map(|name| bench.connect(name));
+    for (id, bytes) in sessions.into_iter().zip([2000, 5000, 1500, 1000]) {
+        bench.deliver(id, &vec![1; bytes]);
+    }
+    bench.deliver(sessions[3], &[1; 500]);
+    assert!(bench.out.closed.is_empty(), "as much as may be");
+    bench.deliver(sessions[3], b"x");
+    assert_eq!(bench.out.closed, [(sessions[1], CloseReason::OutboxesFull)]);
+    bench.deliver(sessions[0], &[1; 4900]);
+    assert_eq!(bench.out.closed.len(), 1, "its bytes count no more");
+    bench.deliver(sessions[2], &[1; 1000]);
+    assert_eq!(bench.closed(sessions[0]), Some(CloseReason::OutboxesFull));
+    assert_eq!(bench.stats.sessions_slow, 2);
+}
+
+#[test]
+fn what_is_written_or_goes_with_its_session_is_owed_no_more() {
+    let mut bench = Bench::with(|config| config.sessions.max_owed_bytes = 10_000);
+    let (reader, other) = (bench.connect("reader"), bench.connect("other"));
+    bench.deliver(other, &[1; 4000]);
+    for _ in 0..10 {
+        bench.deliver(reader, &[1; 5000]);
+        assert_eq!(bench.read(reader).len(), 5000);
+        assert_eq!(bench.sessions.owed_bytes(), 4000);
+    }
+    bench.run(|sessions, cx| sessions.on_closed(other, cx));
+    assert_eq!(bench.sessions.owed_bytes(), 0);
+    bench.deliver(reader, &[1; 100]);
+    bench.run(|sessions, cx| sessions.on_shutdown(cx));
+    assert_eq!((bench.sessions.owed_bytes(), bench.stats.sessions_slow), (0, 0));
+}
+
+#[test]
+fn nobody_looks_again_and_again_for_a_reader_that_was_given_up() {
+    let mut bench = Bench::with(|config| config.sessions.pressure_bytes = 1000);
+    let id = bench.connect("stopped");
+    bench.deliver(id, &[1; 2000]);
+    assert_eq!(bench.waits_for_readers(), (true, true));
+    bench.now = bench.now + bench.config.sessions.pressure_patience + MOMENT;
+    assert_eq!(bench.waits_for_readers(), (false, false));
+    bench.deliver(id, &[1; 2000]);
+    assert_eq!(bench.waits_for_readers(), (false, false));
+    bench.read(id);
+    bench.deliver(id, &[1; 2000]);
+    assert_eq!(bench.waits_for_readers(), (true, true), "it had caught up");
+}
+
+#[test]
 fn one_message_is_delivered_once_and_not_to_who_discards_it() {
     let mut bench = Bench::new();
     let (one, other) = (bench.connect("one"), bench.connect("other"));
