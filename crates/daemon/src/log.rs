@@ -104,6 +104,7 @@ impl EventLog {
                 self.config.sessions.max_owed_bytes >> 20
             ),
             CloseReason::Shutdown => debug!(target: target::SESSIONS, "{who} closed: the daemon is leaving"),
+            CloseReason::HungUp => info!(target: target::SESSIONS, "{who} hung up without a goodbye"),
         }
     }
 }

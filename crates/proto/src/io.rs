@@ -126,6 +126,8 @@ pub enum CloseReason {
     OutboxesFull,
     /// The daemon is leaving.
     Shutdown,
+    /// The client was the one that closed, without a goodbye. Only in [`Event::SessionClosed`].
+    HungUp,
 }
 
 /// Something that an operator may want to know.

@@ -167,7 +167,9 @@ impl Sessions {
             }
             self.arm(cx);
         }
-        let _ = self.depart(id, cx);
+        if let Some(session) = self.depart(id, cx) {
+            cx.out.events.push(Event::SessionClosed(id, Some(session.member), CloseReason::HungUp));
+        }
     }
 
     /// The end of a session of this daemon was delivered: its name is free.

@@ -51,9 +51,10 @@ fn judge(
             | CloseReason::OutboxesFull
             | CloseReason::Shutdown
             | CloseReason::Refused(ReplyCode::NotUnique) => None,
-            CloseReason::Refused(_) | CloseReason::HandshakeTimeout | CloseReason::ProtocolError(_) => {
-                Some(("C2", format!("was closed: {reason:?}")))
-            }
+            CloseReason::Refused(_)
+            | CloseReason::HandshakeTimeout
+            | CloseReason::ProtocolError(_)
+            | CloseReason::HungUp => Some(("C2", format!("was closed: {reason:?}"))),
         },
         SessionEvent::Message(received) => {
             let number = received.submission;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::bench::{Bench, bytes, frame, member};
 use crate::delivery::Kind;
 use crate::groups::codec::{encode_disconnect, encode_operation};
-use crate::io::CloseReason;
+use crate::io::{CloseReason, Event};
 
 const ALICE: &[u8] = b"#alice#localhost";
 const FIFO: u32 = 0x04;
@@ -176,8 +176,10 @@ fn a_broken_connection_ends_the_session_and_drops_half_a_message() {
     let kinds: Vec<Kind> = bench.queued().iter().map(|message| message.kind).collect();
     assert_eq!(kinds, [Kind::Client, Kind::Disconnect]);
     assert!(bench.out.closed.is_empty(), "the host knows");
+    let told = Event::SessionClosed(id, Some(member("alice")), CloseReason::HungUp);
+    assert_eq!(bench.out.events, [told]);
     bench.run(|sessions, cx| sessions.on_closed(id, cx));
-    assert!(bench.queued().is_empty());
+    assert!(bench.queued().is_empty() && bench.out.events.len() == 1);
 }
 
 #[test]
