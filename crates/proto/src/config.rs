@@ -156,6 +156,11 @@ pub struct SessionConfig {
     /// comes round in time; each has its part, and 2048 bytes count as another. What else is to be delivered waits,
     /// and makes the ring slower.
     pub frames_at_once: usize,
+    /// Groups that all clients of the daemon together may be in: who joins one more is cut off. A daemon reports
+    /// them to others when they meet, and more would have no room in a report.
+    pub max_groups: usize,
+    /// Memberships of all these clients in groups, likewise.
+    pub max_memberships: usize,
     /// How long a client may take for its hello.
     pub hello_timeout: Duration,
     /// How long it may take for the rest of the handshake.
@@ -175,6 +180,8 @@ impl Default for SessionConfig {
             pressure_bytes: 1 << 20,
             pressure_patience: Duration::from_millis(500),
             frames_at_once: 200_000,
+            max_groups: 1 << 22,
+            max_memberships: 1 << 24,
             hello_timeout: Duration::from_secs(5),
             authentication_timeout: Duration::from_secs(20),
             authentication: Authentication::default(),

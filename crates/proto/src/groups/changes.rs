@@ -23,7 +23,8 @@ struct Change {
 impl Groups {
     /// A session of `sender` joins a group. Nothing happens if it is in it already, or if the groups
     /// are not settled: daemons send these only after their own exchange, which is before mine in no
-    /// order of the stream. One that is in too many groups is not taken in, and its daemon ends it.
+    /// order of the stream. One that is in too many groups is not taken in, and its daemon ends it. One with which
+    /// all sessions of its daemon together are in too many is taken in and ended: only that daemon counts them.
     pub(super) fn on_join(
         &mut self,
         sender: ProcessId,
@@ -50,7 +51,7 @@ impl Groups {
         }
         if self.table.is_full(member) {
             if mine {
-                sessions.on_too_many_groups(&name, cx);
+                sessions.on_too_many_groups(&name, "in too many groups", cx);
             }
             return;
         }
@@ -61,6 +62,13 @@ impl Groups {
             self.count_change(group, cx.config);
         }
         self.announce(group, Change { cause: Cause::Join, about: name, joiner: Some(member) }, sessions, cx);
+        if mine && self.table.is_crowded(&cx.config.sessions) {
+            sessions.on_too_many_groups(
+                &name,
+                "all clients of the daemon together are in too many groups",
+                cx,
+            );
+        }
     }
 
     /// A session of `sender` leaves a group; nothing happens if it is not in it.

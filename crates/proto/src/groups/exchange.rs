@@ -20,8 +20,8 @@ use crate::mutant::Mutant;
 use crate::send_queue::Outgoing;
 use crate::sessions::Sessions;
 
-/// Parts of one report, 256 MiB together: what a daemon knows of its own sessions takes less, and what claims
-/// more is not waited for.
+/// Parts of one report, 256 MiB together: what a daemon's own sessions may be in takes less (`max_groups` with up to
+/// 48 bytes each, `max_memberships` with up to 3), and what claims more is not waited for.
 const MAX_PARTS: u32 = 8192;
 
 /// What was reported so far.

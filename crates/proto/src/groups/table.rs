@@ -15,6 +15,7 @@ use antiphon_wire::names::{GroupName, MemberName};
 use foldhash::fast::FixedState;
 
 use super::slab::Slab;
+use crate::config::SessionConfig;
 use crate::sessions::{Receiver, Sessions};
 
 /// Groups that one session may be in. A part of the protocol, as all daemons count alike.
@@ -93,6 +94,9 @@ pub(super) struct Table {
     groups: Slab<Group>,
     /// Ordered, as clients choose all bytes of a name: they could make many that a hash can not tell apart.
     group_names: BTreeMap<GroupName, GroupRef>,
+    /// Groups with sessions of mine, and the memberships of these.
+    local_groups: usize,
+    local_memberships: usize,
 }
 
 impl Table {
@@ -181,6 +185,11 @@ impl Table {
         self.member(member).groups.len() >= MAX_GROUPS_OF_A_MEMBER
     }
 
+    /// Whether sessions of mine are in more groups than a report of them has room for.
+    pub(super) fn is_crowded(&self, config: &SessionConfig) -> bool {
+        self.local_groups > config.max_groups || self.local_memberships > config.max_memberships
+    }
+
     /// Whether the member is in the group.
     pub(super) fn is_in(&self, group: GroupRef, member: MemberRef) -> bool {
         self.member(member).groups.binary_search(&group).is_ok()
@@ -194,9 +203,16 @@ impl Table {
         let local = entry.local;
         let at = entry.groups.partition_point(|other| *other < group);
         entry.groups.insert(at, group);
-        if let Some(local) = local {
-            self.group_mut(group).local.push((member, local));
-        }
+        self.enter_local(group, member, local);
+    }
+
+    fn enter_local(&mut self, group: GroupRef, member: MemberRef, local: Option<Receiver>) {
+        let Some(local) = local else { return };
+        let entries = &mut self.group_mut(group).local;
+        let is_first = entries.is_empty();
+        entries.push((member, local));
+        self.local_groups += usize::from(is_first);
+        self.local_memberships += 1;
     }
 
     /// As [`Table::enter`] for a member behind all others of the group, leaving its list of groups
@@ -205,9 +221,8 @@ impl Table {
         let entry = self.member_mut(member);
         entry.groups.push(group);
         let local = entry.local;
-        let group = self.group_mut(group);
-        group.members.push(member);
-        group.local.extend(local.map(|local| (member, local)));
+        self.group_mut(group).members.push(member);
+        self.enter_local(group, member, local);
     }
 
     /// Ends a series of [`Table::append`].
@@ -244,8 +259,13 @@ impl Table {
     pub(super) fn take_out(&mut self, group: GroupRef, member: MemberRef) -> bool {
         let entry = self.group_mut(group);
         entry.members.retain(|other| *other != member);
+        let before = entry.local.len();
         entry.local.retain(|(other, _)| *other != member);
+        let gone = before - entry.local.len();
+        let was_last = gone > 0 && entry.local.is_empty();
         let remains = !entry.members.is_empty();
+        self.local_memberships -= gone;
+        self.local_groups -= usize::from(was_last);
         if !remains {
             self.forget_group(group);
         }

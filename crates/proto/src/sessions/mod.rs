@@ -181,10 +181,10 @@ impl Sessions {
         self.arm(cx);
     }
 
-    /// A session of this daemon asked to be in more groups than one may: it is closed.
-    pub(crate) fn on_too_many_groups(&mut self, name: &MemberName, cx: &mut Cx<'_>) {
+    /// A session of this daemon asked to be in more groups than may be: it is closed for that reason.
+    pub(crate) fn on_too_many_groups(&mut self, name: &MemberName, reason: &'static str, cx: &mut Cx<'_>) {
         if let Some(id) = self.names.bearer(name) {
-            self.close(id, CloseReason::ProtocolError("in too many groups"), cx);
+            self.close(id, CloseReason::ProtocolError(reason), cx);
         }
     }
 

@@ -78,3 +78,31 @@ fn a_session_in_too_many_groups_is_closed_everywhere_alike() {
     assert_eq!(world.hosts[0].stats.sessions_errored, 1);
     assert!((0..2).all(|host| world.table(host).is_empty()), "it has left all of them");
 }
+
+#[test]
+fn who_joins_when_all_of_its_daemon_are_in_too_many_groups_is_closed() {
+    for (max_groups, max_memberships, is_closed) in [(2, 9, true), (3, 9, false), (3, 3, true), (3, 4, false)]
+    {
+        let mut world = World::together(2);
+        let limits = &mut world.hosts[0].config.sessions;
+        (limits.max_groups, limits.max_memberships) = (max_groups, max_memberships);
+        let (first, second) = (world.connect_with(0, "first", false), world.connect_with(0, "second", false));
+        let elsewhere = world.connect_with(1, "elsewhere", false);
+        ["a", "b", "c", "d", "e"].iter().for_each(|group| world.join(elsewhere, group));
+        // Those that were left count no more.
+        world.join(first, "d");
+        world.leave(first, "d");
+        world.run();
+        ["a", "b"].iter().for_each(|group| world.join(first, group));
+        ["b", "c"].iter().for_each(|group| world.join(second, group));
+        world.run();
+        let errored = u64::from(is_closed);
+        let case = format!("{max_groups} groups, {max_memberships} memberships");
+        assert_eq!(world.hosts[0].stats.sessions_errored, errored, "{case}");
+        let members = |group: &str| {
+            let table = world.table(1);
+            table.into_iter().find(|(name, ..)| name.to_string() == group).map(|(.., members)| members.len())
+        };
+        assert_eq!(members("c"), Some(2 - errored as usize), "{case}");
+    }
+}
