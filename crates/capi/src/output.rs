@@ -154,7 +154,7 @@ impl Output {
     pub(crate) fn flush(&self, session: &Session, patience: &mut Patience) {
         // Whoever has the turn is writing.
         let Some(mut turn) = try_lock(&self.turn) else { return };
-        // There is no call of the program to tell.
+        // What goes wrong, the next call will tell.
         let _ = turn.write_patiently(session, &self.gathered, patience);
     }
 
@@ -166,7 +166,7 @@ impl Output {
             && try_lock(&self.gathered)
                 .is_some_and(|mut gathered| std::mem::take(&mut gathered.bytes).is_empty());
         if !nothing_left {
-            session.fail(Code::ConnectionClosed);
+            session.fail_untold();
         }
     }
 
@@ -174,7 +174,7 @@ impl Output {
     pub(crate) fn look(&self, session: &Session, writes: u64) -> Look {
         let Some(mut turn) = try_lock(&self.turn) else { return Look::Busy(writes) };
         let mut gathered = lock(&self.gathered);
-        if gathered.bytes.is_empty() || session.check().is_err() {
+        if gathered.bytes.is_empty() || !session.is_sound() {
             gathered.watch = Watch::default();
             return Look::Done;
         }
@@ -193,7 +193,7 @@ impl Output {
         // Whoever has the turn is writing.
         let Some(mut turn) = try_lock(&self.turn) else { return };
         let mut gathered = lock(&self.gathered);
-        if !gathered.bytes.is_empty() && session.check().is_ok() {
+        if !gathered.bytes.is_empty() && session.is_sound() {
             // What goes wrong, the next call will tell.
             let _ = turn.write_now(session, &mut gathered.bytes);
         }
@@ -307,7 +307,7 @@ impl Turn {
         }
     }
 
-    /// Writes without waiting; what is left stays.
+    /// Writes without waiting; what is left stays. Those for whom it does so have nobody to tell of a break.
     fn write_now(&mut self, session: &Session, bytes: &mut Vec<u8>) -> Result<(), Errno> {
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
         match send(session.socket(), bytes, flags) {
@@ -319,7 +319,7 @@ impl Turn {
             }
             Err(error @ (Errno::INTR | Errno::AGAIN)) => Err(error),
             Err(error) => {
-                session.fail(Code::ConnectionClosed);
+                session.fail_untold();
                 Err(error)
             }
         }
@@ -341,4 +341,47 @@ fn write_all(session: &Session, mut parts: &mut [IoSlice<'_>]) -> Result<(), Cod
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    /// A session whose daemon has gone, with something to write.
+    fn left_alone() -> Session {
+        let (daemon, socket) = UnixStream::pair().expect("a pair");
+        let session = Session::new(socket.into(), MemberName::parse(b"#me#here").expect("a name"), None);
+        session.output.add(b"request");
+        drop(daemon);
+        session
+    }
+
+    #[test]
+    fn a_break_found_by_nobody_who_could_tell_is_told_by_the_next_call_alone() {
+        let found: [fn(&Session); 4] = [
+            |session| assert_eq!(session.output.look(session, 0), Look::Done),
+            |session| session.output.push(session),
+            |session| session.output.flush(session, &mut Patience::new()),
+            |session| session.output.leave_to_parent(session),
+        ];
+        for find in found {
+            let session = left_alone();
+            assert_eq!(session.check(), Ok(()));
+            find(&session);
+            session.output.push(&session);
+            assert_eq!(session.output.look(&session, 0), Look::Done);
+            assert_eq!(session.check(), Err(Code::ConnectionClosed));
+            assert_eq!(session.check(), Err(Code::NetErrorOnSession));
+        }
+    }
+
+    #[test]
+    fn a_break_that_was_told_is_not_told_again() {
+        let session = left_alone();
+        session.fail(Code::ConnectionClosed);
+        session.output.leave_to_parent(&session);
+        assert_eq!(session.check(), Err(Code::NetErrorOnSession));
+    }
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -58,12 +58,24 @@ impl Patience {
     }
 }
 
+/// Whether the connection is broken; it never becomes sound again.
+#[derive(Clone, Copy, Debug)]
+#[repr(u8)]
+enum Health {
+    Sound,
+    /// It is broken, and no call has told the program.
+    Broken,
+    /// It is broken, and a call has told the program.
+    Told,
+}
+
 /// An open session.
 #[derive(Debug)]
 pub(crate) struct Session {
     socket: OwnedFd,
     member: MemberName,
-    broken: AtomicBool,
+    /// A [`Health`].
+    health: AtomicU8,
     pub(crate) input: Mutex<Input>,
     pub(crate) output: Output,
     /// The flush layer, if the session was opened with it.
@@ -112,7 +124,7 @@ impl Session {
     /// A session on a connected socket.
     pub(crate) fn new(socket: OwnedFd, member: MemberName, flush: Option<FlushSession>) -> Self {
         let (input, output) = (Mutex::new(Input::new()), Output::new(member));
-        Self { socket, member, broken: AtomicBool::new(false), input, output, flush }
+        Self { socket, member, health: AtomicU8::new(Health::Sound as u8), input, output, flush }
     }
 
     /// The session's name.
@@ -124,16 +136,37 @@ impl Session {
         self.socket.as_fd()
     }
 
-    /// # Errors
-    /// When an earlier call found the session broken.
-    pub(crate) fn check(&self) -> Result<(), Code> {
-        if self.broken.load(Ordering::Acquire) { Err(Code::NetErrorOnSession) } else { Ok(()) }
+    pub(crate) fn is_sound(&self) -> bool {
+        self.health.load(Ordering::Acquire) == Health::Sound as u8
     }
 
-    /// Marks the session as broken: from now on, calls fail.
+    /// For a call of the program, which must hand an error on.
+    ///
+    /// # Errors
+    /// When the session is broken: the first time that the connection has ended, unless another call has told,
+    /// and then that the session broke earlier.
+    pub(crate) fn check(&self) -> Result<(), Code> {
+        if self.is_sound() {
+            return Ok(());
+        }
+        let told = self.worsen(Health::Broken, Health::Told);
+        Err(if told { Code::ConnectionClosed } else { Code::NetErrorOnSession })
+    }
+
+    /// Marks the session as broken, which a call tells the program with this code: from now on, calls fail.
     pub(crate) fn fail(&self, code: Code) -> Code {
-        self.broken.store(true, Ordering::Release);
+        self.health.store(Health::Told as u8, Ordering::Release);
         code
+    }
+
+    /// Marks the session as broken where no call can tell the program: the next one does.
+    pub(crate) fn fail_untold(&self) {
+        self.worsen(Health::Sound, Health::Broken);
+    }
+
+    /// Changes its health if it is `from`; says whether it was.
+    fn worsen(&self, from: Health, to: Health) -> bool {
+        self.health.compare_exchange(from as u8, to as u8, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     /// Bytes that can be received without waiting.
@@ -146,7 +179,7 @@ impl Session {
     /// Says goodbye and waits a moment for the daemon to close. A socket closed with bytes unread resets the
     /// connection, and takes with it what the daemon has not read yet.
     fn disconnect(&self) {
-        if self.check().is_err() || self.output.disconnect(self, &mut Patience::new()).is_err() {
+        if !self.is_sound() || self.output.disconnect(self, &mut Patience::new()).is_err() {
             return;
         }
         let _ = shutdown(&self.socket, Shutdown::Write);

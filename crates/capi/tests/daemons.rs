@@ -137,6 +137,32 @@ fn answers_that_are_no_accept_are_told_apart() {
     }
 }
 
+#[test]
+fn a_connection_that_broke_unseen_is_told_of_once() {
+    let (listener, address) = listen();
+    for round in 0..20 {
+        let daemon = listener.try_clone().expect("a second handle");
+        let (reset, told) = mpsc::channel();
+        let daemon = thread::spawn(move || {
+            let (mut client, _) = daemon.accept().expect("a client");
+            client.write_all(OPENING).expect("written");
+            told.recv().expect("told");
+            SockRef::from(&client).set_linger(Some(Duration::ZERO)).expect("set");
+        });
+        let (connected, mailbox) = connect(&address);
+        assert_eq!(connected, 1);
+        // The second is gathered, and mostly written when the daemon has gone.
+        assert_eq!((multicast(mailbox, c"group", b"text"), multicast(mailbox, c"group", b"text")), (4, 4));
+        reset.send(()).expect("listens");
+        daemon.join().expect("no panic");
+        thread::sleep(Duration::from_millis(5));
+        assert_eq!(receive(mailbox, 0, 1, 4).result, -8, "round {round}");
+        assert_eq!(receive(mailbox, 0, 1, 4).result, -18, "round {round}");
+        assert_eq!(multicast(mailbox, c"group", b"text"), -18, "round {round}");
+        disconnect(mailbox);
+    }
+}
+
 /// Fills a connection with bytes of no meaning; returns how many.
 fn fill(mailbox: c_int) -> usize {
     // SAFETY: the session of this mailbox is open.
