@@ -8,7 +8,7 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
-use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -223,6 +223,10 @@ fn a_daemon_without_a_file_serves_this_machine() {
     wait_until("the daemon listens", END_LIMIT, || process.log().contains("connect with 4803"));
     drop(Connection::connect("4803", "unix").expect("over the Unix socket"));
     drop(Connection::connect("4803@localhost", "tcp").expect("over TCP"));
+    // A machine may lack IPv6.
+    if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
+        drop(Connection::connect("4803@::1", "six").expect("over IPv6"));
+    }
     process.signal(Signal::TERM);
     assert_eq!(process.wait(END_LIMIT).code(), Some(0));
     assert!(!Path::new("/tmp/4803").exists());

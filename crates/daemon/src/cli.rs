@@ -85,9 +85,10 @@ fn serve(args: &DaemonArgs, loaded: Loaded) -> Result<(), Failure> {
         .map_err(|error| Failure::Log { path: log.file.clone().unwrap_or_default(), error })?;
     warn(args, &loaded);
     let (origin, name) = (loaded.source.name, loaded.settings.here.name);
+    let clients = clients(&loaded.settings);
     let mut daemon = Daemon::bind(loaded.settings)?;
     daemon.stop_on_signals().map_err(StartError::System)?;
-    announce(name, &origin, &daemon.local_addresses().map_err(StartError::System)?);
+    announce(name, &origin, &clients, &daemon.local_addresses().map_err(StartError::System)?);
     daemon.run(&StopHandle::new()).map_err(Failure::Run)
 }
 
@@ -100,18 +101,26 @@ fn warn(args: &DaemonArgs, loaded: &Loaded) {
 }
 
 /// The lines that a person looks for after starting a daemon.
-fn announce(name: DaemonName, origin: &str, addresses: &LocalAddresses) {
+fn announce(name: DaemonName, origin: &str, clients: &str, addresses: &LocalAddresses) {
     tracing::info!("configured by {origin}; daemons of the segment are reached {}", reach(addresses.segment));
-    let tcp = addresses.tcp.iter().map(ToString::to_string);
-    let unix = addresses.unix.iter().map(|path| path.display().to_string());
-    let clients: Vec<String> = tcp.chain(unix).collect();
     tracing::info!(
-        "daemon {name} listens for clients on {}, for daemons on UDP {} and {}",
-        clients.join(", "),
+        "daemon {name} listens for clients on {clients}, for daemons on UDP {} and {}",
         addresses.data,
         addresses.control
     );
     tracing::info!("connect with {}", connect_hint(addresses));
+}
+
+/// Where clients are accepted, in words.
+fn clients(settings: &Settings) -> String {
+    let port = settings.here.port;
+    let tcp = settings.client_interfaces.iter().map(|ip| {
+        let also = if settings.takes_ipv4_at(*ip) { " (IPv4 too)" } else { "" };
+        format!("{}{also}", SocketAddr::new(*ip, port))
+    });
+    let unix = settings.unix_dirs.iter().map(|dir| dir.join(port.to_string()).display().to_string());
+    let all: Vec<String> = tcp.chain(unix).collect();
+    all.join(", ")
 }
 
 /// How daemons of a segment reach each other, in words; `segment` is the address that they share, if any.
@@ -179,12 +188,8 @@ fn summarise(loaded: &Loaded, text: &mut String) {
 }
 
 fn summarise_mine(settings: &Settings, text: &mut String) {
-    let port = settings.here.port;
-    let tcp = settings.client_interfaces.iter().map(|ip| format!("{ip}:{port}"));
-    let unix = settings.unix_dirs.iter().map(|dir| dir.join(port.to_string()).display().to_string());
-    let clients: Vec<String> = tcp.chain(unix).collect();
     let ring = &settings.config.ring;
-    let _ = writeln!(text, "clients: {}", clients.join(", "));
+    let _ = writeln!(text, "clients: {}", clients(settings));
     let segment = transport::shared_address(settings).address();
     let _ = writeln!(text, "daemons of the segment are reached {}", reach(segment));
     let _ = writeln!(
@@ -202,6 +207,8 @@ fn summarise_mine(settings: &Settings, text: &mut String) {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv6Addr};
+
     use super::*;
     use crate::conf::{Source, load_source};
 
@@ -213,9 +220,26 @@ mod tests {
         summarise(&loaded, &mut summary);
         assert!(summary.starts_with("x.conf: 2 daemons, hash "), "{summary}");
         assert!(summary.contains("  b 127.0.0.2  (this daemon)\n"), "{summary}");
-        assert!(summary.contains("clients: 0.0.0.0:4999, /tmp/4999\n"), "{summary}");
+        assert!(summary.contains("\nclients: ") && summary.contains(", /tmp/4999\n"), "{summary}");
         assert!(summary.contains("reached one by one\n"), "{summary}");
         assert!(summary.ends_with("while there is nothing to do: sleeps\n"), "{summary}");
+    }
+
+    #[test]
+    fn what_is_listened_on_is_told_with_all_that_it_takes() {
+        let text = "Spread_Segment 127.0.0.255:4999 { a 127.0.0.1 }";
+        let loaded = load_source(Source::new("x.conf", text.as_bytes()), None).expect("a good file");
+        let mut settings = loaded.settings;
+        let (all, four) = (IpAddr::from(Ipv6Addr::UNSPECIFIED), IpAddr::from([127, 0, 0, 1]));
+        for (interfaces, expected) in [
+            (vec![all], "[::]:4999 (IPv4 too), /tmp/4999"),
+            (vec![four, all], "127.0.0.1:4999, [::]:4999, /tmp/4999"),
+            (vec![Ipv6Addr::LOCALHOST.into()], "[::1]:4999, /tmp/4999"),
+            (Vec::new(), "/tmp/4999"),
+        ] {
+            settings.client_interfaces = interfaces;
+            assert_eq!(clients(&settings), expected);
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 // The helpers of a test are tests too, but only functions marked as such are recognised.
 #![allow(clippy::expect_used, clippy::panic)]
 
+use std::io::Write as _;
 use std::net::{TcpListener, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -10,9 +11,10 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use antiphon::blocking::{Connection, Connector};
-use antiphon::{Event, ServiceLevel};
-use antiphon_daemon::conf::{Source, load_source};
+use antiphon::{Error, Event, ServiceLevel};
+use antiphon_daemon::conf::{Settings, Source, load_source};
 use antiphon_daemon::{Daemon, LinkFilter, LocalAddresses, StartError, StopHandle};
+use antiphon_proto::config::{AccessRule, AuthMethod, Authentication};
 use antiphon_wire::ids::DaemonId;
 use port::Port;
 
@@ -74,8 +76,11 @@ impl Running {
 
     fn tcp(&self, name: &str) -> Connection {
         let address = self.addresses.tcp.first().expect("a TCP socket");
-        let text = format!("{}@{}", address.port(), address.ip());
-        Connector::new(text).name(name).connect().expect("a session")
+        self.tcp_at(&address.ip().to_string(), name).expect("a session")
+    }
+
+    fn tcp_at(&self, host: &str, name: &str) -> Result<Connection, Error> {
+        Connector::new(format!("{}@{host}", self.addresses.data.port())).name(name).connect()
     }
 }
 
@@ -112,11 +117,36 @@ impl Drop for Place {
 }
 
 fn bind(text: &str, name: &str, unix_dir: &Path) -> Result<Daemon, StartError> {
+    Daemon::bind(settings(text, name, unix_dir))
+}
+
+fn settings(text: &str, name: &str, unix_dir: &Path) -> Settings {
     let mut settings =
         load_source(Source::new("test", text.as_bytes()), Some(name)).expect("a good file").settings;
     settings.unix_dirs = vec![unix_dir.join(name)];
     std::fs::create_dir_all(unix_dir.join(name)).expect("a directory");
-    Daemon::bind(settings)
+    settings
+}
+
+/// The settings of the only daemon, which listens on all addresses.
+fn settings_without_interfaces(place: &Place) -> Settings {
+    let text = format!("Spread_Segment 127.0.0.255:{} {{ a 127.0.0.1 }}", place.port.number());
+    settings(&text, "a", &place.directory)
+}
+
+/// Whether a test, which says why it does not run if so, lacks IPv6.
+fn lacks_ipv6() -> bool {
+    let lacks = TcpListener::bind("[::1]:0").is_err();
+    if lacks {
+        let thread = thread::current();
+        // What is printed with `eprintln!` is only seen of tests that fail.
+        let _ = writeln!(
+            std::io::stderr(),
+            "skipped {}: this machine has no IPv6",
+            thread.name().unwrap_or_default()
+        );
+    }
+    lacks
 }
 
 fn configuration(names: &[&str], port: u16) -> String {
@@ -221,6 +251,62 @@ fn clients_of_either_socket_reach_each_other() {
     unix.multicast(ServiceLevel::Agreed, "g", "from unix").expect("sent");
     assert_eq!(body(&mut tcp), b"from tcp");
     assert_eq!(body(&mut tcp), b"from unix");
+}
+
+#[test]
+fn a_daemon_without_a_list_of_interfaces_takes_clients_of_ipv4_and_ipv6() {
+    if lacks_ipv6() {
+        return;
+    }
+    let place = Place::new();
+    let daemon = Running::start(Daemon::bind(settings_without_interfaces(&place)).expect("free"));
+    let mut four = daemon.tcp_at("127.0.0.1", "four").expect("over IPv4");
+    let mut six = daemon.tcp_at("::1", "six").expect("over IPv6");
+    four.join("g").expect("joined");
+    six.join("g").expect("joined");
+    await_members(&mut four, 2);
+    six.multicast(ServiceLevel::Agreed, "g", "from afar").expect("sent");
+    assert_eq!(body(&mut four), b"from afar");
+}
+
+#[test]
+fn the_access_list_knows_clients_of_ipv4_by_their_address_where_ipv6_is_listened_on_too() {
+    if lacks_ipv6() {
+        return;
+    }
+    let place = Place::new();
+    let mut settings = settings_without_interfaces(&place);
+    settings.config.sessions.authentication = Authentication {
+        required: vec![AuthMethod::Ip],
+        access: vec![AccessRule::Network { address: [127, 0, 0, 0].into(), prefix_bits: 8 }],
+        ..Authentication::default()
+    };
+    let daemon = Running::start(Daemon::bind(settings).expect("free"));
+    daemon.tcp_at("127.0.0.1", "four").expect("the list names it");
+    let refused = daemon.tcp_at("::1", "six").expect_err("the list has no word for it");
+    assert!(matches!(refused, Error::Refused(_)), "{refused}");
+}
+
+#[test]
+fn all_addresses_of_ipv6_leave_those_of_ipv4_to_the_listeners_that_are_named_for_them() {
+    if lacks_ipv6() {
+        return;
+    }
+    let place = Place::new();
+    for (interfaces, four, six) in [
+        ("C ::", true, true),
+        ("C :: C 0.0.0.0", true, true),
+        ("C 0.0.0.0", true, false),
+        ("C ::1", false, true),
+    ] {
+        let port = place.port.number();
+        let text =
+            format!("Spread_Segment 127.0.0.255:{port} {{ a 127.0.0.1 {{ D 127.0.0.1 {interfaces} }} }}");
+        let mut daemon = Running::start(bind(&text, "a", &place.directory).expect("free"));
+        assert_eq!(daemon.tcp_at("127.0.0.1", "four").is_ok(), four, "{interfaces}");
+        assert_eq!(daemon.tcp_at("::1", "six").is_ok(), six, "{interfaces}");
+        daemon.stop();
+    }
 }
 
 #[test]

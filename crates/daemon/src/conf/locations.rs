@@ -7,7 +7,7 @@ use antiphon_wire::ids::DaemonId;
 use antiphon_wire::names::{DAEMON_NAME_MAX_BYTES, DaemonName};
 
 use super::diagnostic::Diagnostic;
-use super::identity::fnv1a;
+use super::identity::{fnv1a, is_local};
 use super::syntax::{Address, DaemonTree, InterfaceTree, SegmentTree, Spanned, Tree};
 use super::{DEFAULT_PORT, IpPreference, Location, Segment};
 
@@ -235,11 +235,7 @@ fn shown_address(
 /// Where this daemon listens for clients, by its stanza; without one, on all interfaces.
 pub(crate) fn interfaces_of(tree: &Tree, me: DaemonId, here: &Location) -> (Vec<IpAddr>, Option<Diagnostic>) {
     let Some(stanza) = tree.daemons().nth(me.index()).and_then(|mine| mine.interfaces.as_ref()) else {
-        let all: IpAddr = match here.address {
-            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        };
-        return (vec![all], None);
+        return (vec![all_interfaces(is_local)], None);
     };
     let mut for_clients = Vec::new();
     for interface in stanza.iter().filter(|interface| interface.clients) {
@@ -250,6 +246,13 @@ pub(crate) fn interfaces_of(tree: &Tree, me: DaemonId, here: &Location) -> (Vec<
     (for_clients, elsewhere(stanza, here))
 }
 
+/// The address that stands for all of a machine. That of IPv6 stands for those of IPv4 too, but there are systems
+/// without.
+fn all_interfaces(has: fn(IpAddr) -> bool) -> IpAddr {
+    let (four, six) = (Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into());
+    if has(six) { six } else { four }
+}
+
 /// The interface at which daemons are to be heard although it is not the daemon's own address.
 fn elsewhere(stanza: &[InterfaceTree], here: &Location) -> Option<Diagnostic> {
     let serves = |Address { ip, .. }: Address| ip == here.address || ip.is_unspecified();
@@ -258,4 +261,15 @@ fn elsewhere(stanza: &[InterfaceTree], here: &Location) -> Option<Diagnostic> {
     let label = format!("daemons are heard on {}", here.address);
     let lettered = stanza.iter().any(|each| each.daemons && !each.clients);
     lettered.then(|| Diagnostic::warning(elsewhere.address.span.clone(), message, label))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_system_without_ipv6_has_all_interfaces_of_ipv4() {
+        assert_eq!(all_interfaces(|_| true), Ipv6Addr::UNSPECIFIED);
+        assert_eq!(all_interfaces(|address| address.is_ipv4()), Ipv4Addr::UNSPECIFIED);
+    }
 }

@@ -21,7 +21,7 @@ mod syntax;
 mod timeouts;
 mod windows;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use antiphon_proto::config::{AuthMethod, Config};
@@ -50,7 +50,8 @@ pub struct Settings {
     pub here: Location,
     /// The segments in the order of the file.
     pub segments: Vec<Segment>,
-    /// Addresses on which clients are accepted over TCP; none when empty.
+    /// Addresses on which clients are accepted over TCP; none when empty. See also
+    /// [`Settings::takes_ipv4_at`].
     pub client_interfaces: Vec<IpAddr>,
     /// Directories in each of which a Unix socket named like the port is made.
     pub unix_dirs: Vec<PathBuf>,
@@ -169,8 +170,8 @@ pub enum LoadError {
 pub const SEARCH_PATH: [&str; 2] = ["spread.conf", "/etc/spread.conf"];
 
 /// The configuration that is taken when there is no file. It has no access control, so it takes clients of
-/// this machine only.
-const BUILT_IN: &str = "Spread_Segment 127.0.0.1:4803 { localhost 127.0.0.1 { C D 127.0.0.1 } }";
+/// this machine only. Some know it by its address of IPv6 first.
+const BUILT_IN: &str = "Spread_Segment 127.0.0.1:4803 { localhost 127.0.0.1 { C D 127.0.0.1 C ::1 } }";
 
 /// Reads the named file, or the first of [`SEARCH_PATH`] that exists, or takes the built-in
 /// configuration: one daemon, `localhost`, reachable from this machine only. `me` names the daemon
@@ -180,10 +181,18 @@ const BUILT_IN: &str = "Spread_Segment 127.0.0.1:4803 { localhost 127.0.0.1 { C 
 /// See [`LoadError`].
 pub fn load(file: Option<&Path>, me: Option<&str>) -> Result<Loaded, LoadError> {
     let found = SEARCH_PATH.iter().map(Path::new).find(|path| is_there(path));
-    let Some(path) = file.or(found) else { return load_source(built_in(), me) };
+    let Some(path) = file.or(found) else { return load_built_in(me, is_local) };
     let bytes =
         std::fs::read(path).map_err(|error| LoadError::Unreadable { path: path.to_path_buf(), error })?;
     load_source(Source::new(path.display().to_string(), &bytes), me)
+}
+
+/// Takes the built-in configuration without the interfaces that this machine does not have, as one without
+/// IPv6.
+fn load_built_in(me: Option<&str>, has: fn(IpAddr) -> bool) -> Result<Loaded, LoadError> {
+    let mut loaded = load_source(built_in(), me)?;
+    loaded.settings.client_interfaces.retain(|interface| has(*interface));
+    Ok(loaded)
 }
 
 pub(crate) fn built_in() -> Source {
@@ -236,6 +245,13 @@ fn access_list(options: &mut Options) -> Vec<String> {
 }
 
 impl Settings {
+    /// Whether clients of IPv4 are accepted at this one of the interfaces too: that of all addresses of IPv6
+    /// stands for all of IPv4 as well, unless interfaces of IPv4 stand beside it.
+    #[must_use]
+    pub fn takes_ipv4_at(&self, interface: IpAddr) -> bool {
+        interface == Ipv6Addr::UNSPECIFIED && !self.client_interfaces.iter().any(IpAddr::is_ipv4)
+    }
+
     fn assemble(
         options: Options,
         topology: Topology,

@@ -1,5 +1,7 @@
 //! Whole files, good, bad and damaged.
 
+use std::net::Ipv4Addr;
+
 use super::identity::fnv1a;
 use super::*;
 
@@ -38,7 +40,7 @@ fn the_customary_file_is_read() {
     assert_eq!(settings.config.me, DaemonId(0));
     assert_eq!(settings.locations.len(), 2);
     assert_eq!(settings.locations[1].port, 4804);
-    assert_eq!(settings.client_interfaces, [IpAddr::from([0, 0, 0, 0])]);
+    assert!(settings.client_interfaces.iter().all(IpAddr::is_unspecified));
     assert_eq!(settings.config.ring.window_packets, 80);
     assert_eq!(settings.config.sessions.max_outbox_messages, 5000);
     assert_eq!(settings.config.sessions.max_owed_bytes, 256 << 20);
@@ -290,10 +292,12 @@ fn a_missing_file_is_an_error_only_when_it_was_named() {
 }
 
 #[test]
-fn the_built_in_configuration_serves_this_machine() {
-    let settings = load_source(built_in(), None).expect("it is a good one").settings;
-    assert_eq!(settings.locations[0].port, 4803);
-    assert_eq!(settings.client_interfaces, [IpAddr::from([127, 0, 0, 1])]);
+fn the_built_in_configuration_serves_this_machine_by_the_addresses_that_it_has() {
+    let settings = |has: fn(IpAddr) -> bool| load_built_in(None, has).expect("it is a good one").settings;
+    let (four, six) = (IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST));
+    assert_eq!(settings(|_| true).locations[0].port, 4803);
+    assert_eq!(settings(|_| true).client_interfaces, [four, six]);
+    assert_eq!(settings(|address| address.is_ipv4()).client_interfaces, [four]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -38,15 +38,16 @@ impl Listener {
     /// Opens everything that the settings ask for.
     pub(crate) fn open_all(settings: &Settings) -> Result<Vec<Self>, StartError> {
         let port = settings.here.port;
-        let tcp = settings.client_interfaces.iter().map(|ip| Self::tcp(*ip, port, settings.port_reuse));
+        let tcp = settings.client_interfaces.iter().map(|ip| {
+            Self::tcp(SocketAddr::new(*ip, port), settings.takes_ipv4_at(*ip), settings.port_reuse)
+        });
         let unix = settings.unix_dirs.iter().map(|dir| Self::unix(&dir.join(port.to_string()), 0o666));
         tcp.chain(unix).collect()
     }
 
-    fn tcp(ip: IpAddr, port: u16, reuse: PortReuse) -> Result<Self, StartError> {
-        let address = SocketAddr::new(ip, port);
-        let listener =
-            listen_tcp(address, reuse).map_err(|error| StartError::socket("TCP", address, error))?;
+    fn tcp(address: SocketAddr, with_ipv4: bool, reuse: PortReuse) -> Result<Self, StartError> {
+        let listener = listen_tcp(address, with_ipv4, reuse)
+            .map_err(|error| StartError::socket("TCP", address, error))?;
         Ok(Self { socket: Listening::Tcp(listener), ready: true })
     }
 
@@ -72,7 +73,7 @@ impl Listener {
         }
     }
 
-    /// The next waiting connection.
+    /// The next waiting connection. A client of IPv4 is told by its address there, wherever it was accepted.
     pub(crate) fn accept(&self) -> io::Result<(Stream, Origin)> {
         match &self.socket {
             Listening::Tcp(listener) => {
@@ -105,9 +106,13 @@ impl Listener {
     }
 }
 
-fn listen_tcp(address: SocketAddr, reuse: PortReuse) -> io::Result<TcpListener> {
+fn listen_tcp(address: SocketAddr, with_ipv4: bool, reuse: PortReuse) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(reuse != PortReuse::Off)?;
+    if address.ip() == Ipv6Addr::UNSPECIFIED {
+        // Left to itself the system does as `net.ipv6.bindv6only` says.
+        socket.set_only_v6(!with_ipv4)?;
+    }
     // Accepted connections inherit these. Left to itself the system lets them grow to megabytes.
     socket.set_recv_buffer_size(CLIENT_BUFFER_BYTES)?;
     socket.set_send_buffer_size(CLIENT_BUFFER_BYTES)?;
@@ -169,6 +174,9 @@ impl Drop for SocketFile {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     /// A directory that goes away with its value.
@@ -226,17 +234,31 @@ mod tests {
 
     #[test]
     fn an_address_of_another_machine_is_told_with_what_to_do() {
-        let elsewhere = IpAddr::from([192, 0, 2, 1]);
-        let error = Listener::tcp(elsewhere, 4803, PortReuse::Auto).expect_err("documentation").to_string();
+        let elsewhere = (Ipv4Addr::new(192, 0, 2, 1), 4803).into();
+        let error = Listener::tcp(elsewhere, false, PortReuse::Auto).expect_err("documentation").to_string();
         assert!(error.contains("expected an address of this machine"), "{error}");
         assert!(error.ends_with("with -n"), "{error}");
+    }
+
+    #[test]
+    fn a_client_of_ipv4_keeps_its_address_where_ipv6_is_listened_on() {
+        let Ok(listener) = Listener::tcp((Ipv6Addr::UNSPECIFIED, 0).into(), true, PortReuse::Auto) else {
+            // What is printed with `eprintln!` is only seen of tests that fail.
+            let name = "a_client_of_ipv4_keeps_its_address_where_ipv6_is_listened_on";
+            let _ = writeln!(io::stderr(), "skipped {name}: this machine has no IPv6");
+            return;
+        };
+        let port = listener.tcp_address().expect("bound").port();
+        let client = std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("it listens");
+        let (_stream, origin) = listener.accept().expect("a client waits");
+        assert_eq!(origin, Origin::Tcp(client.local_addr().expect("connected").ip()));
     }
 
     #[test]
     fn a_tcp_port_in_use_is_named() {
         let first = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = first.local_addr().expect("bound");
-        let error = Listener::tcp(address.ip(), address.port(), PortReuse::Auto).expect_err("in use");
+        let error = Listener::tcp(address, false, PortReuse::Auto).expect_err("in use");
         assert_eq!(error.to_string(), format!("TCP {address} is in use; is another daemon running?"));
     }
 }
