@@ -61,7 +61,7 @@ impl Topology {
         preference: IpPreference,
         remarks: &mut Vec<Diagnostic>,
     ) -> Result<(), Diagnostic> {
-        let name = name(tree)?;
+        let name = name(&tree.name, remarks)?;
         let address = match &tree.address {
             Some(address) => address.value.ip,
             None => look_up(&tree.name, preference)?,
@@ -122,15 +122,23 @@ fn own_port(tree: &DaemonTree, port: u16) -> Option<Diagnostic> {
     Some(Diagnostic::warning(given.span.clone(), "the port of a daemon's address is ignored", label))
 }
 
-/// A name that is an address stands for a daemon without a name of its own and is cut to fit.
-fn name(tree: &DaemonTree) -> Result<DaemonName, Diagnostic> {
-    let bytes = tree.name.value.as_bytes();
-    let is_address = tree.address.as_ref().is_some_and(|address| address.span == tree.name.span);
-    let length = if is_address { bytes.len().min(DAEMON_NAME_MAX_BYTES) } else { bytes.len() };
-    DaemonName::new(bytes.get(..length).unwrap_or(bytes)).map_err(|error| {
-        let message = format!("`{}` is not a daemon name", tree.name.value);
-        Diagnostic::error(tree.name.span.clone(), message, error.to_string())
-    })
+/// The name of a daemon, cut if it is too long, as full names of hosts and addresses may be.
+fn name(given: &Spanned<String>, remarks: &mut Vec<Diagnostic>) -> Result<DaemonName, Diagnostic> {
+    let (text, cut) = (given.value.as_str(), cut(&given.value));
+    let name = DaemonName::new(cut.as_bytes()).map_err(|error| {
+        Diagnostic::error(given.span.clone(), format!("`{text}` is not a daemon name"), error.to_string())
+    })?;
+    if cut != text {
+        let label = format!("the daemon is called {name}: a name has at most {DAEMON_NAME_MAX_BYTES} bytes");
+        let message = format!("the name `{text}` is too long");
+        remarks.push(Diagnostic::warning(given.span.clone(), message, label));
+    }
+    Ok(name)
+}
+
+/// As much of a name of a daemon as counts.
+pub(crate) fn cut(name: &str) -> &str {
+    name.get(..DAEMON_NAME_MAX_BYTES).unwrap_or(name)
 }
 
 fn look_up(name: &Spanned<String>, preference: IpPreference) -> Result<IpAddr, Diagnostic> {
@@ -183,7 +191,12 @@ fn conflict(
     for other in others {
         if other.name == *name {
             let message = format!("two daemons are named {name}");
-            return Some(Diagnostic::error(name_span.clone(), message, "expected a name of its own"));
+            let label = if name.as_bytes().len() < DAEMON_NAME_MAX_BYTES {
+                "expected a name of its own".to_owned()
+            } else {
+                format!("expected a name that differs in its first {DAEMON_NAME_MAX_BYTES} bytes")
+            };
+            return Some(Diagnostic::error(name_span.clone(), message, label));
         }
         if other.address == *address && other.port.abs_diff(*port) < 2 {
             let message = format!("{name} and {} share an address and a port", other.name);

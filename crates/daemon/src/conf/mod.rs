@@ -175,7 +175,7 @@ const BUILT_IN: &str = "Spread_Segment 127.0.0.1:4803 { localhost 127.0.0.1 { C 
 
 /// Reads the named file, or the first of [`SEARCH_PATH`] that exists, or takes the built-in
 /// configuration: one daemon, `localhost`, reachable from this machine only. `me` names the daemon
-/// to be; without it, it is the first whose address this machine has.
+/// to be, and is cut as names in the file are; without it, it is the first whose address this machine has.
 ///
 /// # Errors
 /// See [`LoadError`].
@@ -224,7 +224,7 @@ pub fn load_source(source: Source, me: Option<&str>) -> Result<Loaded, LoadError
         return Err(rejected(source, remarks));
     }
     let notes = access_list(&mut options);
-    let (me, here) = identity::choose(&topology.locations, me)?;
+    let (me, here) = identity::choose(&topology.locations, me.map(locations::cut))?;
     let (client_interfaces, of_interfaces) = locations::interfaces_of(&tree, me, &here);
     remarks.extend(of_interfaces);
     let settings = Settings::assemble(options, topology, me, here, client_interfaces);
