@@ -172,7 +172,7 @@ impl StatusBoard {
         }
     }
 
-    fn gauges(&self, status: &Status) -> [(&'static str, u64); 8] {
+    fn gauges(&self, status: &Status) -> [(&'static str, u64); 9] {
         [
             ("daemons_configured", self.config.daemons.len() as u64),
             ("daemons_in_ring", status.members.len() as u64),
@@ -182,6 +182,7 @@ impl StatusBoard {
             ("messages_unfinished", status.messages_unfinished as u64),
             ("messages_waiting", status.messages_waiting as u64),
             ("bytes_waiting", status.bytes_waiting as u64),
+            ("bytes_behind", status.bytes_behind as u64),
         ]
     }
 

@@ -256,6 +256,7 @@ impl Node {
             bytes_waiting: self.queue.bytes(),
             sessions: self.sessions.count(),
             groups: self.groups.count(),
+            bytes_behind: self.sessions.bytes_behind(),
             behind: self.sessions.behind(),
         }
     }

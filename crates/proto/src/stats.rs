@@ -30,6 +30,8 @@ pub struct Status {
     pub sessions: usize,
     /// Groups that have members anywhere.
     pub groups: usize,
+    /// Bytes that all sessions together are behind with reading.
+    pub bytes_behind: usize,
     /// The sessions that are furthest behind with reading, the furthest first.
     pub behind: Vec<Behind>,
 }

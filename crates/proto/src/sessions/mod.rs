@@ -213,6 +213,12 @@ impl Sessions {
         self.ids.len()
     }
 
+    /// How many bytes all are behind with reading.
+    pub(crate) fn bytes_behind(&self) -> usize {
+        let sessions = self.ids.iter().filter_map(|id| self.established.get(id));
+        sessions.map(|session| session.outbox.remaining()).sum()
+    }
+
     /// Who is furthest behind with reading.
     pub(crate) fn behind(&self) -> Vec<Behind> {
         let behind = |id: &SessionId| {
