@@ -40,7 +40,7 @@ impl AuthMethod {
 pub enum AccessRule {
     /// Clients of the Unix socket.
     Unix,
-    /// TCP clients from 127.0.0.0/8.
+    /// TCP clients from this host: from 127.0.0.0/8 or ::1.
     Local,
     /// TCP clients from a network.
     Network {
@@ -55,16 +55,15 @@ impl AccessRule {
     /// Whether the rule lets in a client from there. A client of IPv6 counts as the IPv4 address that
     /// it maps, if it maps one. A network of 0 bits is everyone on TCP, unlike in the reference.
     fn admits(self, origin: Origin) -> bool {
-        let address = match origin {
+        let client = match origin {
             Origin::Unix => return self == Self::Unix,
-            Origin::Tcp(IpAddr::V4(address)) => Some(address),
-            Origin::Tcp(IpAddr::V6(address)) => address.to_ipv4_mapped(),
+            Origin::Tcp(address) => address.to_canonical(),
         };
-        match (self, address) {
+        match (self, client) {
             (Self::Network { prefix_bits: 0, .. }, _) => true,
-            (Self::Unix, _) | (_, None) => false,
-            (Self::Local, Some(client)) => client.is_loopback(),
-            (Self::Network { address, prefix_bits }, Some(client)) => {
+            (Self::Local, client) => client.is_loopback(),
+            (Self::Unix, _) | (Self::Network { .. }, IpAddr::V6(_)) => false,
+            (Self::Network { address, prefix_bits }, IpAddr::V4(client)) => {
                 let host_bits = 32_u32.saturating_sub(u32::from(prefix_bits));
                 let mask = u32::MAX.checked_shl(host_bits).unwrap_or(0);
                 client.to_bits() & mask == address.to_bits()
@@ -141,6 +140,9 @@ mod tests {
         assert!(
             AccessRule::Local.admits(tcp([127, 9, 9, 9])) && !AccessRule::Local.admits(tcp([10, 0, 0, 1]))
         );
+        let six = |address: &str| Origin::Tcp(address.parse().expect("an address"));
+        assert!(AccessRule::Local.admits(six("::1")) && AccessRule::Local.admits(six("::ffff:127.0.0.1")));
+        assert!(!AccessRule::Local.admits(six("fe80::1")) && !network([0, 0, 0, 1], 1).admits(six("::1")));
         assert!(network([10, 1, 0, 0], 16).admits(tcp([10, 1, 200, 3])));
         assert!(!network([10, 1, 0, 0], 16).admits(tcp([10, 2, 0, 1])));
         assert!(network([10, 1, 2, 3], 32).admits(tcp([10, 1, 2, 3])));
