@@ -88,8 +88,8 @@ fn send_lines(
     let mut line = Vec::new();
     while next_line(&mut input, &mut line)? {
         send(connection, envelope, &line, count)?;
-        // The next line may be long in coming; what was said so far must not wait for it.
-        if input.buffer().is_empty() {
+        // The end of the next line may be long in coming; what was said so far must not wait for it.
+        if !input.buffer().contains(&b'\n') {
             connection.flush()?;
         }
     }

@@ -377,6 +377,25 @@ fn what_is_sent_from_a_shell_is_received_in_a_shell() {
     assert_eq!((&last["type"], &last["groups"]), (&(-7).into(), &serde_json::json!(["blue", "green"])));
 }
 
+/// Somebody may be typing, or a program may write without regard to lines.
+#[test]
+fn a_line_is_sent_while_the_next_one_is_not_whole_yet() {
+    let cluster = Cluster::single("");
+    let mut listens = cluster.client(0, "listens");
+    listens.join("g").expect("joined");
+    view_of(&mut listens, 1, ANSWER_LIMIT);
+    let mut command = Command::new(PROGRAM);
+    command.args(["send", "-c", &cluster.address(0), "-g", "g"]).stdin(Stdio::piped());
+    let mut child = spawn(&mut command);
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(b"one\ntwo").expect("the program reads");
+    assert_eq!(next_message(&mut listens, ANSWER_LIMIT).body, "one");
+    stdin.write_all(b"\n").expect("the program reads");
+    drop(stdin);
+    assert_eq!(next_message(&mut listens, ANSWER_LIMIT).body, "two");
+    assert!(child.wait().expect("a child").success());
+}
+
 #[test]
 fn a_name_in_use_is_refused_in_words() {
     let cluster = Cluster::single("");
