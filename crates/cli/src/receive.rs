@@ -82,6 +82,10 @@ fn receive(
         };
         received += u64::from(matches!(event, Event::Message(_)));
         write(&event, format, output).map_err(CliError::Output)?;
+        // Where events keep coming, nothing else looks at the time.
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            break;
+        }
     }
     output.flush().map_err(CliError::Output)?;
     Ok(received)

@@ -396,6 +396,34 @@ fn a_line_is_sent_while_the_next_one_is_not_whole_yet() {
     assert!(child.wait().expect("a child").success());
 }
 
+/// The receiver stands still until its time is over, and then has many messages before it.
+#[test]
+fn a_receiver_whose_time_is_over_stops_although_messages_keep_coming() {
+    const TIMEOUT: Duration = Duration::from_secs(4);
+    const MESSAGES: usize = 200;
+    let cluster = Cluster::single("");
+    let log = cluster.directory().file("received");
+    let seconds = TIMEOUT.as_secs().to_string();
+    let args = ["receive", "-c", &cluster.address(0), "-g", "g", "--json", "--timeout", &seconds];
+    let mut receive = Process::start(cluster.directory().path(), &log, args);
+    wait_until("the group is joined", END_LIMIT, || receive.log().contains("\"view\""));
+    let over = Instant::now() + TIMEOUT;
+    receive.signal(Signal::STOP);
+    let mut sender = cluster.client(0, "sender");
+    sender.join("g").expect("joined");
+    for _ in 0..MESSAGES {
+        sender.multicast(ServiceLevel::Agreed, "g", "word").expect("sent");
+    }
+    for _ in 0..MESSAGES {
+        next_message(&mut sender, ANSWER_LIMIT);
+    }
+    thread::sleep(over.saturating_duration_since(Instant::now()));
+    receive.signal(Signal::CONT);
+    assert_eq!(receive.wait(END_LIMIT).code(), Some(0));
+    let received = receive.log().matches("\"message\"").count();
+    assert!(received < MESSAGES, "all {received} were received");
+}
+
 #[test]
 fn a_name_in_use_is_refused_in_words() {
     let cluster = Cluster::single("");
