@@ -113,6 +113,14 @@ impl Namespaces {
         must(&format!("-n {} link set {} down", self.bridge(), port(host)));
     }
 
+    /// Lets programs of a host bind to addresses that it does not have.
+    pub(crate) fn bind_anywhere(&self, host: usize) {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name(host), "sh", "-c"]);
+        command.arg("echo 1 >/proc/sys/net/ipv4/ip_nonlocal_bind");
+        assert!(command.status().expect("ip was there before").success(), "{command:?}");
+    }
+
     /// What reaches a host comes through so narrow a pipe, with so short a queue, that much is lost.
     pub(crate) fn squeeze(&self, host: usize, kilobits: u32) {
         let device = format!("qdisc replace dev {} root tbf", port(host));

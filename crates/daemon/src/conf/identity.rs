@@ -1,20 +1,26 @@
 //! Which daemon this is, and whether two daemons have the same idea of the cluster.
 
 use std::fmt::Write as _;
-use std::net::{IpAddr, UdpSocket};
+use std::io;
+use std::net::IpAddr;
 
 use antiphon_wire::ids::DaemonId;
+use nix::ifaddrs::getifaddrs;
+use nix::sys::socket::SockaddrStorage;
 
 use super::locations::Topology;
 use super::{LoadError, Location};
 
 /// The daemon with that name, or else the first whose address this machine has, and where it is.
 pub(crate) fn choose(locations: &[Location], name: Option<&str>) -> Result<(DaemonId, Location), LoadError> {
-    let is_me = |location: &Location| match name {
-        Some(name) => location.name.as_bytes() == name.as_bytes(),
-        None => is_local(location.address),
+    let mut daemons = (0..).map(DaemonId).zip(locations);
+    let mine = match name {
+        Some(name) => daemons.find(|(_, location)| location.name.as_bytes() == name.as_bytes()),
+        None => {
+            let here = OwnAddresses::read().map_err(LoadError::Addresses)?;
+            daemons.find(|(_, location)| here.has(location.address))
+        }
     };
-    let mine = (0..).map(DaemonId).zip(locations).find(|(_, location)| is_me(location));
     mine.map(|(id, location)| (id, location.clone())).ok_or_else(|| {
         let names: Vec<String> = locations.iter().map(|location| location.name.to_string()).collect();
         let known = names.join(", ");
@@ -25,9 +31,29 @@ pub(crate) fn choose(locations: &[Location], name: Option<&str>) -> Result<(Daem
     })
 }
 
-/// Whether this machine has the address: only then can a socket be bound to it.
-pub(crate) fn is_local(address: IpAddr) -> bool {
-    UdpSocket::bind((address, 0)).is_ok()
+/// The addresses that this machine has. Whether a socket can be bound to an address does not tell: systems can be
+/// told to allow that for any.
+#[derive(Debug)]
+pub(crate) struct OwnAddresses(Vec<IpAddr>);
+
+impl OwnAddresses {
+    /// Asks the system for those of all interfaces.
+    pub(crate) fn read() -> io::Result<Self> {
+        let addresses = getifaddrs()?.filter_map(|interface| interface.address.as_ref().and_then(ip));
+        Ok(Self(addresses.collect()))
+    }
+
+    /// Whether the address is one of this machine. Every machine has all loopback addresses, though its interface
+    /// shows one.
+    pub(crate) fn has(&self, address: IpAddr) -> bool {
+        address.is_loopback() || self.0.contains(&address)
+    }
+}
+
+/// The IP address of an interface's address, which may be of another kind.
+fn ip(address: &SockaddrStorage) -> Option<IpAddr> {
+    let v4 = address.as_sockaddr_in().map(|address| address.ip().into());
+    v4.or_else(|| address.as_sockaddr_in6().map(|address| address.ip().into()))
 }
 
 /// A number that is the same for daemons which agree on the segments and on the names, addresses
@@ -63,8 +89,11 @@ mod tests {
     }
 
     #[test]
-    fn loopback_is_local_and_documentation_addresses_are_not() {
-        assert!(is_local(IpAddr::from([127, 0, 0, 1])));
-        assert!(!is_local(IpAddr::from([192, 0, 2, 1])));
+    fn a_machine_has_all_loopback_addresses_and_those_of_its_interfaces() {
+        let own = OwnAddresses::read().expect("told");
+        assert!(own.0.contains(&[127, 0, 0, 1].into()), "{own:?}");
+        let has = |address: &str| own.has(address.parse().expect("an address"));
+        assert!(has("127.0.0.1") && has("127.1.2.3") && has("::1"));
+        assert!(!has("192.0.2.1") && !has("2001:db8::1"));
     }
 }

@@ -1,13 +1,13 @@
 //! Segments and daemons: names looked up, limits checked.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs, UdpSocket};
 
 use antiphon_proto::config::Daemon;
 use antiphon_wire::ids::DaemonId;
 use antiphon_wire::names::{DAEMON_NAME_MAX_BYTES, DaemonName};
 
 use super::diagnostic::Diagnostic;
-use super::identity::{fnv1a, is_local};
+use super::identity::fnv1a;
 use super::syntax::{Address, DaemonTree, InterfaceTree, SegmentTree, Spanned, Tree};
 use super::{DEFAULT_PORT, IpPreference, Location, Segment};
 
@@ -248,7 +248,7 @@ fn shown_address(
 /// Where this daemon listens for clients, by its stanza; without one, on all interfaces.
 pub(crate) fn interfaces_of(tree: &Tree, me: DaemonId, here: &Location) -> (Vec<IpAddr>, Option<Diagnostic>) {
     let Some(stanza) = tree.daemons().nth(me.index()).and_then(|mine| mine.interfaces.as_ref()) else {
-        return (vec![all_interfaces(is_local)], None);
+        return (vec![all_interfaces(can_bind)], None);
     };
     let mut for_clients = Vec::new();
     for interface in stanza.iter().filter(|interface| interface.clients) {
@@ -257,6 +257,11 @@ pub(crate) fn interfaces_of(tree: &Tree, me: DaemonId, here: &Location) -> (Vec<
         }
     }
     (for_clients, elsewhere(stanza, here))
+}
+
+/// Whether sockets can be bound to an address.
+pub(crate) fn can_bind(address: IpAddr) -> bool {
+    UdpSocket::bind((address, 0)).is_ok()
 }
 
 /// The address that stands for all of a machine. That of IPv6 stands for those of IPv4 too, but there are systems

@@ -32,9 +32,10 @@ use antiphon_wire::names::DaemonName;
 use thiserror::Error;
 
 pub use diagnostic::{Diagnostic, Rejected, Severity, Source, Span};
-pub(crate) use identity::is_local;
+pub(crate) use identity::OwnAddresses;
 pub use log_settings::LogSettings;
 
+use crate::error::limit_hint;
 use directives::Directives;
 use locations::Topology;
 use options::Options;
@@ -158,6 +159,9 @@ pub enum LoadError {
         /// The names there are, with commas.
         known: String,
     },
+    /// The system does not tell which addresses this machine has.
+    #[error("cannot see which addresses this machine has: {0}{hint}; or say which daemon it is with -n", hint = limit_hint(.0))]
+    Addresses(std::io::Error),
     /// No configured address belongs to this machine.
     #[error("none of the configured daemons ({known}) has an address of this machine; say which one with -n")]
     NotHere {
@@ -181,7 +185,7 @@ const BUILT_IN: &str = "Spread_Segment 127.0.0.1:4803 { localhost 127.0.0.1 { C 
 /// See [`LoadError`].
 pub fn load(file: Option<&Path>, me: Option<&str>) -> Result<Loaded, LoadError> {
     let found = SEARCH_PATH.iter().map(Path::new).find(|path| is_there(path));
-    let Some(path) = file.or(found) else { return load_built_in(me, is_local) };
+    let Some(path) = file.or(found) else { return load_built_in(me, locations::can_bind) };
     let bytes =
         std::fs::read(path).map_err(|error| LoadError::Unreadable { path: path.to_path_buf(), error })?;
     load_source(Source::new(path.display().to_string(), &bytes), me)

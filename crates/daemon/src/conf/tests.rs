@@ -319,6 +319,12 @@ fn a_missing_file_is_an_error_only_when_it_was_named() {
 }
 
 #[test]
+fn addresses_that_the_system_does_not_tell_are_not_called_missing() {
+    let error = LoadError::Addresses(rustix::io::Errno::MFILE.into()).to_string();
+    assert!(error.contains("LimitNOFILE=") && error.ends_with("with -n"), "{error}");
+}
+
+#[test]
 fn the_built_in_configuration_serves_this_machine_by_the_addresses_that_it_has() {
     let settings = |has: fn(IpAddr) -> bool| load_built_in(None, has).expect("it is a good one").settings;
     let (four, six) = (IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST));

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use mio::{Interest, Registry, Token as PollToken};
 
 use crate::StartError;
-use crate::conf::{Settings, is_local};
+use crate::conf::{OwnAddresses, Settings};
 
 pub use links::LinkFilter;
 
@@ -136,9 +136,12 @@ impl Transport {
             shared.options().join_multicast_v4(group.ip(), me.ip())?;
             self.data.options().set_multicast_if_v4(me.ip())?;
         }
-        // Copies of what this machine sends are of use only when another of its daemons listens.
+        // Copies of what this machine sends are of use only when another of its daemons listens. Where the system
+        // does not tell, they do no harm.
         let mut others = settings.locations.iter().filter(|location| location.address != self.me.ip());
-        self.data.options().set_multicast_loop_v4(others.any(|location| is_local(location.address)))?;
+        let is_shared =
+            OwnAddresses::read().map_or(true, |own| others.any(|location| own.has(location.address)));
+        self.data.options().set_multicast_loop_v4(is_shared)?;
         Ok(shared)
     }
 
