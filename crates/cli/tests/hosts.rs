@@ -1,14 +1,21 @@
-//! Daemons on hosts that are not as usual: systems that let any address be taken.
+//! Daemons on hosts that are not as usual: systems that let any address be taken, files that others have left.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 mod support;
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use support::directory::Directory;
 use support::namespaces::{self, Namespaces};
+use support::port::Port;
 use support::process::Process;
+use support::skip::lacking;
+use support::{PROGRAM, wait_until};
 
 /// How long a program that ends by itself may take.
 const END_LIMIT: Duration = Duration::from_secs(20);
@@ -29,4 +36,45 @@ fn a_daemon_finds_itself_where_it_could_bind_to_any_address() {
     assert_eq!(process.wait(END_LIMIT).code(), Some(0));
     let told = process.log();
     assert!(told.contains(&format!("d2 {second}  (this daemon)")), "{told}");
+}
+
+/// In a directory like `/tmp`, where nobody may remove what others have.
+#[test]
+fn a_socket_of_another_user_is_left_to_its_owner() {
+    const NOBODY: u32 = 65_534;
+    if !rustix::process::geteuid().is_root() {
+        lacking("needs root, to be another user");
+        return;
+    }
+    let (port, directory) = (Port::lease(), Directory::new());
+    let (number, program) = (port.number(), directory.file("antiphon"));
+    std::fs::set_permissions(directory.path(), Permissions::from_mode(0o1777)).expect("settable");
+    let text = format!("Spread_Segment 127.0.0.255:{number} {{\n  localhost 127.0.0.1\n}}\n");
+    std::fs::write(directory.file("spread.conf"), text).expect("writable");
+    std::fs::copy(PROGRAM, &program).expect("copied");
+    let home = directory.path().display().to_string();
+    let start = |log: &str| {
+        let args = ["daemon", "-c", "spread.conf", "--unix-dir", &home];
+        Process::start_as(NOBODY, &program, directory.path(), &directory.file(log), args)
+    };
+    for mode in [0o666, 0o600] {
+        let socket = directory.file(&number.to_string());
+        drop(UnixListener::bind(&socket).expect("a socket"));
+        std::fs::set_permissions(&socket, Permissions::from_mode(mode)).expect("settable");
+        let mut process = start(&format!("{mode:o}"));
+        assert_eq!(process.wait(END_LIMIT).code(), Some(1));
+        let log = process.log();
+        assert!(log.contains("let its owner or root remove it") && !log.contains("make it"), "{log}");
+        std::fs::remove_file(&socket).expect("root may");
+    }
+    drop(UnixListener::bind(directory.file(&format!("{number}.status"))).expect("a socket"));
+    let mut process = start("status");
+    wait_until("the daemon serves its clients", END_LIMIT, || process.log().contains("connect with"));
+    let log = process.log();
+    assert!(
+        log.contains("nobody can ask for the status") && log.contains("let its owner or root remove it"),
+        "{log}"
+    );
+    process.signal(Signal::TERM);
+    assert_eq!(process.wait(END_LIMIT).code(), Some(0));
 }

@@ -50,6 +50,18 @@ pub enum StartError {
         /// What the system said.
         error: io::Error,
     },
+    /// What has the name of the Unix socket belongs to another user, and only that one or root may remove it.
+    #[error(
+        "cannot listen on {}: {error}; the socket there belongs to another user, whose daemon has left it or is \
+         running: let its owner or root remove it, or name another directory with UnixSocketDirectory or --unix-dir",
+        path.display()
+    )]
+    UnixForeign {
+        /// Where it lies.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
     /// The poller, the signals or a socket that was just opened failed.
     #[error("cannot start: {0}{hint}", hint = limit_hint(.0))]
     System(#[from] io::Error),

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -44,6 +45,19 @@ impl Process {
         // `ip` becomes the program, so that signals to the child reach it.
         let mut command = Command::new("ip");
         command.args(["netns", "exec", namespace, PROGRAM]);
+        Self::spawn(command, directory, log, args)
+    }
+
+    /// As [`Process::start`], by another user. `program` is a copy that this user may run.
+    pub(crate) fn start_as(
+        user: u32,
+        program: &Path,
+        directory: &Path,
+        log: &Path,
+        args: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    ) -> Self {
+        let mut command = Command::new(program);
+        command.uid(user);
         Self::spawn(command, directory, log, args)
     }
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use antiphon_proto::Origin;
 use mio::net::{TcpListener, UnixListener};
 use mio::{Interest, Registry, Token as PollToken};
+use rustix::process::geteuid;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::stream::Stream;
@@ -125,22 +126,29 @@ fn listen_tcp(address: SocketAddr, with_ipv4: bool, reuse: PortReuse) -> io::Res
 /// Removes what a crashed daemon left behind, but nothing that answers or is no socket.
 fn clear_stale(path: &Path) -> Result<(), StartError> {
     let failed = |error| StartError::Unix { path: path.to_path_buf(), error };
-    let kind = match fs::symlink_metadata(path) {
-        Ok(metadata) => metadata.file_type(),
+    let there = match fs::symlink_metadata(path) {
+        Ok(there) => there,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(failed(error)),
     };
-    if !kind.is_socket() {
+    if !there.file_type().is_socket() {
         let kind = io::ErrorKind::AlreadyExists;
         return Err(failed(io::Error::new(kind, "a file that is not a socket has that name")));
     }
+    let is_foreign = there.uid() != geteuid().as_raw();
+    let refused = |error: io::Error| match error.kind() {
+        io::ErrorKind::PermissionDenied if is_foreign => {
+            StartError::UnixForeign { path: path.to_path_buf(), error }
+        }
+        _ => failed(error),
+    };
     match std::os::unix::net::UnixStream::connect(path) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            fs::remove_file(path).map_err(failed)
+            fs::remove_file(path).map_err(refused)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Ok(_) => Err(StartError::UnixInUse(path.to_path_buf())),
-        Err(error) => Err(failed(error)),
+        Err(error) => Err(refused(error)),
     }
 }
 
