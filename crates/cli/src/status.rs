@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Read as _};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use antiphon::dial;
 use antiphon_daemon::conf::{DEFAULT_PORT, UNIX_DIRECTORY};
 use antiphon_daemon::status::{Installed, SlowReader, StatusReport};
 
@@ -58,7 +58,7 @@ fn ask(path: PathBuf) -> Result<StatusReport, CliError> {
 }
 
 fn read(path: &Path) -> io::Result<String> {
-    let mut stream = UnixStream::connect(path)?;
+    let mut stream = dial::unix(path, Instant::now().checked_add(PATIENCE))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
@@ -106,7 +106,23 @@ fn metrics(report: &StatusReport) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::{UnixListener, UnixStream};
+
     use super::*;
+
+    #[test]
+    fn a_daemon_that_accepts_nobody_is_waited_for_no_longer_than_others() {
+        let path = std::env::temp_dir().join(format!("antiphon-{}-status", std::process::id()));
+        let listener = UnixListener::bind(&path).expect("a socket");
+        rustix::net::listen(&listener, 0).expect("a queue of one");
+        let _in_the_way = UnixStream::connect(&path).expect("the first fits");
+        let (tell, told) = std::sync::mpsc::channel();
+        let asked = path.clone();
+        std::thread::spawn(move || drop(tell.send(ask(asked))));
+        let answer = told.recv_timeout(4 * PATIENCE).expect("an answer in time");
+        assert!(matches!(answer, Err(CliError::StatusLate { .. })), "{answer:?}");
+        std::fs::remove_file(path).expect("removable");
+    }
 
     #[test]
     fn a_configuration_is_told_with_its_reasons() {

@@ -10,7 +10,7 @@ use antiphon_proto::Origin;
 use mio::net::{TcpListener, UnixListener};
 use mio::{Interest, Registry, Token as PollToken};
 use rustix::process::geteuid;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use super::stream::Stream;
 use crate::StartError;
@@ -123,7 +123,7 @@ fn listen_tcp(address: SocketAddr, with_ipv4: bool, reuse: PortReuse) -> io::Res
     Ok(TcpListener::from_std(socket.into()))
 }
 
-/// Removes what a crashed daemon left behind, but nothing that answers or is no socket.
+/// Removes what a crashed daemon left behind, but nothing at which somebody listens or that is no socket.
 fn clear_stale(path: &Path) -> Result<(), StartError> {
     let failed = |error| StartError::Unix { path: path.to_path_buf(), error };
     let there = match fs::symlink_metadata(path) {
@@ -142,14 +142,25 @@ fn clear_stale(path: &Path) -> Result<(), StartError> {
         }
         _ => failed(error),
     };
-    match std::os::unix::net::UnixStream::connect(path) {
+    match connect(path) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             fs::remove_file(path).map_err(refused)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Ok(_) => Err(StartError::UnixInUse(path.to_path_buf())),
+        Ok(()) => Err(StartError::UnixInUse(path.to_path_buf())),
+        // The queue of who listens there is full.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            Err(StartError::UnixInUse(path.to_path_buf()))
+        }
         Err(error) => Err(refused(error)),
     }
+}
+
+/// Tries whether somebody listens, without waiting for one who accepts nobody, as a daemon that is stopped.
+fn connect(path: &Path) -> io::Result<()> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.connect(&SockAddr::unix(path)?)
 }
 
 /// The file of a Unix socket; removed in the end, unless another one lies there by then.
@@ -229,6 +240,16 @@ mod tests {
         let error = Listener::unix(&plain, 0o666).expect_err("a file").to_string();
         assert!(error.contains("not a socket has that name; remove the file"), "{error}");
         assert!(plain.exists());
+    }
+
+    #[test]
+    fn a_socket_whose_queue_is_full_is_in_use() {
+        let directory = Directory::new();
+        let path = directory.0.join("4803");
+        let listener = std::os::unix::net::UnixListener::bind(&path).expect("a socket");
+        rustix::net::listen(&listener, 0).expect("a queue of one");
+        let _in_the_way = std::os::unix::net::UnixStream::connect(&path).expect("the first fits");
+        assert!(matches!(Listener::unix(&path, 0o666), Err(StartError::UnixInUse(_))));
     }
 
     #[test]
