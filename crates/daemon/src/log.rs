@@ -99,7 +99,7 @@ impl EventLog {
             }
             CloseReason::OutboxesFull => warn!(
                 target: target::SESSIONS,
-                "{who} closed: all clients together were more than {} MiB (OutboxLimit) behind, and it was the furthest; \
+                "{who} closed: what all clients have not read took more than {} MiB (OutboxLimit), and most of it for this one; \
                  see \"Slow clients\" in docs/operations.md",
                 self.config.sessions.max_owed_bytes >> 20
             ),

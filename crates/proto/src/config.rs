@@ -143,11 +143,12 @@ pub struct SessionConfig {
     pub max_outbox_messages: usize,
     /// Bytes that a client may be behind before it is cut off.
     pub max_outbox_bytes: usize,
-    /// Bytes that all clients together may be behind before those are cut off that are furthest behind, until
-    /// seven eighths are left (`OutboxLimit`).
+    /// Bytes of memory that what all clients have not read may take before those are cut off for which the most is
+    /// taken, until seven eighths are left (`OutboxLimit`). A body that is larger than a packet is there once for all
+    /// its receivers.
     pub max_owed_bytes: usize,
-    /// Bytes that a client may be behind before the ring waits for it. While all together are behind by more than
-    /// a quarter of what they may be, each may be behind by its share of that quarter, at least 64 KiB.
+    /// Bytes that a client may be behind before the ring waits for it. While all together take more than a quarter
+    /// of `max_owed_bytes`, each may be behind by its share of that quarter, at least 64 KiB.
     pub pressure_bytes: usize,
     /// How long the ring waits for one that does not catch up, to half of either; less for one that takes nothing
     /// after others did so.

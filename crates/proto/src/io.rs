@@ -122,7 +122,7 @@ pub enum CloseReason {
     ProtocolError(&'static str),
     /// The client reads too slowly: its outbox passed the configured limit.
     SlowReader,
-    /// All clients together are owed more than the configured limit, and this one is the furthest behind.
+    /// What all clients together are owed takes more memory than the configured limit, and most of it for this one.
     OutboxesFull,
     /// The daemon is leaving.
     Shutdown,

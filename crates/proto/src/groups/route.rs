@@ -46,16 +46,17 @@ impl Groups {
         if name.is_private() {
             let member = MemberName::from_field(name.as_field()).ok();
             if let Some(receiver) = member.and_then(|member| sessions.receiver(&member)) {
-                sessions.deliver_once(receiver.session, head, body, cx);
+                sessions.deliver_once(receiver.session, head, body, 1, cx);
             }
             return;
         }
         let Some(group) = self.table.find_group(name) else { return };
-        for (_, receiver) in self.table.group(group).local() {
+        let local = self.table.group(group).local();
+        for (_, receiver) in local {
             if cx.config.is_mutant(Mutant::DeafWithoutViews) && !receiver.wants_membership {
                 continue;
             }
-            sessions.deliver_once(receiver.session, head, body, cx);
+            sessions.deliver_once(receiver.session, head, body, local.len(), cx);
         }
     }
 }

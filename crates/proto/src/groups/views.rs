@@ -46,9 +46,9 @@ pub(super) fn send_view(
         match own.joiner {
             Some((joiner, position)) if joiner == *member => {
                 let joiners = with_own_set(&frame, own_set_offset(sets, position));
-                sessions.deliver(receiver.session, &joiners, cx);
+                sessions.deliver(receiver.session, &joiners, 1, cx);
             }
-            _ => sessions.deliver(receiver.session, &common, cx),
+            _ => sessions.deliver(receiver.session, &common, group.local().len(), cx),
         }
     }
 }
@@ -60,7 +60,7 @@ pub(super) fn send_transition(group: &Group, sessions: &mut Sessions, cx: &mut C
     }
     let frame = encode_transition(&group.name, group.id);
     for (_, receiver) in listeners(group) {
-        sessions.deliver(receiver.session, &frame, cx);
+        sessions.deliver(receiver.session, &frame, group.local().len(), cx);
     }
 }
 
@@ -72,7 +72,7 @@ pub(super) fn send_self_leave(
     cx: &mut Cx<'_>,
 ) {
     if let Some(leaver) = leaver.filter(|leaver| leaver.wants_membership) {
-        sessions.deliver(leaver.session, &encode_self_leave(group), cx);
+        sessions.deliver(leaver.session, &encode_self_leave(group), 1, cx);
     }
 }
 

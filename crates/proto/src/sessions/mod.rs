@@ -40,7 +40,7 @@ use handshake::{Connecting, Connection, Handshake};
 use ingress::Request;
 use names::Names;
 pub use outbox::Outbox;
-use owed::Owed;
+use owed::{Owed, Share};
 use pressure::{Pressure, Threshold};
 
 /// How often it is looked whether readers have caught up.
@@ -67,8 +67,7 @@ struct Session {
     wants_membership: bool,
     reader: FrameReader,
     outbox: Outbox,
-    /// Bytes of the outbox as [`Owed`] has them.
-    counted: usize,
+    owes: Share,
     /// The last message that it got or must not get; see [`Sessions::begin_message`].
     last_message: u64,
     arrivals: Arrivals,
@@ -256,7 +255,7 @@ impl Sessions {
             return false;
         }
         let limits = &cx.config.sessions;
-        let threshold = Threshold::new(limits, self.owed_bytes(), self.ids.len());
+        let threshold = Threshold::new(limits, self.owed_memory_bytes(), self.ids.len());
         let established = &self.established;
         let outbox = |id| established.get(&id).map(|session| &session.outbox);
         let on = self.pressure.is_on(limits, threshold, cx.now, cx.stats, outbox);
@@ -308,25 +307,33 @@ impl Sessions {
         }
     }
 
-    /// Puts the message being routed into an outbox, unless the session has got it already.
-    pub(crate) fn deliver_once(&mut self, id: SessionId, head: &[u8], body: &Bytes, cx: &mut Cx<'_>) {
+    /// Puts the message being routed into an outbox, unless the session has got it already. About so many
+    /// `receivers` get it.
+    pub(crate) fn deliver_once(
+        &mut self,
+        id: SessionId,
+        head: &[u8],
+        body: &Bytes,
+        receivers: usize,
+        cx: &mut Cx<'_>,
+    ) {
         if let Some(session) = self.established.get_mut(&id)
             && session.last_message != self.message
         {
             session.last_message = self.message;
-            self.deliver_parts(id, head, body, cx);
+            self.deliver_parts(id, head, body, receivers, cx);
         }
     }
 
-    /// Puts a frame into an outbox.
-    pub(crate) fn deliver(&mut self, id: SessionId, frame: &Bytes, cx: &mut Cx<'_>) {
-        self.deliver_parts(id, &[], frame, cx);
+    /// Puts a frame into an outbox, as into those of so many `receivers`.
+    pub(crate) fn deliver(&mut self, id: SessionId, frame: &Bytes, receivers: usize, cx: &mut Cx<'_>) {
+        self.deliver_parts(id, &[], frame, receivers, cx);
     }
 
     /// Puts a frame into an outbox. A session that is too far behind is closed instead: its stream
     /// ends, but never has a gap (docs/testing.md, C2). Messages are judged by what the socket has left, so
     /// that no burst ends a session that reads; the limit in bytes bounds the memory at any moment.
-    fn deliver_parts(&mut self, id: SessionId, head: &[u8], body: &Bytes, cx: &mut Cx<'_>) {
+    fn deliver_parts(&mut self, id: SessionId, head: &[u8], body: &Bytes, receivers: usize, cx: &mut Cx<'_>) {
         let Some(session) = self.established.get_mut(&id) else { return };
         let limits = &cx.config.sessions;
         let bytes = session.outbox.remaining() + head.len() + body.len();
@@ -341,12 +348,12 @@ impl Sessions {
         if !session.outbox.has_remaining() {
             cx.out.dirty.push(id);
         }
-        let threshold = Threshold::new(limits, self.owed.bytes(), self.ids.len());
+        let threshold = Threshold::new(limits, self.owed.memory_bytes(), self.ids.len());
         self.pressure.before_growth(id, &session.outbox, threshold);
         self.handover.note_frame(head.len() + body.len());
         session.arrivals.messages += 1;
-        session.outbox.push(head, body, cx.config.ring.datagram_bytes);
-        self.owed.add(session, head.len() + body.len());
+        let kept = session.outbox.push(head, body, cx.config.ring.datagram_bytes);
+        self.owed.add(&mut session.owes, kept, receivers);
         self.pressure.on_growth(id, &session.outbox, threshold, cx.now);
         self.relieve(cx);
     }
@@ -390,7 +397,7 @@ impl Sessions {
     fn depart(&mut self, id: SessionId, cx: &mut Cx<'_>) -> Option<Session> {
         let session = self.established.remove(&id)?;
         self.ids.remove(&id);
-        self.owed.forget(&session);
+        self.owed.forget(session.owes);
         self.pressure.on_departed(id);
         self.names.begin_leaving(&session.member);
         let frame = encode_disconnect(&session.member);

@@ -27,6 +27,15 @@ pub struct Outbox {
     refused: bool,
 }
 
+/// Bytes of a message in an outbox.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Kept {
+    /// Those that are its own.
+    pub(super) copied: usize,
+    /// Those that lie in the memory once for all that have them.
+    pub(super) shared: usize,
+}
+
 impl Outbox {
     /// Messages that are not yet written whole.
     #[must_use]
@@ -53,10 +62,10 @@ impl Outbox {
     /// Appends a message, which may come in two parts. A body that may be a slice of a packet, as it is not
     /// larger than one, is copied: it would keep a whole receive buffer in memory for as long as the reader
     /// takes. Others are shared by all their receivers.
-    pub(super) fn push(&mut self, head: &[u8], body: &Bytes, packet_bytes: usize) {
+    pub(super) fn push(&mut self, head: &[u8], body: &Bytes, packet_bytes: usize) -> Kept {
         let length = head.len() + body.len();
         if length == 0 {
-            return;
+            return Kept::default();
         }
         self.bytes += length;
         self.messages.push_back(u32::try_from(length).unwrap_or(u32::MAX));
@@ -66,9 +75,11 @@ impl Outbox {
             if self.tail.len() >= TAIL_BYTES {
                 self.close_tail();
             }
+            Kept { copied: length, shared: 0 }
         } else {
             self.close_tail();
             self.pieces.push_back(body.clone());
+            Kept { copied: head.len(), shared: body.len() }
         }
     }
 
@@ -155,7 +166,9 @@ mod tests {
         let expected = frames.concat();
         for step in [1, 7, 511, 1000, 50_000] {
             let mut outbox = Outbox::default();
-            frames.iter().for_each(|frame| outbox.push(&[], frame, PACKET));
+            for frame in &frames {
+                outbox.push(&[], frame, PACKET);
+            }
             assert_eq!((outbox.messages(), outbox.remaining()), (frames.len(), expected.len()));
             let mut written = Vec::new();
             while outbox.has_remaining() {
@@ -172,7 +185,9 @@ mod tests {
     fn vectors_show_everything_and_large_bodies_are_shared() {
         let frames = frames(&[10, 20, 2600, 30]);
         let mut outbox = Outbox::default();
-        frames.iter().for_each(|frame| outbox.push(b"head", frame, PACKET));
+        for frame in &frames {
+            outbox.push(b"head", frame, PACKET);
+        }
         let mut slices = [IoSlice::new(&[]); 8];
         let count = outbox.chunks_vectored(&mut slices);
         assert_eq!(slices[..count].iter().map(|slice| slice.len()).collect::<Vec<_>>(), [42, 2600, 34]);

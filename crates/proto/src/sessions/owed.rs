@@ -1,9 +1,10 @@
-//! What all clients together are owed: it has a limit of its own, as there may be thousands of them.
+//! The memory that what clients are owed takes: all together have a limit, as there may be thousands of them.
 
 use antiphon_wire::ids::SessionId;
 use bytes::Buf;
 
-use super::{Session, Sessions};
+use super::Sessions;
+use super::outbox::Kept;
 use crate::cx::Cx;
 use crate::io::CloseReason;
 
@@ -11,29 +12,48 @@ use crate::io::CloseReason;
 /// passed again with the next message.
 const KEPT_OF_EIGHT: usize = 7;
 
-/// The bytes of all established sessions' outboxes.
+/// What one session is owed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Share {
+    /// Bytes in its outbox when it was looked at last.
+    bytes: usize,
+    /// The memory for them. Of what is shared with other outboxes each has its part.
+    memory_bytes: usize,
+}
+
+impl Share {
+    /// What it is when so many bytes are left. What they take of the memory is not known for each.
+    fn of(self, bytes: usize) -> Self {
+        let memory_bytes = self.memory_bytes as u128 * bytes as u128 / self.bytes.max(1) as u128;
+        Self { bytes, memory_bytes: usize::try_from(memory_bytes).unwrap_or(usize::MAX) }
+    }
+}
+
+/// What all established sessions are owed since their accept.
 #[derive(Debug, Default)]
 pub(super) struct Owed {
-    bytes: usize,
+    memory_bytes: usize,
     /// The session whose outbox the host was given last: something may have been taken out since.
     lent: Option<SessionId>,
 }
 
 impl Owed {
-    /// The bytes, as far as is known: at least what all are owed.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
+    /// The memory that it takes, as far as is known: at least what it does.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.memory_bytes
     }
 
-    /// A session is owed so much more.
-    pub(super) fn add(&mut self, session: &mut Session, bytes: usize) {
-        session.counted += bytes;
-        self.bytes += bytes;
+    /// A session is owed another message, as `receivers` are.
+    pub(super) fn add(&mut self, share: &mut Share, kept: Kept, receivers: usize) {
+        let memory_bytes = kept.copied + kept.shared / receivers.max(1);
+        share.bytes += kept.copied + kept.shared;
+        share.memory_bytes += memory_bytes;
+        self.memory_bytes += memory_bytes;
     }
 
     /// A session is not owed anything any more.
-    pub(super) fn forget(&mut self, session: &Session) {
-        self.bytes -= session.counted;
+    pub(super) fn forget(&mut self, share: Share) {
+        self.memory_bytes -= share.memory_bytes;
     }
 }
 
@@ -44,30 +64,31 @@ impl Sessions {
         self.owed.lent = Some(id);
     }
 
-    /// The bytes that all established sessions together are owed.
-    pub(super) fn owed_bytes(&mut self) -> usize {
+    /// The memory that what is owed to all established sessions takes.
+    pub(super) fn owed_memory_bytes(&mut self) -> usize {
         self.take_back();
-        self.owed.bytes
+        self.owed.memory_bytes
     }
 
     fn take_back(&mut self) {
         if let Some(session) = self.owed.lent.take().and_then(|id| self.established.get_mut(&id)) {
-            let left = session.outbox.remaining();
-            self.owed.bytes -= session.counted - left;
-            session.counted = left;
+            // The answers of its handshake are not counted.
+            let left = session.owes.of(session.outbox.remaining().min(session.owes.bytes));
+            self.owed.memory_bytes -= session.owes.memory_bytes - left.memory_bytes;
+            session.owes = left;
         }
     }
 
-    /// Closes the sessions that are furthest behind if all together are owed too much.
+    /// Closes the sessions for which the most memory is taken if that for all is too much.
     pub(super) fn relieve(&mut self, cx: &mut Cx<'_>) {
         let limit = cx.config.sessions.max_owed_bytes;
-        if self.owed.bytes <= limit || self.owed_bytes() <= limit {
+        if self.owed.memory_bytes <= limit || self.owed_memory_bytes() <= limit {
             return;
         }
-        let owed = |id: &SessionId| Some((self.established.get(id)?.outbox.remaining(), *id));
+        let owed = |id: &SessionId| Some((self.established.get(id)?.owes.memory_bytes, *id));
         let mut sessions: Vec<(usize, SessionId)> = self.ids.iter().filter_map(owed).collect();
         sessions.sort_unstable();
-        while self.owed.bytes > limit / 8 * KEPT_OF_EIGHT
+        while self.owed.memory_bytes > limit / 8 * KEPT_OF_EIGHT
             && let Some((_, furthest)) = sessions.pop()
         {
             self.close(furthest, CloseReason::OutboxesFull, cx);

@@ -12,6 +12,7 @@ use super::handshake::{
 };
 use super::names::Claim;
 use super::outbox::Outbox;
+use super::owed::Share;
 use super::{Arrivals, Session, Sessions};
 use crate::cx::Cx;
 use crate::io::{CloseReason, Event};
@@ -153,17 +154,15 @@ impl Sessions {
         let reply = encode_accept(hello.version, Version { major, minor, patch }, &member);
         push_reply(id, &mut outbox, &reply, cx);
         let arrivals = Arrivals { at: cx.now, messages: outbox.messages() };
-        let mut session = Session {
+        let session = Session {
             member,
             wants_membership: hello.wants_membership,
             reader: FrameReader::new(FrameLimits::FROM_CLIENT),
             outbox,
-            counted: 0,
+            owes: Share::default(),
             last_message: 0,
             arrivals,
         };
-        let greeting = session.outbox.remaining();
-        self.owed.add(&mut session, greeting);
         self.established.insert(id, session);
         self.ids.insert(id);
         cx.stats.sessions_accepted += 1;

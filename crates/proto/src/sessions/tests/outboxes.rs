@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use antiphon_wire::ids::SessionId;
 use bytes::{Buf, Bytes};
 
 use super::bench::{Bench, LOOPBACK, choice, hello, member};
@@ -130,13 +131,28 @@ fn what_is_written_or_goes_with_its_session_is_owed_no_more() {
     for _ in 0..10 {
         bench.deliver(reader, &[1; 5000]);
         assert_eq!(bench.read(reader).len(), 5000);
-        assert_eq!(bench.sessions.owed_bytes(), 4000);
+        assert_eq!(bench.sessions.owed_memory_bytes(), 4000);
     }
     bench.run(|sessions, cx| sessions.on_closed(other, cx));
-    assert_eq!(bench.sessions.owed_bytes(), 0);
+    assert_eq!(bench.sessions.owed_memory_bytes(), 0);
     bench.deliver(reader, &[1; 100]);
     bench.run(|sessions, cx| sessions.on_shutdown(cx));
-    assert_eq!((bench.sessions.owed_bytes(), bench.stats.sessions_slow), (0, 0));
+    assert_eq!((bench.sessions.owed_memory_bytes(), bench.stats.sessions_slow), (0, 0));
+}
+
+#[test]
+fn what_many_share_takes_its_memory_once() {
+    let mut bench = Bench::with(|config| config.sessions.max_owed_bytes = 10_000);
+    let sessions: Vec<SessionId> = (0..100).map(|number| bench.connect(&format!("s{number}"))).collect();
+    let (body, receivers) = (Bytes::from(vec![1; 5000]), sessions.len());
+    bench.run(|sessions_of_all, cx| {
+        sessions.iter().for_each(|id| sessions_of_all.deliver(*id, &body, receivers, cx));
+    });
+    assert_eq!((bench.sessions.owed_memory_bytes(), bench.sessions.bytes_behind()), (5000, 500_000));
+    bench.sessions.outbox(sessions[0]).expect("open").advance(2500);
+    assert_eq!(bench.sessions.owed_memory_bytes(), 4975);
+    bench.deliver(sessions[0], &[1; 1000]);
+    assert_eq!(bench.sessions.owed_memory_bytes(), 5975, "small ones are copied");
 }
 
 #[test]
@@ -161,13 +177,13 @@ fn one_message_is_delivered_once_and_not_to_who_discards_it() {
     bench.run(|sessions, cx| {
         sessions.begin_message(Some(&member("one")));
         for id in [one, other, one, other] {
-            sessions.deliver_once(id, b"", &Bytes::from_static(b"x"), cx);
+            sessions.deliver_once(id, b"", &Bytes::from_static(b"x"), 2, cx);
         }
     });
     assert_eq!((bench.read(one), bench.read(other)), (Vec::new(), b"x".to_vec()));
     bench.run(|sessions, cx| {
         sessions.begin_message(None);
-        sessions.deliver_once(one, b"", &Bytes::from_static(b"y"), cx);
+        sessions.deliver_once(one, b"", &Bytes::from_static(b"y"), 1, cx);
     });
     assert_eq!(bench.read(one), b"y");
 }
