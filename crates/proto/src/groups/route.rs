@@ -10,7 +10,7 @@ use super::Groups;
 use crate::cx::Cx;
 use crate::delivery::Message;
 use crate::mutant::Mutant;
-use crate::sessions::Sessions;
+use crate::sessions::{Sessions, SharedFrame};
 
 impl Groups {
     /// Passes a multicast to all local members of its groups, and to the sessions whose private
@@ -46,17 +46,18 @@ impl Groups {
         if name.is_private() {
             let member = MemberName::from_field(name.as_field()).ok();
             if let Some(receiver) = member.and_then(|member| sessions.receiver(&member)) {
-                sessions.deliver_once(receiver.session, head, body, 1, cx);
+                sessions.deliver_once(receiver.session, &SharedFrame { head, body, receivers: 1 }, cx);
             }
             return;
         }
         let Some(group) = self.table.find_group(name) else { return };
         let local = self.table.group(group).local();
+        let frame = SharedFrame { head, body, receivers: local.len() };
         for (_, receiver) in local {
             if cx.config.is_mutant(Mutant::DeafWithoutViews) && !receiver.wants_membership {
                 continue;
             }
-            sessions.deliver_once(receiver.session, head, body, local.len(), cx);
+            sessions.deliver_once(receiver.session, &frame, cx);
         }
     }
 }

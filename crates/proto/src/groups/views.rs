@@ -7,7 +7,7 @@ use antiphon_wire::names::{GroupName, MemberName};
 
 use super::table::{Group, MemberRef, Table};
 use crate::cx::Cx;
-use crate::sessions::{Receiver, Sessions};
+use crate::sessions::{Receiver, Sessions, SharedFrame};
 
 /// Which virtual synchrony set a receiver is told to be its own.
 #[derive(Clone, Copy, Debug)]
@@ -42,13 +42,14 @@ pub(super) fn send_view(
     let frame = encode_view(&group.name, cause, group.id, &members, sets);
     sessions.note_built(frame.len());
     let common = with_own_set(&frame, own_set_offset(sets, own.common));
+    let common = SharedFrame::whole(&common, group.local().len());
     for (member, receiver) in listeners(group) {
         match own.joiner {
             Some((joiner, position)) if joiner == *member => {
                 let joiners = with_own_set(&frame, own_set_offset(sets, position));
-                sessions.deliver(receiver.session, &joiners, 1, cx);
+                sessions.deliver(receiver.session, &SharedFrame::whole(&joiners, 1), cx);
             }
-            _ => sessions.deliver(receiver.session, &common, group.local().len(), cx),
+            _ => sessions.deliver(receiver.session, &common, cx),
         }
     }
 }
@@ -59,8 +60,9 @@ pub(super) fn send_transition(group: &Group, sessions: &mut Sessions, cx: &mut C
         return;
     }
     let frame = encode_transition(&group.name, group.id);
+    let frame = SharedFrame::whole(&frame, group.local().len());
     for (_, receiver) in listeners(group) {
-        sessions.deliver(receiver.session, &frame, group.local().len(), cx);
+        sessions.deliver(receiver.session, &frame, cx);
     }
 }
 
@@ -72,7 +74,8 @@ pub(super) fn send_self_leave(
     cx: &mut Cx<'_>,
 ) {
     if let Some(leaver) = leaver.filter(|leaver| leaver.wants_membership) {
-        sessions.deliver(leaver.session, &encode_self_leave(group), 1, cx);
+        let frame = encode_self_leave(group);
+        sessions.deliver(leaver.session, &SharedFrame::whole(&frame, 1), cx);
     }
 }
 

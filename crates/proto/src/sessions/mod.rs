@@ -11,6 +11,7 @@ mod handshake;
 mod ingress;
 mod names;
 mod outbox;
+mod outflow;
 mod owed;
 mod pressure;
 mod setup;
@@ -40,8 +41,10 @@ use handshake::{Connecting, Connection, Handshake};
 use ingress::Request;
 use names::Names;
 pub use outbox::Outbox;
+pub(crate) use outflow::SharedFrame;
+use outflow::{Excess, Outflow};
 use owed::{Owed, Share};
-use pressure::{Pressure, Threshold};
+use pressure::Threshold;
 
 /// How often it is looked whether readers have caught up.
 const PRESSURE_CHECK: Duration = Duration::from_millis(1);
@@ -108,9 +111,7 @@ pub(crate) struct Sessions {
     message: u64,
     /// Where the heads of multicasts are packed, many in one allocation.
     packing: BytesMut,
-    pressure: Pressure,
-    owed: Owed,
-    handover: Handover,
+    outflow: Outflow,
 }
 
 impl Sessions {
@@ -129,9 +130,7 @@ impl Sessions {
             closed: HashMap::default(),
             message: 0,
             packing: BytesMut::with_capacity(PACKING_BYTES),
-            pressure: Pressure::default(),
-            owed: Owed::default(),
-            handover: Handover::new(config.frames_at_once()),
+            outflow: Outflow::new(config),
         }
     }
 
@@ -197,7 +196,7 @@ impl Sessions {
             }
         }
         self.ids.clear();
-        self.owed = Owed::default();
+        self.outflow.owed = Owed::default();
         for (id, mut handshake) in std::mem::take(&mut self.handshakes) {
             self.report_closed(id, handshake.held_name(), CloseReason::Shutdown, cx);
             self.closed.insert(id, std::mem::take(&mut handshake.connection_mut().outbox));
@@ -251,14 +250,14 @@ impl Sessions {
     /// Whether readers are so far behind that the ring should wait for them a moment. Asks again
     /// soon by itself, since nothing tells when a client has read.
     pub(crate) fn hold_back(&mut self, cx: &mut Cx<'_>) -> bool {
-        if self.pressure.is_idle() {
+        if self.outflow.pressure.is_idle() {
             return false;
         }
         let limits = &cx.config.sessions;
         let threshold = Threshold::new(limits, self.owed_memory_bytes(), self.ids.len());
         let established = &self.established;
         let outbox = |id| established.get(&id).map(|session| &session.outbox);
-        let on = self.pressure.is_on(limits, threshold, cx.now, cx.stats, outbox);
+        let on = self.outflow.pressure.is_on(limits, threshold, cx.now, cx.stats, outbox);
         if on {
             cx.timers.set(Timer::Pressure, cx.now + PRESSURE_CHECK);
         }
@@ -267,22 +266,22 @@ impl Sessions {
 
     /// The host has offered outboxes to their sockets.
     pub(crate) fn on_offered(&mut self, cx: &Cx<'_>) {
-        self.handover = Handover::new(cx.config.frames_at_once());
+        self.outflow.handover = Handover::new(cx.config.frames_at_once());
     }
 
     /// Whether what is next must wait until outboxes were offered to their sockets.
     pub(crate) fn have_enough(&self) -> bool {
-        self.handover.is_spent()
+        self.outflow.handover.is_spent()
     }
 
     /// Whether that may soon be so.
     pub(crate) fn have_half(&self) -> bool {
-        self.handover.is_half_spent()
+        self.outflow.handover.is_half_spent()
     }
 
     /// A message of so many bytes was built for sessions.
     pub(crate) fn note_built(&mut self, bytes: usize) {
-        self.handover.note_built(bytes);
+        self.outflow.handover.note_built(bytes);
     }
 
     /// The established session of that name, unless it is leaving.
@@ -307,55 +306,36 @@ impl Sessions {
         }
     }
 
-    /// Puts the message being routed into an outbox, unless the session has got it already. About so many
-    /// `receivers` get it.
-    pub(crate) fn deliver_once(
-        &mut self,
-        id: SessionId,
-        head: &[u8],
-        body: &Bytes,
-        receivers: usize,
-        cx: &mut Cx<'_>,
-    ) {
+    /// Puts the message being routed into an outbox, unless the session has got it already.
+    // Of a message to several groups most calls find that the session has it: that is not worth a call.
+    #[inline]
+    pub(crate) fn deliver_once(&mut self, id: SessionId, frame: &SharedFrame<'_>, cx: &mut Cx<'_>) {
         if let Some(session) = self.established.get_mut(&id)
             && session.last_message != self.message
         {
             session.last_message = self.message;
-            self.deliver_parts(id, head, body, receivers, cx);
+            if let Some(excess) = self.outflow.put(id, session, frame, self.ids.len(), cx) {
+                self.on_excess(id, excess, cx);
+            }
         }
     }
 
-    /// Puts a frame into an outbox, as into those of so many `receivers`.
-    pub(crate) fn deliver(&mut self, id: SessionId, frame: &Bytes, receivers: usize, cx: &mut Cx<'_>) {
-        self.deliver_parts(id, &[], frame, receivers, cx);
-    }
-
-    /// Puts a frame into an outbox. A session that is too far behind is closed instead: its stream
-    /// ends, but never has a gap (docs/testing.md, C2). Messages are judged by what the socket has left, so
-    /// that no burst ends a session that reads; the limit in bytes bounds the memory at any moment.
-    fn deliver_parts(&mut self, id: SessionId, head: &[u8], body: &Bytes, receivers: usize, cx: &mut Cx<'_>) {
-        let Some(session) = self.established.get_mut(&id) else { return };
-        let limits = &cx.config.sessions;
-        let bytes = session.outbox.remaining() + head.len() + body.len();
-        let is_impatient = cx.config.is_mutant(Mutant::Impatient) && session.outbox.messages() > 10;
-        if is_impatient
-            || session.messages_left(cx.now) >= limits.max_outbox_messages
-            || bytes > limits.max_outbox_bytes
+    /// Puts a frame into an outbox.
+    pub(crate) fn deliver(&mut self, id: SessionId, frame: &SharedFrame<'_>, cx: &mut Cx<'_>) {
+        if let Some(session) = self.established.get_mut(&id)
+            && let Some(excess) = self.outflow.put(id, session, frame, self.ids.len(), cx)
         {
-            self.close(id, CloseReason::SlowReader, cx);
-            return;
+            self.on_excess(id, excess, cx);
         }
-        if !session.outbox.has_remaining() {
-            cx.out.dirty.push(id);
+    }
+
+    /// A session that is too far behind is closed: its stream ends, but never has a gap (docs/testing.md, C2).
+    #[cold]
+    fn on_excess(&mut self, id: SessionId, excess: Excess, cx: &mut Cx<'_>) {
+        match excess {
+            Excess::OfOne => self.close(id, CloseReason::SlowReader, cx),
+            Excess::OfAll => self.relieve(cx),
         }
-        let threshold = Threshold::new(limits, self.owed.memory_bytes(), self.ids.len());
-        self.pressure.before_growth(id, &session.outbox, threshold);
-        self.handover.note_frame(head.len() + body.len());
-        session.arrivals.messages += 1;
-        let kept = session.outbox.push(head, body, cx.config.ring.datagram_bytes);
-        self.owed.add(&mut session.owes, kept, receivers);
-        self.pressure.on_growth(id, &session.outbox, threshold, cx.now);
-        self.relieve(cx);
     }
 
     /// Takes frames out of an established session's stream, until one ends the session.
@@ -397,8 +377,8 @@ impl Sessions {
     fn depart(&mut self, id: SessionId, cx: &mut Cx<'_>) -> Option<Session> {
         let session = self.established.remove(&id)?;
         self.ids.remove(&id);
-        self.owed.forget(session.owes);
-        self.pressure.on_departed(id);
+        self.outflow.owed.forget(session.owes);
+        self.outflow.pressure.on_departed(id);
         self.names.begin_leaving(&session.member);
         let frame = encode_disconnect(&session.member);
         let (kind, service) = (Kind::Disconnect, ServiceLevel::Agreed);

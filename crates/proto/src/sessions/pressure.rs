@@ -64,6 +64,12 @@ impl Threshold {
         Self { bytes, messages: config.pressure_messages() }
     }
 
+    /// Whether a reader may be so far behind that the threshold is to be worked out.
+    pub(super) fn may_be_passed(config: &SessionConfig, outbox: &Outbox) -> bool {
+        outbox.remaining() > LEAST_SHARE_BYTES.min(config.pressure_bytes)
+            || outbox.messages() > config.pressure_messages()
+    }
+
     /// Whether a reader is far enough behind to hold the ring back.
     fn is_passed(&self, outbox: &Outbox) -> bool {
         outbox.remaining() > self.bytes || outbox.messages() > self.messages
@@ -89,8 +95,7 @@ enum Verdict {
 impl Pressure {
     /// Notes that a session's outbox is about to grow: it may have caught up since it grew last.
     pub(super) fn before_growth(&mut self, id: SessionId, outbox: &Outbox, threshold: Threshold) {
-        let is_noted = !self.is_empty() && (self.pressing.contains_key(&id) || self.given_up.contains(&id));
-        if is_noted && threshold.is_half_kept(outbox) {
+        if threshold.is_half_kept(outbox) {
             self.pressing.remove(&id);
             self.given_up.remove(&id);
         }
@@ -158,7 +163,8 @@ impl Pressure {
         self.pressing.is_empty()
     }
 
-    fn is_empty(&self) -> bool {
+    /// Whether nobody is behind.
+    pub(super) fn is_empty(&self) -> bool {
         self.pressing.is_empty() && self.given_up.is_empty()
     }
 }

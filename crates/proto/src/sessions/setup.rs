@@ -12,7 +12,6 @@ use super::handshake::{
 };
 use super::names::Claim;
 use super::outbox::Outbox;
-use super::owed::Share;
 use super::{Arrivals, Session, Sessions};
 use crate::cx::Cx;
 use crate::io::{CloseReason, Event};
@@ -158,8 +157,8 @@ impl Sessions {
             member,
             wants_membership: hello.wants_membership,
             reader: FrameReader::new(FrameLimits::FROM_CLIENT),
+            owes: self.outflow.owed.begin(&outbox),
             outbox,
-            owes: Share::default(),
             last_message: 0,
             arrivals,
         };

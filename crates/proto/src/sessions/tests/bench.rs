@@ -12,7 +12,7 @@ use antiphon_wire::ring::multicast::unpack_frame;
 use antiphon_wire::service::ServiceLevel;
 use bytes::{Buf, Bytes};
 
-use super::super::Sessions;
+use super::super::{Sessions, SharedFrame};
 use crate::config::{Config, Daemon};
 use crate::cx::Cx;
 use crate::delivery::Kind;
@@ -164,7 +164,7 @@ impl Bench {
     /// A frame for a session.
     pub(super) fn deliver(&mut self, id: SessionId, frame: &[u8]) {
         let frame = Bytes::copy_from_slice(frame);
-        self.run(|sessions, cx| sessions.deliver(id, &frame, 1, cx));
+        self.run(|sessions, cx| sessions.deliver(id, &SharedFrame::whole(&frame, 1), cx));
     }
 
     /// Its socket takes nothing more for now.

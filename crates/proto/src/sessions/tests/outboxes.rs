@@ -5,6 +5,7 @@ use std::time::Duration;
 use antiphon_wire::ids::SessionId;
 use bytes::{Buf, Bytes};
 
+use super::super::SharedFrame;
 use super::bench::{Bench, LOOPBACK, choice, hello, member};
 use crate::delivery::Kind;
 use crate::io::CloseReason;
@@ -144,9 +145,12 @@ fn what_is_written_or_goes_with_its_session_is_owed_no_more() {
 fn what_many_share_takes_its_memory_once() {
     let mut bench = Bench::with(|config| config.sessions.max_owed_bytes = 10_000);
     let sessions: Vec<SessionId> = (0..100).map(|number| bench.connect(&format!("s{number}"))).collect();
+    assert_eq!(bench.sessions.owed_memory_bytes(), 0, "all have read their answers");
     let (body, receivers) = (Bytes::from(vec![1; 5000]), sessions.len());
     bench.run(|sessions_of_all, cx| {
-        sessions.iter().for_each(|id| sessions_of_all.deliver(*id, &body, receivers, cx));
+        sessions
+            .iter()
+            .for_each(|id| sessions_of_all.deliver(*id, &SharedFrame::whole(&body, receivers), cx));
     });
     assert_eq!((bench.sessions.owed_memory_bytes(), bench.sessions.bytes_behind()), (5000, 500_000));
     bench.sessions.outbox(sessions[0]).expect("open").advance(2500);
@@ -177,13 +181,13 @@ fn one_message_is_delivered_once_and_not_to_who_discards_it() {
     bench.run(|sessions, cx| {
         sessions.begin_message(Some(&member("one")));
         for id in [one, other, one, other] {
-            sessions.deliver_once(id, b"", &Bytes::from_static(b"x"), 2, cx);
+            sessions.deliver_once(id, &SharedFrame::whole(&Bytes::from_static(b"x"), 2), cx);
         }
     });
     assert_eq!((bench.read(one), bench.read(other)), (Vec::new(), b"x".to_vec()));
     bench.run(|sessions, cx| {
         sessions.begin_message(None);
-        sessions.deliver_once(one, b"", &Bytes::from_static(b"y"), 1, cx);
+        sessions.deliver_once(one, &SharedFrame::whole(&Bytes::from_static(b"y"), 1), cx);
     });
     assert_eq!(bench.read(one), b"y");
 }
