@@ -73,7 +73,7 @@ pub fn run(args: &DaemonArgs) -> ExitCode {
 fn load(args: &DaemonArgs) -> Result<Loaded, Failure> {
     let mut loaded = conf::load(args.file.as_deref(), args.name.as_deref())?;
     if !args.unix_dirs.is_empty() {
-        loaded.settings.unix_dirs.clone_from(&args.unix_dirs);
+        loaded.settings.unix_dirs = conf::distinct(&args.unix_dirs);
     }
     loaded.settings.test_links.clone_from(&args.test_links);
     Ok(loaded)
@@ -240,6 +240,21 @@ mod tests {
             settings.client_interfaces = interfaces;
             assert_eq!(clients(&settings), expected);
         }
+    }
+
+    #[test]
+    fn a_directory_that_is_named_twice_gets_one_socket() {
+        let directory =
+            std::env::temp_dir().join(format!("antiphon-{}-{}", std::process::id(), fastrand::u64(..)));
+        std::fs::create_dir(&directory).expect("a new directory");
+        let file = directory.join("spread.conf");
+        std::fs::write(&file, "Spread_Segment 127.0.0.255:4999 { a 127.0.0.1 }").expect("writable");
+        std::os::unix::fs::symlink(&directory, directory.join("link")).expect("a link");
+        let unix_dirs = ["", "link", "missing", "missing/"].map(|name| directory.join(name)).to_vec();
+        let args = DaemonArgs { file: Some(file), unix_dirs, ..DaemonArgs::default() };
+        let found = load(&args).expect("a good file").settings.unix_dirs;
+        assert_eq!(found, [directory.join(""), directory.join("missing")]);
+        std::fs::remove_dir_all(&directory).expect("removable");
     }
 
     #[test]

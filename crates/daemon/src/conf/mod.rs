@@ -21,6 +21,7 @@ mod syntax;
 mod timeouts;
 mod windows;
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -248,6 +249,14 @@ fn access_list(options: &mut Options) -> Vec<String> {
     notes
 }
 
+/// The directories without those that were named before, in other words or by a link. What is not there is taken by
+/// its name.
+pub(crate) fn distinct(dirs: &[PathBuf]) -> Vec<PathBuf> {
+    let mut found = BTreeSet::new();
+    let is_new = |dir: &&PathBuf| found.insert(dir.canonicalize().unwrap_or_else(|_| (*dir).clone()));
+    dirs.iter().filter(is_new).cloned().collect()
+}
+
 impl Settings {
     /// Whether clients of IPv4 are accepted at this one of the interfaces too: that of all addresses of IPv6
     /// stands for all of IPv4 as well, unless interfaces of IPv4 stand beside it.
@@ -272,7 +281,7 @@ impl Settings {
             here,
             segments,
             client_interfaces,
-            unix_dirs: options.unix_dirs,
+            unix_dirs: distinct(&options.unix_dirs),
             port_reuse: options.port_reuse,
             ignore_join_errors: options.ignore_join_errors,
             busy_poll: options.busy_poll,

@@ -48,8 +48,10 @@ fn the_customary_file_is_read() {
 }
 
 #[test]
-fn socket_directories_add_up() {
-    let loaded = good(&with("UnixSocketDirectory = /run/a\nUnixSocketDirectory = /run/b"));
+fn socket_directories_add_up_and_count_once() {
+    let loaded = good(&with(
+        "UnixSocketDirectory = /run/a\nUnixSocketDirectory = /run/b\nUnixSocketDirectory = /run/a/",
+    ));
     assert_eq!(loaded.settings.unix_dirs, [PathBuf::from("/run/a"), PathBuf::from("/run/b")]);
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
 }
