@@ -1,4 +1,5 @@
-//! Daemons on hosts that are not as usual: systems that let any address be taken, files that others have left.
+//! Daemons on hosts that are not as usual: systems that let any address be taken, interfaces that are made anew, files
+//! that others have left.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
@@ -10,6 +11,7 @@ use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
 use rustix::process::Signal;
+use support::cluster::{Cluster, Layout};
 use support::directory::Directory;
 use support::namespaces::{self, Namespaces};
 use support::port::Port;
@@ -27,7 +29,7 @@ fn a_daemon_finds_itself_where_it_could_bind_to_any_address() {
         return;
     }
     let (bed, directory) = (Namespaces::new(2), Directory::new());
-    bed.bind_anywhere(1);
+    bed.set(1, "ip_nonlocal_bind", 1);
     let [first, second] = [0, 1].map(namespaces::address);
     let text = format!("Spread_Segment {first}:4803 {{\n  d1 {first}\n  d2 {second}\n}}\n");
     std::fs::write(directory.file("spread.conf"), text).expect("writable");
@@ -36,6 +38,38 @@ fn a_daemon_finds_itself_where_it_could_bind_to_any_address() {
     assert_eq!(process.wait(END_LIMIT).code(), Some(0));
     let told = process.log();
     assert!(told.contains(&format!("d2 {second}  (this daemon)")), "{told}");
+}
+
+/// The system gives an interface that is made anew another number, and memberships go by the number.
+#[test]
+fn a_daemon_joins_its_multicast_group_again_when_its_interface_is_made_anew() {
+    if !Namespaces::are_possible() {
+        return;
+    }
+    let mut cluster = Cluster::in_namespaces(Layout::SharedSegment, 3);
+    for _ in 0..2 {
+        cluster.namespaces().remake_interface(0);
+        cluster.settle(&[0, 1, 2]);
+    }
+    cluster.assert_running();
+}
+
+#[test]
+fn a_daemon_that_can_not_join_again_says_what_to_do_and_goes_on_trying() {
+    if !Namespaces::are_possible() {
+        return;
+    }
+    let cluster = Cluster::in_namespaces(Layout::SharedSegment, 3);
+    cluster.namespaces().set(0, "igmp_max_memberships", 0);
+    cluster.namespaces().remake_interface(0);
+    // A ring in which nobody says anything sends nothing to the group.
+    cluster.client(0, "says").join("something").expect("joined");
+    wait_until("the daemon says what to do", END_LIMIT, || {
+        let log = cluster.process(0).log();
+        log.contains("cannot join 239.77.0.1") && log.contains("or restart the daemon")
+    });
+    cluster.namespaces().set(0, "igmp_max_memberships", 20);
+    cluster.settle(&[0, 1, 2]);
 }
 
 /// In a directory like `/tmp`, where nobody may remove what others have.

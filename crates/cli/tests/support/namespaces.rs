@@ -67,9 +67,15 @@ impl Namespaces {
     }
 
     fn add(&self, host: usize) {
-        let (name, bridge, port) = (self.name(host), self.bridge(), port(host));
+        let name = self.name(host);
         must(&format!("netns add {name}"));
         must(&format!("-n {name} link set lo up"));
+        self.plug(host);
+    }
+
+    /// Makes a host's interface and its cable.
+    fn plug(&self, host: usize) {
+        let (name, bridge, port) = (self.name(host), self.bridge(), port(host));
         must(&format!("-n {name} link add {INTERFACE} type veth peer name {port} netns {bridge}"));
         must(&format!("-n {name} link set {INTERFACE} address {}", hardware(host)));
         must(&format!("-n {name} addr add {}/24 dev {INTERFACE}", address(host)));
@@ -113,11 +119,18 @@ impl Namespaces {
         must(&format!("-n {} link set {} down", self.bridge(), port(host)));
     }
 
-    /// Lets programs of a host bind to addresses that it does not have.
-    pub(crate) fn bind_anywhere(&self, host: usize) {
+    /// Takes a host's interface away and makes it anew, with the same addresses and all links whole.
+    pub(crate) fn remake_interface(&self, host: usize) {
+        must(&format!("-n {} link del {INTERFACE}", self.name(host)));
+        self.plug(host);
+        self.heal();
+    }
+
+    /// Sets one of the numbers below `net.ipv4` of a host.
+    pub(crate) fn set(&self, host: usize, name: &str, value: u32) {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.name(host), "sh", "-c"]);
-        command.arg("echo 1 >/proc/sys/net/ipv4/ip_nonlocal_bind");
+        command.arg(format!("echo {value} >/proc/sys/net/ipv4/{name}"));
         assert!(command.status().expect("ip was there before").success(), "{command:?}");
     }
 

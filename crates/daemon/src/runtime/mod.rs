@@ -206,6 +206,7 @@ impl Daemon {
             self.go_on();
             // One that polls is not woken by packets.
             self.transport.moderate(self.now, self.node.is_saturated() && !self.busy_poll);
+            self.transport.rejoin_if_lost(self.now);
             self.transport.update_interest(self.now, self.poll.registry());
         }
         tracing::debug!(

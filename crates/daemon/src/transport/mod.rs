@@ -7,6 +7,7 @@
 mod failures;
 mod links;
 mod moderation;
+mod rejoin;
 mod routes;
 mod sender;
 mod socket;
@@ -25,6 +26,7 @@ use crate::conf::{OwnAddresses, Settings};
 pub use links::LinkFilter;
 
 use moderation::Moderation;
+use rejoin::Rejoin;
 pub(crate) use routes::shared_address;
 use routes::{Routes, Shared};
 use sender::Sender;
@@ -75,6 +77,7 @@ pub(crate) struct Transport {
     slabs: Slabs,
     sender: Sender,
     moderation: Moderation,
+    rejoin: Rejoin,
     addresses: Vec<SocketAddr>,
     stats: TransportStats,
 }
@@ -101,6 +104,7 @@ impl Transport {
             slabs: Slabs::new(),
             sender: Sender::default(),
             moderation: Moderation::new(),
+            rejoin: Rejoin::default(),
             addresses: Vec::new(),
             stats: TransportStats::default(),
         };
@@ -113,7 +117,7 @@ impl Transport {
     fn share(&mut self, settings: &Settings) -> Result<(), StartError> {
         let (group, joined) = match shared_address(settings) {
             Shared::None => return Ok(()),
-            Shared::Multicast(group) => (group, self.join(group, settings)),
+            Shared::Multicast(group) => (group, self.loop_back(settings).and_then(|()| self.join(group))),
             Shared::Broadcast(group) => (group, self.broadcast(group)),
         };
         match joined {
@@ -130,25 +134,45 @@ impl Transport {
         }
     }
 
-    fn join(&self, group: SocketAddr, settings: &Settings) -> io::Result<Socket> {
+    fn join(&self, group: SocketAddr) -> io::Result<Socket> {
         let shared = Socket::bind_shared(group)?;
         if let (SocketAddr::V4(group), SocketAddr::V4(me)) = (group, self.me) {
             shared.options().join_multicast_v4(group.ip(), me.ip())?;
             self.data.options().set_multicast_if_v4(me.ip())?;
         }
-        // Copies of what this machine sends are of use only when another of its daemons listens. Where the system
-        // does not tell, they do no harm.
+        Ok(shared)
+    }
+
+    /// Copies of what this machine sends are of use only when another of its daemons listens. Where the system
+    /// does not tell, they do no harm.
+    fn loop_back(&self, settings: &Settings) -> io::Result<()> {
         let mut others = settings.locations.iter().filter(|location| location.address != self.me.ip());
         let is_shared =
             OwnAddresses::read().map_or(true, |own| others.any(|location| own.has(location.address)));
-        self.data.options().set_multicast_loop_v4(is_shared)?;
-        Ok(shared)
+        self.data.options().set_multicast_loop_v4(is_shared)
     }
 
     fn broadcast(&self, group: SocketAddr) -> io::Result<Socket> {
         let shared = Socket::bind_shared(group)?;
         self.data.options().set_broadcast(true)?;
         Ok(shared)
+    }
+
+    /// Joins the group again if its interface was made anew. The new membership has a socket of its own, as a socket
+    /// keeps the old one.
+    pub(crate) fn rejoin_if_lost(&mut self, now: Instant) {
+        if !self.sender.has_lost_group() || !self.rejoin.begin(now) {
+            return;
+        }
+        let Some(group) = self.routes.group() else { return };
+        self.sender.forget_lost_group();
+        match self.join(group) {
+            Ok(socket) => {
+                tracing::info!("joined {group} again, as its interface was made anew");
+                self.shared = Some(socket);
+            }
+            Err(error) => self.rejoin.failed(group, self.me, &error),
+        }
     }
 
     /// Small buffers matter only when there is somebody to receive from.

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use super::TransportStats;
 use super::failures::Failures;
+use super::rejoin;
 use super::socket::Socket;
 
 /// Bytes that may wait for the socket; what comes on top is dropped, as a network would.
@@ -24,6 +25,8 @@ pub(crate) struct Sender {
     queue: VecDeque<Burst>,
     queued_bytes: usize,
     failures: Failures,
+    /// Whether, since the group was joined last, something could not be sent to it for want of its interface.
+    lost_group: bool,
 }
 
 /// Datagrams of one size for one address.
@@ -68,6 +71,16 @@ impl Sender {
         !self.queue.is_empty()
     }
 
+    /// Whether the group must be joined again.
+    pub(crate) fn has_lost_group(&self) -> bool {
+        self.lost_group
+    }
+
+    /// From now on, a failure tells of the group as it is joined now.
+    pub(crate) fn forget_lost_group(&mut self) {
+        self.lost_group = false;
+    }
+
     fn enqueue(&mut self, burst: Burst, stats: &mut TransportStats) {
         if self.queued_bytes + burst.bytes.len() > QUEUE_BYTES {
             stats.datagrams_dropped += datagrams(burst.bytes.len(), burst.segment_bytes);
@@ -100,6 +113,7 @@ impl Sender {
     /// A datagram that can not be sent is lost like any other.
     fn failed(&mut self, error: &io::Error, to: SocketAddr, count: u64, stats: &mut TransportStats) {
         stats.send_errors += count;
+        self.lost_group |= rejoin::is_sign(to, error);
         let code = error.raw_os_error();
         if let Some(times) = self.failures.note(to, code) {
             let hint =
