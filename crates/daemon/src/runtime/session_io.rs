@@ -45,7 +45,7 @@ pub(crate) struct SessionIo {
     parked: Vec<SessionId>,
     /// Sessions to write to, in the order of their turns.
     unwritten: VecDeque<SessionId>,
-    /// Sessions whose connection broke while writing.
+    /// Sessions to which nothing can be written any more.
     broken: Vec<SessionId>,
     buffer: BytesMut,
 }
@@ -55,7 +55,7 @@ struct Session {
     stream: Stream,
     /// Whether it is among the `unread` or `parked`.
     queued: bool,
-    /// The client has closed its side, so reading must go on to the end.
+    /// The client has closed its side, or takes nothing any more, so reading must go on to the end.
     ending: bool,
     /// The poller is asked about writability; nothing is written until it answers.
     blocked: bool,
@@ -94,9 +94,8 @@ impl SessionIo {
         let id = SessionId((event.token().0.saturating_sub(FIRST_TOKEN)) as u64);
         let Some(session) = self.sessions.get_mut(&id) else { return };
         session.ending |= event.is_read_closed() || event.is_error();
-        if (event.is_readable() || session.ending) && !session.queued {
-            session.queued = true;
-            self.unread.push_back(id);
+        if event.is_readable() || session.ending {
+            session.wait_for_read(id, &mut self.unread);
         }
         if session.blocked && event.is_writable() {
             if let Some(outbox) = node.outbox(id) {
@@ -124,8 +123,8 @@ impl SessionIo {
     /// Hands the core what clients sent, each client in turn, until it has enough.
     pub(crate) fn drain(&mut self, node: &mut Node, now: Instant, out: &mut Outputs) {
         while let Some(id) = self.broken.pop() {
-            if self.sessions.remove(&id).is_some() {
-                node.handle(now, Input::SessionClosed(id), out);
+            if let Some(input) = self.give_up_writing(id, node) {
+                node.handle(now, input, out);
             }
         }
         self.unpark(node);
@@ -170,10 +169,26 @@ impl SessionIo {
         };
         // A short read has emptied the connection; what comes later is announced again.
         if length == 0 || length == most || session.ending {
-            session.queued = true;
-            self.unread.push_back(id);
+            session.wait_for_read(id, &mut self.unread);
         }
         (length > 0).then(|| Input::SessionBytes(id, take(&mut self.buffer, length)))
+    }
+
+    /// Ends a session to which nothing can be written any more, at once if nothing that its client has sent is still
+    /// to be read, else when it is. Until then what is for the client is thrown away, and nobody waits for it.
+    fn give_up_writing(&mut self, id: SessionId, node: &mut Node) -> Option<Input> {
+        let session = self.sessions.get_mut(&id)?;
+        if session.stream.is_at_end() {
+            return self.ended(id);
+        }
+        if let Some(outbox) = node.outbox(id) {
+            outbox.advance(outbox.remaining());
+        }
+        // Every later write fails too, so that nothing comes behind half a message.
+        let _ = session.stream.end_writing();
+        session.ending = true;
+        session.wait_for_read(id, &mut self.unread);
+        None
     }
 
     fn ended(&mut self, id: SessionId) -> Option<Input> {
@@ -240,6 +255,12 @@ impl SessionIo {
 }
 
 impl Session {
+    fn wait_for_read(&mut self, id: SessionId, unread: &mut VecDeque<SessionId>) {
+        if !std::mem::replace(&mut self.queued, true) {
+            unread.push_back(id);
+        }
+    }
+
     fn wait_for_write(&mut self, id: SessionId, unwritten: &mut VecDeque<SessionId>) {
         if !std::mem::replace(&mut self.unwritten, true) {
             unwritten.push_back(id);
@@ -276,7 +297,7 @@ fn take(buffer: &mut BytesMut, length: usize) -> Bytes {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
-    use std::net::Ipv4Addr;
+    use std::net::{Ipv4Addr, Shutdown};
     use std::os::unix::net::UnixStream;
 
     use antiphon::Envelope;
@@ -389,6 +410,45 @@ mod tests {
         };
         assert_eq!(empty(), (11, true), "so many make the megabyte");
         assert_eq!(empty(), (20, false));
+    }
+
+    /// Works until there is nothing to be done without the poller.
+    fn turn(sessions: &mut SessionIo, node: &mut Node, poll: &Poll) {
+        let (now, mut out) = (Instant(1 << 40), Outputs::default());
+        while sessions.has_work() || node.has_put_off() {
+            out.clear();
+            sessions.drain(node, now, &mut out);
+            node.handle(now, Input::GoOn, &mut out);
+            sessions.mark_dirty(&out.dirty);
+            sessions.flush(node, poll.registry());
+        }
+    }
+
+    #[test]
+    fn a_client_that_takes_nothing_any_more_is_read_to_its_end() {
+        let (poll, mut sessions, mut node) = (Poll::new().expect("a poller"), SessionIo::new(), node());
+        let (mut socket, id) = connected(&mut sessions, &poll);
+        let (mut client, receiver) = (greeted(&mut node, id), SessionId(99));
+        let to = [client.outbox.member(), greeted(&mut node, receiver).outbox.member()];
+        let envelope = Envelope::new(ServiceLevel::Agreed);
+        let to = to.iter().fold(envelope, |envelope, name| envelope.to(name.to_string()).expect("legal"));
+        socket.shutdown(Shutdown::Read).expect("shut");
+        for sent in [250, 500] {
+            (0..250).for_each(|_| client.outbox.send(&to, &[7; 100]).expect("legal"));
+            socket.write_all(&client.outbox.take()).expect("the system holds it");
+            let session = sessions.sessions.get_mut(&id).expect("still open");
+            session.wait_for_read(id, &mut sessions.unread);
+            turn(&mut sessions, &mut node, &poll);
+            assert_eq!(node.outbox(receiver).map(|outbox| outbox.messages()), Some(sent));
+            assert_eq!(node.outbox(id).map(|outbox| outbox.remaining()), Some(0), "it is thrown away");
+        }
+        client.outbox.send(&to, b"last").expect("legal");
+        socket.write_all(&client.outbox.take()).expect("the system holds it");
+        drop(socket);
+        sessions.broken.push(id);
+        turn(&mut sessions, &mut node, &poll);
+        assert_eq!(node.outbox(receiver).map(|outbox| outbox.messages()), Some(501));
+        assert!(sessions.count() == 0 && node.outbox(id).is_none(), "it has ended");
     }
 
     #[test]

@@ -7,6 +7,8 @@ use bytes::Buf;
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token as PollToken};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 
 /// Most pieces of an outbox that one write takes.
 const PIECES_MAX: usize = 64;
@@ -62,15 +64,29 @@ impl Stream {
         }
     }
 
+    /// Whether nothing can be read any more.
+    pub(crate) fn is_at_end(&self) -> bool {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let peeked = match self {
+            Self::Tcp(stream) => recv(stream, &mut [0], flags),
+            Self::Unix(stream) => recv(stream, &mut [0], flags),
+        };
+        !matches!(peeked, Ok((1.., _)) | Err(Errno::AGAIN | Errno::INTR))
+    }
+
+    /// Says that nothing more will be written; what is written all the same fails.
+    pub(crate) fn end_writing(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Self::Unix(stream) => stream.shutdown(Shutdown::Write),
+        }
+    }
+
     /// Says that nothing more will be written, and takes unread bytes away: closing over them would
     /// make TCP discard what the client has not read yet. `scratch` is for them, and not too small; a client
     /// that goes on sending is not waited for.
     pub(crate) fn finish(&mut self, scratch: &mut [u8]) {
-        let ended = match self {
-            Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
-            Self::Unix(stream) => stream.shutdown(Shutdown::Write),
-        };
-        if ended.is_err() {
+        if self.end_writing().is_err() {
             return;
         }
         for _ in 0..CLOSING_READS {
