@@ -25,9 +25,7 @@ use crate::error::Error;
 use crate::message::Event;
 use crate::session::Outbox;
 
-/// How long a daemon may take to close after a goodbye.
-const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a daemon may take nothing of what comes last before it is given up. One that is only slow takes
+/// How long a daemon may stand still before it is given up when a session ends. One that is only slow takes or sends
 /// something.
 const STALL_TIMEOUT: Duration = Duration::from_secs(3);
 /// When to write again to a daemon that took no more. The system calls a socket writable only when much of it
@@ -183,16 +181,37 @@ impl Connection {
     }
 
     /// Ends the session in order: everything sent before it is delivered, and the groups learn of the
-    /// disconnect at once. Waits for the daemon to close, but no longer than a second; events that were not
-    /// received are lost. A daemon that takes nothing more, as one that is stopped, is given up after three
-    /// seconds.
+    /// disconnect at once. Waits for the daemon to close; events that were not received are lost. A daemon that
+    /// neither takes nor sends anything for three seconds, as one that is stopped, is given up.
     ///
     /// # Errors
-    /// When the connection is broken, or the daemon was given up; it is closed all the same.
-    pub fn disconnect(mut self) -> Result<(), Error> {
-        self.sender.disconnect()?;
-        self.receiver.drain(Instant::now() + GOODBYE_TIMEOUT);
-        Ok(())
+    /// When the connection is broken, or the daemon was given up: what was sent last may be lost then. It is closed
+    /// all the same.
+    pub fn disconnect(self) -> Result<(), Error> {
+        self.disconnect_within(STALL_TIMEOUT)
+    }
+
+    /// As [`Connection::disconnect`], unless the daemon stands still for so long.
+    fn disconnect_within(mut self, stall: Duration) -> Result<(), Error> {
+        let mut left_bytes = self.sender.say_goodbye();
+        let mut until = Instant::now() + stall;
+        loop {
+            let before = left_bytes;
+            left_bytes = self.sender.push_last()?;
+            let left = until.saturating_duration_since(Instant::now());
+            // Read meanwhile: a daemon may take nothing before, and a socket closed with bytes unread resets the
+            // connection and takes with it what the daemon has not read yet.
+            let read = self.receiver.discard(if left_bytes > 0 { left.min(RETRY) } else { left })?;
+            if read == Some(0) {
+                // Somebody else may have written the rest meanwhile.
+                return if self.sender.push_last()? == 0 { Ok(()) } else { Err(Error::Closed) };
+            }
+            if read.is_some() || left_bytes < before {
+                until = Instant::now() + stall;
+            } else if left.is_zero() {
+                return Err(self.sender.give_up());
+            }
+        }
     }
 }
 

@@ -14,6 +14,8 @@ use crate::session::Inbox;
 /// Bytes read at once. They are copied into one allocation, so a message that is kept keeps only
 /// what was read together with it.
 const READ_BYTES: usize = 64 * 1024;
+/// Sockets take a limit of zero for none at all.
+const SHORTEST_LIMIT: Duration = Duration::from_micros(1);
 
 /// The receiving half of a [`Connection`](crate::Connection).
 #[derive(Debug)]
@@ -63,8 +65,7 @@ impl Receiver {
                 return Ok(Some(event));
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            // Sockets take a limit of zero for none at all.
-            let read = self.read(Some(left.max(Duration::from_micros(1))));
+            let read = self.read(Some(left.max(SHORTEST_LIMIT)));
             match read {
                 Ok(()) => {}
                 Err(Error::Io(error)) if is_timeout(&error) => return Ok(None),
@@ -96,29 +97,25 @@ impl Receiver {
         })
     }
 
-    /// Reads and forgets until the daemon closes, but no longer than until `deadline`. A socket closed
-    /// with bytes unread resets the connection, and takes with it what the daemon has not read yet.
-    pub(super) fn drain(&mut self, deadline: Instant) {
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let limited = !left.is_zero() && self.stream.set_read_timeout(Some(left)).is_ok();
-            if !limited {
-                return;
+    /// Reads and forgets what comes within a time limit; returns how many bytes, 0 at the end of the stream, and `None`
+    /// when nothing came.
+    ///
+    /// # Errors
+    /// When the connection is broken.
+    pub(super) fn discard(&mut self, limit: Duration) -> Result<Option<usize>, Error> {
+        self.limit(Some(limit.max(SHORTEST_LIMIT)))?;
+        match self.stream.read(&mut self.buffer) {
+            Ok(count) => Ok(Some(count)),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                Ok(None)
             }
-            match self.stream.read(&mut self.buffer) {
-                Ok(1..) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Ok(0) | Err(_) => return,
-            }
+            Err(error) => Err(Error::from_io(error)),
         }
     }
 
     /// Reads what is there; nothing if a signal comes first.
     fn read(&mut self, limit: Option<Duration>) -> Result<(), Error> {
-        if limit != self.limit {
-            self.stream.set_read_timeout(limit).map_err(Error::from_io)?;
-            self.limit = limit;
-        }
+        self.limit(limit)?;
         match self.stream.read(&mut self.buffer) {
             Ok(0) => Err(Error::Closed),
             Ok(count) => {
@@ -129,5 +126,13 @@ impl Receiver {
             Err(error) if error.kind() == io::ErrorKind::TimedOut && limit.is_none() => Err(Error::Closed),
             Err(error) => Err(Error::from_io(error)),
         }
+    }
+    /// Sets the time limit of reads.
+    fn limit(&mut self, limit: Option<Duration>) -> Result<(), Error> {
+        if limit != self.limit {
+            self.stream.set_read_timeout(limit).map_err(Error::from_io)?;
+            self.limit = limit;
+        }
+        Ok(())
     }
 }

@@ -122,6 +122,23 @@ impl Sender {
         self.writer.post(add)
     }
 
+    /// Adds a goodbye to what is written last; returns how many bytes that is.
+    pub(super) fn say_goodbye(&self) -> usize {
+        let outbox = &mut self.writer.lock().outbox;
+        outbox.disconnect();
+        outbox.pending().len()
+    }
+
+    /// Writes what the daemon takes of what comes last, without waiting; returns how many bytes are left.
+    pub(super) fn push_last(&self) -> Result<usize, Error> {
+        self.writer.lock().push_last()
+    }
+
+    /// Gives a daemon up that stands still.
+    pub(super) fn give_up(&self) -> Error {
+        self.writer.lock().give_up()
+    }
+
     /// Writes what the daemon takes without waiting; the rest stays. What goes wrong, later calls tell.
     pub(super) fn push(&self) -> Progress {
         self.writer.lock().push().unwrap_or(Progress::Done)

@@ -412,3 +412,57 @@ fn a_daemon_that_takes_nothing_before_its_events_are_received_is_not_waited_for(
     assert!(matches!(connection.receive(), Err(Error::Closed)), "after all requests");
     playing.join().expect("played");
 }
+
+#[test]
+fn a_disconnect_waits_for_a_daemon_that_still_sends_something() {
+    let (over, told) = mpsc::channel();
+    let (address, playing) = daemon(move |mut stream| {
+        accept_alice(&mut stream);
+        for _ in 0..3 {
+            thread::sleep(Duration::from_millis(500));
+            say(&mut stream, SELF_LEAVE);
+        }
+        stream.read_to_end(&mut Vec::new()).expect("an end");
+        told.try_recv()
+    });
+    let connection = Connection::connect(&address, "alice").expect("accepted");
+    connection.disconnect().expect("said goodbye");
+    let _ = over.send(());
+    assert_eq!(
+        playing.join().expect("played"),
+        Err(mpsc::TryRecvError::Empty),
+        "before the daemon had closed"
+    );
+}
+
+#[test]
+fn a_disconnect_from_a_daemon_that_does_not_close_is_no_success() {
+    let (over, end) = mpsc::channel();
+    let (address, playing) = daemon(move |mut stream| {
+        accept_alice(&mut stream);
+        end.recv().expect("told");
+    });
+    let connection = Connection::connect(&address, "alice").expect("accepted");
+    let late = connection.disconnect_within(Duration::from_millis(20));
+    assert!(matches!(&late, Err(Error::Io(error)) if error.kind() == ErrorKind::TimedOut), "{late:?}");
+    over.send(()).expect("listens");
+    playing.join().expect("played");
+}
+
+#[test]
+fn a_daemon_that_takes_nothing_before_it_is_rid_of_its_events_gets_the_goodbye() {
+    // Several times as many as the system holds for either side.
+    const MANY: usize = 100_000;
+    let (address, playing) = daemon(move |mut stream| {
+        accept_alice(&mut stream);
+        stream.write_all(&bytes(SELF_LEAVE).repeat(MANY)).expect("the client reads");
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).expect("an end");
+        assert_eq!(all.len(), (MANY + 1) * 80);
+    });
+    let mut connection = Connection::connect(&address, "alice").expect("accepted");
+    let request = |outbox: &mut Outbox| (0..MANY).try_for_each(|_| outbox.join("grp"));
+    connection.post(request).expect("legal");
+    connection.disconnect().expect("said goodbye");
+    playing.join().expect("played");
+}

@@ -216,10 +216,24 @@ impl State {
             if self.outbox.pending().len() < before {
                 until = now + stall;
             } else if now >= until {
-                return Err(self.break_off(io::ErrorKind::TimedOut.into()));
+                return Err(self.give_up());
             }
             self.stream.wait_writable(RETRY).map_err(|error| self.break_off(error))?;
         }
+    }
+
+    /// Writes what the daemon takes now of what comes last; returns how many bytes are left.
+    pub(super) fn push_last(&mut self) -> Result<usize, Error> {
+        if self.push()? == Progress::Done {
+            // The daemon closes when it reads the goodbye, if not for this.
+            let _ = self.stream.end_writing();
+        }
+        Ok(self.outbox.pending().len())
+    }
+
+    /// Forgets what a daemon that stands still has not taken.
+    pub(super) fn give_up(&mut self) -> Error {
+        self.break_off(io::ErrorKind::TimedOut.into())
     }
 
     /// Says goodbye, unless the daemon takes nothing for so long.

@@ -34,8 +34,9 @@ mod socket;
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use ::tokio::time::timeout;
 use antiphon_wire::client::handshake::Version;
 use antiphon_wire::names::MemberName;
 use antiphon_wire::service::ServiceLevel;
@@ -50,9 +51,7 @@ use crate::envelope::{Destination, Envelope};
 use crate::error::Error;
 use crate::message::Event;
 
-/// How long a daemon may take to close after a goodbye.
-const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a daemon may take nothing of what comes last before it is given up. One that is only slow takes
+/// How long a daemon may stand still before it is given up when a session ends. One that is only slow takes or sends
 /// something.
 const STALL_TIMEOUT: Duration = Duration::from_secs(3);
 /// When to write again to a daemon that took no more. The system calls a socket writable only when much of it
@@ -168,16 +167,39 @@ impl Connection {
     }
 
     /// Ends the session in order: everything sent before it is delivered, and the groups learn of the
-    /// disconnect at once. Waits a moment for the daemon to close; events that were not received are
-    /// lost.
+    /// disconnect at once. Waits for the daemon to close; events that were not received are lost. A daemon that
+    /// neither takes nor sends anything for three seconds, as one that is stopped, is given up.
     ///
     /// # Errors
-    /// When the connection is broken, or the daemon took nothing for three seconds; it is closed all the same.
+    /// When the connection is broken, or the daemon was given up: what was sent last may be lost then. It is closed
+    /// all the same.
     pub async fn disconnect(self) -> Result<(), Error> {
+        self.disconnect_within(STALL_TIMEOUT).await
+    }
+
+    /// As [`Connection::disconnect`], unless the daemon stands still for so long.
+    async fn disconnect_within(self, stall: Duration) -> Result<(), Error> {
         let (sender, mut receiver) = self.split();
-        sender.disconnect().await?;
-        let _ = ::tokio::time::timeout(GOODBYE_TIMEOUT, receiver.drain()).await;
-        Ok(())
+        let mut left_bytes = sender.say_goodbye();
+        let mut until = Instant::now() + stall;
+        loop {
+            let before = left_bytes;
+            left_bytes = sender.push_last()?;
+            let left = until.saturating_duration_since(Instant::now());
+            let limit = if left_bytes > 0 { left.min(RETRY) } else { left };
+            // Read meanwhile: a daemon may take nothing before, and a socket closed with bytes unread resets the
+            // connection and takes with it what the daemon has not read yet.
+            let read = timeout(limit, receiver.discard()).await.ok().transpose()?;
+            if read == Some(0) {
+                // Somebody else may have written the rest meanwhile.
+                return if sender.push_last()? == 0 { Ok(()) } else { Err(Error::Closed) };
+            }
+            if read.is_some() || left_bytes < before {
+                until = Instant::now() + stall;
+            } else if left.is_zero() {
+                return sender.give_up();
+            }
+        }
     }
 
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, Error>> {

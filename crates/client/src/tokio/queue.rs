@@ -142,6 +142,11 @@ impl Queue {
         }
     }
 
+    /// Whether the connection is not broken.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        self.lock().check()
+    }
+
     pub(super) fn waiting_bytes(&self) -> usize {
         self.lock().waiting_bytes()
     }
@@ -163,6 +168,7 @@ impl Queue {
     /// Writes what the socket takes now, also when it is not called writable.
     pub(super) fn push_anyway(&self) {
         let mut state = self.lock();
+        self.write(&mut state);
         while let Some(Ok(count)) = state.parts.front().map(|part| self.socket.send_now(part)) {
             state.remove(count);
         }

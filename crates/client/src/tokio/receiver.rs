@@ -55,10 +55,12 @@ impl Receiver {
         self.inbox.next_event()
     }
 
-    /// Reads and forgets until the daemon closes. A socket closed with bytes unread resets the
-    /// connection, and takes with it what the daemon has not read yet.
-    pub(super) async fn drain(&mut self) {
-        while let Ok(1..) = poll_fn(|cx| self.socket.poll_read(cx, &mut self.buffer)).await {}
+    /// Reads and forgets what comes next; returns how many bytes, 0 at the end of the stream.
+    ///
+    /// # Errors
+    /// When the connection is broken.
+    pub(super) async fn discard(&mut self) -> Result<usize, Error> {
+        poll_fn(|cx| self.socket.poll_read(cx, &mut self.buffer)).await.map_err(Error::from_io)
     }
 
     pub(super) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, Error>> {

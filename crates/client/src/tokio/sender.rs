@@ -131,6 +131,24 @@ impl Sender {
         }
     }
 
+    /// Adds a goodbye to what is written last; returns how many bytes are left to write.
+    pub(super) fn say_goodbye(&self) -> usize {
+        self.queue.say_goodbye();
+        self.queue.waiting_bytes()
+    }
+
+    /// Writes what the daemon takes of what comes last, without waiting; returns how many bytes are left.
+    pub(super) fn push_last(&self) -> Result<usize, Error> {
+        self.queue.push_anyway();
+        self.queue.check()?;
+        Ok(self.queue.waiting_bytes())
+    }
+
+    /// Gives a daemon up that stands still.
+    pub(super) fn give_up(&self) -> Result<(), Error> {
+        self.queue.give_up()
+    }
+
     /// Requests to join a group without waiting for room; for the first requests of a session.
     pub(super) fn join_now(&self, group: GroupName) {
         let mut state = self.queue.lock();

@@ -126,6 +126,68 @@ fn a_session_whose_goodbye_was_not_taken_ends_when_the_daemon_goes_on() {
 }
 
 #[test]
+fn a_disconnect_waits_for_a_daemon_that_still_sends_something() {
+    let (over, told) = mpsc::channel();
+    let (address, playing) = daemon(move |mut stream| {
+        accept_alice(&mut stream);
+        for _ in 0..3 {
+            thread::sleep(Duration::from_millis(500));
+            say(&mut stream, SELF_LEAVE);
+        }
+        stream.read_to_end(&mut Vec::new()).expect("an end");
+        told.try_recv()
+    });
+    block_on(async { connect(&address).await.disconnect().await.expect("said goodbye") });
+    let _ = over.send(());
+    assert_eq!(
+        playing.join().expect("played"),
+        Err(mpsc::TryRecvError::Empty),
+        "before the daemon had closed"
+    );
+}
+
+#[test]
+fn a_disconnect_from_a_daemon_that_does_not_close_is_no_success() {
+    let (over, end) = mpsc::channel();
+    let (address, playing) = daemon(move |mut stream| {
+        accept_alice(&mut stream);
+        end.recv().expect("told");
+    });
+    let late = block_on(async { connect(&address).await.disconnect_within(SOON).await });
+    assert!(matches!(&late, Err(Error::Io(error)) if error.kind() == ErrorKind::TimedOut), "{late:?}");
+    over.send(()).expect("listens");
+    playing.join().expect("played");
+}
+
+#[test]
+fn a_daemon_that_takes_nothing_before_it_is_rid_of_its_events_gets_the_goodbye() {
+    const BODY_BYTES: usize = 50_000;
+    // As many as the system does not hold.
+    let (filled, told) = mpsc::channel();
+    let (address, playing) = daemon(move |mut stream| {
+        accept_alice(&mut stream);
+        let sent: usize = told.recv().expect("told");
+        stream.write_all(&bytes(SELF_LEAVE).repeat(100_000)).expect("the client reads");
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).expect("an end");
+        assert_eq!(all.len(), sent * (48 + 32 + BODY_BYTES) + 80);
+    });
+    block_on(async {
+        let mut connection = connect(&address).await;
+        let mut sent = 0;
+        while timeout(SOON, connection.multicast(ServiceLevel::Fifo, "grp", vec![7; BODY_BYTES]))
+            .await
+            .is_ok()
+        {
+            sent += 1;
+        }
+        filled.send(sent).expect("listens");
+        connection.disconnect().await.expect("said goodbye");
+    });
+    playing.join().expect("played");
+}
+
+#[test]
 fn the_halves_work_in_two_tasks() {
     let (address, playing) = daemon(|mut stream| {
         accept_alice(&mut stream);
