@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use antiphon::{Connection, Connector, Event, ServiceLevel};
 use support::cluster::Cluster;
+use tokio::runtime::Builder;
 
 /// How long anything may take.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -69,5 +70,24 @@ fn what_was_sent_before_a_disconnect_arrives_although_its_sender_receives_nothin
         let hearing = thread::spawn(move || heard(listener));
         talk(&connector).disconnect().expect("said goodbye");
         assert_eq!(hearing.join().expect("no panic"), MESSAGES);
+    }
+}
+
+#[test]
+fn what_was_sent_right_before_a_runtime_ends_arrives() {
+    let cluster = Cluster::single("");
+    for connector in [unix(&cluster), cluster.connector(0, "alice")] {
+        let listener = listener(&cluster);
+        let hearing = thread::spawn(move || heard(listener));
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let mut alice = connector.connect_tokio().await.expect("accepted");
+            alice.join("g").await.expect("sent");
+            for _ in 0..100 {
+                alice.multicast(ServiceLevel::Agreed, "g", "x").await.expect("sent");
+            }
+        });
+        drop(runtime);
+        assert_eq!(hearing.join().expect("no panic"), 100);
     }
 }

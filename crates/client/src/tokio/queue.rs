@@ -11,9 +11,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
+use ::tokio::time::{Sleep, sleep};
 use bytes::{Buf, Bytes};
 
 use super::socket::{Socket, is_spurious};
+use super::{RETRY, STALL_TIMEOUT};
 use crate::envelope::Envelope;
 use crate::error::Error;
 use crate::pace::{LARGE_BODY_BYTES, Pace};
@@ -71,7 +73,7 @@ impl Queue {
             blocked_task: None,
         };
         let queue = Arc::new(Self { socket, state: Mutex::new(state) });
-        ::tokio::spawn(Task(Arc::clone(&queue)));
+        ::tokio::spawn(Task { queue: Arc::clone(&queue), last: None });
         queue
     }
 
@@ -139,6 +141,7 @@ impl Queue {
             state.end = End::Goodbye;
             self.write(&mut state);
             state.wake_task();
+            state.wake_blocked_task();
         }
     }
 
@@ -154,21 +157,41 @@ impl Queue {
     /// Forgets what the daemon did not take in time: the task ends.
     pub(super) fn give_up(&self) -> Result<(), Error> {
         let mut state = self.lock();
+        self.time_out(&mut state);
+        state.wake_task();
+        state.wake_blocked_task();
+        state.check()
+    }
+
+    /// What the task does when all is written or nothing can be: wait for more, or end.
+    fn after_all(&self, state: &mut State, cx: &Context<'_>) -> Poll<()> {
+        match state.end {
+            End::NotYet => {
+                state.task = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            End::Goodbye => {
+                let _ = self.socket.end_writing();
+            }
+            End::Dropped | End::Broken(_) => {}
+        }
+        Poll::Ready(())
+    }
+
+    fn time_out(&self, state: &mut State) {
         if !matches!(state.end, End::Broken(_)) {
             let _ = self.socket.end_writing();
             state.break_off(io::ErrorKind::TimedOut.into());
         }
-        state.wake_task();
-        if let Some(task) = state.blocked_task.take() {
-            task.wake();
-        }
-        state.check()
     }
 
     /// Writes what the socket takes now, also when it is not called writable.
     pub(super) fn push_anyway(&self) {
-        let mut state = self.lock();
-        self.write(&mut state);
+        self.write_anyway(&mut self.lock());
+    }
+
+    fn write_anyway(&self, state: &mut State) {
+        self.write(state);
         while let Some(Ok(count)) = state.parts.front().map(|part| self.socket.send_now(part)) {
             state.remove(count);
         }
@@ -179,7 +202,10 @@ impl Queue {
         if matches!(state.end, End::NotYet) {
             state.end = End::Dropped;
         }
+        // The task may never be polled again: the runtime often ends together with the sender.
+        self.write_anyway(&mut state);
         state.wake_task();
+        state.wake_blocked_task();
     }
 
     /// Writes until the socket takes no more.
@@ -269,6 +295,13 @@ impl State {
         }
     }
 
+    /// For what the task does not see by the socket.
+    fn wake_blocked_task(&mut self) {
+        if let Some(task) = self.blocked_task.take() {
+            task.wake();
+        }
+    }
+
     fn wake_sender(&mut self) {
         if let Some(sender) = self.sender.take() {
             sender.wake();
@@ -277,13 +310,17 @@ impl State {
 }
 
 /// Writes what the sender leaves, and ends with it.
-struct Task(Arc<Queue>);
+struct Task {
+    queue: Arc<Queue>,
+    /// From when the sender is gone and bytes are left.
+    last: Option<Last>,
+}
 
 impl Future for Task {
     type Output = ();
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Self(queue) = &*self;
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { queue, last } = &mut *self;
         loop {
             {
                 let mut state = queue.lock();
@@ -292,23 +329,60 @@ impl Future for Task {
                     state.wake_sender();
                 }
                 if state.waiting_bytes() == 0 || matches!(state.end, End::Broken(_)) {
-                    match state.end {
-                        End::NotYet => {
-                            state.task = Some(cx.waker().clone());
-                            return Poll::Pending;
+                    return queue.after_all(&mut state, cx);
+                }
+                state.blocked_task = Some(cx.waker().clone());
+                if matches!(state.end, End::Dropped | End::Goodbye) {
+                    let last = last.get_or_insert_with(|| Last::new(state.waiting_bytes()));
+                    if last.poll_retry(cx).is_ready() {
+                        queue.write_anyway(&mut state);
+                        if last.is_over(state.waiting_bytes()) {
+                            queue.time_out(&mut state);
                         }
-                        End::Goodbye => {
-                            let _ = queue.socket.end_writing();
-                            return Poll::Ready(());
-                        }
-                        End::Dropped | End::Broken(_) => return Poll::Ready(()),
+                        continue;
                     }
                 }
             }
-            queue.lock().blocked_task = Some(cx.waker().clone());
             if let Err(error) = ready!(queue.socket.poll_write_ready(cx)) {
                 queue.lock().break_off(error);
             }
         }
+    }
+}
+
+impl Drop for Task {
+    /// A runtime that ends drops its tasks wherever they are.
+    fn drop(&mut self) {
+        self.queue.push_anyway();
+    }
+}
+
+/// How the writing of what comes last gets on.
+struct Last {
+    left_bytes: usize,
+    /// When the daemon is given up if it takes nothing.
+    until: Instant,
+    retry: Pin<Box<Sleep>>,
+}
+
+impl Last {
+    fn new(left_bytes: usize) -> Self {
+        Self { left_bytes, until: Instant::now() + STALL_TIMEOUT, retry: Box::pin(sleep(RETRY)) }
+    }
+
+    /// Whether to write again, whatever the system says.
+    fn poll_retry(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.retry.as_mut().poll(cx)
+    }
+
+    /// Whether the daemon has stood still for too long, now that so many bytes are left; else there is another retry.
+    fn is_over(&mut self, left_bytes: usize) -> bool {
+        let now = Instant::now();
+        if left_bytes < self.left_bytes {
+            self.until = now + STALL_TIMEOUT;
+        }
+        self.left_bytes = left_bytes;
+        self.retry.as_mut().reset((now + RETRY).into());
+        now >= self.until
     }
 }

@@ -22,8 +22,10 @@ use crate::session::Outbox;
 /// The sending half of a [`Connection`](super::Connection).
 ///
 /// Calls wait while the daemon takes no more: it stops reading from clients that send faster than
-/// messages can be ordered. A future that is dropped before it is ready has sent nothing. Dropping a
-/// sender lets its task write what was gathered.
+/// messages can be ordered. A future that is dropped before it is ready has sent nothing.
+///
+/// Dropping a sender writes what was gathered: at once what the daemon takes, and the rest by a task, unless the daemon
+/// takes nothing for three seconds or the runtime ends.
 #[derive(Debug)]
 pub struct Sender {
     member: MemberName,

@@ -241,6 +241,64 @@ fn the_last_of_many_leave_without_being_asked_and_a_dropped_sender_leaves_nothin
 }
 
 #[test]
+fn what_was_sent_right_before_the_runtime_ends_is_written() {
+    let (address, playing) = daemon(|mut stream| {
+        accept_alice(&mut stream);
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).expect("closed in order");
+        all.len()
+    });
+    block_on(async {
+        let mut connection = connect(&address).await;
+        for _ in 0..100 {
+            connection.multicast(ServiceLevel::Fifo, "grp", "x").await.expect("sent");
+        }
+    });
+    assert_eq!(playing.join().expect("played"), 100 * MESSAGE_BYTES);
+}
+
+#[test]
+fn what_was_sent_by_one_who_outlives_the_runtime_is_written() {
+    let (address, playing) = daemon(|mut stream| {
+        accept_alice(&mut stream);
+        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
+        stream.read_exact(&mut [0; 100 * MESSAGE_BYTES]).expect("all of them");
+    });
+    let connection = block_on(async {
+        let mut connection = connect(&address).await;
+        for _ in 0..100 {
+            connection.multicast(ServiceLevel::Fifo, "grp", "x").await.expect("sent");
+        }
+        connection
+    });
+    playing.join().expect("played");
+    drop(connection);
+}
+
+#[test]
+fn a_daemon_that_reads_nothing_does_not_keep_what_was_dropped() {
+    let (over, end) = mpsc::channel();
+    let (address, playing) = daemon(move |mut stream| {
+        accept_alice(&mut stream);
+        end.recv().expect("told");
+    });
+    block_on(async {
+        let mut connection = connect(&address).await;
+        while timeout(SOON, connection.multicast(ServiceLevel::Fifo, "grp", vec![7; 50_000])).await.is_ok() {}
+        let tasks = || ::tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        drop(connection);
+        let dropped = Instant::now();
+        while tasks() > 0 && dropped.elapsed() < 4 * STALL_TIMEOUT {
+            ::tokio::time::sleep(SOON).await;
+        }
+        assert_eq!(tasks(), 0);
+        assert!(dropped.elapsed() >= STALL_TIMEOUT, "it has its time");
+    });
+    over.send(()).expect("listens");
+    playing.join().expect("played");
+}
+
+#[test]
 fn addresses_are_tried_in_turn_over_tokio_too() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let addresses = two_addresses(&listener);
