@@ -2,17 +2,46 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 
 use crate::pace::Speed;
+
+/// A connection on which nothing came for so long is probed: the other host may have vanished.
+const PROBE_AFTER: Duration = Duration::from_secs(10);
+/// The time from one probe to the next.
+const PROBE_INTERVAL: Duration = Duration::from_secs(5);
+/// A host that does not answer so many probes has vanished.
+const PROBES: u32 = 3;
 
 /// Sets the options of a connection that was just opened.
 pub(crate) fn prepare_tcp(stream: &impl AsFd) -> io::Result<()> {
     let socket = SockRef::from(stream);
     socket.set_tcp_nodelay(true)?;
-    socket.set_keepalive(true)?;
+    let probing =
+        TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_INTERVAL).with_retries(PROBES);
+    socket.set_tcp_keepalive(&probing)?;
     // Left to itself the system lets these grow to megabytes, and messages wait in them.
     socket.set_send_buffer_size(Speed::Fast.buffer_bytes())?;
     socket.set_recv_buffer_size(Speed::Fast.buffer_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn a_host_that_vanishes_is_noticed_within_half_a_minute() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let stream = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
+        prepare_tcp(&stream).expect("set");
+        let socket = SockRef::from(&stream);
+        assert!(socket.keepalive().expect("told"));
+        let (after, interval) = (socket.tcp_keepalive_time(), socket.tcp_keepalive_interval());
+        let probes = socket.tcp_keepalive_retries().expect("told");
+        assert!(after.expect("told") + interval.expect("told") * probes <= Duration::from_secs(30));
+    }
 }

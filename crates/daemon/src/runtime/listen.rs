@@ -5,12 +5,13 @@ use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use antiphon_proto::Origin;
-use mio::net::{TcpListener, UnixListener};
+use mio::net::{TcpListener, TcpStream, UnixListener};
 use mio::{Interest, Registry, Token as PollToken};
 use rustix::process::geteuid;
-use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
 use super::stream::Stream;
 use crate::StartError;
@@ -18,6 +19,12 @@ use crate::conf::{PortReuse, Settings};
 
 /// Size of a TCP client's buffers in the system, each way: what waits there only makes messages late.
 const CLIENT_BUFFER_BYTES: usize = 128 << 10;
+/// A TCP client from which nothing came for so long is probed: its host may have vanished.
+const PROBE_AFTER: Duration = Duration::from_secs(10);
+/// The time from one probe to the next.
+const PROBE_INTERVAL: Duration = Duration::from_secs(5);
+/// A host that does not answer so many probes has vanished.
+const PROBES: u32 = 3;
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
@@ -79,8 +86,7 @@ impl Listener {
         match &self.socket {
             Listening::Tcp(listener) => {
                 let (stream, address) = listener.accept()?;
-                stream.set_nodelay(true)?;
-                SockRef::from(&stream).set_keepalive(true)?;
+                prepare_tcp(&stream)?;
                 Ok((Stream::Tcp(stream), Origin::Tcp(address.ip().to_canonical())))
             }
             Listening::Unix(listener, _) => {
@@ -105,6 +111,13 @@ impl Listener {
             Listening::Unix(_, file) => Some(&file.path),
         }
     }
+}
+
+fn prepare_tcp(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let probing =
+        TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_INTERVAL).with_retries(PROBES);
+    SockRef::from(stream).set_tcp_keepalive(&probing)
 }
 
 fn listen_tcp(address: SocketAddr, with_ipv4: bool, reuse: PortReuse) -> io::Result<TcpListener> {
@@ -281,6 +294,20 @@ mod tests {
         let client = std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("it listens");
         let (_stream, origin) = listener.accept().expect("a client waits");
         assert_eq!(origin, Origin::Tcp(client.local_addr().expect("connected").ip()));
+    }
+
+    #[test]
+    fn a_clients_host_that_vanishes_is_noticed_within_half_a_minute() {
+        let listener =
+            Listener::tcp((Ipv4Addr::LOCALHOST, 0).into(), false, PortReuse::Auto).expect("a free port");
+        let address = listener.tcp_address().expect("bound");
+        let _client = std::net::TcpStream::connect(address).expect("connected");
+        let (Stream::Tcp(stream), _) = listener.accept().expect("a client") else { panic!("not TCP") };
+        let socket = SockRef::from(&stream);
+        assert!(socket.keepalive().expect("told"));
+        let (after, interval) = (socket.tcp_keepalive_time(), socket.tcp_keepalive_interval());
+        let probes = socket.tcp_keepalive_retries().expect("told");
+        assert!(after.expect("told") + interval.expect("told") * probes <= Duration::from_secs(30));
     }
 
     #[test]

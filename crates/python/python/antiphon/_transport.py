@@ -37,6 +37,12 @@ took no more: the system calls a socket writable only when much of it is free.""
 BUFFER_BYTES = 128 * 1024
 """Size of a TCP connection's buffers in the system, each way. Left to itself the system lets these grow
 to megabytes, and messages wait in them."""
+PROBE_AFTER = 10
+"""A TCP connection on which nothing came for so many seconds is probed: the other host may have vanished."""
+PROBE_INTERVAL = 5
+"""The seconds from one probe to the next."""
+PROBES = 3
+"""A host that does not answer so many probes has vanished."""
 
 CLOSED_BY_DAEMON = "the daemon closed the connection"
 """Why a connection ended whose stream has an end."""
@@ -79,6 +85,9 @@ def new_socket(family: socket.AddressFamily) -> socket.socket:
     if family is not socket.AF_UNIX:
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, PROBE_AFTER)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, PROBE_INTERVAL)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, PROBES)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
     return made
