@@ -14,6 +14,9 @@ const PROBE_AFTER: Duration = Duration::from_secs(10);
 const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 /// A host that does not answer so many probes has vanished.
 const PROBES: u32 = 3;
+/// For how long a daemon may leave what was written unacknowledged. Probes do not tell: none are sent meanwhile. The
+/// system counts the time in which a daemon takes nothing and its buffers are full as well.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
 /// Sets the options of a connection that was just opened.
 pub(crate) fn prepare_tcp(stream: &impl AsFd) -> io::Result<()> {
@@ -22,6 +25,7 @@ pub(crate) fn prepare_tcp(stream: &impl AsFd) -> io::Result<()> {
     let probing =
         TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_INTERVAL).with_retries(PROBES);
     socket.set_tcp_keepalive(&probing)?;
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
     // Left to itself the system lets these grow to megabytes, and messages wait in them.
     socket.set_send_buffer_size(Speed::Fast.buffer_bytes())?;
     socket.set_recv_buffer_size(Speed::Fast.buffer_bytes())
@@ -42,6 +46,11 @@ mod tests {
         assert!(socket.keepalive().expect("told"));
         let (after, interval) = (socket.tcp_keepalive_time(), socket.tcp_keepalive_interval());
         let probes = socket.tcp_keepalive_retries().expect("told");
+        assert_eq!(
+            socket.tcp_user_timeout().expect("told"),
+            Some(UNACKNOWLEDGED),
+            "with bytes on the way too"
+        );
         assert!(after.expect("told") + interval.expect("told") * probes <= Duration::from_secs(30));
     }
 }

@@ -22,6 +22,7 @@ from conftest import LIMIT, Daemon, fill, stopped
 import antiphon
 from antiphon import Cause, Connection, Message, SelfLeave, ServiceLevel, View, aio
 from antiphon._antiphon import TimedLock
+from antiphon._transport import new_socket
 
 
 def message(connection: Connection) -> Message:
@@ -36,6 +37,16 @@ def view(connection: Connection) -> View:
     event = connection.receive(timeout=LIMIT)
     assert isinstance(event, View), event
     return event
+
+
+def test_a_host_that_vanishes_is_noticed_within_half_a_minute() -> None:
+    with new_socket(socket.AF_INET) as made:
+        options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT)
+        after, interval, probes, unacknowledged = (
+            made.getsockopt(socket.IPPROTO_TCP, option) for option in options
+        )
+        assert after + interval * probes <= 30
+        assert unacknowledged == 30_000, "with bytes on the way too"
 
 
 def test_a_group_is_joined_seen_and_left(daemon: Daemon) -> None:

@@ -43,6 +43,9 @@ PROBE_INTERVAL = 5
 """The seconds from one probe to the next."""
 PROBES = 3
 """A host that does not answer so many probes has vanished."""
+UNACKNOWLEDGED = 30_000
+"""For how many milliseconds a daemon may leave what was written unacknowledged. Probes do not tell: none are
+sent meanwhile. The system counts the time in which a daemon takes nothing and its buffers are full as well."""
 
 CLOSED_BY_DAEMON = "the daemon closed the connection"
 """Why a connection ended whose stream has an end."""
@@ -88,6 +91,7 @@ def new_socket(family: socket.AddressFamily) -> socket.socket:
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, PROBE_AFTER)
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, PROBE_INTERVAL)
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, PROBES)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
     return made
