@@ -39,14 +39,14 @@ def view(connection: Connection) -> View:
     return event
 
 
-def test_a_host_that_vanishes_is_noticed_within_half_a_minute() -> None:
+def test_a_host_that_vanishes_is_noticed_within_a_minute() -> None:
     with new_socket(socket.AF_INET) as made:
         options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT)
         after, interval, probes, unacknowledged = (
             made.getsockopt(socket.IPPROTO_TCP, option) for option in options
         )
-        assert after + interval * probes <= 30
-        assert unacknowledged == 30_000, "with bytes on the way too"
+        assert after + interval * probes <= 60
+        assert unacknowledged == 60_000, "with bytes on the way too"
 
 
 def test_a_group_is_joined_seen_and_left(daemon: Daemon) -> None:
