@@ -23,7 +23,8 @@ use crate::input::{Input, ready_bytes};
 use crate::layout::Mailbox;
 use crate::output::Output;
 
-/// How long a daemon may take to close after a goodbye.
+/// How long a daemon may stand still after a goodbye before it closes. One that still sends events gets on with what
+/// was sent to it.
 const GOODBYE_LIMIT: Duration = Duration::from_secs(1);
 /// How long a daemon may take nothing of what comes last before it is given up. One that is only slow takes
 /// something.
@@ -183,12 +184,12 @@ impl Session {
             return;
         }
         let _ = shutdown(&self.socket, Shutdown::Write);
-        let deadline = Instant::now() + GOODBYE_LIMIT;
+        let end = Instant::now() + LAST_LIMIT;
         // A receiver in another thread leaves with what comes next, at the latest with the end.
-        let Some(_input) = lock_until(&self.input, deadline) else { return };
+        let Some(_input) = lock_until(&self.input, Instant::now() + GOODBYE_LIMIT) else { return };
         let mut ignored = [0; 16 * 1024];
         loop {
-            let left = Timespec::try_from(deadline.saturating_duration_since(Instant::now()));
+            let left = Timespec::try_from(GOODBYE_LIMIT.min(end.saturating_duration_since(Instant::now())));
             let mut socket = [PollFd::new(&self.socket, PollFlags::IN)];
             let readable = left.is_ok_and(|left| poll(&mut socket, Some(&left)) == Ok(1));
             if !readable || !matches!(recv(&self.socket, &mut ignored, RecvFlags::DONTWAIT), Ok((1.., _))) {

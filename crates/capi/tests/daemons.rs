@@ -215,3 +215,23 @@ fn a_goodbye_waits_for_a_sender_that_gets_on() {
     assert_eq!(daemon.join().expect("no panic"), expected);
     assert!(took > Duration::from_secs(3), "{took:?}");
 }
+
+#[test]
+fn a_disconnect_waits_for_a_daemon_that_still_sends_something() {
+    let (listener, address) = listen();
+    let (over, told) = mpsc::channel();
+    let daemon = thread::spawn(move || {
+        let (mut client, _) = listener.accept().expect("a client");
+        client.write_all(OPENING).expect("written");
+        for _ in 0..3 {
+            thread::sleep(Duration::from_millis(500));
+            client.write_all(&frame(false, 0x200, "group", &[], b"")).expect("the client is there");
+        }
+        over.send(()).expect("listens");
+    });
+    let (connected, mailbox) = connect(&address);
+    assert_eq!(connected, 1);
+    disconnect(mailbox);
+    assert_eq!(told.try_recv(), Ok(()), "the daemon had not closed");
+    daemon.join().expect("no panic");
+}

@@ -10,6 +10,7 @@ import random
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -311,3 +312,32 @@ def test_a_signal_handler_that_raises_while_events_are_made_takes_none_away(
     assert isinstance(opened.next_event(), antiphon.Message)
     kinds = [type(event).__name__ for event in opened.take_events(100)]
     assert kinds == ["View", "Message", "Transition", "View", "Rejected", "SelfLeave", "Message"]
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_disconnect_waits_for_a_daemon_that_still_sends_something(is_async: bool) -> None:
+    is_over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(LIMIT)
+
+        def serve() -> None:
+            peer, _ = server.accept()
+            with peer:
+                peer.sendall(HELLO)
+                for _ in range(3):
+                    time.sleep(0.5)
+                    peer.sendall(frame(0x200, b"group", [], b""))
+                is_over.set()
+
+        async def end() -> None:
+            await (await aio.connect(address)).disconnect()
+
+        daemon = threading.Thread(target=serve)
+        daemon.start()
+        address = f"{server.getsockname()[1]}@127.0.0.1"
+        if is_async:
+            asyncio.run(end())
+        else:
+            antiphon.connect(address, timeout=LIMIT).disconnect()
+        assert is_over.is_set(), "the daemon had not closed"
+        daemon.join(LIMIT)

@@ -28,6 +28,8 @@ use crate::session::Outbox;
 /// How long a daemon may stand still before it is given up when a session ends. One that is only slow takes or sends
 /// something.
 const STALL_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long the end of a session may take, however the daemon gets on.
+const LAST_TIMEOUT: Duration = Duration::from_secs(60);
 /// When to write again to a daemon that took no more. The system calls a socket writable only when much of it
 /// is free.
 const RETRY: Duration = Duration::from_millis(5);
@@ -182,18 +184,19 @@ impl Connection {
 
     /// Ends the session in order: everything sent before it is delivered, and the groups learn of the
     /// disconnect at once. Waits for the daemon to close; events that were not received are lost. A daemon that
-    /// neither takes nor sends anything for three seconds, as one that is stopped, is given up.
+    /// neither takes nor sends anything for three seconds, as one that is stopped, is given up, and any after a minute.
     ///
     /// # Errors
     /// When the connection is broken, or the daemon was given up: what was sent last may be lost then. It is closed
     /// all the same.
     pub fn disconnect(self) -> Result<(), Error> {
-        self.disconnect_within(STALL_TIMEOUT)
+        self.disconnect_within(STALL_TIMEOUT, LAST_TIMEOUT)
     }
 
-    /// As [`Connection::disconnect`], unless the daemon stands still for so long.
-    fn disconnect_within(mut self, stall: Duration) -> Result<(), Error> {
+    /// As [`Connection::disconnect`], unless the daemon stands still for so long, or takes so long in all.
+    fn disconnect_within(mut self, stall: Duration, most: Duration) -> Result<(), Error> {
         let mut left_bytes = self.sender.say_goodbye();
+        let end = Instant::now() + most;
         let mut until = Instant::now() + stall;
         loop {
             let before = left_bytes;
@@ -206,9 +209,11 @@ impl Connection {
                 // Somebody else may have written the rest meanwhile.
                 return if self.sender.push_last()? == 0 { Ok(()) } else { Err(Error::Closed) };
             }
+            let now = Instant::now();
             if read.is_some() || left_bytes < before {
-                until = Instant::now() + stall;
-            } else if left.is_zero() {
+                until = now + stall;
+            }
+            if now >= until.min(end) {
                 return Err(self.sender.give_up());
             }
         }

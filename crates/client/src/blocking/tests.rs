@@ -443,9 +443,24 @@ fn a_disconnect_from_a_daemon_that_does_not_close_is_no_success() {
         end.recv().expect("told");
     });
     let connection = Connection::connect(&address, "alice").expect("accepted");
-    let late = connection.disconnect_within(Duration::from_millis(20));
+    let late = connection.disconnect_within(Duration::from_millis(20), LAST_TIMEOUT);
     assert!(matches!(&late, Err(Error::Io(error)) if error.kind() == ErrorKind::TimedOut), "{late:?}");
     over.send(()).expect("listens");
+    playing.join().expect("played");
+}
+
+#[test]
+fn a_daemon_that_sends_for_ever_does_not_hold_up_a_disconnect() {
+    let (address, playing) = daemon(|mut stream| {
+        accept_alice(&mut stream);
+        // Until the client has closed.
+        while stream.write_all(&bytes(SELF_LEAVE)).is_ok() {
+            thread::sleep(Duration::from_millis(1));
+        }
+    });
+    let connection = Connection::connect(&address, "alice").expect("accepted");
+    let late = connection.disconnect_within(STALL_TIMEOUT, Duration::from_millis(50));
+    assert!(matches!(&late, Err(Error::Io(error)) if error.kind() == ErrorKind::TimedOut), "{late:?}");
     playing.join().expect("played");
 }
 

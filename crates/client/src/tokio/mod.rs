@@ -54,6 +54,8 @@ use crate::message::Event;
 /// How long a daemon may stand still before it is given up when a session ends. One that is only slow takes or sends
 /// something.
 const STALL_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long the end of a session may take, however the daemon gets on.
+const LAST_TIMEOUT: Duration = Duration::from_secs(60);
 /// When to write again to a daemon that took no more. The system calls a socket writable only when much of it
 /// is free.
 const RETRY: Duration = Duration::from_millis(20);
@@ -174,13 +176,14 @@ impl Connection {
     /// When the connection is broken, or the daemon was given up: what was sent last may be lost then. It is closed
     /// all the same.
     pub async fn disconnect(self) -> Result<(), Error> {
-        self.disconnect_within(STALL_TIMEOUT).await
+        self.disconnect_within(STALL_TIMEOUT, LAST_TIMEOUT).await
     }
 
-    /// As [`Connection::disconnect`], unless the daemon stands still for so long.
-    async fn disconnect_within(self, stall: Duration) -> Result<(), Error> {
+    /// As [`Connection::disconnect`], unless the daemon stands still for so long, or takes so long in all.
+    async fn disconnect_within(self, stall: Duration, most: Duration) -> Result<(), Error> {
         let (sender, mut receiver) = self.split();
         let mut left_bytes = sender.say_goodbye();
+        let end = Instant::now() + most;
         let mut until = Instant::now() + stall;
         loop {
             let before = left_bytes;
@@ -194,9 +197,11 @@ impl Connection {
                 // Somebody else may have written the rest meanwhile.
                 return if sender.push_last()? == 0 { Ok(()) } else { Err(Error::Closed) };
             }
+            let now = Instant::now();
             if read.is_some() || left_bytes < before {
-                until = Instant::now() + stall;
-            } else if left.is_zero() {
+                until = now + stall;
+            }
+            if now >= until.min(end) {
                 return sender.give_up();
             }
         }

@@ -153,9 +153,23 @@ fn a_disconnect_from_a_daemon_that_does_not_close_is_no_success() {
         accept_alice(&mut stream);
         end.recv().expect("told");
     });
-    let late = block_on(async { connect(&address).await.disconnect_within(SOON).await });
+    let late = block_on(async { connect(&address).await.disconnect_within(SOON, LAST_TIMEOUT).await });
     assert!(matches!(&late, Err(Error::Io(error)) if error.kind() == ErrorKind::TimedOut), "{late:?}");
     over.send(()).expect("listens");
+    playing.join().expect("played");
+}
+
+#[test]
+fn a_daemon_that_sends_for_ever_does_not_hold_up_a_disconnect() {
+    let (address, playing) = daemon(|mut stream| {
+        accept_alice(&mut stream);
+        // Until the client has closed.
+        while stream.write_all(&bytes(SELF_LEAVE)).is_ok() {
+            thread::sleep(Duration::from_millis(1));
+        }
+    });
+    let late = block_on(async { connect(&address).await.disconnect_within(STALL_TIMEOUT, SOON).await });
+    assert!(matches!(&late, Err(Error::Io(error)) if error.kind() == ErrorKind::TimedOut), "{late:?}");
     playing.join().expect("played");
 }
 

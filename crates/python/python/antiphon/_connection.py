@@ -282,15 +282,15 @@ class Connection(Named):
 
     def disconnect(self) -> None:
         """Ends the session in order: everything sent before it is delivered, and the groups learn of the
-        disconnect at once. Waits for the daemon to close, but no longer than a second; events that were
-        not received are lost. A thread that is sending is waited for. A daemon that takes nothing more, as
+        disconnect at once. Waits for the daemon to close, unless nothing comes for a second; events that
+        were not received are lost. A thread that is sending is waited for. A daemon that takes nothing more, as
         one that is stopped, is given up after three seconds, and any after a minute. Does nothing when the
         connection is closed."""
         if self._socket.fileno() < 0:
             return
         try:
             self._say_goodbye(_Deadline(STALL_TIMEOUT, LAST_TIMEOUT))
-            self._drain(_Deadline(GOODBYE_TIMEOUT))
+            self._drain(_Deadline(GOODBYE_TIMEOUT, LAST_TIMEOUT))
         except OSError:
             # Closed already, or closed now. ConnectionClosed and TimeoutError are OSErrors.
             pass
@@ -418,7 +418,7 @@ class Connection(Named):
         connection, and takes with it what the daemon has not read yet."""
         with TimedLock(self._receiving, deadline.left()) as is_held:
             while is_held and _wait(self._socket, deadline) and self._socket.recv(READ_BYTES):
-                pass
+                deadline.renew()
 
 
 def _wait(waited: socket.socket, deadline: _Deadline) -> bool:

@@ -16,7 +16,8 @@ UNIX_DIRECTORY = "/tmp"
 CONNECT_TIMEOUT = 30.0
 """How long connecting may take unless told otherwise, in seconds."""
 GOODBYE_TIMEOUT = 1.0
-"""How long a daemon may take to close after a goodbye, in seconds."""
+"""How long a daemon may stand still after a goodbye before it closes, in seconds. One that still sends events
+gets on with what was sent to it."""
 STALL_TIMEOUT = 3.0
 """How long a daemon may take nothing of what comes last before it is given up, in seconds. One that is only
 slow takes something."""

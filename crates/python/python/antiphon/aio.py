@@ -37,6 +37,7 @@ from antiphon._transport import (
     GATHER_BYTES,
     GOODBYE_TIMEOUT,
     HANDSHAKE_READ_BYTES,
+    LAST_TIMEOUT,
     READ_BYTES,
     RETRY_SECONDS,
     STALL_TIMEOUT,
@@ -250,8 +251,8 @@ class Connection(Named):
 
     async def disconnect(self) -> None:
         """Ends the session in order: everything sent before it is delivered, and the groups learn of the
-        disconnect at once. Waits for the daemon to close, but no longer than a second; events that were
-        not received are lost. A daemon that takes nothing more, as one that is stopped, is given up after
+        disconnect at once. Waits for the daemon to close, unless nothing comes for a second; events that
+        were not received are lost. A daemon that takes nothing more, as one that is stopped, is given up after
         three seconds. Does nothing when the connection is closed."""
         try:
             if self._send_end is None:
@@ -261,8 +262,8 @@ class Connection(Named):
                 await self._write_last()
                 self._send_end = ENDED
                 self._socket.shutdown(socket.SHUT_WR)
-                async with asyncio.timeout(GOODBYE_TIMEOUT):
-                    await self._drain()
+                async with asyncio.timeout(GOODBYE_TIMEOUT) as limit:
+                    await self._drain(limit)
         except OSError:
             # Closed already, which is what was wanted. ConnectionClosed and TimeoutError are OSErrors.
             pass
@@ -388,12 +389,14 @@ class Connection(Named):
             self._watch_reads(False)
         self._readable.wake()
 
-    async def _drain(self) -> None:
-        """Reads and forgets until the daemon closes. A socket closed with bytes unread resets the
-        connection, and takes with it what the daemon has not read yet."""
+    async def _drain(self, limit: asyncio.Timeout) -> None:
+        """Reads and forgets until the daemon closes, or nothing comes within the limit. A socket closed with
+        bytes unread resets the connection, and takes with it what the daemon has not read yet."""
         self._forgets_events = True
+        end = self._loop.time() + LAST_TIMEOUT
         while self._read_end is None:
             await self._more()
+            limit.reschedule(min(self._loop.time() + GOODBYE_TIMEOUT, end))
 
     def _watch_reads(self, wanted: bool) -> None:
         if wanted and not self._watching_reads:
