@@ -283,8 +283,8 @@ class Connection(Named):
     def disconnect(self) -> None:
         """Ends the session in order: everything sent before it is delivered, and the groups learn of the
         disconnect at once. Waits for the daemon to close, unless nothing comes for a second; events that
-        were not received are lost. A thread that is sending is waited for. A daemon that takes nothing more, as
-        one that is stopped, is given up after three seconds, and any after a minute. Does nothing when the
+        were not received are lost. A thread that is sending is waited for. A daemon that takes nothing more,
+        as one that is stopped, is given up after three seconds, and any after a minute. Does nothing when the
         connection is closed."""
         if self._socket.fileno() < 0:
             return

@@ -46,8 +46,8 @@ PROBES = 3
 """A host that does not answer so many probes has vanished."""
 UNACKNOWLEDGED = 60_000
 """For how many milliseconds a daemon may leave what was written, or the probes, unacknowledged. No probes are
-sent while bytes are on the way. The system counts the time in which a daemon takes nothing and its buffers are
-full as well, so this must be longer than any that works stands still."""
+sent while bytes are on the way. The system counts the time in which a daemon takes nothing and its buffers
+are full as well, so this must be longer than any that works stands still."""
 
 CLOSED_BY_DAEMON = "the daemon closed the connection"
 """Why a connection ended whose stream has an end."""

@@ -252,8 +252,8 @@ class Connection(Named):
     async def disconnect(self) -> None:
         """Ends the session in order: everything sent before it is delivered, and the groups learn of the
         disconnect at once. Waits for the daemon to close, unless nothing comes for a second; events that
-        were not received are lost. A daemon that takes nothing more, as one that is stopped, is given up after
-        three seconds. Does nothing when the connection is closed."""
+        were not received are lost. A daemon that takes nothing more, as one that is stopped, is given up
+        after three seconds. Does nothing when the connection is closed."""
         try:
             if self._send_end is None:
                 if not self._is_ending:
