@@ -49,6 +49,7 @@ pub mod flush;
 pub mod guide {}
 pub mod message;
 pub mod pace;
+mod patience;
 pub mod reconnect;
 pub mod session;
 mod socket;

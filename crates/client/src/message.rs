@@ -141,6 +141,12 @@ impl Change {
 }
 
 impl View {
+    /// The virtual synchrony set that this client came with; empty unless the network changed.
+    #[must_use]
+    pub fn my_set(&self) -> &[MemberName] {
+        self.vs_sets.get(self.my_vs_set).map_or(&[], Vec::as_slice)
+    }
+
     /// The members that came here together with this client, itself included, in the order of the view:
     /// they have delivered the same messages in the view before.
     #[must_use]
@@ -150,7 +156,7 @@ impl View {
             Change::Join(new) if Some(new) == me => *member == new,
             Change::Join(new) => *member != new,
             Change::Leave(_) | Change::Disconnect(_) => true,
-            Change::Network => self.vs_sets.get(self.my_vs_set).is_some_and(|set| set.contains(*member)),
+            Change::Network => self.my_set().contains(*member),
         };
         self.members.iter().filter(is_with_me).copied().collect()
     }

@@ -150,13 +150,7 @@ fn passages(log: &Log) -> Vec<Passage> {
             Event::View(view) => {
                 let members: BTreeSet<String> = view.members.iter().map(ToString::to_string).collect();
                 let came: BTreeSet<String> = match view.change {
-                    Change::Network => view
-                        .vs_sets
-                        .get(view.my_vs_set)
-                        .into_iter()
-                        .flatten()
-                        .map(ToString::to_string)
-                        .collect(),
+                    Change::Network => view.my_set().iter().map(ToString::to_string).collect(),
                     Change::Join(_) | Change::Leave(_) | Change::Disconnect(_) => members.clone(),
                 };
                 if let Some((before, old_members)) = from.replace((view.id, members)) {

@@ -23,6 +23,7 @@ pub use crate::connector::Connector;
 use crate::envelope::{Destination, Envelope};
 use crate::error::Error;
 use crate::message::Event;
+use crate::patience::Patience;
 use crate::session::Outbox;
 
 /// How long a daemon may stand still before it is given up when a session ends. One that is only slow takes or sends
@@ -196,12 +197,11 @@ impl Connection {
     /// As [`Connection::disconnect`], unless the daemon stands still for so long, or takes so long in all.
     fn disconnect_within(mut self, stall: Duration, most: Duration) -> Result<(), Error> {
         let mut left_bytes = self.sender.say_goodbye();
-        let end = Instant::now() + most;
-        let mut until = Instant::now() + stall;
+        let mut patience = Patience::new(stall).at_most(most);
         loop {
             let before = left_bytes;
             left_bytes = self.sender.push_last()?;
-            let left = until.saturating_duration_since(Instant::now());
+            let left = patience.left();
             // Read meanwhile: a daemon may take nothing before, and a socket closed with bytes unread resets the
             // connection and takes with it what the daemon has not read yet.
             let read = self.receiver.discard(if left_bytes > 0 { left.min(RETRY) } else { left })?;
@@ -209,11 +209,7 @@ impl Connection {
                 // Somebody else may have written the rest meanwhile.
                 return if self.sender.push_last()? == 0 { Ok(()) } else { Err(Error::Closed) };
             }
-            let now = Instant::now();
-            if read.is_some() || left_bytes < before {
-                until = now + stall;
-            }
-            if now >= until.min(end) {
+            if patience.is_over(read.is_some() || left_bytes < before) {
                 return Err(self.sender.give_up());
             }
         }

@@ -127,6 +127,7 @@ impl Receiver {
             Err(error) => Err(Error::from_io(error)),
         }
     }
+
     /// Sets the time limit of reads.
     fn limit(&mut self, limit: Option<Duration>) -> Result<(), Error> {
         if limit != self.limit {

@@ -10,6 +10,7 @@ use super::stream::Stream;
 use crate::envelope::Envelope;
 use crate::error::Error;
 use crate::pace::{LARGE_BODY_BYTES, Pace};
+use crate::patience::Patience;
 use crate::session::Outbox;
 
 /// A sender that has written nothing for so long, although it has gathered something, is idle.
@@ -206,16 +207,13 @@ impl State {
 
     /// Writes what was gathered, unless the daemon takes nothing for so long.
     pub(super) fn flush_within(&mut self, stall: Duration) -> Result<(), Error> {
-        let mut until = Instant::now() + stall;
+        let mut patience = Patience::new(stall);
         loop {
             let before = self.outbox.pending().len();
             if self.push()? == Progress::Done {
                 return Ok(());
             }
-            let now = Instant::now();
-            if self.outbox.pending().len() < before {
-                until = now + stall;
-            } else if now >= until {
+            if patience.is_over(self.outbox.pending().len() < before) {
                 return Err(self.give_up());
             }
             self.stream.wait_writable(RETRY).map_err(|error| self.break_off(error))?;

@@ -334,7 +334,7 @@ impl Group {
 /// of them that are members of the view all the same.
 fn part(together: &mut BTreeSet<MemberName>, view: &message::View) -> BTreeSet<MemberName> {
     let stays: BTreeSet<&MemberName> = match view.change {
-        Change::Network => view.vs_sets.get(view.my_vs_set).into_iter().flatten().collect(),
+        Change::Network => view.my_set().iter().collect(),
         Change::Join(_) | Change::Leave(_) | Change::Disconnect(_) => view.members.iter().collect(),
     };
     let gone = |member: &MemberName| !stays.contains(member) || view.change.member() == Some(member);

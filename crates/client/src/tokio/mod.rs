@@ -34,7 +34,7 @@ mod socket;
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ::tokio::time::timeout;
 use antiphon_wire::client::handshake::Version;
@@ -50,6 +50,7 @@ pub use self::sender::Sender;
 use crate::envelope::{Destination, Envelope};
 use crate::error::Error;
 use crate::message::Event;
+use crate::patience::Patience;
 
 /// How long a daemon may stand still before it is given up when a session ends. One that is only slow takes or sends
 /// something.
@@ -183,12 +184,11 @@ impl Connection {
     async fn disconnect_within(self, stall: Duration, most: Duration) -> Result<(), Error> {
         let (sender, mut receiver) = self.split();
         let mut left_bytes = sender.say_goodbye();
-        let end = Instant::now() + most;
-        let mut until = Instant::now() + stall;
+        let mut patience = Patience::new(stall).at_most(most);
         loop {
             let before = left_bytes;
             left_bytes = sender.push_last()?;
-            let left = until.saturating_duration_since(Instant::now());
+            let left = patience.left();
             let limit = if left_bytes > 0 { left.min(RETRY) } else { left };
             // Read meanwhile: a daemon may take nothing before, and a socket closed with bytes unread resets the
             // connection and takes with it what the daemon has not read yet.
@@ -197,11 +197,7 @@ impl Connection {
                 // Somebody else may have written the rest meanwhile.
                 return if sender.push_last()? == 0 { Ok(()) } else { Err(Error::Closed) };
             }
-            let now = Instant::now();
-            if read.is_some() || left_bytes < before {
-                until = now + stall;
-            }
-            if now >= until.min(end) {
+            if patience.is_over(read.is_some() || left_bytes < before) {
                 return sender.give_up();
             }
         }

@@ -19,6 +19,7 @@ use super::{RETRY, STALL_TIMEOUT};
 use crate::envelope::Envelope;
 use crate::error::Error;
 use crate::pace::{LARGE_BODY_BYTES, Pace};
+use crate::patience::Patience;
 use crate::session::Outbox;
 
 /// Most pieces that one write has.
@@ -360,14 +361,13 @@ impl Drop for Task {
 /// How the writing of what comes last gets on.
 struct Last {
     left_bytes: usize,
-    /// When the daemon is given up if it takes nothing.
-    until: Instant,
+    patience: Patience,
     retry: Pin<Box<Sleep>>,
 }
 
 impl Last {
     fn new(left_bytes: usize) -> Self {
-        Self { left_bytes, until: Instant::now() + STALL_TIMEOUT, retry: Box::pin(sleep(RETRY)) }
+        Self { left_bytes, patience: Patience::new(STALL_TIMEOUT), retry: Box::pin(sleep(RETRY)) }
     }
 
     /// Whether to write again, whatever the system says.
@@ -377,12 +377,8 @@ impl Last {
 
     /// Whether the daemon has stood still for too long, now that so many bytes are left; else there is another retry.
     fn is_over(&mut self, left_bytes: usize) -> bool {
-        let now = Instant::now();
-        if left_bytes < self.left_bytes {
-            self.until = now + STALL_TIMEOUT;
-        }
-        self.left_bytes = left_bytes;
-        self.retry.as_mut().reset((now + RETRY).into());
-        now >= self.until
+        self.retry.as_mut().reset((Instant::now() + RETRY).into());
+        let before = std::mem::replace(&mut self.left_bytes, left_bytes);
+        self.patience.is_over(left_bytes < before)
     }
 }

@@ -63,8 +63,7 @@ impl<'a> Changes<'a> {
                 self.moved.insert(member);
             }
             Change::Network => {
-                let own = view.vs_sets.get(view.my_vs_set).map_or(&[][..], Vec::as_slice);
-                self.parted.extend(known.iter().filter(|member| !own.contains(member)));
+                self.parted.extend(known.iter().filter(|member| !view.my_set().contains(member)));
             }
         }
         self.newest = Some(view);
