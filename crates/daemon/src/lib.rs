@@ -14,6 +14,7 @@
 
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
+mod buffers;
 pub mod cli;
 pub mod conf;
 mod error;

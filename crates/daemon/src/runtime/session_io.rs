@@ -10,24 +10,19 @@ use std::io::{self, Read};
 use antiphon_proto::time::Instant;
 use antiphon_proto::{Input, Node, Outputs};
 use antiphon_wire::ids::SessionId;
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use foldhash::{HashMap, HashMapExt};
 use mio::{Interest, Registry, Token as PollToken};
 
 use super::stream::{Stream, Written};
+use crate::buffers::Buffers;
 
-/// Most bytes that are read from one session in a turn.
-const READ_BYTES: usize = 64 << 10;
-/// Memory that is cut into what was read before the next piece is allocated.
-const BUFFER_BYTES: usize = 8 * READ_BYTES;
 /// Most bytes that are read from all sessions in a turn; the ring must not wait longer.
 const TURN_BYTES: usize = 2 << 20;
 /// Most bytes that are written to all sessions in a turn, for the same reason.
 const TURN_WRITTEN_BYTES: usize = 1 << 20;
 /// What a write takes beside its bytes, as if it were so many of them.
 const WRITE_COST_BYTES: usize = 4 << 10;
-/// Reads up to this length are copied out, so that a few bytes do not keep a whole buffer alive.
-const COPY_BYTES: usize = 4 << 10;
 /// Writes to a session that is being closed; a client that keeps up gets megabytes with these.
 const CLOSING_WRITES: usize = 64;
 /// Sessions have the poll tokens from here on; smaller ones are for everything else.
@@ -47,7 +42,9 @@ pub(crate) struct SessionIo {
     unwritten: VecDeque<SessionId>,
     /// Sessions to which nothing can be written any more.
     broken: Vec<SessionId>,
+    /// What the next read fills, at most; a turn gives no more to one session.
     buffer: BytesMut,
+    buffers: Buffers,
 }
 
 #[derive(Debug)]
@@ -65,6 +62,7 @@ struct Session {
 
 impl SessionIo {
     pub(crate) fn new() -> Self {
+        let mut buffers = Buffers::default();
         Self {
             sessions: HashMap::new(),
             next: 1,
@@ -72,7 +70,8 @@ impl SessionIo {
             parked: Vec::new(),
             unwritten: VecDeque::new(),
             broken: Vec::new(),
-            buffer: BytesMut::new(),
+            buffer: buffers.fresh(),
+            buffers,
         }
     }
 
@@ -158,8 +157,8 @@ impl SessionIo {
     fn read(&mut self, id: SessionId, most: usize) -> Option<Input> {
         let session = self.sessions.get_mut(&id)?;
         session.queued = false;
-        let room = room(&mut self.buffer, most);
-        let most = room.len();
+        let most = most.min(self.buffer.len());
+        let room = self.buffer.get_mut(..most)?;
         let length = match session.stream.read(room) {
             Ok(0) => return self.ended(id),
             Ok(length) => length,
@@ -171,7 +170,7 @@ impl SessionIo {
         if length == 0 || length == most || session.ending {
             session.wait_for_read(id, &mut self.unread);
         }
-        (length > 0).then(|| Input::SessionBytes(id, take(&mut self.buffer, length)))
+        (length > 0).then(|| Input::SessionBytes(id, self.buffers.take(&mut self.buffer, length)))
     }
 
     /// Ends a session to which nothing can be written any more, at once if nothing that its client has sent is still
@@ -250,7 +249,7 @@ impl SessionIo {
                 }
             }
         }
-        session.stream.finish(room(&mut self.buffer, READ_BYTES));
+        session.stream.finish(&mut self.buffer);
     }
 }
 
@@ -278,22 +277,6 @@ fn poll_token(id: SessionId) -> PollToken {
     PollToken(FIRST_TOKEN.saturating_add(usize::try_from(id.0).unwrap_or(usize::MAX)))
 }
 
-/// Where to read to: so many bytes at most, and never more than a turn gives to one session. However much
-/// of the buffer was taken, it is never less for that.
-fn room(buffer: &mut BytesMut, most: usize) -> &mut [u8] {
-    if buffer.len() < READ_BYTES {
-        *buffer = BytesMut::zeroed(BUFFER_BYTES);
-    }
-    buffer.get_mut(..most.min(READ_BYTES)).unwrap_or_default()
-}
-
-fn take(buffer: &mut BytesMut, length: usize) -> Bytes {
-    if length > COPY_BYTES {
-        return buffer.split_to(length).freeze();
-    }
-    Bytes::copy_from_slice(buffer.get(..length).unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write;
@@ -307,9 +290,11 @@ mod tests {
     use antiphon_wire::ids::DaemonId;
     use antiphon_wire::names::DaemonName;
     use antiphon_wire::service::ServiceLevel;
+    use bytes::Bytes;
     use mio::Poll;
 
     use super::*;
+    use crate::buffers::BUFFER_BYTES;
 
     /// A connected client, and its session.
     fn connected(sessions: &mut SessionIo, poll: &Poll) -> (UnixStream, SessionId) {
@@ -336,10 +321,9 @@ mod tests {
     fn a_client_that_is_closed_reads_to_the_end_whatever_it_has_sent() {
         let (poll, mut sessions) = (Poll::new().expect("a poller"), SessionIo::new());
         let (mut client, id) = connected(&mut sessions, &poll);
-        client.write_all(&[7; 2 * READ_BYTES]).expect("written");
+        client.write_all(&[7; 2 * BUFFER_BYTES]).expect("written");
         let session = sessions.sessions.get_mut(&id).expect("open");
         session.stream.write_all(b"last").expect("written");
-        sessions.buffer = BytesMut::zeroed(1);
         sessions.close(id, &mut node());
         let mut seen = Vec::new();
         client.read_to_end(&mut seen).expect("no error");

@@ -30,7 +30,7 @@ use rejoin::Rejoin;
 pub(crate) use routes::shared_address;
 use routes::{Routes, Shared};
 use sender::Sender;
-use socket::{Slabs, Socket};
+use socket::{Slots, Socket};
 
 /// Poll tokens of the sockets: the first numbers.
 const DATA: PollToken = PollToken(0);
@@ -74,7 +74,7 @@ pub(crate) struct Transport {
     routes: Routes,
     filter: LinkFilter,
     me: SocketAddr,
-    slabs: Slabs,
+    slots: Slots,
     sender: Sender,
     moderation: Moderation,
     rejoin: Rejoin,
@@ -101,7 +101,7 @@ impl Transport {
             routes,
             filter,
             me,
-            slabs: Slabs::new(),
+            slots: Slots::new(),
             sender: Sender::default(),
             moderation: Moderation::new(),
             rejoin: Rejoin::default(),
@@ -262,7 +262,7 @@ impl Transport {
         };
         let (stats, filter, routes, me) = (&mut self.stats, &self.filter, &self.routes, self.me);
         let moderation = &mut self.moderation;
-        let received = self.slabs.receive(socket, |source, bytes, stride| {
+        let received = self.slots.receive(socket, |source, bytes, stride| {
             if channel == Channel::Data {
                 moderation.note_buffer(bytes.len().div_ceil(stride));
             }

@@ -136,7 +136,7 @@ fn datagrams(bytes: usize, segment_bytes: usize) -> u64 {
 mod tests {
     use std::net::Ipv4Addr;
 
-    use super::super::socket::Slabs;
+    use super::super::socket::Slots;
     use super::*;
     use crate::conf::PortReuse;
 
@@ -152,9 +152,9 @@ mod tests {
         let mut stats = TransportStats::default();
         Sender::default().send(&from, address, &burst.into(), 1400, &mut stats);
         assert_eq!((stats.datagrams_sent, stats.send_errors), (101, 0));
-        let mut slabs = Slabs::new();
+        let mut slots = Slots::new();
         let mut seen = Vec::new();
-        while slabs
+        while slots
             .receive(&to, |_, bytes, stride| {
                 seen.extend(bytes.chunks(stride).map(|datagram| (datagram[0], datagram.len())));
             })

@@ -9,6 +9,7 @@ use mio::{Interest, Registry, Token as PollToken};
 use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
 use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
 
+use crate::buffers::Buffers;
 use crate::conf::PortReuse;
 
 /// What is asked of the system for each direction: some milliseconds of a fast network.
@@ -16,10 +17,6 @@ const SOCKET_BUFFER_BYTES: usize = 8 << 20;
 /// Receive buffers that one call can fill; each may take as many datagrams as the system has
 /// coalesced.
 const SLOTS: usize = 8;
-/// Room that a slot must have, because a coalesced datagram may be that long.
-const SLOT_BYTES: usize = 64 << 10;
-/// Memory that is cut into datagrams before the next piece is allocated.
-const SLAB_BYTES: usize = 4 * SLOT_BYTES;
 
 /// A UDP socket with its offload state.
 #[derive(Debug)]
@@ -141,11 +138,11 @@ fn enlarge(socket: &RawSocket) {
     }
 }
 
-/// Memory for arriving datagrams. They are cut off it without being copied, and each keeps alive
-/// the slab that it is part of.
+/// Memory for arriving datagrams.
 #[derive(Debug)]
-pub(crate) struct Slabs {
+pub(crate) struct Slots {
     slots: [BytesMut; SLOTS],
+    buffers: Buffers,
     meta: [RecvMeta; SLOTS],
 }
 
@@ -156,9 +153,10 @@ pub(crate) struct Received {
     pub(crate) drained: bool,
 }
 
-impl Slabs {
+impl Slots {
     pub(crate) fn new() -> Self {
-        Self { slots: Default::default(), meta: Default::default() }
+        let mut buffers = Buffers::default();
+        Self { slots: std::array::from_fn(|_| buffers.fresh()), buffers, meta: Default::default() }
     }
 
     /// Receives one batch; gives each run of datagrams from one source with their size.
@@ -170,15 +168,11 @@ impl Slabs {
         socket: &Socket,
         mut each: impl FnMut(SocketAddr, Bytes, usize),
     ) -> io::Result<Received> {
-        for slot in self.slots.iter_mut().filter(|slot| slot.len() < SLOT_BYTES) {
-            *slot = BytesMut::zeroed(SLAB_BYTES);
-        }
         let mut slices = self.slots.each_mut().map(|slot| IoSliceMut::new(slot));
         let udp = UdpSockRef::from(&socket.io);
         let count = socket.io.try_io(|| socket.state.recv(udp, &mut slices, &mut self.meta))?;
         for (slot, meta) in self.slots.iter_mut().zip(&self.meta).take(count) {
-            let length = meta.len.min(slot.len());
-            each(meta.addr, slot.split_to(length).freeze(), meta.stride.max(1));
+            each(meta.addr, self.buffers.take(slot, meta.len), meta.stride.max(1));
         }
         Ok(Received { drained: count < SLOTS })
     }
@@ -200,8 +194,8 @@ mod tests {
             for _ in 0..room {
                 from.send(address, &vec![0; datagram_bytes], datagram_bytes).expect("sent");
             }
-            let (mut slabs, mut received) = (Slabs::new(), 0);
-            while slabs.receive(&to, |_, bytes, stride| received += bytes.len().div_ceil(stride)).is_ok() {}
+            let (mut slots, mut received) = (Slots::new(), 0);
+            while slots.receive(&to, |_, bytes, stride| received += bytes.len().div_ceil(stride)).is_ok() {}
             assert_eq!(received, room, "datagrams of {datagram_bytes} bytes");
         }
     }

@@ -4,6 +4,7 @@
 //! Extended virtual synchrony is a property of this stream and nothing else.
 
 pub(crate) mod stream;
+mod unfinished;
 
 use antiphon_wire::ids::{ProcessId, RingId, Seq};
 use antiphon_wire::service::ServiceLevel;

@@ -4,28 +4,17 @@
 //! safe message that is not stable yet stops it in the middle of a packet. It puts fragments
 //! together; what a message is for, it does not know.
 
-use std::collections::BTreeMap;
-
 use antiphon_wire::ids::{DaemonId, Seq};
 use antiphon_wire::reader::{DecodeError, Reader};
 use antiphon_wire::ring::chunk::{self, Chunk, Fragment, Position, Preamble};
 use antiphon_wire::ring::packet::Packet;
 use antiphon_wire::service::ServiceLevel;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::Kind;
+use super::unfinished::{Added, Unfinished};
 use crate::preambles::{Heard, Parts};
 use crate::ring::window::{Stored, Window};
-
-/// Largest message that is put together; what claims to be larger is dropped.
-const MAX_MESSAGE_BYTES: u32 = 1 << 20;
-/// Messages of one sender that may be unfinished at once. Senders keep to
-/// [`crate::send_queue::MAX_OPEN_MESSAGES`] client messages and one of their own.
-const MAX_PARTIAL_MESSAGES: usize = crate::send_queue::MAX_OPEN_MESSAGES + 1;
-
-/// A last fragment that fills its packet has no length where that would not fit, though it may be shorter
-/// than what is left by less than the length would take.
-const MAX_PADDING_BYTES: usize = 2;
 
 /// Where the ring stops the cursor.
 #[derive(Clone, Copy, Debug)]
@@ -67,19 +56,10 @@ pub(crate) struct Stream {
     done: Seq,
     /// The packet being read, `done + 1`.
     open: Option<Open>,
-    partial: BTreeMap<(DaemonId, u8), Partial>,
+    unfinished: Unfinished,
     preambles: Heard,
     /// Pieces of no use so far.
     dropped: u64,
-}
-
-/// A message of which the last fragment has not been read.
-#[derive(Clone, Debug)]
-struct Partial {
-    preamble: Bytes,
-    /// Bytes without the preamble.
-    total: usize,
-    bytes: BytesMut,
 }
 
 #[derive(Clone, Debug)]
@@ -129,7 +109,7 @@ impl Stream {
 
     /// Messages of which the last fragment has not been read.
     pub(crate) fn unfinished(&self) -> usize {
-        self.partial.len()
+        self.unfinished.count()
     }
 
     /// The next message in order, as far as `limit` allows and packets are there.
@@ -172,11 +152,11 @@ impl Stream {
 
     /// Drops the unfinished messages of senders that do not pass `keep`, and their preambles: a hole may
     /// have swallowed parts of them.
-    pub(crate) fn drop_partial(&mut self, keep: impl Fn(DaemonId) -> bool) {
-        self.dropped += self.partial.len() as u64;
-        self.partial.retain(|(sender, _), _| keep(*sender));
+    pub(crate) fn drop_unfinished(&mut self, keep: impl Fn(DaemonId) -> bool) {
+        self.dropped += self.unfinished.count() as u64;
+        self.unfinished.retain(&keep);
+        self.dropped -= self.unfinished.count() as u64;
         self.preambles.retain(&keep);
-        self.dropped -= self.partial.len() as u64;
         self.open = self.open.take().filter(|open| keep(open.sender));
     }
 
@@ -202,7 +182,7 @@ impl Stream {
         let Parts { preamble, rest: bytes } = match head.fragment {
             None => self.begin(open.sender, head.preamble, bytes)?,
             Some(Fragment { number, position: Position::First { total } }) => {
-                self.begin_partial((open.sender, number), total, head.preamble, bytes);
+                self.begin_unfinished(open.sender, number, total, head.preamble, bytes);
                 return None;
             }
             Some(fragment) => self.add(open.sender, fragment, &bytes)?,
@@ -218,54 +198,30 @@ impl Stream {
         parts
     }
 
-    fn begin_partial(&mut self, key: (DaemonId, u8), total: u32, preamble: Option<Preamble>, piece: Bytes) {
-        self.partial.remove(&key);
+    fn begin_unfinished(
+        &mut self,
+        sender: DaemonId,
+        number: u8,
+        total: u32,
+        preamble: Option<Preamble>,
+        piece: Bytes,
+    ) {
+        self.unfinished.forget(sender, number);
         let sent_bytes = piece.len();
-        let Some(Parts { preamble, rest }) = self.begin(key.0, preamble, piece) else { return };
-        let unfinished = self.partial.range((key.0, 0)..=(key.0, u8::MAX)).count();
-        if total > MAX_MESSAGE_BYTES || unfinished >= MAX_PARTIAL_MESSAGES {
-            self.dropped += 1;
-            return;
-        }
+        let Some(Parts { preamble, rest }) = self.begin(sender, preamble, piece) else { return };
         let total = (total as usize).saturating_sub(sent_bytes - rest.len());
-        let mut bytes = BytesMut::with_capacity(total);
-        bytes.put_slice(&rest);
-        self.partial.insert(key, Partial { preamble, total, bytes });
+        let begun = self.unfinished.begin(sender, number, total, Parts { preamble, rest });
+        self.dropped += u64::from(!begun);
     }
 
     /// Adds a fragment to its message; returns that if it is complete.
     fn add(&mut self, sender: DaemonId, fragment: Fragment, piece: &Bytes) -> Option<Parts> {
-        let key = (sender, fragment.number);
-        let added = self.partial.get_mut(&key).is_some_and(|partial| partial.add(fragment.position, piece));
-        if !added {
-            self.partial.remove(&key);
-            self.dropped += 1;
-            return None;
+        match self.unfinished.add(sender, fragment, piece) {
+            Added::Whole(parts) => return Some(parts),
+            Added::Part => {}
+            Added::NoUse => self.dropped += 1,
         }
-        if fragment.position == Position::Middle {
-            return None;
-        }
-        let Partial { preamble, bytes, .. } = self.partial.remove(&key)?;
-        Some(Parts { preamble, rest: bytes.freeze() })
-    }
-}
-
-impl Partial {
-    /// Adds a piece; false if the message does not end where it should with it.
-    fn add(&mut self, position: Position, piece: &Bytes) -> bool {
-        let lacking = self.total.saturating_sub(self.bytes.len());
-        let fits = match position {
-            Position::First { .. } => false,
-            Position::Middle => piece.len() < lacking,
-            Position::Last { fills_packet: false } => piece.len() == lacking,
-            Position::Last { fills_packet: true } => {
-                (lacking..=lacking + MAX_PADDING_BYTES).contains(&piece.len())
-            }
-        };
-        if fits {
-            self.bytes.put_slice(piece.get(..lacking).unwrap_or(piece));
-        }
-        fits
+        None
     }
 }
 
@@ -310,7 +266,7 @@ mod tests {
             let bytes = Bytes::from_static(bytes);
             whole = match *position {
                 Position::First { total } => {
-                    stream.begin_partial((sender, 7), total, *preamble, bytes);
+                    stream.begin_unfinished(sender, 7, total, *preamble, bytes);
                     None
                 }
                 position => stream.add(sender, Fragment { number: 7, position }, &bytes),

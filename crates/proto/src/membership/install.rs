@@ -109,7 +109,7 @@ impl Membership {
         let early = cx.config.is_mutant(Mutant::SafeAtInstall);
         self.deliver_until(Limit { last, safe: if early { last } else { recover.stable() } });
         if cx.config.is_mutant(Mutant::LoseFragments) {
-            self.stream.drop_partial(|_| false);
+            self.stream.drop_unfinished(|_| false);
         }
         let (old, new) = (self.ring.id(), recover.ring());
         let members = recover.together().to_vec();
@@ -145,7 +145,7 @@ impl Membership {
         while seq <= recover.highest() {
             if !recover.is_held(seq) {
                 // What is lost can not have been sent by those of whom we have all.
-                self.stream.drop_partial(|sender| complete.contains(&sender));
+                self.stream.drop_unfinished(|sender| complete.contains(&sender));
             } else if let Some(stored) = self.ring.window().get(seq) {
                 let wanted = match complete.contains(&stored.packet.header.sender) {
                     true => Wanted::All,

@@ -83,9 +83,12 @@ impl Outbox {
         }
     }
 
+    /// Makes the tail a piece. One that is full is likely to be followed by another, which need not grow to its size
+    /// step by step.
     fn close_tail(&mut self) {
         let start = std::mem::take(&mut self.tail_start);
-        let tail = Bytes::from(std::mem::take(&mut self.tail)).slice(start..);
+        let next = if self.tail.len() < TAIL_BYTES { 0 } else { self.tail.len() };
+        let tail = Bytes::from(std::mem::replace(&mut self.tail, Vec::with_capacity(next))).slice(start..);
         if !tail.is_empty() {
             self.pieces.push_back(tail);
         }

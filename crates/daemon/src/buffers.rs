@@ -1,0 +1,97 @@
+//! Memory that sockets are read into.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+
+/// Bytes of a buffer: a coalesced datagram may be that long.
+pub(crate) const BUFFER_BYTES: usize = 64 << 10;
+/// Fewer bytes than this are copied out, so that they do not keep a whole buffer in memory.
+const COPIED_BELOW_BYTES: usize = BUFFER_BYTES / 2;
+/// Buffers that are remembered until nobody reads them any more: those of a full window of packets.
+const REMEMBERED: usize = 32;
+
+/// Buffers for what is received, given away with it and used again when nobody reads it any more: new ones
+/// would have to be filled with zeros, which takes about as long as to copy as many bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers {
+    /// All that was given away lately, the first of them first.
+    given: VecDeque<Bytes>,
+}
+
+impl Buffers {
+    /// A buffer of [`BUFFER_BYTES`] whose contents mean nothing.
+    pub(crate) fn fresh(&mut self) -> BytesMut {
+        if self.given.front().is_some_and(Bytes::is_unique)
+            && let Some(Ok(buffer)) = self.given.pop_front().map(Bytes::try_into_mut)
+        {
+            return buffer;
+        }
+        BytesMut::zeroed(BUFFER_BYTES)
+    }
+
+    /// The first `length` bytes of a buffer, which is another one afterwards, or the same.
+    pub(crate) fn take(&mut self, buffer: &mut BytesMut, length: usize) -> Bytes {
+        if length < COPIED_BELOW_BYTES {
+            return Bytes::copy_from_slice(buffer.get(..length).unwrap_or(buffer));
+        }
+        let whole = std::mem::replace(buffer, self.fresh()).freeze();
+        let taken = whole.slice(..length.min(whole.len()));
+        if self.given.len() == REMEMBERED {
+            self.given.pop_front();
+        }
+        self.given.push_back(whole);
+        taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where the buffer is that so many bytes are taken from, and they.
+    fn filled(buffers: &mut Buffers, buffer: &mut BytesMut, length: usize) -> (*const u8, Bytes) {
+        buffer.fill(7);
+        let place = buffer.as_ptr();
+        (place, buffers.take(buffer, length))
+    }
+
+    #[test]
+    fn a_buffer_is_used_again_when_nobody_reads_it() {
+        let mut buffers = Buffers::default();
+        let mut buffer = buffers.fresh();
+        let (place, bytes) = filled(&mut buffers, &mut buffer, BUFFER_BYTES);
+        assert_eq!((bytes.as_ptr(), bytes.len()), (place, BUFFER_BYTES), "not copied");
+        let part = bytes.slice(10..20);
+        drop(bytes);
+        let (second, _) = filled(&mut buffers, &mut buffer, COPIED_BELOW_BYTES);
+        assert_ne!(buffer.as_ptr(), place, "a part is still read");
+        assert_eq!(part, [7; 10].as_slice());
+        drop(part);
+        filled(&mut buffers, &mut buffer, BUFFER_BYTES - 1);
+        assert_eq!((buffer.as_ptr(), buffer.len()), (place, BUFFER_BYTES), "whole again");
+        filled(&mut buffers, &mut buffer, BUFFER_BYTES);
+        assert_eq!((buffer.as_ptr(), buffer.len()), (second, BUFFER_BYTES), "however little was taken");
+    }
+
+    #[test]
+    fn few_bytes_keep_no_buffer() {
+        let mut buffers = Buffers::default();
+        let mut buffer = buffers.fresh();
+        let (place, bytes) = filled(&mut buffers, &mut buffer, COPIED_BELOW_BYTES - 1);
+        assert_eq!(bytes, [7; COPIED_BELOW_BYTES - 1].as_slice());
+        assert_eq!(buffer.as_ptr(), place);
+        assert!(buffers.given.is_empty());
+    }
+
+    #[test]
+    fn readers_that_keep_everything_are_not_remembered_for_ever() {
+        let mut buffers = Buffers::default();
+        let mut buffer = buffers.fresh();
+        let kept: Vec<_> =
+            (0..3 * REMEMBERED).map(|_| filled(&mut buffers, &mut buffer, BUFFER_BYTES).1).collect();
+        assert_eq!(buffers.given.len(), REMEMBERED);
+        let last: Vec<_> = kept.iter().skip(2 * REMEMBERED).map(|bytes| bytes.as_ptr()).collect();
+        assert_eq!(buffers.given.iter().map(|bytes| bytes.as_ptr()).collect::<Vec<_>>(), last);
+    }
+}

@@ -1,0 +1,192 @@
+//! Messages that come in fragments, until they are whole.
+
+use antiphon_wire::ids::DaemonId;
+use antiphon_wire::ring::chunk::{Fragment, Position};
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::preambles::Parts;
+
+/// Largest message that is put together; what claims to be larger is dropped.
+const MAX_MESSAGE_BYTES: usize = 1 << 20;
+/// Messages of one sender that may be unfinished at once. Senders keep to
+/// [`crate::send_queue::MAX_OPEN_MESSAGES`] client messages and one of their own.
+const MAX_OF_ONE_SENDER: usize = crate::send_queue::MAX_OPEN_MESSAGES + 1;
+/// Messages below this length share memory: their readers copy them soon.
+const SHARED_BELOW_BYTES: usize = 2048;
+/// Memory that is shared.
+const SHARED_BYTES: usize = 16 << 10;
+
+/// A last fragment that fills its packet has no length where that would not fit, though it may be shorter
+/// than what is left by less than the length would take.
+const MAX_PADDING_BYTES: usize = 2;
+
+/// Messages of which the last fragment has not been read.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Unfinished {
+    /// By the number of the sender.
+    of: Vec<Vec<Partial>>,
+    /// Memory of which small messages get their parts.
+    shared: BytesMut,
+}
+
+/// What a fragment makes.
+pub(super) enum Added {
+    /// The message that it ends.
+    Whole(Parts),
+    /// A message that is still unfinished.
+    Part,
+    /// Nothing: there is no such message, or it does not end where it should. It is forgotten.
+    NoUse,
+}
+
+#[derive(Clone, Debug)]
+struct Partial {
+    number: u8,
+    preamble: Bytes,
+    /// Bytes without the preamble.
+    total: usize,
+    bytes: BytesMut,
+}
+
+impl Unfinished {
+    /// How many messages.
+    pub(super) fn count(&self) -> usize {
+        self.of.iter().map(Vec::len).sum()
+    }
+
+    /// Forgets those of senders that do not pass `keep`.
+    pub(super) fn retain(&mut self, keep: impl Fn(DaemonId) -> bool) {
+        for (sender, messages) in (0..).zip(&mut self.of) {
+            if !keep(DaemonId(sender)) {
+                messages.clear();
+            }
+        }
+    }
+
+    /// Forgets the sender's message of that number.
+    pub(super) fn forget(&mut self, sender: DaemonId, number: u8) {
+        if let Some(messages) = self.of.get_mut(sender.index()) {
+            messages.retain(|message| message.number != number);
+        }
+    }
+
+    /// Takes the first fragment of a message that has `total` bytes without its preamble; false if it is too large,
+    /// or one too many.
+    pub(super) fn begin(&mut self, sender: DaemonId, number: u8, total: usize, first: Parts) -> bool {
+        if total > MAX_MESSAGE_BYTES {
+            return false;
+        }
+        if self.of.len() <= sender.index() {
+            self.of.resize_with(sender.index() + 1, Vec::new);
+        }
+        let mut bytes = self.memory(total);
+        let Some(messages) = self.of.get_mut(sender.index()).filter(|of| of.len() < MAX_OF_ONE_SENDER) else {
+            return false;
+        };
+        bytes.put_slice(&first.rest);
+        messages.push(Partial { number, preamble: first.preamble, total, bytes });
+        true
+    }
+
+    /// Adds a fragment that is not the first of its message.
+    pub(super) fn add(&mut self, sender: DaemonId, fragment: Fragment, piece: &Bytes) -> Added {
+        let found = self.of.get_mut(sender.index()).and_then(|messages| {
+            let at = messages.iter().position(|message| message.number == fragment.number)?;
+            Some((messages, at))
+        });
+        let Some((messages, at)) = found else { return Added::NoUse };
+        match messages.get_mut(at).map(|message| message.add(fragment.position, piece)) {
+            Some(true) if fragment.position == Position::Middle => Added::Part,
+            Some(fits) => {
+                let Partial { preamble, bytes, .. } = messages.swap_remove(at);
+                if fits { Added::Whole(Parts { preamble, rest: bytes.freeze() }) } else { Added::NoUse }
+            }
+            None => Added::NoUse,
+        }
+    }
+
+    /// Memory for so many bytes.
+    fn memory(&mut self, bytes: usize) -> BytesMut {
+        if bytes >= SHARED_BELOW_BYTES {
+            return BytesMut::with_capacity(bytes);
+        }
+        if self.shared.capacity() < bytes {
+            self.shared.reserve(SHARED_BYTES);
+        }
+        let rest = self.shared.split_off(bytes);
+        std::mem::replace(&mut self.shared, rest)
+    }
+}
+
+impl Partial {
+    /// Adds a piece; false if the message does not end where it should with it.
+    fn add(&mut self, position: Position, piece: &Bytes) -> bool {
+        let lacking = self.total.saturating_sub(self.bytes.len());
+        let fits = match position {
+            Position::First { .. } => false,
+            Position::Middle => piece.len() < lacking,
+            Position::Last { fills_packet: false } => piece.len() == lacking,
+            Position::Last { fills_packet: true } => {
+                (lacking..=lacking + MAX_PADDING_BYTES).contains(&piece.len())
+            }
+        };
+        if fits {
+            self.bytes.put_slice(piece.get(..lacking).unwrap_or(piece));
+        }
+        fits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SENDER: DaemonId = DaemonId(1);
+
+    fn first(rest: &Bytes) -> Parts {
+        Parts { preamble: Bytes::new(), rest: rest.clone() }
+    }
+
+    /// Puts a message of two halves together.
+    fn whole(unfinished: &mut Unfinished, number: u8, half: &Bytes) -> Bytes {
+        assert!(unfinished.begin(SENDER, number, 2 * half.len(), first(half)));
+        let fragment = Fragment { number, position: Position::Last { fills_packet: false } };
+        match unfinished.add(SENDER, fragment, half) {
+            Added::Whole(parts) => parts.rest,
+            Added::Part | Added::NoUse => panic!("not whole"),
+        }
+    }
+
+    #[test]
+    fn a_sender_has_so_many_unfinished_messages_and_no_more() {
+        let (mut unfinished, half) = (Unfinished::default(), Bytes::from_static(b"half"));
+        let most = u8::try_from(MAX_OF_ONE_SENDER).expect("few");
+        for number in 0..most {
+            assert!(unfinished.begin(SENDER, number, 8, first(&half)));
+        }
+        assert!(!unfinished.begin(SENDER, most, 8, first(&half)));
+        assert!(unfinished.begin(DaemonId(0), most, 8, first(&half)), "another's do not count");
+        assert_eq!(unfinished.count(), MAX_OF_ONE_SENDER + 1);
+        unfinished.forget(SENDER, 0);
+        assert!(unfinished.begin(SENDER, most, 8, first(&half)));
+        assert!(!unfinished.begin(DaemonId(0), 0, MAX_MESSAGE_BYTES + 1, first(&half)), "too large");
+        unfinished.retain(|sender| sender != SENDER);
+        assert_eq!(unfinished.count(), 1);
+    }
+
+    #[test]
+    fn small_messages_share_memory_that_is_used_again() {
+        let (mut unfinished, half) = (Unfinished::default(), Bytes::from(vec![7; 500]));
+        let kept: Vec<_> = (0..40).map(|number| whole(&mut unfinished, number, &half)).collect();
+        assert!(kept.iter().all(|bytes| *bytes == [7; 1000].as_slice()));
+        let apart = |pair: &[Bytes]| pair[0].as_ptr().addr() + 1000 != pair[1].as_ptr().addr();
+        let pieces = 1 + kept.windows(2).filter(|pair| apart(pair)).count();
+        assert!(pieces <= 40 / (SHARED_BYTES / 1000) + 1, "{pieces} pieces of memory");
+        drop(kept);
+        let mut places = std::collections::BTreeSet::new();
+        for number in 0..200 {
+            places.insert(whole(&mut unfinished, number, &half).as_ptr().addr());
+        }
+        assert!(places.len() <= 2 * SHARED_BYTES / 1000, "{} places", places.len());
+    }
+}
