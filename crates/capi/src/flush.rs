@@ -123,7 +123,7 @@ impl FlushSession {
                 return received;
             }
             let frame = next_frame(session, may_wait)?;
-            let event = antiphon::Event::from_frame(&frame, session.member())
+            let event = antiphon::Event::from_frame(frame, session.member())
                 .map_err(|_| session.fail(Code::IllegalMessage))?;
             self.on_event(session, event)?;
         }

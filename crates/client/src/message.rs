@@ -196,33 +196,46 @@ impl Event {
     ///
     /// # Errors
     /// When no daemon may send such a frame.
-    pub fn from_frame(frame: &Frame, me: &MemberName) -> Result<Self, ProtocolError> {
+    pub fn from_frame(frame: Frame, me: &MemberName) -> Result<Self, ProtocolError> {
+        Self::after(None, frame, me)
+    }
+
+    /// The same, after a message of `last`: mostly the next one is of the same sender, whose name need not be
+    /// read again then.
+    pub(crate) fn after(
+        last: Option<&MemberName>,
+        frame: Frame,
+        me: &MemberName,
+    ) -> Result<Self, ProtocolError> {
         let flags = frame.header.flags;
         if flags & REJECT != 0 {
             return Ok(Self::Rejected(Rejected {
                 flags: frame.rejected.unwrap_or(flags),
-                groups: groups(frame),
+                groups: groups(&frame),
                 message_type: frame.header.hint.message_type(),
-                body: frame.body.clone(),
+                body: frame.into_body(),
             }));
         }
         if Membership::is_in(flags) {
-            return Ok(match Membership::decode(frame)? {
+            return Ok(match Membership::decode(&frame)? {
                 Membership::View(view) => Self::View(View::new(view, me)?),
                 Membership::Transition { group, id } => Self::Transition(Transition { group, id }),
                 Membership::SelfLeave { group } => Self::SelfLeave(group),
             });
         }
         let service = ServiceLevel::from_flags(flags).ok_or(ProtocolError::Flags(flags))?;
-        let sender = MemberName::from_field(&frame.header.name).map_err(ProtocolError::Sender)?;
+        let sender = match last.filter(|last| *last.as_field() == frame.header.name) {
+            Some(last) => *last,
+            None => MemberName::from_field(&frame.header.name).map_err(ProtocolError::Sender)?,
+        };
         Ok(Self::Message(Message {
             sender,
             service,
-            groups: groups(frame),
+            groups: groups(&frame),
             message_type: frame.header.hint.message_type(),
             endian_mismatch: is_foreign(frame.header.hint),
             flags,
-            body: frame.body.clone(),
+            body: frame.into_body(),
         }))
     }
 }

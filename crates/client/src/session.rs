@@ -131,7 +131,7 @@ impl Handshake {
         frames.push(std::mem::take(&mut self.replies).into_rest());
         Ok(Step::Open(Box::new(Session {
             daemon: accept.daemon,
-            inbox: Inbox { member: accept.member, frames },
+            inbox: Inbox { member: accept.member, frames, sender: None },
             outbox: Outbox::new(accept.member),
         })))
     }
@@ -153,6 +153,8 @@ pub struct Session {
 pub struct Inbox {
     member: MemberName,
     frames: FrameReader,
+    /// Who sent the last message.
+    sender: Option<MemberName>,
 }
 
 impl Inbox {
@@ -181,7 +183,11 @@ impl Inbox {
     /// When the daemon breaks the protocol. The connection is of no use then.
     pub fn next_event(&mut self) -> Result<Option<Event>, Error> {
         let Some(frame) = self.frames.next_frame()? else { return Ok(None) };
-        Ok(Some(Event::from_frame(&frame, &self.member)?))
+        let event = Event::after(self.sender.as_ref(), frame, &self.member)?;
+        if let Event::Message(message) = &event {
+            self.sender = Some(message.sender);
+        }
+        Ok(Some(event))
     }
 }
 

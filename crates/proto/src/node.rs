@@ -330,8 +330,9 @@ impl Parts<'_> {
             Delivery::Message(message, place) => {
                 cx.stats.messages_delivered += 1;
                 cx.out.record(|| delivered(&message, place));
-                self.groups.on_message(&message, self.sessions, cx);
-                if let Kind::Join | Kind::Leave | Kind::Disconnect = message.kind {
+                let kind = message.kind;
+                self.groups.on_message(message, self.sessions, cx);
+                if let Kind::Join | Kind::Leave | Kind::Disconnect = kind {
                     cx.out.record(|| self.groups.trace(Some((place.seq, place.index))));
                 }
             }

@@ -14,6 +14,7 @@
 //! sent again from its beginning in the next one ([`SendQueue::rewind`]).
 
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 
 use antiphon_wire::ids::SessionId;
 use antiphon_wire::ring::chunk::{Fragment, MessageHead, Position, Preamble};
@@ -48,9 +49,23 @@ pub(crate) struct Outgoing {
 #[derive(Clone, Debug)]
 pub(crate) struct Piece {
     pub(crate) head: MessageHead,
-    pub(crate) payload: Payload,
-    /// The whole message, when this piece is its end.
-    pub(crate) ends: Option<Outgoing>,
+    /// The whole message.
+    pub(crate) message: Outgoing,
+    /// Which bytes of its payload the piece is.
+    pub(crate) range: Range<usize>,
+}
+
+/// Where a message is cut next.
+#[derive(Debug)]
+struct Cut {
+    head: MessageHead,
+    range: Range<usize>,
+}
+
+impl Cut {
+    fn of(self, message: Outgoing) -> Piece {
+        Piece { head: self.head, message, range: self.range }
+    }
 }
 
 /// Room in a packet, in bytes.
@@ -225,47 +240,49 @@ impl SendQueue {
 
     fn take_control(&mut self, space: Space, said: &mut Said) -> Option<Piece> {
         let waiting = self.control.front_mut()?;
-        let mut piece = match waiting.open {
+        let cut = match waiting.open {
             None => begin(waiting, space, Some(CONTROL_NUMBER), said)?,
             Some(open) => go_on(waiting, open, space)?,
         };
-        if piece.head.ends_message() {
-            piece.ends = self.control.pop_front().map(|waiting| waiting.message);
-            self.forget(&piece);
+        if !cut.head.ends_message() {
+            return Some(cut.of(waiting.message.clone()));
         }
-        Some(piece)
+        let message = self.control.pop_front()?.message;
+        self.forget(&message);
+        Some(cut.of(message))
     }
 
     fn take_turn(&mut self, space: Space, said: &mut Said) -> Option<Piece> {
         let session = *self.turns.front()?;
         let lane = self.sessions.get_mut(&session)?;
         let waiting = lane.messages.front_mut()?;
-        let mut piece = match waiting.open {
+        let cut = match waiting.open {
             None => begin(waiting, space, self.open_numbers.free(), said)?,
             Some(open) => go_on(waiting, open, space)?,
         };
-        self.open_numbers.note(&piece.head);
-        self.quantum_left = self.quantum_left.saturating_sub(piece.payload.len().max(1));
-        if piece.head.ends_message() {
-            lane.bytes -= waiting.message.payload.len();
-            piece.ends = lane.messages.pop_front().map(|waiting| waiting.message);
-            if lane.messages.is_empty() {
-                self.sessions.remove(&session);
-                self.turns.pop_front();
-                // So that the next call does not pass over the session that is first now.
-                self.quantum_left = self.quantum_left.max(1);
-            } else if piece.head.fragment.is_some() && std::mem::take(&mut self.passed_over) {
-                // The number that is free now is for the others, not for the next message of this one.
-                self.quantum_left = 0;
-            }
-            self.forget(&piece);
+        self.open_numbers.note(&cut.head);
+        self.quantum_left = self.quantum_left.saturating_sub(cut.range.len().max(1));
+        if !cut.head.ends_message() {
+            return Some(cut.of(waiting.message.clone()));
         }
-        Some(piece)
+        let message = lane.messages.pop_front()?.message;
+        lane.bytes -= message.payload.len();
+        if lane.messages.is_empty() {
+            self.sessions.remove(&session);
+            self.turns.pop_front();
+            // So that the next call does not pass over the session that is first now.
+            self.quantum_left = self.quantum_left.max(1);
+        } else if cut.head.fragment.is_some() && std::mem::take(&mut self.passed_over) {
+            // The number that is free now is for the others, not for the next message of this one.
+            self.quantum_left = 0;
+        }
+        self.forget(&message);
+        Some(cut.of(message))
     }
 
-    fn forget(&mut self, piece: &Piece) {
+    fn forget(&mut self, message: &Outgoing) {
         self.messages -= 1;
-        self.bytes -= piece.ends.as_ref().map_or(0, |message| message.payload.len());
+        self.bytes -= message.payload.len();
     }
 
     /// A ring ended: every message whose end was not numbered starts again.
@@ -284,16 +301,15 @@ impl SendQueue {
 
     /// Drops the waiting messages of the daemon itself: the exchange that they belong to is void.
     pub(crate) fn clear_control(&mut self) {
-        for waiting in self.control.drain(..) {
-            self.messages -= 1;
-            self.bytes -= waiting.message.payload.len();
+        for waiting in std::mem::take(&mut self.control) {
+            self.forget(&waiting.message);
         }
     }
 }
 
 /// Cuts the first piece of a message, which may be all of it, to fit `space`; the number is for one that is
-/// not. `None` when it must wait for the next packet. Its [`Piece::ends`] is left to the caller.
-fn begin(waiting: &mut Waiting, space: Space, number: Option<u8>, said: &mut Said) -> Option<Piece> {
+/// not. `None` when it must wait for the next packet.
+fn begin(waiting: &mut Waiting, space: Space, number: Option<u8>, said: &mut Said) -> Option<Cut> {
     let Outgoing { kind, service, payload } = &waiting.message;
     let preamble = if service.is_ordered() { said.find(payload.preamble()) } else { None };
     let (offset, least) = match preamble {
@@ -316,11 +332,11 @@ fn begin(waiting: &mut Waiting, space: Space, number: Option<u8>, said: &mut Sai
         waiting.open = Some(Open { number, offset: offset + length });
     }
     said.note(preamble, payload.preamble());
-    Some(Piece { head, payload: payload.piece(offset, length), ends: None })
+    Some(Cut { head, range: offset..offset + length })
 }
 
 /// Cuts the next piece of a message whose first is sent, in the same way.
-fn go_on(waiting: &mut Waiting, open: Open, space: Space) -> Option<Piece> {
+fn go_on(waiting: &mut Waiting, open: Open, space: Space) -> Option<Cut> {
     let Outgoing { kind, service, payload } = &waiting.message;
     let Open { number, offset } = open;
     let left = payload.len() - offset;
@@ -338,7 +354,7 @@ fn go_on(waiting: &mut Waiting, open: Open, space: Space) -> Option<Piece> {
         }
     };
     waiting.open = Some(Open { number, offset: offset + length });
-    Some(Piece { head, payload: payload.piece(offset, length), ends: None })
+    Some(Cut { head, range: offset..offset + length })
 }
 
 #[cfg(test)]

@@ -143,7 +143,7 @@ impl Recorder {
 
     fn carried(&self, sender: ProcessId, packed: &Bytes) -> Option<usize> {
         let daemon = daemon_name(sender.daemon.index());
-        let header = Unpacker::default().unpack(&Bytes::new(), packed, &daemon).ok()?.header;
+        let header = Unpacker::default().unpack(&Bytes::new(), packed.clone(), &daemon).ok()?.header;
         self.find(&header.name, header.hint)
     }
 
@@ -160,7 +160,7 @@ impl Recorder {
         let Some(sent) = self.trace.submissions.get(submission) else { return false };
         frame.header.flags == flags(sent)
             && frame.group_fields().eq(sent.groups.iter().map(GroupName::as_field))
-            && frame.body == payload::body(submission, sent.body_bytes)
+            && frame.body() == payload::body(submission, sent.body_bytes)
     }
 }
 

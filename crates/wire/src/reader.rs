@@ -81,6 +81,12 @@ impl Reader {
         Ok(self.bytes.split_to(count))
     }
 
+    /// Takes all bytes that are left.
+    #[must_use]
+    pub fn rest(&mut self) -> Bytes {
+        std::mem::take(&mut self.bytes)
+    }
+
     /// Takes the next `N` bytes as an array.
     ///
     /// # Errors

@@ -168,7 +168,7 @@ impl Groups {
 
     /// Takes a message, in stream order; one without order may come early while the groups are
     /// settled.
-    pub(crate) fn on_message(&mut self, message: &Message, sessions: &mut Sessions, cx: &mut Cx<'_>) {
+    pub(crate) fn on_message(&mut self, message: Message, sessions: &mut Sessions, cx: &mut Cx<'_>) {
         let sender = message.sender;
         let taken = match message.kind {
             Kind::Client => self.route(message, sessions, cx),

@@ -21,7 +21,7 @@ impl Groups {
     /// When the bytes are no packed multicast of a configured daemon.
     pub(super) fn route(
         &mut self,
-        message: &Message,
+        message: Message,
         sessions: &mut Sessions,
         cx: &mut Cx<'_>,
     ) -> Result<(), DecodeError> {
@@ -29,9 +29,9 @@ impl Groups {
         let Some(daemon) = cx.config.daemon(sender.daemon) else {
             return Err(DecodeError::BadValue { what: "sending daemon", value: u64::from(sender.daemon.0) });
         };
-        let Unpacked { header, body } = self.unpacker.unpack(preamble, bytes, &daemon.name)?;
+        let Unpacked { header, body } = self.unpacker.unpack(&preamble, bytes, &daemon.name)?;
         let echoes = cx.config.is_mutant(Mutant::EchoDiscarded);
-        let discards = !echoes && *sender == self.me && header.flags & SELF_DISCARD != 0;
+        let discards = !echoes && sender == self.me && header.flags & SELF_DISCARD != 0;
         let sender = if discards { MemberName::from_field(&header.name).ok() } else { None };
         sessions.begin_message(sender.as_ref());
         let groups = self.unpacker.head().get(HEADER_BYTES..).unwrap_or_default();

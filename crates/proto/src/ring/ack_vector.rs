@@ -9,6 +9,8 @@ use antiphon_wire::ids::Seq;
 #[derive(Clone, Debug)]
 pub(super) struct AckVector {
     acks: Vec<Seq>,
+    /// The least of them: it is asked for with every packet.
+    stable: Seq,
     /// Which entry is mine: nobody tells me what I hold.
     me: usize,
 }
@@ -16,7 +18,7 @@ pub(super) struct AckVector {
 impl AckVector {
     /// Everyone holds everything up to `before`.
     pub(super) fn new(members: usize, me: usize, before: Seq) -> Self {
-        Self { acks: vec![before; members], me }
+        Self { acks: vec![before; members], stable: before, me }
     }
 
     /// All entries.
@@ -31,20 +33,18 @@ impl AckVector {
 
     /// Up to where every member holds everything.
     pub(super) fn stable(&self) -> Seq {
-        self.acks.iter().copied().min().unwrap_or_default()
+        self.stable
     }
 
     /// I hold everything up to there.
     pub(super) fn raise_mine(&mut self, ack: Seq) {
-        if let Some(mine) = self.acks.get_mut(self.me) {
-            *mine = ack.max(*mine);
-        }
+        self.raise(self.me, ack);
     }
 
     /// A member holds everything up to there.
     pub(super) fn learn(&mut self, member: usize, ack: Seq) {
-        if let Some(known) = self.acks.get_mut(member).filter(|_| member != self.me) {
-            *known = ack.max(*known);
+        if member != self.me {
+            self.raise(member, ack);
         }
     }
 
@@ -52,6 +52,14 @@ impl AckVector {
     pub(super) fn learn_all(&mut self, told: impl IntoIterator<Item = Seq>) {
         for (member, ack) in told.into_iter().enumerate() {
             self.learn(member, ack);
+        }
+    }
+
+    fn raise(&mut self, member: usize, ack: Seq) {
+        let Some(entry) = self.acks.get_mut(member).filter(|entry| **entry < ack) else { return };
+        let was_least = std::mem::replace(entry, ack) == self.stable;
+        if was_least {
+            self.stable = self.acks.iter().copied().min().unwrap_or_default();
         }
     }
 }

@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use crate::cx::Cx;
 use crate::io::Trace;
 use crate::preambles::Said;
-use crate::send_queue::{Piece, SendQueue, Space};
+use crate::send_queue::{Outgoing, SendQueue, Space};
 
 /// What a visit fills its packets with.
 #[derive(Clone, Copy, Debug)]
@@ -109,18 +109,18 @@ fn fill_packet(
         is_filled = piece.head.fills_packet();
         *has_safe |= piece.head.service == ServiceLevel::Safe;
         header.has_unordered |= piece.head.fragment.is_none() && !piece.head.service.is_ordered();
-        piece.head.encode(piece.payload.len(), buffer);
-        piece.payload.put(buffer);
-        index += u16::from(originate(visit, seq, index, piece, cx));
+        piece.head.encode(piece.range.len(), buffer);
+        piece.message.payload.put(piece.range, buffer);
+        if piece.head.ends_message() {
+            originate(visit, seq, index, piece.message, cx);
+            index += 1;
+        }
     }
     taken.then_some(header)
 }
 
-/// Notes that a message got its place, if this piece ends it.
-fn originate(visit: Visit, seq: Seq, index: u16, piece: Piece, cx: &mut Cx<'_>) -> bool {
-    let Some(message) = piece.ends else {
-        return false;
-    };
+/// Notes that a message got its place.
+fn originate(visit: Visit, seq: Seq, index: u16, message: Outgoing, cx: &mut Cx<'_>) {
     cx.stats.messages_sent += 1;
     cx.out.record(|| Trace::Originated {
         ring: visit.ring,
@@ -130,7 +130,6 @@ fn originate(visit: Visit, seq: Seq, index: u16, piece: Piece, cx: &mut Cx<'_>) 
         service: message.service,
         bytes: message.payload.to_bytes(),
     });
-    true
 }
 
 /// Writes the headers again, now that it is known which packets follow the token, and slices.

@@ -26,9 +26,9 @@ fn a_large_message_is_cut_into_pieces_that_add_up() {
     let mut bytes = 0;
     let mut ended = false;
     while let Some(piece) = take(&mut queue, 100, 100, 1000) {
-        assert!(piece.head.encoded_bytes(piece.payload.len()) + piece.payload.len() <= 100);
-        bytes += piece.payload.len();
-        ended = piece.ends.is_some();
+        assert!(piece.head.encoded_bytes(piece.range.len()) + piece.range.len() <= 100);
+        bytes += piece.range.len();
+        ended = piece.head.ends_message();
     }
     assert_eq!((bytes, ended), (250, true));
     assert_eq!((queue.messages(), queue.bytes()), (0, 0));
@@ -52,7 +52,7 @@ fn sessions_take_turns_by_bytes() {
     }
     queue.push(SessionId(2), message(1, ServiceLevel::Agreed));
     let sizes: Vec<usize> =
-        std::iter::from_fn(|| take(&mut queue, 1000, 1000, 50)).map(|piece| piece.payload.len()).collect();
+        std::iter::from_fn(|| take(&mut queue, 1000, 1000, 50)).map(|piece| piece.range.len()).collect();
     assert_eq!(sizes.iter().filter(|size| **size == 40).count(), 3);
     assert!(sizes.iter().position(|size| *size == 1).expect("sent") < 3, "{sizes:?}");
 }
@@ -107,7 +107,7 @@ fn clients_wait_while_their_lane_is_closed_and_control_goes() {
     queue.push(SessionId(1), message(10, ServiceLevel::Agreed));
     assert!(!queue.has_sendable());
     queue.push_control(message(20, ServiceLevel::Agreed));
-    assert_eq!(take(&mut queue, 100, 100, 1000).expect("control").payload.len(), 20);
+    assert_eq!(take(&mut queue, 100, 100, 1000).expect("control").range.len(), 20);
     assert!(take(&mut queue, 100, 100, 1000).is_none());
 }
 
@@ -119,7 +119,7 @@ fn a_preamble_is_sent_once_unless_the_message_may_be_read_out_of_order_or_does_n
         let payload = Payload::new(preamble.clone(), 20, Bytes::from(vec![7; body]));
         queue.push(SessionId(1), Outgoing { kind: Kind::Client, service, payload });
         std::iter::from_fn(|| queue.take(Space { left, capacity: 100 }, &mut said, 1000))
-            .map(|piece| (piece.head.preamble, piece.payload.len()))
+            .map(|piece| (piece.head.preamble, piece.range.len()))
             .collect::<Vec<_>>()
     };
     assert_eq!(take(ServiceLevel::Reliable, 10, 100), [(None, 30)]);
@@ -139,13 +139,13 @@ fn pieces_of_every_size_fit_and_come_together_again() {
             let mut queue = open_queue();
             queue.push(SessionId(1), message(total, ServiceLevel::Agreed));
             let (mut bytes, mut ended) = (0, false);
-            while let Some(Piece { head, payload, ends }) = take(&mut queue, left, left, 1000) {
-                let length = payload.len();
+            while let Some(Piece { head, range, .. }) = take(&mut queue, left, left, 1000) {
+                let length = range.len();
                 assert!(length > 0 && head.encoded_bytes(length) + length <= left, "{total} in {left}");
                 let is_filling = head.encoded_bytes(length) + length == left;
                 let may_leave = head.ends_message() || is_filling;
                 assert!(may_leave, "a piece without length ends with its packet: {total} in {left}");
-                (bytes, ended) = (bytes + length, ends.is_some());
+                (bytes, ended) = (bytes + length, head.ends_message());
             }
             assert_eq!((bytes, ended), (total, true));
         }

@@ -28,7 +28,7 @@ pub(super) enum Request {
 /// # Errors
 /// What the client did wrong; its connection is to be closed.
 pub(super) fn admit(
-    frame: &Frame,
+    frame: Frame,
     member: &MemberName,
     packing: &mut BytesMut,
 ) -> Result<Request, &'static str> {
@@ -55,8 +55,8 @@ pub(super) fn admit(
         (JOIN, Some(group)) => Request::Send(operation(Kind::Join, member, &group)),
         (LEAVE, Some(group)) => Request::Send(operation(Kind::Leave, member, &group)),
         (flags, Some(_)) => ServiceLevel::from_flags(flags).map_or(Request::Nothing, |service| {
-            let preamble_bytes = put_packed_head(frame, member, packing);
-            let payload = Payload::new(packing.split().freeze(), preamble_bytes, frame.body.clone());
+            let preamble_bytes = put_packed_head(&frame, member, packing);
+            let payload = Payload::new(packing.split().freeze(), preamble_bytes, frame.into_body());
             Request::Send(Outgoing { kind: Kind::Client, service, payload })
         }),
     })

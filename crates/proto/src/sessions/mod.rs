@@ -345,7 +345,7 @@ impl Sessions {
         let reason = loop {
             let request = match session.reader.next_frame() {
                 Ok(None) => return,
-                Ok(Some(frame)) => ingress::admit(&frame, &session.member, &mut self.packing),
+                Ok(Some(frame)) => ingress::admit(frame, &session.member, &mut self.packing),
                 Err(error) => Err(error.cause()),
             };
             match request {

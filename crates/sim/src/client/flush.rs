@@ -76,7 +76,7 @@ impl Program {
         frame: &Frame,
         recorder: &mut Recorder,
     ) -> Result<(), String> {
-        let event = antiphon::Event::from_frame(frame, &self.layer.member());
+        let event = antiphon::Event::from_frame(frame.clone(), &self.layer.member());
         let event = event.map_err(|error| error.to_string())?;
         self.layer.on_time(now.since(Instant::default()));
         if let antiphon::Event::View(view) = &event {

@@ -53,9 +53,9 @@ fn frames() -> u64 {
     let (mut packed, mut unpacker, mut bytes) = (BytesMut::new(), Unpacker::default(), 0);
     while let Ok(Some(frame)) = reader.next_frame() {
         let preamble_bytes = put_packed_head(&frame, &member, &mut packed);
-        packed.extend_from_slice(&frame.body);
+        packed.extend_from_slice(frame.body());
         let preamble = packed.split_to(preamble_bytes).freeze();
-        if let Ok(unpacked) = unpacker.unpack(&preamble, &packed.split().freeze(), &daemon) {
+        if let Ok(unpacked) = unpacker.unpack(&preamble, packed.split().freeze(), &daemon) {
             bytes += unpacker.head().len() + unpacked.body.len();
         }
     }

@@ -42,7 +42,7 @@ fn read_frames(bytes: &[u8], limits: FrameLimits) {
         reader.push(Bytes::copy_from_slice(piece));
         while let Ok(Some(frame)) = reader.next_frame() {
             let _ = Membership::decode(&frame);
-            let _ = with_own_set(&frame.whole, 36);
+            let _ = with_own_set(frame.whole(), 36);
             assert_eq!(frame.group_fields().len() as u32, frame.header.group_count);
         }
     }

@@ -48,7 +48,7 @@ impl Piece {
         if index >= count {
             return Err(reader.bad_value("index of a piece", u64::from(index)));
         }
-        let bytes = reader.take(reader.remaining())?;
+        let bytes = reader.rest();
         Ok(Self { from, number, index, count, bytes })
     }
 }

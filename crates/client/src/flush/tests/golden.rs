@@ -79,7 +79,7 @@ fn replay(text: &str) -> BTreeMap<String, Replayed> {
 impl Side {
     fn hear(&mut self, bytes: Vec<u8>) {
         let frame = frame(bytes, FrameLimits::FROM_DAEMON);
-        let event = message::Event::from_frame(&frame, &self.layer.member()).expect("well formed");
+        let event = message::Event::from_frame(frame, &self.layer.member()).expect("well formed");
         self.layer.on_event(event).expect("nothing is too much");
         while let Some(event) = self.layer.next_event() {
             self.told.push(in_short(event));
@@ -115,7 +115,7 @@ impl Side {
             (_, true, _) => layer.leave(name),
             (_, _, wire::FLUSH_OK) => layer.flush(name),
             _ => {
-                let event = message::Event::from_frame(frame, &layer.member());
+                let event = message::Event::from_frame(frame.clone(), &layer.member());
                 let Ok(message::Event::Message(sent)) = event else { panic!("{frame:?} is no message") };
                 let service = sent.service;
                 let Some((name, wire::Meaning::Data(user, _))) = wire::decode(sent.clone()) else {
@@ -143,7 +143,7 @@ fn says(request: &Request, frame: &Frame) -> bool {
             flags == envelope.flag_word()
                 && frame.header.hint.message_type() == envelope.type_number()
                 && groups == envelope.groups()
-                && frame.body == *body
+                && frame.body() == *body
         }
     }
 }

@@ -119,7 +119,8 @@ impl Host {
     fn originate(&mut self) -> Option<Message> {
         let space = Space { left: usize::from(u16::MAX), capacity: usize::from(u16::MAX) };
         let piece = self.queue.take(space, &mut Said::default(), 1)?;
-        let whole = piece.ends.expect("the packet is large enough");
+        assert!(piece.head.ends_message(), "the packet is large enough");
+        let whole = piece.message;
         Some(Message {
             sender: self.me,
             kind: whole.kind,
@@ -237,7 +238,7 @@ impl World {
         let (ring, cursor) = (self.hosts[host].ring, self.hosts[host].cursor);
         let Some(message) = self.rings[ring].log.get(cursor).cloned() else { return false };
         self.hosts[host].cursor += 1;
-        self.hosts[host].with(|groups, sessions, cx| groups.on_message(&message, sessions, cx));
+        self.hosts[host].with(|groups, sessions, cx| groups.on_message(message, sessions, cx));
         true
     }
 
@@ -290,7 +291,7 @@ impl World {
     /// Delivers a message that only the closed part still gets.
     pub(super) fn deliver_late(&mut self, part: &[usize], message: &Message) {
         for host in part {
-            self.hosts[*host].with(|groups, sessions, cx| groups.on_message(message, sessions, cx));
+            self.hosts[*host].with(|groups, sessions, cx| groups.on_message(message.clone(), sessions, cx));
         }
     }
 
@@ -332,7 +333,7 @@ impl World {
     pub(super) fn read(&mut self, client: Client) -> Vec<Seen> {
         let seen = |frame: &antiphon_wire::client::frame::Frame| {
             if !Membership::is_in(frame.header.flags) {
-                return Seen::Data(String::from_utf8_lossy(&frame.body).into_owned());
+                return Seen::Data(String::from_utf8_lossy(frame.body()).into_owned());
             }
             match Membership::decode(frame).expect("well formed") {
                 Membership::View(view) => Seen::View(view),

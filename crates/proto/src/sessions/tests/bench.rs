@@ -176,7 +176,7 @@ impl Bench {
     pub(super) fn queued(&mut self) -> Vec<Queued> {
         let space = Space { left: 1 << 20, capacity: 1 << 20 };
         std::iter::from_fn(|| self.queue.take(space, &mut Said::default(), 1 << 20))
-            .map(|piece| Queued::from(piece.ends.expect("whole")))
+            .map(|piece| Queued::from(piece.message))
             .collect()
     }
 

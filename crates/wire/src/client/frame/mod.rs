@@ -5,7 +5,7 @@
 
 mod reader;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use thiserror::Error;
 
 pub use self::reader::FrameReader;
@@ -111,20 +111,17 @@ pub struct Head {
     pub end: usize,
 }
 
-/// A whole frame. All byte fields share memory with what was pushed, if the frame came in one
-/// piece; so a small frame that is kept long should be copied by its keeper.
+/// A whole frame. It shares memory with what was pushed, if it came in one piece; so a small frame that is
+/// kept long should be copied by its keeper.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Frame {
     /// The decoded header.
     pub header: Header,
     /// The flags of the refused request, in a REJECT frame of a daemon.
     pub rejected: Option<u32>,
-    /// Group fields, 32 bytes each.
-    pub groups: Bytes,
-    /// The body.
-    pub body: Bytes,
-    /// Header, groups and body as they came, contiguous.
-    pub whole: Bytes,
+    whole: Bytes,
+    groups_at: usize,
+    body_at: usize,
 }
 
 impl Frame {
@@ -133,18 +130,38 @@ impl Frame {
             .get(HEADER_BYTES..head.groups_at)
             .and_then(|bytes| bytes.first_chunk())
             .map(|bytes| word(*bytes, head.header.little_endian));
-        Self {
-            header: head.header,
-            rejected,
-            groups: whole.slice(head.groups_at..head.body_at),
-            body: whole.slice(head.body_at..),
-            whole,
-        }
+        Self { header: head.header, rejected, whole, groups_at: head.groups_at, body_at: head.body_at }
+    }
+
+    /// Header, groups and body as they came.
+    #[must_use]
+    pub fn whole(&self) -> &Bytes {
+        &self.whole
+    }
+
+    /// Group fields, 32 bytes each.
+    #[must_use]
+    pub fn groups(&self) -> &[u8] {
+        self.whole.get(self.groups_at..self.body_at).unwrap_or_default()
     }
 
     /// The group fields one by one, in the order in which they were sent.
     pub fn group_fields(&self) -> impl ExactSizeIterator<Item = &[u8; NAME_FIELD_BYTES]> {
-        self.groups.as_chunks().0.iter()
+        self.groups().as_chunks().0.iter()
+    }
+
+    /// The body.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        self.whole.get(self.body_at..).unwrap_or_default()
+    }
+
+    /// The body, which shares memory with what was pushed.
+    #[must_use]
+    pub fn into_body(self) -> Bytes {
+        let mut body = self.whole;
+        body.advance(self.body_at.min(body.len()));
+        body
     }
 }
 

@@ -22,7 +22,7 @@ fn a_stream_reads_the_same_however_it_is_cut() {
         for cut in stream.chunks(piece) {
             reader.push(Bytes::copy_from_slice(cut));
             while let Some(frame) = reader.next_frame().expect("well formed") {
-                whole.push(frame.whole);
+                whole.push(frame.whole().to_vec());
             }
         }
         assert_eq!(whole, [bytes(JOIN_REQUEST), bytes(BIG_ENDIAN_DATA), bytes(JOIN_VIEW)], "by {piece}");
@@ -38,7 +38,7 @@ fn pieces_may_be_pushed_ahead_of_reading() {
     assert_eq!(reader.buffered_bytes(), stream.len());
     assert_eq!(reader.next_frame().expect("well formed").expect("whole").header.flags, JOIN);
     let frame = reader.next_frame().expect("well formed").expect("whole");
-    assert_eq!((frame.header.little_endian, frame.body.as_ref()), (false, b"from BE".as_slice()));
+    assert_eq!((frame.header.little_endian, frame.body()), (false, b"from BE".as_slice()));
     assert_eq!(reader.next_frame(), Ok(None));
 }
 
@@ -49,8 +49,10 @@ fn a_frame_inside_one_piece_is_not_copied() {
     reader.push(stream.clone());
     for at in [0, bytes(JOIN_REQUEST).len()] {
         let frame = reader.next_frame().expect("well formed").expect("whole");
-        assert_eq!(frame.whole.as_ptr(), stream[at..].as_ptr());
-        assert_eq!(frame.groups.as_ptr(), stream[at + HEADER_BYTES..].as_ptr());
+        assert_eq!(frame.whole().as_ptr(), stream[at..].as_ptr());
+        let (place, bytes) = (frame.body().as_ptr(), frame.body().len());
+        let body = frame.into_body();
+        assert_eq!((body.as_ptr(), body.len()), (place, bytes));
     }
 }
 
@@ -85,9 +87,9 @@ fn only_daemons_send_the_word_of_a_reject() {
     let mut reader = FrameReader::new(FrameLimits::FROM_DAEMON);
     reader.push(Bytes::from(stream.clone()));
     let frame = reader.next_frame().expect("well formed").expect("whole");
-    assert_eq!((frame.rejected, frame.groups.as_ref()), (Some(JOIN), [b'g'; 32].as_slice()));
+    assert_eq!((frame.rejected, frame.groups()), (Some(JOIN), [b'g'; 32].as_slice()));
     let frame = reader_with(&stream).next_frame().expect("well formed").expect("whole");
-    assert_eq!((frame.rejected, frame.groups.first()), (None, Some(&0)));
+    assert_eq!((frame.rejected, frame.groups().first()), (None, Some(&0)));
 }
 
 #[test]
@@ -102,7 +104,7 @@ fn written_frames_read_back() {
     assert_eq!(MemberName::from_field(&frame.header.name), Ok(sender));
     assert_eq!(frame.header.hint.message_type(), -7);
     assert!(frame.group_fields().eq(groups.iter().map(GroupName::as_field)));
-    assert_eq!((frame.body.as_ref(), frame.whole.len()), (b"body".as_slice(), 48 + 64 + 4));
+    assert_eq!((frame.body(), frame.whole().len()), (b"body".as_slice(), 48 + 64 + 4));
 }
 
 #[test]
@@ -119,7 +121,7 @@ fn who_reads_what_is_missing_reads_one_frame_at_a_time() {
             read.extend_from_slice(piece);
             rest = after;
             match reader.next_frame().expect("well formed") {
-                Some(whole) => assert_eq!(whole.whole, frame),
+                Some(whole) => assert_eq!(*whole.whole(), frame),
                 None => assert!(read.len() < frame.len()),
             }
         }

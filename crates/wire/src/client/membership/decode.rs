@@ -1,7 +1,5 @@
 //! Membership messages read.
 
-use bytes::Bytes;
-
 use super::{Cause, GROUP_ID_BYTES, GroupId};
 use crate::client::flags::{CAUSED_BY_LEAVE, MEMBERSHIP_MASK, REG_MEMB, TRANSITION};
 use crate::client::frame::Frame;
@@ -86,7 +84,7 @@ fn decode_view(frame: &Frame, group: GroupName) -> Result<View, DecodeError> {
     let flags = frame.header.flags;
     let cause = Cause::from_flags(flags)
         .ok_or(DecodeError::BadValue { what: "cause of a view", value: flags.into() })?;
-    let members = names(&frame.groups)?;
+    let members = names(frame.groups())?;
     let mut body = Body::new(frame, "view");
     let id = body.group_id()?;
     let set_count = body.u32()?;
@@ -107,7 +105,7 @@ fn decode_view(frame: &Frame, group: GroupName) -> Result<View, DecodeError> {
 }
 
 /// Every field as a member name.
-fn names(fields: &Bytes) -> Result<Vec<MemberName>, DecodeError> {
+fn names(fields: &[u8]) -> Result<Vec<MemberName>, DecodeError> {
     let bad = DecodeError::BadValue { what: "name of a member", value: 0 };
     fields.as_chunks().0.iter().map(|field| MemberName::from_field(field).map_err(|_| bad)).collect()
 }
@@ -121,7 +119,7 @@ struct Body {
 impl Body {
     fn new(frame: &Frame, what: &'static str) -> Self {
         let little_endian = frame.header.little_endian;
-        Self { reader: Reader::new(frame.body.clone(), what), little_endian }
+        Self { reader: Reader::new(frame.clone().into_body(), what), little_endian }
     }
 
     fn u32(&mut self) -> Result<u32, DecodeError> {
