@@ -189,9 +189,14 @@ impl Membership {
         &self.ring
     }
 
+    /// Whether the installed ring goes on.
+    fn is_operational(&self) -> bool {
+        matches!(self.state, State::Operational { .. })
+    }
+
     /// Whether messages wait for windows of a ring that goes on, as far as its token told.
     pub(crate) fn is_saturated(&self) -> bool {
-        matches!(self.state, State::Operational { .. }) && self.ring.is_saturated()
+        self.is_operational() && self.ring.is_saturated()
     }
 
     /// What the process is doing about its ring, in a word.
@@ -207,7 +212,7 @@ impl Membership {
     /// Lets messages without order go up on arrival, or stops that. Those of a ring to come may not before it is
     /// installed.
     pub(crate) fn set_early(&mut self, early: bool) {
-        self.early = early && matches!(self.state, State::Operational { .. });
+        self.early = early && self.is_operational();
     }
 
     /// Lets the ring run, or holds it back: this daemon then does not say that it holds more, so that
@@ -295,8 +300,8 @@ impl Membership {
         }
         // In a working ring little is heard of most members but through the token; yet they are there,
         // and what comes of an earlier run of one was long on its way.
-        let operational = matches!(self.state, State::Operational { .. });
-        let is_old = self.ring.member_of(from.daemon).is_some_and(|member| operational || member == from);
+        let may_be_old = |member| self.is_operational() || member == from;
+        let is_old = self.ring.member_of(from.daemon).is_some_and(may_be_old);
         match self.gossip.sight(from, is_old, cx.now) {
             Sighting::Dead => cx.stats.datagrams_stale += 1,
             Sighting::Known => self.dispatch(datagram, cx),
@@ -393,7 +398,7 @@ impl Membership {
     /// Leaves a state for another; returns the one that was left.
     fn enter(&mut self, state: State, reason: impl Into<String>, cx: &mut Cx<'_>) -> State {
         let (from, to) = (self.state.name(), state.name());
-        if matches!(self.state, State::Operational { .. }) {
+        if self.is_operational() {
             self.reasons.clear();
         }
         // The last step says nothing about why the ring is another.

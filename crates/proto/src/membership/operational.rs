@@ -30,7 +30,7 @@ impl Membership {
 
     pub(super) fn on_token(&mut self, token: Token, cx: &mut Cx<'_>) {
         self.install_on_evidence(|ring| ring == token.ring, cx);
-        if matches!(self.state, State::Operational { .. }) && token.ring == self.ring.id() {
+        if self.is_operational() && token.ring == self.ring.id() {
             let visited = self.ring.on_token(token, cx);
             self.after_visit(visited, cx);
         } else {
@@ -52,7 +52,7 @@ impl Membership {
     }
 
     pub(super) fn on_token_loss(&mut self, cx: &mut Cx<'_>) {
-        if matches!(self.state, State::Operational { .. }) {
+        if self.is_operational() {
             let silent = cx.now.since(self.ring.last_visit()).as_millis();
             let from = cx.config.name_of(self.ring.predecessor());
             self.search(&format!("no token from {from} for {silent} ms"), cx);
@@ -60,22 +60,21 @@ impl Membership {
     }
 
     pub(super) fn on_hold_over(&mut self, cx: &mut Cx<'_>) {
-        if matches!(self.state, State::Operational { .. }) {
+        if self.is_operational() {
             let visited = self.ring.resume(cx);
             self.after_visit(visited, cx);
         }
     }
 
     pub(super) fn on_wake(&mut self, wake: &Wake, cx: &mut Cx<'_>) {
-        let operational = matches!(self.state, State::Operational { .. });
-        if operational && wake.ring == self.ring.id() && wake.hop <= self.ring.hop() {
+        if self.is_operational() && wake.ring == self.ring.id() && wake.hop <= self.ring.hop() {
             let visited = self.ring.hand_to(wake.from, cx);
             self.after_visit(visited, cx);
         }
     }
 
     pub(super) fn on_ack(&mut self, ack: &Ack, cx: &mut Cx<'_>) {
-        if matches!(self.state, State::Operational { .. }) && ack.ring == self.ring.id() {
+        if self.is_operational() && ack.ring == self.ring.id() {
             self.ring.on_ack(ack, cx);
         } else {
             cx.stats.datagrams_stale += 1;
@@ -84,7 +83,7 @@ impl Membership {
 
     /// Asks the leader for the resting token, again and again until it comes.
     pub(super) fn wake(&mut self, cx: &mut Cx<'_>) {
-        if !matches!(self.state, State::Operational { .. }) {
+        if !self.is_operational() {
             return;
         }
         if let Some(leader) = self.ring.members().first().map(|leader| leader.daemon) {
@@ -96,7 +95,7 @@ impl Membership {
 
     /// Sends what was queued, if the token is here. Returns whether it did, so that there may be more to deliver.
     pub(crate) fn advance(&mut self, cx: &mut Cx<'_>) -> bool {
-        if !matches!(self.state, State::Operational { .. }) {
+        if !self.is_operational() {
             return false;
         }
         if std::mem::take(&mut self.must_start) {
@@ -163,7 +162,7 @@ impl Membership {
     pub(crate) fn note_delivered(&mut self, has_put_off: bool, cx: &Cx<'_>) -> bool {
         let delivered = self.stream.done();
         let has_acknowledged = self.ring.limit_ack(has_put_off.then_some(delivered));
-        if matches!(self.state, State::Operational { .. }) {
+        if self.is_operational() {
             let kept = if cx.config.is_mutant(Mutant::KeepPackets) { 3 } else { 0 };
             self.ring.discard(Seq(delivered.0.saturating_sub(kept)));
         }
@@ -255,7 +254,7 @@ impl Membership {
     /// The asked leader leaves its ring first, and only if it finds the same; so nobody gives up a
     /// working ring on one side's opinion.
     pub(super) fn on_merge_request(&mut self, from: ProcessId, cx: &mut Cx<'_>) {
-        let asked = matches!(self.state, State::Operational { .. }) && self.ring.i_lead();
+        let asked = self.is_operational() && self.ring.i_lead();
         if asked
             && !self.ring.contains(from)
             && let Some(union) = self.gossip.mergeable(self.ring.members(), from, cx.now, cx.config)
@@ -326,8 +325,7 @@ impl Membership {
     /// with the token that rests here might be numbered in a dead ring; so it goes round once first.
     /// If the others stood still as well, or waited, the ring goes on.
     pub(crate) fn on_stall(&mut self, cx: &mut Cx<'_>) {
-        let operational = matches!(self.state, State::Operational { .. });
-        if operational && !self.ring.is_alone() && self.ring.has_resting_token() {
+        if self.is_operational() && !self.ring.is_alone() && self.ring.has_resting_token() {
             let visited = self.ring.pass_doubtful(cx);
             self.after_visit(visited, cx);
         }

@@ -206,8 +206,7 @@ impl Membership {
 
     /// A member holds everything. When all do, the leader installs and says so.
     pub(super) fn on_done(&mut self, from: ProcessId, ring: RingId, cx: &mut Cx<'_>) {
-        if matches!(self.state, State::Operational { .. }) && ring == self.ring.id() && ring.leader == self.me
-        {
+        if self.is_operational() && ring == self.ring.id() && ring.leader == self.me {
             self.tell(from.daemon, &Datagram::Install(Install { from: self.me, ring }), cx);
             return;
         }
