@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 
 /// Bytes of a buffer: a coalesced datagram may be that long.
 pub(crate) const BUFFER_BYTES: usize = 64 << 10;
-/// Fewer bytes than this are copied out, so that they do not keep a whole buffer in memory.
+/// Fewer bytes than this are copied to where others are, so that they do not keep a whole buffer in memory.
 const COPIED_BELOW_BYTES: usize = BUFFER_BYTES / 2;
 /// Buffers that are remembered until nobody reads them any more: those of a full window of packets.
 const REMEMBERED: usize = 32;
@@ -17,6 +17,8 @@ const REMEMBERED: usize = 32;
 pub(crate) struct Buffers {
     /// All that was given away lately, the first of them first.
     given: VecDeque<Bytes>,
+    /// Memory for what is copied.
+    copies: BytesMut,
 }
 
 impl Buffers {
@@ -33,7 +35,7 @@ impl Buffers {
     /// The first `length` bytes of a buffer, which is another one afterwards, or the same.
     pub(crate) fn take(&mut self, buffer: &mut BytesMut, length: usize) -> Bytes {
         if length < COPIED_BELOW_BYTES {
-            return Bytes::copy_from_slice(buffer.get(..length).unwrap_or(buffer));
+            return self.copy(buffer.get(..length).unwrap_or_default());
         }
         let whole = std::mem::replace(buffer, self.fresh()).freeze();
         let taken = whole.slice(..length.min(whole.len()));
@@ -42,6 +44,14 @@ impl Buffers {
         }
         self.given.push_back(whole);
         taken
+    }
+
+    fn copy(&mut self, bytes: &[u8]) -> Bytes {
+        if self.copies.capacity() < bytes.len() {
+            self.copies.reserve(BUFFER_BYTES);
+        }
+        self.copies.extend_from_slice(bytes);
+        self.copies.split().freeze()
     }
 }
 
@@ -82,6 +92,12 @@ mod tests {
         assert_eq!(bytes, [7; COPIED_BELOW_BYTES - 1].as_slice());
         assert_eq!(buffer.as_ptr(), place);
         assert!(buffers.given.is_empty());
+        let (_, next) = filled(&mut buffers, &mut buffer, 10);
+        assert_eq!(bytes.as_ptr().addr() + bytes.len(), next.as_ptr().addr(), "one behind the other");
+        drop((bytes, next));
+        let places: std::collections::BTreeSet<_> =
+            (0..1000).map(|_| filled(&mut buffers, &mut buffer, 1000).1.as_ptr()).collect();
+        assert!(places.len() <= 2 * BUFFER_BYTES / 1000, "{} places", places.len());
     }
 
     #[test]

@@ -9,6 +9,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::error::BenchError;
@@ -19,6 +20,10 @@ const QUEUE_BYTES: u32 = 500_000;
 
 /// What a narrow cable lets through at once, in bytes.
 const BURST_BYTES: u32 = 16_000;
+
+/// Where a namespace says whether frames on its bridges go through the packet filter; not there while the system
+/// has no such filter.
+const FILTER: &str = "/proc/sys/net/bridge/bridge-nf-call-iptables";
 
 /// How the hosts are joined.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -76,6 +81,10 @@ impl Bed {
         }
         names.push(bridge.clone());
         self.janitor.make_namespaces(&names, || batch("ip", &[], &script))?;
+        if Path::new(FILTER).exists() {
+            // A switch filters nothing.
+            feed("ip", &["netns", "exec", &bridge, "tee", FILTER], "0\n")?;
+        }
         let mut script = String::new();
         for bridge in ["br0", "br1"] {
             // Without snooping a bridge floods multicast, as a plain switch does.
@@ -149,16 +158,20 @@ fn line(script: &mut String, words: &str) {
 
 /// Lets a program of iproute2 do several things.
 fn batch(program: &str, options: &[&str], script: &str) -> Result<(), BenchError> {
+    feed(program, &[options, &["-batch", "-"]].concat(), script)
+}
+
+/// Runs a program of iproute2 that reads `input`.
+fn feed(program: &str, arguments: &[&str], input: &str) -> Result<(), BenchError> {
     let run = || {
         let mut child = Command::new(program)
-            .args(options)
-            .args(["-batch", "-"])
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()?;
-        if let Some(mut input) = child.stdin.take() {
-            input.write_all(script.as_bytes())?;
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin.write_all(input.as_bytes())?;
         }
         child.wait_with_output()
     };

@@ -49,6 +49,7 @@ impl Socket {
     fn new(socket: RawSocket) -> io::Result<Self> {
         enlarge(&socket);
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        forgo_records(&socket);
         Ok(Self { io: UdpSocket::from_std(socket.into()), state, ready: true, asked: None })
     }
 
@@ -115,6 +116,16 @@ fn charged_bytes(datagram_bytes: usize) -> usize {
         bytes.next_power_of_two() + RECORD_BYTES
     } else {
         datagram_bytes + PAGE_BYTES
+    }
+}
+
+/// Forgoes what the system would write down of each datagram and nobody reads: the address that it was sent to, and
+/// its type of service. Where it can not be forgone it only takes time.
+fn forgo_records(socket: &RawSocket) {
+    use nix::sys::socket::{setsockopt, sockopt};
+    if setsockopt(socket, sockopt::Ipv4PacketInfo, &false).is_err() || socket.set_recv_tos_v4(false).is_err()
+    {
+        tracing::debug!("the system goes on to tell the address and type of service of each datagram");
     }
 }
 
