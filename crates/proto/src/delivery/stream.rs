@@ -55,7 +55,7 @@ pub(crate) struct Stream {
     /// Everything up to here is read.
     done: Seq,
     /// The packet being read, `done + 1`.
-    open: Option<Open>,
+    open: Option<OpenPacket>,
     unfinished: Unfinished,
     preambles: Heard,
     /// Pieces of no use so far.
@@ -63,7 +63,7 @@ pub(crate) struct Stream {
 }
 
 #[derive(Clone, Debug)]
-struct Open {
+struct OpenPacket {
     sender: DaemonId,
     early: bool,
     chunks: Reader,
@@ -72,7 +72,7 @@ struct Open {
     waiting: Option<Chunk>,
 }
 
-impl Open {
+impl OpenPacket {
     fn new(stored: &Stored) -> Self {
         Self {
             sender: stored.packet.header.sender,
@@ -121,7 +121,7 @@ impl Stream {
             }
             let mut open = match self.open.take() {
                 Some(open) => open,
-                None => Open::new(window.get(seq)?),
+                None => OpenPacket::new(window.get(seq)?),
             };
             while let Some(chunk) = self.next_chunk(&mut open) {
                 if chunk.head.service == ServiceLevel::Safe && seq > limit.safe && chunk.head.ends_message() {
@@ -142,7 +142,7 @@ impl Stream {
     pub(crate) fn read_behind_hole(&mut self, stored: &Stored, wanted: Wanted, messages: &mut Vec<Complete>) {
         let seq = stored.packet.header.seq;
         let mut open = if self.done.next() == seq { self.open.take() } else { None }
-            .unwrap_or_else(|| Open::new(stored));
+            .unwrap_or_else(|| OpenPacket::new(stored));
         while let Some(chunk) = self.next_chunk(&mut open) {
             messages.extend(self.complete(&mut open, seq, chunk, wanted));
         }
@@ -162,7 +162,7 @@ impl Stream {
 
     /// The next chunk of a packet. What follows a malformed one can not be found, so the packet ends there;
     /// its sender packed it once for everyone, so everyone drops the same.
-    fn next_chunk(&mut self, open: &mut Open) -> Option<Chunk> {
+    fn next_chunk(&mut self, open: &mut OpenPacket) -> Option<Chunk> {
         open.next().unwrap_or_else(|_| {
             self.dropped += 1;
             None
@@ -170,7 +170,13 @@ impl Stream {
     }
 
     /// Turns a chunk into the message that it ends, if it ends one that is wanted.
-    fn complete(&mut self, open: &mut Open, seq: Seq, chunk: Chunk, wanted: Wanted) -> Option<Complete> {
+    fn complete(
+        &mut self,
+        open: &mut OpenPacket,
+        seq: Seq,
+        chunk: Chunk,
+        wanted: Wanted,
+    ) -> Option<Complete> {
         let ends = chunk.head.ends_message();
         let index = open.index;
         open.index += u16::from(ends);
@@ -296,7 +302,7 @@ mod tests {
     #[test]
     fn a_malformed_message_ends_its_packet_and_is_counted() {
         let chunks = Reader::new(Bytes::from_static(&[0xff; 3]), "packet");
-        let mut open = Open { sender: DaemonId(1), early: false, chunks, index: 0, waiting: None };
+        let mut open = OpenPacket { sender: DaemonId(1), early: false, chunks, index: 0, waiting: None };
         let mut stream = Stream::default();
         assert!(stream.next_chunk(&mut open).is_none());
         assert_eq!(stream.dropped(), 1);
