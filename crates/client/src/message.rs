@@ -197,12 +197,12 @@ impl Event {
     /// # Errors
     /// When no daemon may send such a frame.
     pub fn from_frame(frame: Frame, me: &MemberName) -> Result<Self, ProtocolError> {
-        Self::after(None, frame, me)
+        Self::from_frame_after(None, frame, me)
     }
 
     /// The same, after a message of `last`: mostly the next one is of the same sender, whose name need not be
     /// read again then.
-    pub(crate) fn after(
+    pub(crate) fn from_frame_after(
         last: Option<&MemberName>,
         frame: Frame,
         me: &MemberName,

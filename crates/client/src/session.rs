@@ -183,7 +183,7 @@ impl Inbox {
     /// When the daemon breaks the protocol. The connection is of no use then.
     pub fn next_event(&mut self) -> Result<Option<Event>, Error> {
         let Some(frame) = self.frames.next_frame()? else { return Ok(None) };
-        let event = Event::after(self.sender.as_ref(), frame, &self.member)?;
+        let event = Event::from_frame_after(self.sender.as_ref(), frame, &self.member)?;
         if let Event::Message(message) = &event {
             self.sender = Some(message.sender);
         }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use bytes::{BufMut, Bytes, BytesMut};
 
 /// The bytes of a message, in two parts: what the daemon puts before a client's body, and the body,
-/// which stays where it was read until it is packed.
+/// which stays where the host had it until it is packed.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(crate) struct Payload {
     head: Bytes,

@@ -83,7 +83,7 @@ impl Reader {
 
     /// Takes all bytes that are left.
     #[must_use]
-    pub fn rest(&mut self) -> Bytes {
+    pub fn take_rest(&mut self) -> Bytes {
         std::mem::take(&mut self.bytes)
     }
 

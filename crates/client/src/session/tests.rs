@@ -46,6 +46,26 @@ fn opened() -> Session {
     open(&bytes, 1).expect("accepted").expect("whole")
 }
 
+#[test]
+fn each_message_has_its_own_sender() {
+    let mut session = opened();
+    let padded = |name: &[u8]| std::array::from_fn(|at| name.get(at).copied().unwrap_or(0));
+    for (field, sender) in [
+        (b"#a#d".as_slice(), "#a#d"),
+        (b"#a#d", "#a#d"),
+        (b"#b#d", "#b#d"),
+        (b"#a#d\0junk", "#a#d"),
+        (b"#a#dd", "#a#dd"),
+    ] {
+        let mut frame = BytesMut::new();
+        let flags = ServiceLevel::Agreed.flag();
+        put_frame(&mut frame, flags, &padded(field), Hint::ZERO, [chat().as_field()].into_iter(), b"x");
+        session.inbox.push(frame.freeze());
+        let event = session.inbox.next_event().expect("well formed");
+        assert!(matches!(&event, Some(Event::Message(message)) if message.sender.to_string() == sender));
+    }
+}
+
 /// Everything that a daemon says in a session with one event of each kind.
 fn conversation() -> Vec<u8> {
     let id = GroupId { leader: 1, time: 2, counter: 3 };

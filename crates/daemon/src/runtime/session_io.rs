@@ -70,7 +70,7 @@ impl SessionIo {
             parked: Vec::new(),
             unwritten: VecDeque::new(),
             broken: Vec::new(),
-            buffer: buffers.fresh(),
+            buffer: buffers.spare(),
             buffers,
         }
     }

@@ -119,13 +119,17 @@ fn charged_bytes(datagram_bytes: usize) -> usize {
     }
 }
 
-/// Forgoes what the system would write down of each datagram and nobody reads: the address that it was sent to, and
-/// its type of service. Where it can not be forgone it only takes time.
+/// Forgoes what the system would write down of each datagram and nobody reads: the address that it was sent to, when
+/// it came, and its type of service. Where it can not be forgone it only takes time.
 fn forgo_records(socket: &RawSocket) {
     use nix::sys::socket::{setsockopt, sockopt};
-    if setsockopt(socket, sockopt::Ipv4PacketInfo, &false).is_err() || socket.set_recv_tos_v4(false).is_err()
-    {
-        tracing::debug!("the system goes on to tell the address and type of service of each datagram");
+    let forgone = [
+        setsockopt(socket, sockopt::Ipv4PacketInfo, &false).is_ok(),
+        setsockopt(socket, sockopt::ReceiveTimestampns, &false).is_ok(),
+        socket.set_recv_tos_v4(false).is_ok(),
+    ];
+    if forgone.contains(&false) {
+        tracing::debug!("the system goes on to tell more of each datagram than is read");
     }
 }
 
@@ -167,7 +171,7 @@ pub(crate) struct Received {
 impl Slots {
     pub(crate) fn new() -> Self {
         let mut buffers = Buffers::default();
-        Self { slots: std::array::from_fn(|_| buffers.fresh()), buffers, meta: Default::default() }
+        Self { slots: std::array::from_fn(|_| buffers.spare()), buffers, meta: Default::default() }
     }
 
     /// Receives one batch; gives each run of datagrams from one source with their size.
@@ -194,6 +198,15 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
+
+    #[test]
+    fn the_system_tells_nothing_of_datagrams_that_nobody_reads() {
+        use nix::sys::socket::{getsockopt, sockopt};
+        let socket = Socket::bind((Ipv4Addr::LOCALHOST, 0).into(), PortReuse::Auto).expect("a free port");
+        assert_eq!(getsockopt(&socket.io, sockopt::Ipv4PacketInfo), Ok(false));
+        assert_eq!(getsockopt(&socket.io, sockopt::ReceiveTimestampns), Ok(false));
+        assert!(!socket.options().recv_tos_v4().expect("known"));
+    }
 
     #[test]
     fn a_receive_buffer_holds_as_many_datagrams_as_it_is_said_to() {

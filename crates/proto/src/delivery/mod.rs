@@ -10,6 +10,9 @@ use antiphon_wire::ids::{ProcessId, RingId, Seq};
 use antiphon_wire::service::ServiceLevel;
 use bytes::Bytes;
 
+/// Messages of fewer bytes are copied by whoever keeps them for a client, so that until then they may share memory.
+pub(crate) const SMALL_BYTES: usize = 2048;
+
 /// One element of the ordered stream.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Delivery {

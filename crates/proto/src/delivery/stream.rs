@@ -300,6 +300,16 @@ mod tests {
     }
 
     #[test]
+    fn unfinished_messages_that_are_dropped_are_counted() {
+        let mut stream = Stream::default();
+        for sender in [DaemonId(1), DaemonId(2), DaemonId(u16::MAX)] {
+            stream.begin_unfinished(sender, 7, 7, None, Bytes::from_static(b"abcd"));
+        }
+        stream.drop_unfinished(|sender| sender == DaemonId(1));
+        assert_eq!((stream.unfinished(), stream.dropped()), (1, 2));
+    }
+
+    #[test]
     fn a_malformed_message_ends_its_packet_and_is_counted() {
         let chunks = Reader::new(Bytes::from_static(&[0xff; 3]), "packet");
         let mut open = OpenPacket { sender: DaemonId(1), early: false, chunks, index: 0, waiting: None };

@@ -4,6 +4,7 @@ use antiphon_wire::ids::DaemonId;
 use antiphon_wire::ring::chunk::{Fragment, Position};
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::SMALL_BYTES;
 use crate::preambles::Parts;
 
 /// Largest message that is put together; what claims to be larger is dropped.
@@ -11,9 +12,7 @@ const MAX_MESSAGE_BYTES: usize = 1 << 20;
 /// Messages of one sender that may be unfinished at once. Senders keep to
 /// [`crate::send_queue::MAX_OPEN_MESSAGES`] client messages and one of their own.
 const MAX_OF_ONE_SENDER: usize = crate::send_queue::MAX_OPEN_MESSAGES + 1;
-/// Messages below this length share memory: their readers copy them soon.
-const SHARED_BELOW_BYTES: usize = 2048;
-/// Memory that is shared.
+/// Memory that small messages share.
 const SHARED_BYTES: usize = 16 << 10;
 
 /// A last fragment that fills its packet has no length where that would not fit, though it may be shorter
@@ -23,8 +22,7 @@ const MAX_PADDING_BYTES: usize = 2;
 /// Messages of which the last fragment has not been read.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Unfinished {
-    /// By the number of the sender.
-    of: Vec<Vec<Partial>>,
+    by_sender: Vec<Vec<Partial>>,
     /// Memory of which small messages get their parts.
     shared: BytesMut,
 }
@@ -51,12 +49,12 @@ struct Partial {
 impl Unfinished {
     /// How many messages.
     pub(super) fn count(&self) -> usize {
-        self.of.iter().map(Vec::len).sum()
+        self.by_sender.iter().map(Vec::len).sum()
     }
 
     /// Forgets those of senders that do not pass `keep`.
     pub(super) fn retain(&mut self, keep: impl Fn(DaemonId) -> bool) {
-        for (sender, messages) in (0..).zip(&mut self.of) {
+        for (sender, messages) in (0..=u16::MAX).zip(&mut self.by_sender) {
             if !keep(DaemonId(sender)) {
                 messages.clear();
             }
@@ -65,24 +63,26 @@ impl Unfinished {
 
     /// Forgets the sender's message of that number.
     pub(super) fn forget(&mut self, sender: DaemonId, number: u8) {
-        if let Some(messages) = self.of.get_mut(sender.index()) {
+        if let Some(messages) = self.by_sender.get_mut(sender.index()) {
             messages.retain(|message| message.number != number);
         }
     }
 
     /// Takes the first fragment of a message that has `total` bytes without its preamble; false if it is too large,
-    /// or one too many.
+    /// or one too many. Whatever had the number before must be forgotten.
     pub(super) fn begin(&mut self, sender: DaemonId, number: u8, total: usize, first: Parts) -> bool {
         if total > MAX_MESSAGE_BYTES {
             return false;
         }
-        if self.of.len() <= sender.index() {
-            self.of.resize_with(sender.index() + 1, Vec::new);
+        if self.by_sender.len() <= sender.index() {
+            self.by_sender.resize_with(sender.index() + 1, Vec::new);
         }
-        let mut bytes = self.memory(total);
-        let Some(messages) = self.of.get_mut(sender.index()).filter(|of| of.len() < MAX_OF_ONE_SENDER) else {
+        let shared = &mut self.shared;
+        let Some(messages) = self.by_sender.get_mut(sender.index()) else { return false };
+        if messages.len() >= MAX_OF_ONE_SENDER {
             return false;
-        };
+        }
+        let mut bytes = memory(total, shared);
         bytes.put_slice(&first.rest);
         messages.push(Partial { number, preamble: first.preamble, total, bytes });
         true
@@ -90,7 +90,7 @@ impl Unfinished {
 
     /// Adds a fragment that is not the first of its message.
     pub(super) fn add(&mut self, sender: DaemonId, fragment: Fragment, piece: &Bytes) -> Added {
-        let found = self.of.get_mut(sender.index()).and_then(|messages| {
+        let found = self.by_sender.get_mut(sender.index()).and_then(|messages| {
             let at = messages.iter().position(|message| message.number == fragment.number)?;
             Some((messages, at))
         });
@@ -104,18 +104,18 @@ impl Unfinished {
             None => Added::NoUse,
         }
     }
+}
 
-    /// Memory for so many bytes.
-    fn memory(&mut self, bytes: usize) -> BytesMut {
-        if bytes >= SHARED_BELOW_BYTES {
-            return BytesMut::with_capacity(bytes);
-        }
-        if self.shared.capacity() < bytes {
-            self.shared.reserve(SHARED_BYTES);
-        }
-        let rest = self.shared.split_off(bytes);
-        std::mem::replace(&mut self.shared, rest)
+/// Memory for so many bytes, of the shared one if they are few.
+fn memory(bytes: usize, shared: &mut BytesMut) -> BytesMut {
+    if bytes >= SMALL_BYTES {
+        return BytesMut::with_capacity(bytes);
     }
+    if shared.capacity() < bytes {
+        shared.reserve(SHARED_BYTES);
+    }
+    let rest = shared.split_off(bytes);
+    std::mem::replace(shared, rest)
 }
 
 impl Partial {

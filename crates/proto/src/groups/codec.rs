@@ -95,7 +95,7 @@ pub(crate) fn encode_disconnect(member: &MemberName) -> Bytes {
 pub(super) fn decode_operation(frame: &Bytes) -> Result<(PrivateName, GroupName), DecodeError> {
     let mut reader = Reader::new(frame.clone(), "join or leave");
     let private = private_name(&mut reader)?;
-    let group = reader.rest();
+    let group = reader.take_rest();
     Ok((private, group_name(&reader, &group)?))
 }
 
@@ -127,7 +127,7 @@ pub(super) fn decode_part(frame: &Bytes) -> Result<Part, DecodeError> {
     if number >= count {
         return Err(reader.bad_value("part number", u64::from(number)));
     }
-    Ok(Part { ring, number, count, piece: reader.rest() })
+    Ok(Part { ring, number, count, piece: reader.take_rest() })
 }
 
 fn encode_report(report: &Report) -> Bytes {

@@ -5,8 +5,8 @@ use std::io::IoSlice;
 
 use bytes::{Buf, Bytes};
 
-/// Bodies of fewer bytes are copied together, as one more piece to write costs as much as the copy.
-const COPIED_BELOW_BYTES: usize = 2048;
+use crate::delivery::SMALL_BYTES;
+
 /// When the copied frames reach this size, they become one shared piece.
 const TAIL_BYTES: usize = 16 << 10;
 
@@ -61,7 +61,8 @@ impl Outbox {
 
     /// Appends a message, which may come in two parts. A body that may be a slice of a packet, as it is not
     /// larger than one, is copied: it would keep a whole receive buffer in memory for as long as the reader
-    /// takes. Others are shared by all their receivers.
+    /// takes. So is a small one, as one more piece to write costs as much as the copy. Others are shared by all
+    /// their receivers.
     pub(super) fn push(&mut self, head: &[u8], body: &Bytes, packet_bytes: usize) -> Kept {
         let length = head.len() + body.len();
         if length == 0 {
@@ -70,7 +71,7 @@ impl Outbox {
         self.bytes += length;
         self.messages.push_back(u32::try_from(length).unwrap_or(u32::MAX));
         self.tail.extend_from_slice(head);
-        if body.len() < COPIED_BELOW_BYTES.max(packet_bytes) {
+        if body.len() < SMALL_BYTES.max(packet_bytes) {
             self.tail.extend_from_slice(body);
             if self.tail.len() >= TAIL_BYTES {
                 self.close_tail();

@@ -98,7 +98,7 @@ impl Unpacker {
         };
         let hint = rest.number()?;
         header.hint = hint_of(hint).ok_or_else(|| rest.bad_value("hint", u64::from(hint)))?;
-        let body = rest.rest();
+        let body = rest.take_rest();
         header.body_bytes = body.len() as u32;
         if let Some(place) = self.head.first_chunk_mut() {
             *place = header.encode();
@@ -283,7 +283,9 @@ mod tests {
             let elsewhere = DaemonName::new(b"elsewhere").expect("legal");
             let other = unpacker.unpack(&preamble, Bytes::from_static(b"\x1f"), &elsewhere).expect("packed");
             assert_eq!(&other.header.name[..17], b"#alice#elsewhere\0");
-            assert!(unpacker.unpack(&preamble.slice(1..), Bytes::from_static(b"\x1f"), &daemon).is_err());
+            for part in [preamble.slice(1..), preamble.slice(..preamble_bytes - 1)] {
+                assert!(unpacker.unpack(&part, Bytes::from_static(b"\x1f"), &daemon).is_err());
+            }
         }
     }
 

@@ -48,7 +48,7 @@ impl Piece {
         if index >= count {
             return Err(reader.bad_value("index of a piece", u64::from(index)));
         }
-        let bytes = reader.rest();
+        let bytes = reader.take_rest();
         Ok(Self { from, number, index, count, bytes })
     }
 }

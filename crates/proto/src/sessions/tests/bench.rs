@@ -176,6 +176,7 @@ impl Bench {
     pub(super) fn queued(&mut self) -> Vec<Queued> {
         let space = Space { left: 1 << 20, capacity: 1 << 20 };
         std::iter::from_fn(|| self.queue.take(space, &mut Said::default(), 1 << 20))
+            .inspect(|piece| assert!(piece.head.ends_message(), "whole"))
             .map(|piece| Queued::from(piece.message))
             .collect()
     }

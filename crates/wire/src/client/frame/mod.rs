@@ -160,7 +160,11 @@ impl Frame {
     #[must_use]
     pub fn into_body(self) -> Bytes {
         let mut body = self.whole;
-        body.advance(self.body_at.min(body.len()));
+        if self.body_at >= body.len() {
+            // What has advanced to its end would keep its memory.
+            return Bytes::new();
+        }
+        body.advance(self.body_at);
         body
     }
 }

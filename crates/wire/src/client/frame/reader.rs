@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
 use super::{Frame, FrameError, FrameLimits, HEADER_BYTES, Head};
 
@@ -136,7 +136,7 @@ impl FrameReader {
 
     fn gather_up_to(&mut self, wanted: usize) {
         let count = wanted.saturating_sub(self.partial.len()).min(self.front.len());
-        self.partial.extend_from_slice(self.front.get(..count).unwrap_or_default());
-        self.front.advance(count);
+        // Split off, since what has advanced to its end would keep its memory.
+        self.partial.extend_from_slice(&self.front.split_to(count));
     }
 }
