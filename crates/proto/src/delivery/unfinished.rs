@@ -90,19 +90,16 @@ impl Unfinished {
 
     /// Adds a fragment that is not the first of its message.
     pub(super) fn add(&mut self, sender: DaemonId, fragment: Fragment, piece: &Bytes) -> Added {
-        let found = self.by_sender.get_mut(sender.index()).and_then(|messages| {
-            let at = messages.iter().position(|message| message.number == fragment.number)?;
-            Some((messages, at))
-        });
-        let Some((messages, at)) = found else { return Added::NoUse };
-        match messages.get_mut(at).map(|message| message.add(fragment.position, piece)) {
-            Some(true) if fragment.position == Position::Middle => Added::Part,
-            Some(fits) => {
-                let Partial { preamble, bytes, .. } = messages.swap_remove(at);
-                if fits { Added::Whole(Parts { preamble, rest: bytes.freeze() }) } else { Added::NoUse }
-            }
-            None => Added::NoUse,
+        let Some(messages) = self.by_sender.get_mut(sender.index()) else { return Added::NoUse };
+        let mut numbered = messages.iter_mut().enumerate();
+        let found = numbered.find(|(_, message)| message.number == fragment.number);
+        let Some((at, message)) = found else { return Added::NoUse };
+        let fits = message.add(fragment.position, piece);
+        if fits && fragment.position == Position::Middle {
+            return Added::Part;
         }
+        let Partial { preamble, bytes, .. } = messages.swap_remove(at);
+        if fits { Added::Whole(Parts { preamble, rest: bytes.freeze() }) } else { Added::NoUse }
     }
 }
 
