@@ -35,11 +35,13 @@ impl Payload {
         self.head.len() + self.body.len()
     }
 
-    /// Writes the bytes of that range.
+    /// Writes the bytes of that range; fewer if they end before it.
     pub(crate) fn put(&self, range: Range<usize>, to: &mut impl BufMut) {
         let border = self.head.len();
-        let of_head = range.start.min(border)..range.end.min(border);
-        let of_body = range.start.max(border) - border..range.end.max(border) - border;
+        let end = range.end.min(self.len());
+        let start = range.start.min(end);
+        let of_head = start.min(border)..end.min(border);
+        let of_body = start.max(border) - border..end.max(border) - border;
         to.put_slice(self.head.get(of_head).unwrap_or_default());
         to.put_slice(self.body.get(of_body).unwrap_or_default());
     }
@@ -67,9 +69,10 @@ mod tests {
             payload.put(range, &mut to);
             to
         };
-        for start in 0..=8 {
-            for end in start..=8 {
-                assert_eq!(put(&payload, start..end), b"headbody"[start..end], "{start} to {end}");
+        for start in 0..=9 {
+            for length in 0..=9 {
+                let expected: Vec<u8> = b"headbody".iter().copied().skip(start).take(length).collect();
+                assert_eq!(put(&payload, start..start + length), expected, "{start} {length}");
             }
         }
         assert_eq!(payload.preamble(), b"hea");

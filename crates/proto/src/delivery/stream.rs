@@ -16,6 +16,9 @@ use super::unfinished::{Added, Unfinished};
 use crate::preambles::{Heard, Parts};
 use crate::ring::window::{Stored, Window};
 
+/// Largest message that is put together; what claims to be larger is dropped.
+const MAX_MESSAGE_BYTES: u32 = 1 << 20;
+
 /// Where the ring stops the cursor.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limit {
@@ -215,8 +218,9 @@ impl Stream {
         self.unfinished.forget(sender, number);
         let sent_bytes = piece.len();
         let Some(Parts { preamble, rest }) = self.begin(sender, preamble, piece) else { return };
-        let total = (total as usize).saturating_sub(sent_bytes - rest.len());
-        let begun = self.unfinished.begin(sender, number, total, Parts { preamble, rest });
+        let left = (total as usize).saturating_sub(sent_bytes - rest.len());
+        let begun = total <= MAX_MESSAGE_BYTES
+            && self.unfinished.begin(sender, number, left, Parts { preamble, rest });
         self.dropped += u64::from(!begun);
     }
 
@@ -297,6 +301,16 @@ mod tests {
         let known = (FIRST, Some(Preamble::Known { slot: 3 }), b"tuvw".as_slice());
         let afterwards = [(FIRST, new, b"ab".as_slice()), known, (LAST, None, b"xyz")];
         assert_eq!(assembled(&afterwards), whole("ab", "tuvwxyz"), "remembered, though never finished");
+    }
+
+    #[test]
+    fn a_message_that_is_too_large_is_not_begun() {
+        let mut stream = Stream::default();
+        for (number, total) in [(0, MAX_MESSAGE_BYTES), (1, MAX_MESSAGE_BYTES + 1)] {
+            let new = Some(Preamble::New { slot: 0, bytes: 2 });
+            stream.begin_unfinished(DaemonId(1), number, total, new, Bytes::from_static(b"abcd"));
+        }
+        assert_eq!((stream.unfinished(), stream.dropped()), (1, 1));
     }
 
     #[test]

@@ -7,8 +7,6 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::SMALL_BYTES;
 use crate::preambles::Parts;
 
-/// Largest message that is put together; what claims to be larger is dropped.
-const MAX_MESSAGE_BYTES: usize = 1 << 20;
 /// Messages of one sender that may be unfinished at once. Senders keep to
 /// [`crate::send_queue::MAX_OPEN_MESSAGES`] client messages and one of their own.
 const MAX_OF_ONE_SENDER: usize = crate::send_queue::MAX_OPEN_MESSAGES + 1;
@@ -68,12 +66,9 @@ impl Unfinished {
         }
     }
 
-    /// Takes the first fragment of a message that has `total` bytes without its preamble; false if it is too large,
-    /// or one too many. Whatever had the number before must be forgotten.
+    /// Takes the first fragment of a message that has `total` bytes without its preamble; false if it is one too
+    /// many. Whatever had the number before must be forgotten.
     pub(super) fn begin(&mut self, sender: DaemonId, number: u8, total: usize, first: Parts) -> bool {
-        if total > MAX_MESSAGE_BYTES {
-            return false;
-        }
         if self.by_sender.len() <= sender.index() {
             self.by_sender.resize_with(sender.index() + 1, Vec::new);
         }
@@ -166,7 +161,6 @@ mod tests {
         assert_eq!(unfinished.count(), MAX_OF_ONE_SENDER + 1);
         unfinished.forget(SENDER, 0);
         assert!(unfinished.begin(SENDER, most, 8, first(&half)));
-        assert!(!unfinished.begin(DaemonId(0), 0, MAX_MESSAGE_BYTES + 1, first(&half)), "too large");
         unfinished.retain(|sender| sender != SENDER);
         assert_eq!(unfinished.count(), 1);
     }

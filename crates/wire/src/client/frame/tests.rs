@@ -50,6 +50,7 @@ fn a_frame_inside_one_piece_is_not_copied() {
     for at in [0, bytes(JOIN_REQUEST).len()] {
         let frame = reader.next_frame().expect("well formed").expect("whole");
         assert_eq!(frame.whole().as_ptr(), stream[at..].as_ptr());
+        assert_eq!(frame.groups().as_ptr(), stream[at + HEADER_BYTES..].as_ptr());
         let (place, bytes) = (frame.body().as_ptr(), frame.body().len());
         let body = frame.into_body();
         assert!(bytes == 0 || body.as_ptr() == place);
