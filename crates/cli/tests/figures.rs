@@ -33,7 +33,8 @@ fn figures_are_tables_pictures_and_a_page_and_leave_nothing_behind() {
         return;
     }
     let out = Directory::new();
-    let child = figures(out.path(), "limits,network,membership").stderr(Stdio::piped()).spawn().unwrap();
+    let mut command = figures(out.path(), "limits,network,membership");
+    let child = command.args(["--rounds", "2"]).stderr(Stdio::piped()).spawn().unwrap();
     let pid = child.id();
     let output = child.wait_with_output().unwrap();
     // The exit status also tells of views that changed because this machine was too busy for its daemons.
@@ -42,12 +43,14 @@ fn figures_are_tables_pictures_and_a_page_and_leave_nothing_behind() {
     let read = |name: &str| {
         std::fs::read_to_string(out.file(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     };
-    assert!(read("network.csv").starts_with("cable,daemons,bytes,"));
-    assert_eq!(read("network.csv").lines().count(), 2);
+    let network = read("network.csv");
+    assert!(network.starts_with("cable,daemons,bytes,"), "{network}");
+    assert!(network.contains(",faults,lowest,highest\n"), "{network}");
+    assert_eq!(network.lines().count(), 2);
     assert!(read("network.svg").contains("<polyline"));
     assert!(read("limits.csv").lines().count() > 6, "{}", read("limits.csv"));
     let page = read("index.html");
-    for text in ["network.svg", "membership.csv", "kernel", "--only"] {
+    for text in ["network.svg", "membership.csv", "kernel", "--only", "of 2 rounds"] {
         assert!(page.contains(text), "{text} is not in {page}");
     }
     assert_eq!(namespaces_of(pid), [""; 0]);

@@ -22,8 +22,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use self::bed::{Bed, Cable};
-use self::experiments::{EXPERIMENTS, Experiment, Outcome};
+use self::experiments::{EXPERIMENTS, Experiment};
 use self::page::Chapter;
+use self::plot::Plot;
 use self::ring::Ring;
 use crate::error::BenchError;
 use crate::janitor::Janitor;
@@ -41,6 +42,9 @@ pub struct Figures {
     pub out: PathBuf,
     /// How much of each experiment.
     pub extent: Extent,
+    /// How often each experiment is made: all of them once, then all of them again. What slows a shared machine for
+    /// some minutes then spoils one round of some rows, not the rows. At least 1.
+    pub rounds: usize,
     /// Names of experiments; all of them if there is none.
     pub only: Vec<String>,
     /// How the figures were asked for, for the page.
@@ -50,9 +54,9 @@ pub struct Figures {
 /// How much of each experiment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Extent {
-    /// All points, medians of three runs; about 22 minutes in all.
+    /// All points; a round takes about twelve minutes.
     Full,
-    /// Fewer points, single runs; about five minutes in all.
+    /// Fewer points; a round takes about five minutes.
     Quick,
     /// A point or two, to see that it works.
     Glimpse,
@@ -78,7 +82,7 @@ impl std::fmt::Debug for Lab<'_> {
 /// What became of the figures.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Taken {
-    /// Experiments that ended with an error, and the error.
+    /// Experiments that ended with an error in some round, and the error.
     pub failed: Vec<(&'static str, String)>,
     /// Gaps, duplicates, order differences and false views in all runs.
     pub faults: u64,
@@ -106,24 +110,31 @@ pub fn take_figures(figures: &Figures, on_step: &dyn Fn(&str)) -> Result<Taken, 
         |chapters: &[Chapter]| write(&figures.out.join("index.html"), &page::html(&facts, chapters));
     // No page shows files of this run and of one before.
     write_page(&[])?;
-    let (mut chapters, mut taken) = (Vec::new(), Taken::default());
-    for experiment in chosen {
-        remove_outcome(&figures.out, experiment)?;
-        lab.step(experiment.name);
-        let outcome = (experiment.run)(&lab);
-        lab.janitor.clear_bed();
-        let faults = lab.faults.take();
-        taken.faults += faults;
-        let outcome = outcome.map(|outcome| Outcome { faults, ..outcome });
-        match &outcome {
-            Ok(outcome) => write_outcome(&figures.out, experiment, outcome, &date)?,
-            Err(error) => taken.failed.push((experiment.name, error.to_string())),
+    chosen.iter().try_for_each(|experiment| remove_files(&figures.out, experiment))?;
+    let mut chapters: Vec<Chapter> = chosen.into_iter().map(Chapter::new).collect();
+    for round in 1..=figures.rounds {
+        for place in 0..chapters.len() {
+            if let Some(chapter) = chapters.get_mut(place) {
+                lab.step(&format!("{}, round {round} of {}", chapter.experiment.name, figures.rounds));
+                lab.add_round(chapter);
+                write_files(&figures.out, chapter, &date)?;
+            }
+            // After each one, so that a run that is ended early has shown what it had.
+            write_page(&chapters)?;
         }
-        chapters.push((experiment, outcome));
-        // After each one, so that a run that is ended early has shown what it had.
-        write_page(&chapters)?;
     }
-    Ok(taken)
+    Ok(taken(&chapters))
+}
+
+fn taken(chapters: &[Chapter]) -> Taken {
+    let failed = |chapter: &Chapter| {
+        let name = chapter.experiment.name;
+        chapter.failures.iter().map(move |error| (name, error.to_string())).collect::<Vec<_>>()
+    };
+    Taken {
+        failed: chapters.iter().flat_map(failed).collect(),
+        faults: chapters.iter().map(|chapter| chapter.faults).sum(),
+    }
 }
 
 /// Lets `run` put a load on daemons of the test bed, joined by cables as fast as the machine is. It is given
@@ -155,7 +166,7 @@ fn choose(only: &[String]) -> Result<Vec<&'static Experiment>, BenchError> {
 }
 
 /// Removes what an earlier run left of an experiment, which would pass for this run's if it fails.
-fn remove_outcome(out: &Path, experiment: &Experiment) -> Result<(), BenchError> {
+fn remove_files(out: &Path, experiment: &Experiment) -> Result<(), BenchError> {
     let pictures = experiment.plots.iter().map(|plot| picture(out, plot));
     for path in pictures.chain([rows(out, experiment)]) {
         match fs::remove_file(&path) {
@@ -168,17 +179,12 @@ fn remove_outcome(out: &Path, experiment: &Experiment) -> Result<(), BenchError>
     Ok(())
 }
 
-fn write_outcome(
-    out: &Path,
-    experiment: &Experiment,
-    outcome: &Outcome,
-    date: &str,
-) -> Result<(), BenchError> {
-    write(&rows(out, experiment), &outcome.table.csv())?;
-    for plot in &outcome.plots {
-        // Else the next run would not remove it.
-        assert!(experiment.plots.contains(&plot.file), "{} is a picture of {}", plot.file, experiment.name);
-        write(&picture(out, plot.file), &plot.svg(date)?)?;
+/// Writes what the rounds of an experiment came to so far, if one of them did not fail.
+fn write_files(out: &Path, chapter: &Chapter, date: &str) -> Result<(), BenchError> {
+    let Some(table) = chapter.table() else { return Ok(()) };
+    write(&rows(out, chapter.experiment), &table.csv())?;
+    for plot in chapter.experiment.plots {
+        write(&picture(out, plot), &plot.svg(&table, date)?)?;
     }
     Ok(())
 }
@@ -187,8 +193,8 @@ fn rows(out: &Path, experiment: &Experiment) -> PathBuf {
     out.join(format!("{}.csv", experiment.name))
 }
 
-fn picture(out: &Path, plot: &str) -> PathBuf {
-    out.join(format!("{plot}.svg"))
+fn picture(out: &Path, plot: &Plot) -> PathBuf {
+    out.join(format!("{}.svg", plot.file))
 }
 
 fn write(path: &Path, text: &str) -> Result<(), BenchError> {
@@ -220,23 +226,14 @@ impl<'a> Lab<'a> {
         }
     }
 
-    /// The run with the median rate of several, or of one where time is short, with the faults of all.
-    fn median(&self, load: &Load) -> Result<Report, BenchError> {
-        self.median_by(load, |report| report.messages_per_second)
-    }
-
-    /// The same by something else than the rate.
-    fn median_by(&self, load: &Load, key: impl Fn(&Report) -> f64) -> Result<Report, BenchError> {
-        let mut reports = Vec::new();
-        let mut faults = Faults::default();
-        for _ in 0..self.by_extent(3, 1, 1) {
-            let report = self.measure(load)?;
-            faults += report.faults;
-            reports.push(report);
+    /// Makes an experiment once more.
+    fn add_round(&self, chapter: &mut Chapter) {
+        match (chapter.experiment.run)(self) {
+            Ok(table) => chapter.rounds.push(table),
+            Err(error) => chapter.failures.push(error),
         }
-        reports.sort_by(|one, other| key(one).total_cmp(&key(other)));
-        let middle = reports.len() / 2;
-        Ok(Report { faults, ..reports.swap_remove(middle) })
+        self.janitor.clear_bed();
+        chapter.faults += self.faults.take();
     }
 
     /// One run, whose faults are counted.
@@ -274,7 +271,8 @@ mod tests {
     fn experiments_go_by_their_names_and_write_files_of_their_own() {
         let names: BTreeSet<_> = experiments().map(|(name, _)| name).collect();
         assert_eq!(names.len(), EXPERIMENTS.len());
-        let plots: Vec<_> = EXPERIMENTS.iter().flat_map(|experiment| experiment.plots).collect();
+        let plots: Vec<_> =
+            EXPERIMENTS.iter().flat_map(|experiment| experiment.plots).map(|plot| plot.file).collect();
         assert_eq!(plots.iter().collect::<BTreeSet<_>>().len(), plots.len());
         assert_eq!(choose(&[]).expect("all").len(), EXPERIMENTS.len());
         assert_eq!(choose(&["fairness".to_owned()]).expect("one").len(), 1);
@@ -291,7 +289,7 @@ mod tests {
         }
         for name in ["throughput", "latency"] {
             let chosen = choose(&[name.to_owned()]).expect("known");
-            remove_outcome(&out, chosen[0]).expect("removed, or not there");
+            remove_files(&out, chosen[0]).expect("removed, or not there");
         }
         let left: Vec<_> =
             fs::read_dir(&out).expect("listed").map(|entry| entry.expect("one").file_name()).collect();

@@ -49,15 +49,22 @@ const SHAPES: [&[(i32, i32)]; 5] = [
     &[(0, 6), (6, -4), (-6, -4)],
 ];
 
-/// A picture of a table.
-#[derive(Clone, Debug)]
+/// A picture of two columns of a table, whose names the axes bear.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Plot {
     /// Name of the file, without its ending.
     pub(crate) file: &'static str,
     pub(crate) title: &'static str,
     pub(crate) x: Axis,
     pub(crate) y: Axis,
-    pub(crate) lines: Vec<Line>,
+    /// There is a line for each combination of what stands in these columns.
+    pub(crate) by: &'static [&'static str],
+}
+
+/// A plot with its lines.
+struct Picture<'a> {
+    plot: &'a Plot,
+    lines: Vec<Line>,
 }
 
 /// One axis.
@@ -79,37 +86,32 @@ impl Axis {
 }
 
 impl Plot {
-    /// A picture of two columns of a table, whose names the axes bear; a line for each combination of
-    /// what stands in the columns `by`.
-    pub(crate) fn of(
-        table: &Table,
-        (file, title): (&'static str, &'static str),
-        x: Axis,
-        y: Axis,
-        by: &[&str],
-    ) -> Self {
-        Self { file, title, x, y, lines: table.lines(x.name, y.name, by) }
-    }
-
-    /// The picture as SVG, which bears the date of its figures.
+    /// The picture of a table as SVG, which bears the date of its figures.
     ///
     /// # Errors
     /// When the drawing library refuses, as for ranges without a length.
-    pub(crate) fn svg(&self, date: &str) -> Result<String, BenchError> {
+    pub(crate) fn svg(&self, table: &Table, date: &str) -> Result<String, BenchError> {
+        self.svg_of(table.lines(self.x.name, self.y.name, self.by), date)
+    }
+
+    fn svg_of(&self, lines: Vec<Line>, date: &str) -> Result<String, BenchError> {
         let mut text = String::new();
-        self.draw(&mut text, date)
+        Picture { plot: self, lines }
+            .draw(&mut text, date)
             .map_err(|error| BenchError::Plot { file: self.file, said: error.to_string() })?;
         Ok(text)
     }
+}
 
+impl Picture<'_> {
     fn draw<'a>(&self, text: &'a mut String, date: &str) -> Result<(), Box<dyn std::error::Error + 'a>> {
         let area = SVGBackend::with_string(text, SIZE).into_drawing_area();
         area.fill(&WHITE)?;
         let (left, right) = area.split_horizontally(SIZE.0 as i32 - self.legend_width());
         let points = || self.lines.iter().flat_map(|line| &line.points);
-        let x = range(self.x, points().map(|point| point.0));
-        let y = range(self.y, points().map(|point| point.1));
-        match (self.x.log, self.y.log) {
+        let x = range(self.plot.x, points().map(|point| point.0));
+        let y = range(self.plot.y, points().map(|point| point.1));
+        match (self.plot.x.log, self.plot.y.log) {
             (true, true) => self.draw_in(&left, x.log_scale(), y.log_scale())?,
             (true, false) => self.draw_in(&left, x.log_scale(), y)?,
             (false, true) => self.draw_in(&left, x, y.log_scale())?,
@@ -133,7 +135,7 @@ impl Plot {
         Y::CoordDescType: ValueFormatter<f64>,
     {
         let mut chart = ChartBuilder::on(area)
-            .caption(self.title, TITLE_FONT)
+            .caption(self.plot.title, TITLE_FONT)
             .margin(12)
             .x_label_area_size(48)
             .y_label_area_size(72)
@@ -142,8 +144,8 @@ impl Plot {
             .configure_mesh()
             .max_light_lines(1)
             .light_line_style(WHITE)
-            .x_desc(heading(self.x.name))
-            .y_desc(heading(self.y.name))
+            .x_desc(heading(self.plot.x.name))
+            .y_desc(heading(self.plot.y.name))
             .label_style(FONT)
             .x_label_formatter(&short)
             .y_label_formatter(&short)
@@ -229,8 +231,12 @@ mod tests {
         Line { label: label.to_owned(), points: points.to_vec() }
     }
 
-    fn plot(x: Axis, y: Axis, points: &[(f64, f64)]) -> Plot {
-        Plot { file: "a", title: "A title", x, y, lines: vec![line("2 daemons", points)] }
+    fn plot(x: Axis, y: Axis) -> Plot {
+        Plot { file: "a", title: "A title", x, y, by: &[] }
+    }
+
+    fn svg(plot: Plot, points: &[(f64, f64)]) -> Result<String, BenchError> {
+        plot.svg_of(vec![line("2 daemons", points)], DATE)
     }
 
     #[test]
@@ -238,7 +244,7 @@ mod tests {
         let points = [(64.0, 100.0), (1350.0, 250_000.0)];
         for x in [Axis::linear("the_x"), Axis::log("the_x")] {
             for y in [Axis::linear("p50_us"), Axis::log("p50_us")] {
-                let svg = plot(x, y, &points).svg(DATE).expect("drawn");
+                let svg = svg(plot(x, y), &points).expect("drawn");
                 for text in ["A title", "the x", "p50 µs", "2 daemons", DATE, "<polyline"] {
                     assert!(svg.contains(text), "{text} is not in {svg}");
                 }
@@ -248,17 +254,17 @@ mod tests {
 
     #[test]
     fn a_picture_of_nothing_or_of_zeros_is_drawn() {
-        assert!(plot(Axis::log("x"), Axis::linear("y"), &[]).svg(DATE).is_ok());
-        assert!(plot(Axis::log("x"), Axis::log("y"), &[(0.0, 0.0)]).svg(DATE).is_ok());
+        assert!(svg(plot(Axis::log("x"), Axis::linear("y")), &[]).is_ok());
+        assert!(svg(plot(Axis::log("x"), Axis::log("y")), &[(0.0, 0.0)]).is_ok());
     }
 
     #[test]
     fn the_legend_is_as_wide_as_its_longest_label() {
         let long = "a label that is longer than any of the labels that there are";
-        let lines = vec![line("short", &[]), line(long, &[])];
-        let wide = Plot { lines, ..plot(Axis::linear("x"), Axis::linear("y"), &[]) };
-        assert!(wide.legend_width() > LETTER_WIDTH * long.len() as i32);
-        assert_eq!(plot(Axis::linear("x"), Axis::linear("y"), &[]).legend_width(), LEGEND_LEAST_WIDTH);
+        let plot = plot(Axis::linear("x"), Axis::linear("y"));
+        let width = |lines| Picture { plot: &plot, lines }.legend_width();
+        assert!(width(vec![line("short", &[]), line(long, &[])]) > LETTER_WIDTH * long.len() as i32);
+        assert_eq!(width(vec![line("short", &[])]), LEGEND_LEAST_WIDTH);
     }
 
     #[test]

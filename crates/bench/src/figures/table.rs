@@ -2,12 +2,20 @@
 
 use std::collections::BTreeMap;
 
+/// The column that counts what went wrong.
+const FAULTS: &str = "faults";
+
+/// What the rows of several rounds have behind their own columns.
+const EXTREMES: [&str; 2] = ["lowest", "highest"];
+
 /// Named columns and rows of cells without commas or quotes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Table {
-    columns: &'static [&'static str],
-    rows: Vec<Vec<String>>,
+    columns: Vec<&'static str>,
+    rows: Vec<Row>,
 }
+
+type Row = Vec<String>;
 
 /// One line in a plot.
 #[derive(Clone, PartialEq, Debug)]
@@ -25,8 +33,43 @@ enum Key<'a> {
 }
 
 impl Table {
-    pub(crate) fn new(columns: &'static [&'static str]) -> Self {
-        Self { columns, rows: Vec::new() }
+    pub(crate) fn new(columns: &[&'static str]) -> Self {
+        Self { columns: columns.to_vec(), rows: Vec::new() }
+    }
+
+    /// What rounds that gave the same rows come to: of each row that of the round with the median, with the faults
+    /// of all rounds and, behind it, the least and the most that was the median of. That is the first of the
+    /// columns `by` in which the row has a number. Nothing for no round.
+    pub(crate) fn median(rounds: &[Self], by: &[&str]) -> Option<Self> {
+        let (first, others) = rounds.split_first()?;
+        if others.is_empty() {
+            return Some(first.clone());
+        }
+        let mut table = Self::new(&[first.columns.as_slice(), &EXTREMES].concat());
+        for place in 0..first.rows.len() {
+            let rows: Vec<&Row> = rounds.iter().filter_map(|round| round.rows.get(place)).collect();
+            // Else rows would be compared with those of something else.
+            assert_eq!(rows.len(), rounds.len(), "the same rows in each round");
+            table.push(first.median_row(rows, by));
+        }
+        Some(table)
+    }
+
+    fn median_row(&self, mut rows: Vec<&Row>, by: &[&str]) -> Row {
+        let number = |row: &Row, name: &str| self.cell(row, name).parse::<f64>().unwrap_or(f64::NAN);
+        let is_known = |name: &str| rows.iter().any(|row| number(row, name).is_finite());
+        let Some(name) = by.iter().copied().find(|name| is_known(name)) else {
+            let unknown = EXTREMES.map(|_| "-".to_owned());
+            return rows.swap_remove(0).iter().cloned().chain(unknown).collect();
+        };
+        rows.sort_by(|one, other| number(one, name).total_cmp(&number(other, name)));
+        let mut median = rows.get(rows.len() / 2).map(|row| row.to_vec()).unwrap_or_default();
+        if let Some(cell) = self.column(FAULTS).and_then(|column| median.get_mut(column)) {
+            *cell = rows.iter().map(|row| number(row, FAULTS)).sum::<f64>().to_string();
+        }
+        let extremes = [rows.first(), rows.last()].into_iter().flatten();
+        median.extend(extremes.map(|row| self.cell(row, name).to_owned()));
+        median
     }
 
     /// Adds a row, with a cell for each column.
@@ -46,7 +89,7 @@ impl Table {
 
     pub(crate) fn html(&self) -> String {
         let mut text = String::from("<table>\n<tr>");
-        for name in self.columns {
+        for name in &self.columns {
             text += &format!("<th>{}</th>", heading(name));
         }
         for row in &self.rows {
@@ -74,9 +117,13 @@ impl Table {
     }
 
     fn cell<'a>(&self, row: &'a [String], name: &str) -> &'a str {
-        let column = self.columns.iter().position(|column| *column == name);
-        assert!(column.is_some(), "a picture is of columns of its table: of {:?}, not {name}", self.columns);
+        let column = self.column(name);
+        assert!(column.is_some(), "a column of its table: one of {:?}, not {name}", self.columns);
         column.and_then(|column| row.get(column)).map_or("", String::as_str)
+    }
+
+    fn column(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|column| *column == name)
     }
 }
 
@@ -172,6 +219,38 @@ mod tests {
         let texts = ["1000", "10000", "123456.78", "100000 bytes from it", "0.123456", "-", "1234567x"];
         let expected = ["1000", "10,000", "123,456.78", "100,000 bytes from it", "0.123456", "-", "1234567x"];
         assert_eq!(texts.map(grouped), expected);
+    }
+
+    fn round(rows: &[[&str; 4]]) -> Table {
+        let mut table = Table::new(&["what", "rate", "p50_us", "faults"]);
+        rows.iter().for_each(|row| table.push(row.map(str::to_owned)));
+        table
+    }
+
+    #[test]
+    fn rounds_come_to_the_row_with_the_median_the_faults_of_all_and_the_extremes() {
+        let rounds = [
+            round(&[["a", "900", "7", "1"], ["b", "-", "30", "0"], ["c", "-", "-", "0"]]),
+            round(&[["a", "80", "9", "0"], ["b", "-", "4", "0"], ["c", "-", "-", "0"]]),
+            round(&[["a", "1000", "8", "2"], ["b", "-", "200", "5"], ["c", "-", "-", "0"]]),
+        ];
+        let median = Table::median(&rounds, &["rate", "p50_us"]).expect("of three");
+        let expected =
+            "what,rate,p50_us,faults,lowest,highest\na,900,7,3,80,1000\nb,-,30,5,4,200\nc,-,-,0,-,-\n";
+        assert_eq!(median.csv(), expected);
+    }
+
+    #[test]
+    fn one_round_is_as_it_is_and_none_is_nothing() {
+        let only = round(&[["a", "900", "7", "1"]]);
+        assert_eq!(Table::median(std::slice::from_ref(&only), &["rate"]), Some(only));
+        assert_eq!(Table::median(&[], &["rate"]), None);
+    }
+
+    #[test]
+    #[should_panic(expected = "the same rows in each round")]
+    fn rounds_of_different_rows_are_refused() {
+        let _ = Table::median(&[round(&[["a", "900", "7", "1"]]), round(&[])], &["rate"]);
     }
 
     #[test]

@@ -16,9 +16,13 @@ pub(super) struct FiguresArgs {
     /// Directory for tables (CSV), pictures (SVG) and the page (index.html).
     #[arg(short, long, value_name = "DIRECTORY")]
     out: PathBuf,
-    /// Fewer points and single runs: about five minutes.
+    /// Fewer points and a single round: about five minutes.
     #[arg(long)]
     quick: bool,
+    /// How often all experiments are made, one after the other; a row is of the round with the median
+    /// [default: 3, 1 with --quick].
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(1..))]
+    rounds: Option<u8>,
     /// Test aid: a point or two of each experiment.
     #[arg(long, hide = true, conflicts_with = "quick")]
     glimpse: bool,
@@ -42,13 +46,15 @@ pub(super) fn run(args: FiguresArgs) -> Result<ExitCode, CliError> {
         None => super::this_program()?,
     };
     let words: Vec<String> = std::env::args().skip(1).collect();
+    let (extent, rounds) = match (args.quick, args.glimpse) {
+        (true, _) => (Extent::Quick, 1),
+        (_, true) => (Extent::Glimpse, 1),
+        (false, false) => (Extent::Full, 3),
+    };
     let figures = Figures {
         program,
-        extent: match (args.quick, args.glimpse) {
-            (true, _) => Extent::Quick,
-            (_, true) => Extent::Glimpse,
-            (false, false) => Extent::Full,
-        },
+        extent,
+        rounds: args.rounds.unwrap_or(rounds).into(),
         out: args.out.clone(),
         only: args.only,
         command: format!("antiphon {}", words.join(" ")),

@@ -6,10 +6,9 @@ use antiphon::ServiceLevel;
 
 use super::super::Lab;
 use super::super::bed::Cable;
-use super::super::plot::{Axis, Plot};
 use super::super::ring::Ring;
 use super::super::table::Table;
-use super::{Outcome, memory, ms, number};
+use super::{memory, ms, number};
 use crate::error::BenchError;
 use crate::load::{Load, Rate, groups_load};
 
@@ -18,11 +17,11 @@ const SERVICES: [ServiceLevel; 2] = [ServiceLevel::Agreed, ServiceLevel::Safe];
 /// Messages a second of all senders together in an idle ring.
 const IDLE_RATE: f64 = 100.0;
 
-/// Messages that a row of many groups is of, at least; each comes to all receivers.
-const MESSAGES_TO_GROUPS: f64 = 50.0;
+/// Messages that a row of many groups is of in a round, at least; each comes to all receivers.
+const MESSAGES_TO_GROUPS: f64 = 20.0;
 
 /// An idle ring.
-pub(super) fn idle(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
+pub(super) fn idle(lab: &Lab<'_>) -> Result<Table, BenchError> {
     let mut table = Table::new(&[
         "daemons",
         "idle_daemons",
@@ -42,7 +41,7 @@ pub(super) fn idle(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
             for service in SERVICES {
                 lab.step(&format!("{count} {idle_daemons} daemons, {}", service.name()));
                 let load = timed(lab, Load { body_bytes: 1000, service, ..ring.load() }, IDLE_RATE);
-                let report = lab.median_by(&load, |report| report.latency.p50_us)?;
+                let report = lab.measure(&load)?;
                 let us = |us: f64| number(us, 0);
                 let latency = report.latency;
                 table.push([
@@ -60,18 +59,11 @@ pub(super) fn idle(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
             }
         }
     }
-    let plot = Plot::of(
-        &table,
-        ("latency", "Idle ring, 1000 bytes: one-way latency, median"),
-        Axis::linear("daemons"),
-        Axis::linear("p50_us"),
-        &["service", "idle_daemons"],
-    );
-    Ok(Outcome::new(table, vec![plot]))
+    Ok(table)
 }
 
 /// Many groups, on a narrow network.
-pub(super) fn groups(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
+pub(super) fn groups(lab: &Lab<'_>) -> Result<Table, BenchError> {
     let daemons = lab.by_extent(20, 20, 2);
     let sizes = lab.by_extent(&[1000, 5000, 10_000][..], &[1000, 10_000], &[1000]);
     let counts = lab.by_extent(&[1, 10, 100, 1000, 10_000][..], &[1, 1000, 10_000], &[1, 50]);
@@ -124,14 +116,7 @@ pub(super) fn groups(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
             }
         }
     }
-    let plot = Plot::of(
-        &table,
-        ("groups", "500 kbit/s on 100 Mbit/s: mean one-way latency"),
-        Axis::log("groups"),
-        Axis::linear("mean_ms"),
-        &["service", "bytes"],
-    );
-    Ok(Outcome::new(table, vec![plot]))
+    Ok(table)
 }
 
 /// With `rate` messages a second of all senders together.
@@ -139,7 +124,7 @@ fn timed(lab: &Lab<'_>, load: Load, rate: f64) -> Load {
     Load {
         rate: Rate::Fixed(rate / load.sender_count() as f64),
         warm_up: Duration::from_millis(300),
-        duration: lab.by_extent(Duration::from_secs(3), Duration::from_secs(2), Duration::from_millis(500)),
+        duration: lab.by_extent(Duration::from_secs(2), Duration::from_secs(2), Duration::from_millis(500)),
         ..load
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::super::Lab;
 use super::super::bed::{Bed, Cable, address};
 use super::super::table::Table;
-use super::{Outcome, number};
+use super::number;
 use crate::error::BenchError;
 use crate::limits::{Arrived, unix_hops_us, unix_mbit_per_second};
 
@@ -21,7 +21,7 @@ const SEGMENTS: usize = 44;
 const PORT: u16 = 4999;
 
 /// Datagrams through the bridge, bytes through Unix sockets.
-pub(super) fn limits(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
+pub(super) fn limits(lab: &Lab<'_>) -> Result<Table, BenchError> {
     let mut table = Table::new(&["what", "bytes", "datagrams_per_second", "Mbit_per_second", "p50_us"]);
     for cable in [Cable::Batches, Cable::Frames, Cable::Mbit(100)] {
         let bed = Bed::new(2, cable, &lab.janitor)?;
@@ -48,7 +48,7 @@ pub(super) fn limits(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
         let what = format!("one message through {relays} sleeping threads to another");
         table.push([what, "1000".to_owned(), "-".to_owned(), "-".to_owned(), number(us, 0)]);
     }
-    Ok(Outcome::new(table, Vec::new()))
+    Ok(table)
 }
 
 fn time(lab: &Lab<'_>) -> Duration {

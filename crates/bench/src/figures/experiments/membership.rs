@@ -5,10 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::super::Lab;
 use super::super::bed::Cable;
-use super::super::plot::{Axis, Plot};
 use super::super::ring::Ring;
 use super::super::table::Table;
-use super::{Outcome, number};
+use super::number;
 use crate::address::Reach;
 use crate::error::BenchError;
 use crate::membership::{MembershipLoad, Spread, measure_membership};
@@ -21,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const CALM: Duration = Duration::from_millis(500);
 
 /// Joins and leaves.
-pub(super) fn membership(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
+pub(super) fn membership(lab: &Lab<'_>) -> Result<Table, BenchError> {
     let mut table =
         Table::new(&["daemons", "members", "what", "mean_ms", "median_ms", "max_ms", "filling_ms", "faults"]);
     let ring = Ring::start(lab, lab.by_extent(20, 20, 2), Cable::Mbit(100))?;
@@ -30,7 +29,7 @@ pub(super) fn membership(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
         reach: Reach::default(),
         group: "everyone".to_owned(),
         members: lab.by_extent(&[20, 100, 200, 500, 1000][..], &[20, 200, 1000], &[5, 20]).to_vec(),
-        rounds: lab.by_extent(20, 10, 2),
+        rounds: lab.by_extent(10, 10, 2),
     };
     let rows = measure_membership(&load, |row| lab.step(&format!("{} members", row.members)))?;
     for row in &rows {
@@ -53,24 +52,17 @@ pub(super) fn membership(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
             ]);
         }
     }
-    let plot = Plot::of(
-        &table,
-        ("membership", "Joins and leaves in a group: mean latency"),
-        Axis::linear("members"),
-        Axis::linear("mean_ms"),
-        &["what"],
-    );
-    Ok(Outcome::new(table, vec![plot]))
+    Ok(table)
 }
 
 /// First view, crash and merge.
-pub(super) fn views(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
-    let mut table = Table::new(&["daemons", "what", "rounds", "mean_ms", "median_ms", "max_ms"]);
-    let rounds = lab.by_extent(5, 2, 1);
+pub(super) fn views(lab: &Lab<'_>) -> Result<Table, BenchError> {
+    let mut table = Table::new(&["daemons", "what", "samples", "mean_ms", "median_ms", "max_ms"]);
+    let samples = lab.by_extent(2, 2, 1);
     for count in lab.by_extent(&[2, 4, 8, 20][..], &[2, 20], &[2]) {
         let (mut first, mut crash, mut merge) = (Vec::new(), Vec::new(), Vec::new());
-        for round in 0..rounds {
-            lab.step(&format!("{count} daemons, round {}", round + 1));
+        for sample in 1..=samples {
+            lab.step(&format!("{count} daemons, {sample} of {samples}"));
             let ring = Ring::start(lab, *count, Cable::Batches)?;
             first.push(ring.forming);
             merge.push(part_and_heal(&ring, *count)?);
@@ -79,17 +71,10 @@ pub(super) fn views(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
         for (what, times) in [("first view", first), ("crash", crash), ("merge", merge)] {
             let Spread { mean_ms, median_ms, max_ms } = Spread::of(&times);
             let times = [mean_ms, median_ms, max_ms].map(|time| number(time, 1));
-            table.push([count.to_string(), what.to_owned(), rounds.to_string()].into_iter().chain(times));
+            table.push([count.to_string(), what.to_owned(), samples.to_string()].into_iter().chain(times));
         }
     }
-    let plot = Plot::of(
-        &table,
-        ("views", "Time to a view at the last client, median"),
-        Axis::linear("daemons"),
-        Axis::linear("median_ms"),
-        &["what"],
-    );
-    Ok(Outcome::new(table, vec![plot]))
+    Ok(table)
 }
 
 fn part_and_heal(ring: &Ring<'_>, count: usize) -> Result<Duration, BenchError> {

@@ -9,7 +9,7 @@ use super::super::Lab;
 use super::super::bed::Cable;
 use super::super::ring::Ring;
 use super::super::table::Table;
-use super::{Outcome, memory, ms, number};
+use super::{memory, ms, number};
 use crate::address::Reach;
 use crate::crowd::{Crowd, allow_sessions};
 use crate::error::BenchError;
@@ -21,7 +21,7 @@ use crate::process::Usage;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Sessions on one daemon.
-pub(super) fn connections(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
+pub(super) fn connections(lab: &Lab<'_>) -> Result<Table, BenchError> {
     let mut table =
         Table::new(&["connections", "connecting_ms", "memory_MB", "message_to_all_ms", "idle_CPU_percent"]);
     for count in lab.by_extent(&[1000, 5000, 20_000][..], &[1000, 20_000], &[100]) {
@@ -31,7 +31,7 @@ pub(super) fn connections(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
         let ring = Ring::start(lab, 1, Cable::Batches)?;
         table.push(row(&ring, allowed)?);
     }
-    Ok(Outcome::new(table, Vec::new()))
+    Ok(table)
 }
 
 fn row(ring: &Ring<'_>, count: usize) -> Result<[String; 5], BenchError> {
@@ -71,7 +71,7 @@ fn row(ring: &Ring<'_>, count: usize) -> Result<[String; 5], BenchError> {
 }
 
 /// Receivers that all get the same, at one daemon.
-pub(super) fn receivers(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
+pub(super) fn receivers(lab: &Lab<'_>) -> Result<Table, BenchError> {
     let mut table = Table::new(&[
         "receivers",
         "messages_per_second",
@@ -86,7 +86,7 @@ pub(super) fn receivers(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
     for count in lab.by_extent(&[1, 10, 100, 1000][..], &[10, 1000], &[2]) {
         lab.step(&format!("{count} receivers"));
         let ring = Ring::start(lab, 2, Cable::Batches)?;
-        let report = lab.median(&lab.saturating(Load { receivers: *count, ..ring.load() }))?;
+        let report = lab.measure(&lab.saturating(Load { receivers: *count, ..ring.load() }))?;
         let theirs = report.processes.last();
         let cpu = theirs.and_then(|process| process.cpu_us_per_message).map(|cpu| cpu / *count as f64);
         table.push([
@@ -101,11 +101,11 @@ pub(super) fn receivers(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
             report.faults.count().to_string(),
         ]);
     }
-    Ok(Outcome::new(table, Vec::new()))
+    Ok(table)
 }
 
 /// Rings with nothing to do.
-pub(super) fn idle(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
+pub(super) fn idle(lab: &Lab<'_>) -> Result<Table, BenchError> {
     let mut table = Table::new(&["daemons", "mean_CPU_percent", "most_CPU_percent", "memory_MB"]);
     for count in lab.by_extent(&[2, 8, 20][..], &[20], &[2]) {
         let ring = Ring::start(lab, *count, Cable::Batches)?;
@@ -126,7 +126,7 @@ pub(super) fn idle(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
             number(most_bytes as f64 / 1e6, 1),
         ]);
     }
-    Ok(Outcome::new(table, Vec::new()))
+    Ok(table)
 }
 
 /// Processor time of each process while nothing happens, in percent of a core.

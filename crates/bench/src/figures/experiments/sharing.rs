@@ -7,13 +7,13 @@ use super::super::Lab;
 use super::super::bed::Cable;
 use super::super::ring::Ring;
 use super::super::table::Table;
-use super::{Outcome, ms, number};
+use super::{ms, number};
 use crate::error::BenchError;
 use crate::load::{Load, Rate};
 use crate::run::measure;
 
 /// Senders that all saturate the ring.
-pub(super) fn fairness(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
+pub(super) fn fairness(lab: &Lab<'_>) -> Result<Table, BenchError> {
     let mut table = Table::new(&[
         "daemons",
         "senders",
@@ -30,7 +30,7 @@ pub(super) fn fairness(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
             lab.step(&format!("{count} daemons with {each} senders each, {size} bytes"));
             let load = Load { body_bytes: *size, senders: *each, everywhere: *count > 2, ..ring.load() };
             let load = lab.saturating(load);
-            let report = lab.median(&Load { duration: load.duration * 2, ..load })?;
+            let report = lab.measure(&Load { duration: load.duration * 2, ..load })?;
             table.push([
                 count.to_string(),
                 report.senders.to_string(),
@@ -43,7 +43,7 @@ pub(super) fn fairness(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
             ]);
         }
     }
-    Ok(Outcome::new(table, Vec::new()))
+    Ok(table)
 }
 
 /// A client that sends much beside one that does not.
@@ -66,7 +66,7 @@ const FLOODS: [Flood; 5] = [
 const LARGE: Flood = Flood { name: "", bytes: 100_000, rate: Rate::BackPressure, from_the_receivers: false };
 
 /// Latency of a quiet client, alone and beside floods.
-pub(super) fn interference(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
+pub(super) fn interference(lab: &Lab<'_>) -> Result<Table, BenchError> {
     let mut table = Table::new(&[
         "flood",
         "flood_Mbit_per_second",
@@ -101,7 +101,7 @@ pub(super) fn interference(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
         let (flooded, report) = beside(lab, &ring, &quiet, flood)?;
         push(flood.name, flooded, &report);
     }
-    Ok(Outcome::new(table, Vec::new()))
+    Ok(table)
 }
 
 /// The quiet client in the middle of the flood, and how much the flood was.

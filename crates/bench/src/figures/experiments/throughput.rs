@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use super::super::Lab;
 use super::super::bed::Cable;
-use super::super::plot::{Axis, Plot};
 use super::super::ring::Ring;
 use super::super::table::Table;
-use super::{Outcome, cpu, memory, ms, number};
+use super::{cpu, memory, ms, number};
 use crate::error::BenchError;
 use crate::load::Load;
 
@@ -31,51 +30,28 @@ const NARROW: Cable = Cable::Mbit(100);
 const SETTLING_OF_EACH: Duration = Duration::from_millis(100);
 
 /// Against the number of daemons, on a narrow network.
-pub(super) fn network(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
+pub(super) fn network(lab: &Lab<'_>) -> Result<Table, BenchError> {
     let counts = lab.by_extent(&[2, 4, 8, 12, 16, 20][..], &[2, 8, 20], &[2]);
     let sizes = lab.by_extent(&[1000, 1350, 8192, 100_000][..], &[1350, 8192], &[1350]);
-    let table = sweep(lab, &[NARROW], counts, sizes)?;
-    let plot = Plot::of(
-        &table,
-        ("network", "Agreed, 100 Mbit/s: payload at each receiver"),
-        Axis::linear("daemons"),
-        Axis::linear("Mbit_per_second"),
-        &["bytes"],
-    );
-    Ok(Outcome::new(table, vec![plot]))
+    sweep(lab, &[NARROW], counts, sizes)
 }
 
 /// Small messages, on a narrow network.
-pub(super) fn small(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
+pub(super) fn small(lab: &Lab<'_>) -> Result<Table, BenchError> {
     let counts = lab.by_extent(&[2, 8, 20][..], &[8], &[2]);
     let sizes = lab.by_extent(
         &[50, 100, 200, 350, 500, 650, 700, 750, 900, 1100, 1250, 1400][..],
         &[50, 100, 350, 700, 1400],
         &[50, 700],
     );
-    let table = sweep(lab, &[NARROW], counts, sizes)?;
-    let plot = Plot::of(
-        &table,
-        ("small", "Agreed, 100 Mbit/s, small messages: payload at each receiver"),
-        Axis::linear("bytes"),
-        Axis::linear("Mbit_per_second"),
-        &["daemons"],
-    );
-    Ok(Outcome::new(table, vec![plot]))
+    sweep(lab, &[NARROW], counts, sizes)
 }
 
 /// As fast as the machine is.
-pub(super) fn unlimited(lab: &Lab<'_>) -> Result<Outcome, BenchError> {
+pub(super) fn unlimited(lab: &Lab<'_>) -> Result<Table, BenchError> {
     let counts = lab.by_extent(&[1, 2, 4, 8, 20][..], &[1, 2, 8, 20], &[2]);
     let sizes = lab.by_extent(&[64, 100, 700, 1350, 8192, 100_000][..], &[100, 1350, 8192], &[100]);
-    let table = sweep(lab, &[Cable::Batches, Cable::Frames], counts, sizes)?;
-    let by = ["cable", "daemons"];
-    let bytes = Axis::log("bytes");
-    let title = ("throughput", "Agreed, no limit of the network: payload at each receiver");
-    let payload = Plot::of(&table, title, bytes, Axis::log("Mbit_per_second"), &by);
-    let title = ("throughput_messages", "Agreed, no limit of the network: messages");
-    let messages = Plot::of(&table, title, bytes, Axis::log("messages_per_second"), &by);
-    Ok(Outcome::new(table, vec![payload, messages]))
+    sweep(lab, &[Cable::Batches, Cable::Frames], counts, sizes)
 }
 
 /// A single daemon needs no cable and is measured with the first only.
@@ -97,7 +73,7 @@ fn row(lab: &Lab<'_>, ring: &Ring<'_>, cable: Cable, size: usize) -> Result<[Str
     let load = lab.saturating(Load { body_bytes: size, ..ring.load() });
     let settling =
         if cable == NARROW { SETTLING_OF_EACH * ring.load().daemons.len() as u32 } else { Duration::ZERO };
-    let report = lab.median(&Load { warm_up: load.warm_up.max(settling), ..load })?;
+    let report = lab.measure(&Load { warm_up: load.warm_up.max(settling), ..load })?;
     Ok([
         if report.daemons == 1 { "none".to_owned() } else { cable.name() },
         report.daemons.to_string(),
