@@ -15,6 +15,9 @@ use crate::config::RingConfig;
 const ROUND_OF_EACH: Duration = Duration::from_micros(500);
 /// The same for small rings.
 const SHORT_ROUND: Duration = Duration::from_millis(3);
+/// One that takes longer than the shortest by more than this part of it neither, where the way alone takes longer
+/// than that.
+const QUEUEING_PART: u32 = 4;
 /// A window changes by this part of itself.
 const STEP: u32 = 8;
 /// By this part when a member puts deliveries off: a greater one, because rounds raise the window meanwhile.
@@ -68,6 +71,8 @@ fn limit(config: &RingConfig) -> u32 {
 pub(crate) struct Round {
     /// How long it took.
     pub(crate) took: Duration,
+    /// How long the shortest took that this ring has seen.
+    pub(crate) shortest: Duration,
     /// How many members passed the token.
     pub(crate) members: u32,
     /// Packets that were sent.
@@ -82,7 +87,8 @@ pub(crate) struct Round {
 /// losses have lowered rises again whatever a round is like, or a link that always loses a little would
 /// keep it low for ever.
 pub(crate) fn after_round(config: &RingConfig, window: u32, round: Round) -> u32 {
-    let short = SHORT_ROUND.max(ROUND_OF_EACH * round.members);
+    let far = round.shortest + round.shortest / QUEUEING_PART;
+    let short = SHORT_ROUND.max(ROUND_OF_EACH * round.members).max(far);
     let step = (window / STEP).max(1);
     let is_raised = window > config.window_packets;
     let wanted = round.backlog > round.fcc;
@@ -160,8 +166,14 @@ mod tests {
         members: 3,
     };
 
-    const ROUND: Round =
-        Round { took: Duration::from_micros(300), members: 4, fcc: 160, backlog: 500, is_lossy: false };
+    const ROUND: Round = Round {
+        took: Duration::from_micros(300),
+        shortest: Duration::from_micros(200),
+        members: 4,
+        fcc: 160,
+        backlog: 500,
+        is_lossy: false,
+    };
 
     fn allowed(config: &RingConfig, load: Load) -> usize {
         allowance(config, Windows::new(config, config.window_packets), load)
@@ -235,6 +247,16 @@ mod tests {
         assert_eq!((after(320, long), after(165, long)), (280, 160));
         let large = Round { took: Duration::from_millis(8), members: 20, ..ROUND };
         assert_eq!(after(160, large), 180);
+    }
+
+    #[test]
+    fn a_round_is_short_where_the_way_takes_most_of_it() {
+        let config = RingConfig::default();
+        let far = Round { shortest: Duration::from_millis(160), ..ROUND };
+        let after =
+            |window, ms| after_round(&config, window, Round { took: Duration::from_millis(ms), ..far });
+        assert_eq!((after(160, 161), after(160, 199), after(160, 200)), (180, 180, 160));
+        assert_eq!((after(320, 400), after(320, 401)), (320, 280));
     }
 
     #[test]

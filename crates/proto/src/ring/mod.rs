@@ -19,6 +19,8 @@ mod roster;
 mod token;
 pub(crate) mod window;
 
+use std::time::Duration;
+
 use antiphon_wire::ids::{DaemonId, ProcessId, RingId, RingTag, Seq};
 use antiphon_wire::ring::attempt::Holdings;
 use antiphon_wire::ring::packet::Packet;
@@ -74,6 +76,10 @@ pub(crate) struct Ring {
     quiet_visits: u32,
     /// When the token was here last, or the ring began.
     visited: Instant,
+    /// The same if it went from here to all in turn, and over nobody's head.
+    round_began: Option<Instant>,
+    /// The shortest of such rounds.
+    shortest_round: Option<Duration>,
     /// My last acknowledged prefix that was new, and when: stands still when I am deaf.
     progress: (Seq, Instant),
     /// How often I asked since my acknowledged prefix was new, as the age of the next request.
@@ -113,6 +119,8 @@ impl Ring {
             backlog_last_visit: 0,
             quiet_visits: 0,
             visited: now,
+            round_began: None,
+            shortest_round: None,
             progress: (before, now),
             asked: 0,
             awaited: None,

@@ -141,8 +141,13 @@ impl Ring {
     /// A visit, after which the token goes to `next`.
     fn visit(&mut self, mut token: Token, origin: TokenOrigin, next: ProcessId, cx: &mut Cx<'_>) -> Visited {
         cx.stats.token_visits += 1;
+        if origin == TokenOrigin::Passed {
+            let round = self.round_began.map(|began| cx.now.since(began));
+            self.shortest_round = round.into_iter().chain(self.shortest_round).min();
+        }
         self.note_round(&mut token, cx);
         self.visited = cx.now;
+        self.round_began = Some(cx.now).filter(|_| next == self.roster.successor());
         self.preference = Channel::Data;
         if token.seq >= LAST_SEQ {
             return Visited::Exhausted;
@@ -188,6 +193,7 @@ impl Ring {
         if self.i_lead() && self.quiet_visits == 0 {
             let round = Round {
                 took: cx.now.since(self.visited),
+                shortest: self.shortest_round.unwrap_or_default(),
                 members: self.roster.len() as u32,
                 fcc: token.fcc,
                 backlog: token.backlog,
