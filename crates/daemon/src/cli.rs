@@ -85,10 +85,12 @@ fn serve(args: &DaemonArgs, loaded: Loaded) -> Result<(), Failure> {
         .map_err(|error| Failure::Log { path: log.file.clone().unwrap_or_default(), error })?;
     warn(args, &loaded);
     let (origin, name) = (loaded.source.name, loaded.settings.here.name);
-    let clients = clients(&loaded.settings);
+    let (clients, network) = (clients(&loaded.settings), network(&loaded.settings));
     let mut daemon = Daemon::bind(loaded.settings)?;
     daemon.stop_on_signals().map_err(StartError::System)?;
-    announce(name, &origin, &clients, &daemon.local_addresses().map_err(StartError::System)?);
+    let addresses = daemon.local_addresses().map_err(StartError::System)?;
+    tracing::info!("configured by {origin}; times are those for {network}");
+    announce(name, &clients, &addresses);
     daemon.run(&StopHandle::new()).map_err(Failure::Run)
 }
 
@@ -101,8 +103,8 @@ fn warn(args: &DaemonArgs, loaded: &Loaded) {
 }
 
 /// The lines that a person looks for after starting a daemon.
-fn announce(name: DaemonName, origin: &str, clients: &str, addresses: &LocalAddresses) {
-    tracing::info!("configured by {origin}; daemons of the segment are reached {}", reach(addresses.segment));
+fn announce(name: DaemonName, clients: &str, addresses: &LocalAddresses) {
+    tracing::info!("daemons of the segment are reached {}", reach(addresses.segment));
     tracing::info!(
         "daemon {name} listens for clients on {clients}, for daemons on UDP {} and {}",
         addresses.data,
@@ -130,6 +132,11 @@ fn reach(segment: Option<SocketAddr>) -> String {
         Some(group) if group.ip().is_multicast() => format!("by multicast to {group}"),
         Some(group) => format!("by broadcast to {group}"),
     }
+}
+
+/// For which network times are, in words.
+fn network(settings: &Settings) -> &'static str {
+    if settings.wide_area { "a wide area network" } else { "a local network" }
 }
 
 /// What to give to a client: the port alone goes over the Unix socket in the customary place.
@@ -201,6 +208,7 @@ fn summarise_mine(settings: &Settings, text: &mut String) {
         ring.token_loss.as_millis(),
         settings.config.sessions.max_outbox_messages,
     );
+    let _ = writeln!(text, "times are those for {}", network(settings));
     let waits = if settings.busy_poll { "polls" } else { "sleeps" };
     let _ = writeln!(text, "while there is nothing to do: {waits}");
 }
@@ -222,6 +230,7 @@ mod tests {
         assert!(summary.contains("  b 127.0.0.2  (this daemon)\n"), "{summary}");
         assert!(summary.contains("\nclients: ") && summary.contains(", /tmp/4999\n"), "{summary}");
         assert!(summary.contains("reached one by one\n"), "{summary}");
+        assert!(summary.contains("\ntimes are those for a local network\n"), "{summary}");
         assert!(summary.ends_with("while there is nothing to do: sleeps\n"), "{summary}");
     }
 

@@ -17,6 +17,9 @@ pub struct Daemon {
     pub address: Ipv4Addr,
 }
 
+/// In a wide area network everything takes so many times as long.
+const WIDE_AREA: u32 = 10;
+
 /// How one daemon behaves. Daemons of a cluster may differ in everything but `daemons` and
 /// `cluster`; safety depends on none of the times.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -101,6 +104,22 @@ impl Default for RingConfig {
     }
 }
 
+impl RingConfig {
+    /// The same limits, with times for daemons between which a datagram takes up to 150 ms, as on the way to
+    /// another continent.
+    #[must_use]
+    pub fn in_wide_area(self) -> Self {
+        Self {
+            token_retransmit: self.token_retransmit * WIDE_AREA,
+            token_loss: self.token_loss * WIDE_AREA,
+            token_hold: self.token_hold * WIDE_AREA,
+            wake: self.wake * WIDE_AREA,
+            deaf: self.deaf * WIDE_AREA,
+            ..self
+        }
+    }
+}
+
 /// Times of the membership protocol.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MembershipConfig {
@@ -116,6 +135,8 @@ pub struct MembershipConfig {
     pub attempt_deadline: Duration,
     /// How often a ring announces itself while configured daemons are missing (`LookupTimeout`).
     pub hello: Duration,
+    /// How long a daemon that is asked to stop tries to hand over what its clients had sent.
+    pub leave: Duration,
 }
 
 impl Default for MembershipConfig {
@@ -127,6 +148,23 @@ impl Default for MembershipConfig {
             attempt_retransmit: Duration::from_millis(15),
             attempt_deadline: Duration::from_millis(300),
             hello: Duration::from_millis(150),
+            leave: Duration::from_millis(100),
+        }
+    }
+}
+
+impl MembershipConfig {
+    /// Times for such daemons as [`RingConfig::in_wide_area`] is for.
+    #[must_use]
+    pub fn in_wide_area(self) -> Self {
+        Self {
+            join: self.join * WIDE_AREA,
+            gather: self.gather * WIDE_AREA,
+            fresh: self.fresh * WIDE_AREA,
+            attempt_retransmit: self.attempt_retransmit * WIDE_AREA,
+            attempt_deadline: self.attempt_deadline * WIDE_AREA,
+            hello: self.hello * WIDE_AREA,
+            leave: self.leave * WIDE_AREA,
         }
     }
 }

@@ -20,8 +20,6 @@ use crate::time::{Instant, Timer, Timers};
 
 /// Rounds of delivering and sending in one call. What is left goes on in the next, so that one call stays short.
 const MAX_ROUNDS: usize = 8;
-/// How long a daemon that is asked to stop tries to hand over what its clients had sent.
-const FLUSH_BEFORE_LEAVING: Duration = Duration::from_millis(100);
 /// While clients are to get what came of the ring before, all daemons together may delay a round of the token by
 /// `token_loss` divided by this.
 const RING_WAIT_DIVISOR: u32 = 8;
@@ -119,8 +117,9 @@ impl Node {
         self.patience.note_call(now, due);
         let stalled = now.since(last_call) > self.config.ring.token_loss;
         if matches!(input, Input::Shutdown) && self.leave_by.is_none() {
-            self.leave_by = Some(now + FLUSH_BEFORE_LEAVING);
-            self.timers.set(Timer::Leave, now + FLUSH_BEFORE_LEAVING);
+            let by = now + self.config.membership.leave;
+            self.leave_by = Some(by);
+            self.timers.set(Timer::Leave, by);
         }
         let had_put_off = self.has_put_off;
         self.has_put_off = self.with_cx(now, out, |parts, cx| {

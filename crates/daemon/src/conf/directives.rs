@@ -116,6 +116,7 @@ pub(crate) struct Directives {
     remarks: Vec<Diagnostic>,
     seen: Vec<&'static str>,
     timeouts: Timeouts,
+    wide_area: Option<bool>,
     windows: Windows,
     datagram_bytes: Option<Spanned<u32>>,
     allowed: Option<Vec<AuthMethod>>,
@@ -127,6 +128,11 @@ pub(crate) struct Directives {
 }
 
 impl Directives {
+    /// Which addresses a looked-up name may give.
+    pub(crate) fn ip_preference(&self) -> IpPreference {
+        self.options.ip_preference
+    }
+
     /// Handles one directive.
     pub(crate) fn apply(&mut self, directive: &DirectiveTree) {
         let key = &directive.key;
@@ -162,6 +168,7 @@ impl Directives {
                 options.sessions.max_owed_bytes = (number(value, 1..=1 << 20)?.value as usize) << 20;
             }
             "MaxSessions" => options.sessions.max_sessions = number(value, 1..=1_000_000)?.value as usize,
+            "WideAreaNetwork" => self.wide_area = Some(boolean(value)?),
             "BusyPoll" => options.busy_poll = boolean(value)?,
             "DatagramBytes" => {
                 let bytes = number(value, 508..=65_000)?;
@@ -235,8 +242,6 @@ impl Directives {
             "DaemonUser" | "DaemonGroup" => "the daemon keeps the user and group that it was started with",
             "DebugInitialSequence" => "sequence numbers have 64 bits and always start at 1",
             "LinkProtocol" | "RouteMatrix" => "daemons always send to each other directly over UDP",
-            "WideAreaNetwork" if !boolean(value)? => return Ok(()),
-            "WideAreaNetwork" => "times do not change; set the nine timeouts if the network is slow",
             _ => return Err(forgotten(&directive.key)),
         };
         let message = format!("{key} has no effect");
@@ -244,9 +249,11 @@ impl Directives {
         Ok(())
     }
 
-    /// What they come to for a cluster of so many daemons, and what is to be remarked.
-    pub(crate) fn finish(mut self, daemons: usize) -> (Options, Vec<Diagnostic>) {
+    /// What they come to for a cluster of so many daemons, in several places or in one if no directive says so,
+    /// and what is to be remarked.
+    pub(crate) fn finish(mut self, daemons: usize, is_wide: bool) -> (Options, Vec<Diagnostic>) {
         self.remarks.extend(self.windows.apply(&mut self.options.ring));
+        self.options.settle_wide_area(self.wide_area.unwrap_or(is_wide));
         let timeouts = std::mem::take(&mut self.timeouts);
         self.remarks.extend(timeouts.apply(&mut self.options));
         self.authentication();

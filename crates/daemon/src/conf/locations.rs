@@ -1,5 +1,6 @@
 //! Segments and daemons: names looked up, limits checked.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs, UdpSocket};
 
 use antiphon_proto::config::Daemon;
@@ -52,6 +53,14 @@ impl Topology {
         (topology, remarks)
     }
 
+    /// Whether segments seem to be in different places, as their first daemons have addresses of different networks.
+    pub(crate) fn is_wide(&self) -> bool {
+        let segments = 0..self.segments.len();
+        let first = |segment| self.locations.iter().find(|location| location.segment == segment);
+        let networks = segments.filter_map(first).map(|location| network(location.address));
+        networks.collect::<BTreeSet<_>>().len() > 1
+    }
+
     /// Adds one daemon.
     fn locate(
         &mut self,
@@ -79,6 +88,15 @@ impl Topology {
         self.daemons.push(Daemon { name, address: shown });
         self.locations.push(location);
         Ok(())
+    }
+}
+
+/// The part of an address that hosts of one place have in common: 16 bits of IPv4, which is what existing
+/// configurations go by, and 48 of IPv6, as places are given.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(address) => Ipv4Addr::from_bits(address.to_bits() & (u32::MAX << 16)).into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 80)).into(),
     }
 }
 

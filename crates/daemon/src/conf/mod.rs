@@ -63,6 +63,8 @@ pub struct Settings {
     pub ignore_join_errors: bool,
     /// Whether the daemon keeps looking for work in place of sleeping until there is some.
     pub busy_poll: bool,
+    /// Whether its times are those for daemons that are far apart.
+    pub wide_area: bool,
     /// What is logged, and where.
     pub log: LogSettings,
     /// A file with the names of daemons to which the links are cut; an aid for tests.
@@ -222,8 +224,8 @@ pub fn load_source(source: Source, me: Option<&str>) -> Result<Loaded, LoadError
     };
     let mut directives = Directives::default();
     tree.directives.iter().for_each(|directive| directives.apply(directive));
-    let (mut options, mut remarks) = directives.finish(tree.daemons().count());
-    let (topology, of_locations) = Topology::settle(&tree, source.text.len(), options.ip_preference);
+    let (topology, of_locations) = Topology::settle(&tree, source.text.len(), directives.ip_preference());
+    let (mut options, mut remarks) = directives.finish(tree.daemons().count(), topology.is_wide());
     remarks.extend(of_locations);
     if remarks.iter().any(|remark| remark.severity == Severity::Error) {
         return Err(rejected(source, remarks));
@@ -285,6 +287,7 @@ impl Settings {
             port_reuse: options.port_reuse,
             ignore_join_errors: options.ignore_join_errors,
             busy_poll: options.busy_poll,
+            wide_area: options.wide_area,
             log: options.log,
             test_links: None,
         }

@@ -21,6 +21,7 @@ pub(crate) struct Options {
     /// Whether the addresses of segments are part of what daemons must agree on.
     pub(crate) hash_segments: bool,
     pub(crate) busy_poll: bool,
+    pub(crate) wide_area: bool,
     pub(crate) log: LogSettings,
 }
 
@@ -36,7 +37,19 @@ impl Default for Options {
             ip_preference: IpPreference::default(),
             hash_segments: true,
             busy_poll: false,
+            wide_area: false,
             log: LogSettings::default(),
+        }
+    }
+}
+
+impl Options {
+    /// Says whether daemons are far apart, before anything else is said about times.
+    pub(crate) fn settle_wide_area(&mut self, wide_area: bool) {
+        self.wide_area = wide_area;
+        if wide_area {
+            self.ring = self.ring.clone().in_wide_area();
+            self.membership = self.membership.clone().in_wide_area();
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Whole files, good, bad and damaged.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use super::identity::fnv1a;
 use super::*;
@@ -151,7 +152,6 @@ fn directives_without_effect_are_named_with_what_happens_instead() {
         ("LinkProtocol = Hop", "LinkProtocol has no effect", "directly over UDP"),
         ("RouteMatrix = { 0 1 1 0 }", "RouteMatrix has no effect", "directly over UDP"),
         ("DebugInitialSequence", "DebugInitialSequence has no effect", "64 bits"),
-        ("WideAreaNetwork = yes", "WideAreaNetwork has no effect", "nine timeouts"),
         ("EventPreciseTimeStamp", "EventPreciseTimeStamp has no effect", "needs EventTimeStamp"),
         ("DebugFlags = { GROUPS }", "DebugFlags has no effect", "EventPriority = DEBUG"),
         ("DebugFlags = { PROTOCOL }", "debug flag `PROTOCOL` has no effect", "no lines of its own"),
@@ -165,6 +165,45 @@ fn directives_without_effect_are_named_with_what_happens_instead() {
         assert!(warning.message.starts_with(message), "{directive}: {warning:?}");
         assert!(warning.label.contains(label), "{directive}: {warning:?}");
     }
+}
+
+#[test]
+fn daemons_of_different_networks_have_more_time_unless_the_file_says_what_they_are() {
+    let near = "Spread_Segment 10.1.2.255 { a 10.1.2.1 } Spread_Segment 10.1.3.255 { b 10.1.3.1 }";
+    let far = "Spread_Segment 10.1.2.255 { a 10.1.2.1 } Spread_Segment 10.2.3.255 { b 10.2.3.1 }";
+    let near_v6 = "Spread_Segment [2001:db8:1:2::1] { a [2001:db8:1:2::1] } \
+                   Spread_Segment [2001:db8:1:3::1] { b [2001:db8:1:3::1] }";
+    let far_v6 = "Spread_Segment [2001:db8:1:2::1] { a [2001:db8:1:2::1] } \
+                  Spread_Segment [2001:db8:2:2::1] { b [2001:db8:2:2::1] }";
+    let one = "Spread_Segment 10.1.2.1 { a 10.1.2.1 b 10.2.2.1 }";
+    for (directive, segments, wide) in [
+        ("", near, false),
+        ("", far, true),
+        ("", near_v6, false),
+        ("", far_v6, true),
+        ("", one, false),
+        ("WideAreaNetwork = no", far, false),
+        ("WideAreaNetwork = yes", one, true),
+    ] {
+        let text = format!("{directive}\n{segments}");
+        let settings =
+            load_source(Source::new("x.conf", text.as_bytes()), Some("a")).expect("a good file").settings;
+        let ms = if wide { 2000 } else { 200 };
+        assert_eq!(settings.wide_area, wide, "{text}");
+        assert_eq!(settings.config.ring.token_loss, Duration::from_millis(ms), "{text}");
+        assert_eq!(settings.config.membership.leave, Duration::from_millis(ms / 2), "{text}");
+    }
+}
+
+#[test]
+fn the_nine_timeouts_stand_above_those_of_a_wide_area_network() {
+    let nine: String = ["Token", "Hurry", "Alive", "Join", "Rep", "Seg", "Gather", "Form", "Lookup"]
+        .map(|name| format!("{name}Timeout = 600\n"))
+        .concat();
+    let settings = good(&with(&format!("{nine}WideAreaNetwork = yes"))).settings;
+    assert_eq!(settings.config.ring.token_loss, Duration::from_millis(600));
+    assert_eq!(settings.config.membership.gather, Duration::from_millis(450));
+    assert_eq!(settings.config.membership.hello, Duration::from_millis(600));
 }
 
 #[test]

@@ -60,8 +60,8 @@ const WAKER: PollToken = PollToken(transport::FIRST_FREE_TOKEN);
 const SIGNALS: PollToken = PollToken(transport::FIRST_FREE_TOKEN + 1);
 /// Events taken from the poller at once.
 const EVENTS: usize = 1024;
-/// How long a stopping daemon waits for its goodbye to be said.
-const GOODBYE: Duration = Duration::from_millis(500);
+/// A stopping daemon waits for its goodbye to be said so many times as long as it tries to hand over what clients sent.
+const GOODBYE: u32 = 5;
 /// Turns that a due timer may have to wait because the sockets do not run dry.
 const PATIENCE_TURNS: u32 = 8;
 
@@ -84,6 +84,8 @@ pub struct Daemon {
     clock: Clock,
     now: Instant,
     stopping: Stopping,
+    /// How long stopping may take.
+    goodbye: Duration,
     /// When datagrams of other daemons were received last.
     ring_served: Instant,
     /// Turns for which a due timer has waited.
@@ -140,6 +142,7 @@ impl Daemon {
         let seed = std::hash::RandomState::new().hash_one(incarnation);
         let mut out = Outputs::default();
         let boot = Boot { incarnation, epoch: incarnation, seed };
+        let goodbye = settings.config.membership.leave * GOODBYE;
         let node = Node::new(settings.config, boot, now, &mut out);
         let mut daemon = Self {
             node,
@@ -159,6 +162,7 @@ impl Daemon {
             clock,
             now,
             stopping: Stopping::No,
+            goodbye,
             ring_served: now,
             postponed: 0,
             datagrams: Vec::new(),
@@ -311,7 +315,7 @@ impl Daemon {
     fn check_stop(&mut self, requests: usize) {
         match self.stopping {
             Stopping::No if requests > 0 => {
-                self.stopping = Stopping::Until(self.now + GOODBYE);
+                self.stopping = Stopping::Until(self.now + self.goodbye);
                 self.node.handle(self.now, Input::Shutdown, &mut self.out);
                 self.act();
             }

@@ -9,6 +9,9 @@ use crate::network::{Burst, Quality};
 use crate::workload::Mix;
 use crate::world::{HostSettings, Settings, Triggers};
 
+/// How much more slowly things happen in a wide area network.
+const SLOWER: u32 = 5;
+
 /// Everything that a seed decides before its run.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -89,7 +92,31 @@ impl Options {
         options.settings.sessions.frames_at_once = one_of(&[1, 50, 200_000], rng);
         options.settings.host.write_sessions = one_of(&[1, 3, usize::MAX], rng);
         options.settings.host.frame_cost = Duration::from_micros(one_of(&[0, 0, 5, 50], rng));
+        if rng.u32(..10) == 0 {
+            options.move_apart(ms(10..75, rng));
+        }
         options
+    }
+
+    /// Makes the network a wide area, where a datagram takes up to twice the `delay`, and a token less than a second
+    /// for its way round; everything else happens as much more slowly.
+    fn move_apart(&mut self, delay: Duration) {
+        let settings = &mut self.settings;
+        let (near, wide) = (settings.quality, RingConfig::default().in_wide_area());
+        let delay = delay.min(Duration::from_millis(500) / settings.daemons as u32);
+        let jitter = near.jitter.as_secs_f64() / near.delay.as_secs_f64();
+        settings.quality = Quality { delay, jitter: delay.mul_f64(jitter), ..near };
+        settings.ring = RingConfig {
+            datagram_bytes: settings.ring.datagram_bytes,
+            numbers_from: settings.ring.numbers_from,
+            ..wide
+        };
+        settings.membership = MembershipConfig::default().in_wide_area();
+        self.load_gap = (self.load_gap * SLOWER).max(bearable_gap(settings, &self.mix, self.load_burst));
+        self.fault_gap *= SLOWER;
+        self.chaos *= SLOWER;
+        // What it is compared with knows nothing of the way.
+        self.flush_limit = None;
     }
 }
 
@@ -162,6 +189,7 @@ fn membership(rng: &mut fastrand::Rng) -> MembershipConfig {
         attempt_retransmit,
         attempt_deadline: attempt_retransmit * rng.u32(10..25),
         hello: ms(40..200, rng),
+        ..MembershipConfig::default()
     }
 }
 

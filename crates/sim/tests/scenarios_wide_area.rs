@@ -1,0 +1,125 @@
+//! Stories about daemons in two places that are far from each other (docs/testing.md, Scenarios).
+
+use std::time::Duration;
+
+use antiphon_proto::config::{MembershipConfig, RingConfig};
+use antiphon_sim::network::Quality;
+use antiphon_sim::scenario::ms;
+use antiphon_sim::world::{Fault, Settings, World};
+use antiphon_wire::service::ServiceLevel::{Agreed, Safe};
+
+const DAEMONS: usize = 6;
+
+/// Times of a wide area network.
+fn wide() -> Settings {
+    Settings {
+        daemons: DAEMONS,
+        ring: RingConfig::default().in_wide_area(),
+        membership: MembershipConfig::default().in_wide_area(),
+        ..Settings::default()
+    }
+}
+
+fn place(host: usize) -> usize {
+    host * 2 / DAEMONS
+}
+
+/// Half of the daemons are in each place, and a datagram takes `way`, or a tenth more, to the other.
+fn two_places(way: Duration, settings: Settings) -> World {
+    let far = Quality { delay: way, jitter: way / 10, ..Quality::default() };
+    let mut world = World::new(1, settings);
+    for from in 0..DAEMONS {
+        for to in (0..DAEMONS).filter(|to| place(*to) != place(from)) {
+            world.network.link(from, to).quality = far;
+        }
+    }
+    world
+}
+
+/// How long it takes until all are one ring.
+fn forming(world: &mut World) -> Duration {
+    let begun = world.now();
+    world.run_until_one_ring();
+    world.now().since(begun)
+}
+
+/// SC-71: daemons of two places find each other, stay together whatever is sent, notice a crash, and take back who
+/// comes again.
+#[test]
+fn daemons_of_two_places_are_one_ring() {
+    for way in [5, 40, 100, 150] {
+        let mut world = two_places(ms(way), wide());
+        assert!(forming(&mut world) < ms(2000), "a way of {way} ms");
+        let clients: [_; DAEMONS] = world.clients_in("g");
+        let installs = world.installs();
+        for client in clients {
+            world.cast(client, "g", Safe, 20_000);
+            world.cast(client, "g", Agreed, 100);
+        }
+        world.run(ms(20_000));
+        assert_eq!(world.installs(), installs, "a way of {way} ms breaks no ring");
+        world.apply(Fault::Crash { host: 5, silent: false });
+        world.run(ms(6000));
+        assert!(world.are_one_ring(&[0, 1, 2, 3, 4]), "a way of {way} ms, and the crash is noticed");
+        world.apply(Fault::Restart { host: 5, after: ms(0) });
+        assert!(forming(&mut world) < ms(6000), "a way of {way} ms back");
+        world.finish();
+    }
+}
+
+/// SC-72: the places part, both go on, and they merge.
+#[test]
+fn places_part_and_merge() {
+    let mut world = two_places(ms(80), wide());
+    world.run_until_one_ring();
+    let clients: [_; DAEMONS] = world.clients_in("g");
+    world.apply(Fault::Partition((0..DAEMONS).map(place).collect()));
+    world.run(ms(6000));
+    assert!(world.are_one_ring(&[0, 1, 2]) && world.are_one_ring(&[3, 4, 5]));
+    let here = world.cast(clients[0], "g", Safe, 100);
+    let there = world.cast(clients[5], "g", Safe, 100);
+    world.run(ms(1000));
+    assert!(world.has_read(clients[2], here) && world.has_read(clients[3], there));
+    world.apply(Fault::Heal);
+    world.run(ms(8000));
+    assert!(world.are_one_ring(&[0, 1, 2, 3, 4, 5]));
+    world.finish();
+}
+
+/// SC-73: times for a local network do for places that are 20 ms apart.
+#[test]
+fn places_that_are_not_far_need_no_other_times() {
+    let mut world = two_places(ms(20), Settings { daemons: DAEMONS, ..Settings::default() });
+    assert!(forming(&mut world) < ms(1000));
+    let installs = world.installs();
+    world.run(ms(20_000));
+    assert_eq!(world.installs(), installs);
+    world.finish();
+}
+
+/// SC-74: the way takes most of a round, so the window grows although rounds are long.
+#[test]
+fn what_is_on_its_way_fills_the_way() {
+    let burst = |settings: Settings| {
+        let mut world = two_places(ms(50), settings);
+        world.run_until_one_ring();
+        let [sender, .., receiver]: [_; DAEMONS] = world.clients_in("g");
+        world.run_until_quiet();
+        let begun = world.now();
+        let last = (0..5000).map(|_| world.cast(sender, "g", Agreed, 1300)).last().expect("some");
+        world.wait_for("the last message", |world| world.has_read(receiver, last));
+        let took = world.now().since(begun);
+        world.finish();
+        took
+    };
+    let constant = {
+        let settings = wide();
+        let window_limit_packets = settings.ring.window_packets;
+        burst(Settings { ring: RingConfig { window_limit_packets, ..settings.ring }, ..settings })
+    };
+    let growing = burst(wide());
+    assert!(
+        growing * 3 < constant,
+        "{growing:?} with a window that grows, {constant:?} with one that does not"
+    );
+}
