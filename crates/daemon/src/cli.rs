@@ -136,11 +136,7 @@ fn reach(segment: Option<SocketAddr>) -> String {
 
 /// For which network times are, in words.
 fn network(settings: &Settings) -> &'static str {
-    if settings.wide_area {
-        "a wide area network (`WideAreaNetwork = no` for those of a local one)"
-    } else {
-        "a local network"
-    }
+    if settings.wide_area { "a wide area network (see WideAreaNetwork)" } else { "a local network" }
 }
 
 /// What to give to a client: the port alone goes over the Unix socket in the customary place.

@@ -17,8 +17,12 @@ pub struct Daemon {
     pub address: Ipv4Addr,
 }
 
-/// In a wide area network everything takes so many times as long.
+/// In a wide area network everything takes so many times as long …
 const WIDE_AREA: u32 = 10;
+/// … but what is repeated until it is answered, which takes two ways of 150 ms.
+const LONG_WAYS: Duration = Duration::from_millis(350);
+/// So many times as long it takes until the ring has become slower for a slow reader.
+const WIDE_AREA_OF_READERS: u32 = 4;
 
 /// How one daemon behaves. Daemons of a cluster may differ in everything but `daemons` and
 /// `cluster`; safety depends on none of the times.
@@ -106,11 +110,11 @@ impl Default for RingConfig {
 
 impl RingConfig {
     /// The same limits, with times for daemons between which a datagram takes up to 150 ms, as on the way to
-    /// another continent.
+    /// another continent, and the token about a second for a round.
     #[must_use]
     pub fn in_wide_area(self) -> Self {
         Self {
-            token_retransmit: self.token_retransmit * WIDE_AREA,
+            token_retransmit: LONG_WAYS,
             token_loss: self.token_loss * WIDE_AREA,
             token_hold: self.token_hold * WIDE_AREA,
             wake: self.wake * WIDE_AREA,
@@ -161,7 +165,7 @@ impl MembershipConfig {
             join: self.join * WIDE_AREA,
             gather: self.gather * WIDE_AREA,
             fresh: self.fresh * WIDE_AREA,
-            attempt_retransmit: self.attempt_retransmit * WIDE_AREA,
+            attempt_retransmit: LONG_WAYS,
             attempt_deadline: self.attempt_deadline * WIDE_AREA,
             hello: self.hello * WIDE_AREA,
             leave: self.leave * WIDE_AREA,
@@ -229,6 +233,12 @@ impl Default for SessionConfig {
 }
 
 impl SessionConfig {
+    /// The same limits, for daemons such as [`RingConfig::in_wide_area`] is for.
+    #[must_use]
+    pub fn in_wide_area(self) -> Self {
+        Self { pressure_patience: self.pressure_patience * WIDE_AREA_OF_READERS, ..self }
+    }
+
     /// Messages that a client may be behind before the ring waits for it.
     pub(crate) fn pressure_messages(&self) -> usize {
         self.max_outbox_messages / 2

@@ -110,11 +110,13 @@ pub fn take_figures(figures: &Figures, on_step: &dyn Fn(&str)) -> Result<Taken, 
         |chapters: &[Chapter]| write(&figures.out.join("index.html"), &page::html(&facts, chapters));
     // No page shows files of this run and of one before.
     write_page(&[])?;
-    chosen.iter().try_for_each(|experiment| remove_files(&figures.out, experiment))?;
     let mut chapters: Vec<Chapter> = chosen.into_iter().map(Chapter::new).collect();
     for round in 1..=figures.rounds {
         for place in 0..chapters.len() {
             if let Some(chapter) = chapters.get_mut(place) {
+                if round == 1 {
+                    remove_files(&figures.out, chapter.experiment)?;
+                }
                 lab.step(&format!("{}, round {round} of {}", chapter.experiment.name, figures.rounds));
                 lab.add_round(chapter);
                 write_files(&figures.out, chapter, &date)?;

@@ -39,7 +39,7 @@ impl Table {
 
     /// What rounds that gave the same rows come to: of each row that of the round with the median, with the faults
     /// of all rounds and, behind it, the least and the most that was the median of. That is the first of the
-    /// columns `by` in which the row has a number. Nothing for no round.
+    /// columns `by` in which the row has a number in any round; of two medians it is the greater. Nothing for no round.
     pub(crate) fn median(rounds: &[Self], by: &[&str]) -> Option<Self> {
         let (first, others) = rounds.split_first()?;
         if others.is_empty() {
@@ -62,10 +62,12 @@ impl Table {
             let unknown = EXTREMES.map(|_| "-".to_owned());
             return rows.swap_remove(0).iter().cloned().chain(unknown).collect();
         };
+        let all = rows.clone();
+        rows.retain(|row| number(row, name).is_finite());
         rows.sort_by(|one, other| number(one, name).total_cmp(&number(other, name)));
         let mut median = rows.get(rows.len() / 2).map(|row| row.to_vec()).unwrap_or_default();
         if let Some(cell) = self.column(FAULTS).and_then(|column| median.get_mut(column)) {
-            *cell = rows.iter().map(|row| number(row, FAULTS)).sum::<f64>().to_string();
+            *cell = all.iter().map(|row| number(row, FAULTS)).sum::<f64>().to_string();
         }
         let extremes = [rows.first(), rows.last()].into_iter().flatten();
         median.extend(extremes.map(|row| self.cell(row, name).to_owned()));
@@ -230,13 +232,23 @@ mod tests {
     #[test]
     fn rounds_come_to_the_row_with_the_median_the_faults_of_all_and_the_extremes() {
         let rounds = [
-            round(&[["a", "900", "7", "1"], ["b", "-", "30", "0"], ["c", "-", "-", "0"]]),
-            round(&[["a", "80", "9", "0"], ["b", "-", "4", "0"], ["c", "-", "-", "0"]]),
-            round(&[["a", "1000", "8", "2"], ["b", "-", "200", "5"], ["c", "-", "-", "0"]]),
+            round(&[
+                ["a", "900", "7", "1"],
+                ["b", "-", "30", "0"],
+                ["c", "-", "-", "0"],
+                ["d", "5", "1", "0"],
+            ]),
+            round(&[["a", "80", "9", "0"], ["b", "-", "4", "0"], ["c", "-", "-", "0"], ["d", "-", "1", "7"]]),
+            round(&[
+                ["a", "1000", "8", "2"],
+                ["b", "-", "200", "5"],
+                ["c", "-", "-", "0"],
+                ["d", "6", "1", "0"],
+            ]),
         ];
         let median = Table::median(&rounds, &["rate", "p50_us"]).expect("of three");
-        let expected =
-            "what,rate,p50_us,faults,lowest,highest\na,900,7,3,80,1000\nb,-,30,5,4,200\nc,-,-,0,-,-\n";
+        let expected = "what,rate,p50_us,faults,lowest,highest\na,900,7,3,80,1000\nb,-,30,5,4,200\nc,-,-,0,-,-\n\
+                        d,6,1,7,5,6\n";
         assert_eq!(median.csv(), expected);
     }
 

@@ -253,6 +253,8 @@ impl Directives {
     /// and what is to be remarked.
     pub(crate) fn finish(mut self, daemons: usize, is_wide: bool) -> (Options, Vec<Diagnostic>) {
         self.remarks.extend(self.windows.apply(&mut self.options.ring));
+        // A file that says its times has thought of the network.
+        let is_wide = is_wide && self.timeouts.is_empty();
         self.options.settle_wide_area(self.wide_area.unwrap_or(is_wide));
         let timeouts = std::mem::take(&mut self.timeouts);
         self.remarks.extend(timeouts.apply(&mut self.options));

@@ -58,8 +58,9 @@ fn ip(address: &SockaddrStorage) -> Option<IpAddr> {
 
 /// A number that is the same for daemons which agree on the segments and on the names, addresses
 /// and order of the daemons. Daemons with different numbers ignore each other.
-pub(crate) fn cluster_hash(topology: &Topology, with_segments: bool) -> u32 {
-    let mut text = String::new();
+pub(crate) fn cluster_hash(topology: &Topology, with_segments: bool, wide_area: bool) -> u32 {
+    // A daemon with the times of another network would break the ring of the others again and again.
+    let mut text = if wide_area { "wide area\n".to_owned() } else { String::new() };
     for (index, segment) in topology.segments.iter().enumerate() {
         let addresses = if with_segments { segment.addresses.as_slice() } else { &[] };
         // Writing to a string can not fail.

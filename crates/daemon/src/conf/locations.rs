@@ -57,7 +57,8 @@ impl Topology {
     pub(crate) fn is_wide(&self) -> bool {
         let segments = 0..self.segments.len();
         let first = |segment| self.locations.iter().find(|location| location.segment == segment);
-        let networks = segments.filter_map(first).map(|location| network(location.address));
+        let addresses = segments.filter_map(first).map(|location| location.address);
+        let networks = addresses.filter(|address| !address.is_loopback()).map(network);
         networks.collect::<BTreeSet<_>>().len() > 1
     }
 

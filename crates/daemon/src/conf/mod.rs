@@ -274,7 +274,7 @@ impl Settings {
         here: Location,
         client_interfaces: Vec<IpAddr>,
     ) -> Self {
-        let cluster = identity::cluster_hash(&topology, options.hash_segments);
+        let cluster = identity::cluster_hash(&topology, options.hash_segments, options.wide_area);
         let Topology { segments, locations, daemons } = topology;
         let Options { ring, membership, sessions, .. } = options;
         Self {

@@ -50,6 +50,7 @@ impl Options {
         if wide_area {
             self.ring = self.ring.clone().in_wide_area();
             self.membership = self.membership.clone().in_wide_area();
+            self.sessions = self.sessions.clone().in_wide_area();
         }
     }
 }

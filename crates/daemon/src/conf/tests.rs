@@ -126,7 +126,7 @@ fn a_machine_without_a_configured_address_is_told_so() {
 }
 
 #[test]
-fn the_cluster_hash_covers_names_addresses_order_and_ports_only() {
+fn the_cluster_hash_covers_names_addresses_order_ports_and_the_kind_of_network_only() {
     let base = good("Spread_Segment 127.0.0.255 { a 127.0.0.1 b 127.0.0.2 }").settings.config.cluster;
     for other in [
         "Spread_Segment 127.0.0.255 { b 127.0.0.2 a 127.0.0.1 }",
@@ -138,6 +138,14 @@ fn the_cluster_hash_covers_names_addresses_order_and_ports_only() {
     ] {
         assert_ne!(good(other).settings.config.cluster, base, "{other}");
     }
+    assert_ne!(
+        good(&with("WideAreaNetwork = yes")).settings.config.cluster,
+        good(ONE).settings.config.cluster
+    );
+    assert_eq!(
+        good(&with("WideAreaNetwork = no")).settings.config.cluster,
+        good(ONE).settings.config.cluster
+    );
     let same = "Window = 50 Spread_Segment 127.0.0.255:4803 { 'a' 127.0.0.1 { 127.0.0.1 } ; b 127.0.0.2 }";
     assert_eq!(good(same).settings.config.cluster, base);
 }
@@ -176,12 +184,14 @@ fn daemons_of_different_networks_have_more_time_unless_the_file_says_what_they_a
     let far_v6 = "Spread_Segment [2001:db8:1:2::1] { a [2001:db8:1:2::1] } \
                   Spread_Segment [2001:db8:2:2::1] { b [2001:db8:2:2::1] }";
     let one = "Spread_Segment 10.1.2.1 { a 10.1.2.1 b 10.2.2.1 }";
+    let loopback = "Spread_Segment 127.0.0.255 { a 127.0.0.1 } Spread_Segment 127.1.0.255 { b 127.1.0.1 }";
     for (directive, segments, wide) in [
         ("", near, false),
         ("", far, true),
         ("", near_v6, false),
         ("", far_v6, true),
         ("", one, false),
+        ("", loopback, false),
         ("WideAreaNetwork = no", far, false),
         ("WideAreaNetwork = yes", one, true),
     ] {
@@ -200,6 +210,10 @@ fn the_nine_timeouts_stand_above_those_of_a_wide_area_network() {
     let nine: String = ["Token", "Hurry", "Alive", "Join", "Rep", "Seg", "Gather", "Form", "Lookup"]
         .map(|name| format!("{name}Timeout = 600\n"))
         .concat();
+    let far = "Spread_Segment 10.1.2.255 { a 10.1.2.1 } Spread_Segment 10.2.3.255 { b 10.2.3.1 }";
+    let text = format!("{nine}{far}");
+    let loaded = load_source(Source::new("x.conf", text.as_bytes()), Some("a")).expect("a good file");
+    assert!(!loaded.settings.wide_area, "a file with times of its own has thought of the network");
     let settings = good(&with(&format!("{nine}WideAreaNetwork = yes"))).settings;
     assert_eq!(settings.config.ring.token_loss, Duration::from_millis(600));
     assert_eq!(settings.config.membership.gather, Duration::from_millis(450));

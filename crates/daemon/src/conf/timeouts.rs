@@ -40,6 +40,11 @@ impl Timeouts {
         NAMES.contains(&name)
     }
 
+    /// Whether the file gave none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.given.is_empty()
+    }
+
     /// Notes one; a later value replaces an earlier.
     pub(crate) fn set(&mut self, name: &'static str, span: &Span, value: Duration) {
         self.given.retain(|(given, ..)| *given != name);

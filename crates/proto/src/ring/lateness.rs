@@ -19,7 +19,8 @@ const STEP: Duration = Duration::from_micros(500);
 /// After so long without a packet that came twice, half of the time must do.
 const HALF_LIFE: Duration = Duration::from_secs(10);
 
-/// How long I remember what I asked for: longer than an answer may take.
+/// How long I remember what I asked for: longer than an answer may take, but where daemons are far apart. There a
+/// packet is hardly ever later than the round that it has anyway.
 const MEMORY: Duration = Duration::from_millis(100);
 /// How many ranges of it; of more I forget the oldest.
 const MEMORY_RANGES: usize = 256;

@@ -78,8 +78,8 @@ pub(crate) struct Ring {
     visited: Instant,
     /// The same if it went from here to all in turn, and over nobody's head.
     round_began: Option<Instant>,
-    /// The shortest of such rounds.
-    shortest_round: Option<Duration>,
+    /// What such a round takes when nothing waits on its way.
+    way: Option<Duration>,
     /// My last acknowledged prefix that was new, and when: stands still when I am deaf.
     progress: (Seq, Instant),
     /// How often I asked since my acknowledged prefix was new, as the age of the next request.
@@ -120,7 +120,7 @@ impl Ring {
             quiet_visits: 0,
             visited: now,
             round_began: None,
-            shortest_round: None,
+            way: None,
             progress: (before, now),
             asked: 0,
             awaited: None,

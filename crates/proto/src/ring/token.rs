@@ -142,8 +142,7 @@ impl Ring {
     fn visit(&mut self, mut token: Token, origin: TokenOrigin, next: ProcessId, cx: &mut Cx<'_>) -> Visited {
         cx.stats.token_visits += 1;
         if origin == TokenOrigin::Passed {
-            let round = self.round_began.map(|began| cx.now.since(began));
-            self.shortest_round = round.into_iter().chain(self.shortest_round).min();
+            self.note_way(&token, cx.now);
         }
         self.note_round(&mut token, cx);
         self.visited = cx.now;
@@ -185,6 +184,14 @@ impl Ring {
         Visited::Done
     }
 
+    /// Measures what the way round takes: what the shortest round took, or the last one in which nobody sent, as the way
+    /// may have become longer.
+    fn note_way(&mut self, token: &Token, now: Instant) {
+        let Some(round) = self.round_began.map(|began| now.since(began)) else { return };
+        let was_empty = token.fcc == 0 && token.requests.is_empty();
+        self.way = self.way.filter(|way| !was_empty && *way < round).or(Some(round));
+    }
+
     /// Adapts the window to the round that ends here if I lead. A rest counts as a long round: a ring that comes
     /// to rest in between has a greater window than it needs, and messages in greater bursts are later. The
     /// empty rounds around it say nothing.
@@ -193,7 +200,7 @@ impl Ring {
         if self.i_lead() && self.quiet_visits == 0 {
             let round = Round {
                 took: cx.now.since(self.visited),
-                shortest: self.shortest_round.unwrap_or_default(),
+                way: self.way.unwrap_or_default(),
                 members: self.roster.len() as u32,
                 fcc: token.fcc,
                 backlog: token.backlog,

@@ -61,7 +61,7 @@ impl Faults {
             8 if self.shutdowns => Some(Fault::Shutdown(any(world))),
             9 if self.pauses => pause(world),
             10 if self.pauses => slowness(world),
-            11 if self.weather => Some(Fault::Links(options::quality(&mut world.rng))),
+            11 if self.weather => Some(weather(world)),
             12 if self.resurrections => Some(Fault::Resurrect(world.rng.usize(1..30))),
             13 if self.resurrections => Some(Fault::Strangers(world.rng.usize(1..30))),
             14 if self.flapping => flap(world),
@@ -121,8 +121,16 @@ fn boot(world: &mut World) -> Option<Fault> {
     Some(Fault::Restart { host: down, after: Duration::ZERO })
 }
 
+/// Other links; those of a wide area network stay as long as they are.
+fn weather(world: &mut World) -> Fault {
+    let drawn = options::quality(&mut world.rng);
+    let settings = world.settings();
+    Fault::Links(if settings.is_wide_area() { options::far(settings.quality.delay, drawn) } else { drawn })
+}
+
 fn pause(world: &mut World) -> Option<Fault> {
-    let duration = Duration::from_millis(world.rng.u64(5..800));
+    let longest = if world.settings().is_wide_area() { 8000 } else { 800 };
+    let duration = Duration::from_millis(world.rng.u64(5..longest));
     Some(Fault::Pause { host: any(world), duration })
 }
 

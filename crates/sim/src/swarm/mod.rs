@@ -112,8 +112,7 @@ impl Swarm {
     /// large message may take many rounds in which packets are all that there is to see.
     fn drain(&mut self) {
         let until = self.world.now() + MAX_DRAIN;
-        let membership = &self.options.settings.membership;
-        let silence = Duration::from_millis(500).max(membership.attempt_deadline * 2);
+        let silence = Duration::from_millis(if self.options.settings.is_wide_area() { 5000 } else { 500 });
         let progress = |world: &World| (world.recorder.records, world.network.tally.of(DatagramKind::Packet));
         let mut seen = None;
         while seen != Some(progress(&self.world)) && self.world.now() < until {

@@ -10,7 +10,7 @@ use crate::workload::Mix;
 use crate::world::{HostSettings, Settings, Triggers};
 
 /// How much more slowly things happen in a wide area network.
-const SLOWER: u32 = 5;
+const SLOWER: u32 = 10;
 
 /// Everything that a seed decides before its run.
 #[derive(Clone, Debug)]
@@ -102,16 +102,16 @@ impl Options {
     /// for its way round; everything else happens as much more slowly.
     fn move_apart(&mut self, delay: Duration) {
         let settings = &mut self.settings;
-        let (near, wide) = (settings.quality, RingConfig::default().in_wide_area());
-        let delay = delay.min(Duration::from_millis(500) / settings.daemons as u32);
-        let jitter = near.jitter.as_secs_f64() / near.delay.as_secs_f64();
-        settings.quality = Quality { delay, jitter: delay.mul_f64(jitter), ..near };
+        let wide = RingConfig::default().in_wide_area();
+        settings.quality =
+            far(delay.min(Duration::from_millis(500) / settings.daemons as u32), settings.quality);
         settings.ring = RingConfig {
             datagram_bytes: settings.ring.datagram_bytes,
             numbers_from: settings.ring.numbers_from,
             ..wide
         };
         settings.membership = MembershipConfig::default().in_wide_area();
+        settings.sessions = settings.sessions.clone().in_wide_area();
         self.load_gap = (self.load_gap * SLOWER).max(bearable_gap(settings, &self.mix, self.load_burst));
         self.fault_gap *= SLOWER;
         self.chaos *= SLOWER;
@@ -231,6 +231,12 @@ pub(super) fn quality(rng: &mut fastrand::Rng) -> Quality {
         quality.corrupt_ppm = 5000;
     }
     quality
+}
+
+/// The same links, but as long.
+pub(super) fn far(delay: Duration, near: Quality) -> Quality {
+    let jitter = near.jitter.as_secs_f64() / near.delay.as_secs_f64();
+    Quality { delay, jitter: delay.mul_f64(jitter), ..near }
 }
 
 fn mix(rng: &mut fastrand::Rng) -> Mix {

@@ -75,7 +75,16 @@ const MUCH_ROOM_BYTES: usize = 256 << 10;
 /// What may wait for a session, at least, for whoever reads not to fall behind.
 const MANY_MESSAGES: usize = 100_000;
 
+/// From this way on daemons count as far apart.
+const LONG_WAY: Duration = Duration::from_millis(5);
+
 impl Settings {
+    /// Whether daemons are so far from each other that their times are for a wide area network.
+    #[must_use]
+    pub fn is_wide_area(&self) -> bool {
+        self.quality.delay >= LONG_WAY
+    }
+
     /// Whether clients may seem slow although they read.
     #[must_use]
     pub fn gives_little_room(&self) -> bool {
