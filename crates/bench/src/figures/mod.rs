@@ -54,7 +54,7 @@ pub struct Figures {
 /// How much of each experiment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Extent {
-    /// All points; a round takes about twelve minutes.
+    /// All points; a round takes about nine minutes.
     Full,
     /// Fewer points; a round takes about five minutes.
     Quick,
