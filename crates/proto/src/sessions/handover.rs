@@ -8,8 +8,8 @@
 
 /// Bytes that are built for a message which shows members, and take as long as another frame.
 const BUILT_BYTES_A_FRAME: usize = 128;
-/// Bytes of a frame that take as long to write as another frame.
-const WRITTEN_BYTES_A_FRAME: usize = 2048;
+/// Bytes of a frame that take as long to write, and for their reader to read, as another frame.
+const WRITTEN_BYTES_A_FRAME: usize = 512;
 
 /// See the module documentation.
 #[derive(Debug)]
