@@ -37,9 +37,9 @@ impl Table {
         Self { columns: columns.to_vec(), rows: Vec::new() }
     }
 
-    /// What rounds that gave the same rows come to: of each row that of the round with the median, with the faults
-    /// of all rounds and, behind it, the least and the most that was the median of. That is the first of the
-    /// columns `by` in which the row has a number in any round; of two medians it is the greater. Nothing for no round.
+    /// What rounds that gave the same rows come to: of each row that of the round with the median (of two, the
+    /// greater) in the first of the columns `by` in which the row has a number in any round. It has the faults of all
+    /// rounds and, behind it, the lowest and the highest in that column. Nothing for no round.
     pub(crate) fn median(rounds: &[Self], by: &[&str]) -> Option<Self> {
         let (first, others) = rounds.split_first()?;
         if others.is_empty() {
