@@ -8,7 +8,7 @@
 //! delivered in a ring without gap from the first on, or from some place on not at all. Messages without
 //! order may arrive early or stand behind a gap, so they always bring their preamble.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use antiphon_wire::ids::DaemonId;
 use antiphon_wire::ring::chunk::Preamble;
@@ -78,7 +78,8 @@ pub(crate) struct Parts {
 /// What each member has said in a ring.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Heard {
-    senders: BTreeMap<DaemonId, Vec<Bytes>>,
+    /// By daemon, then by slot; nothing of those that have said nothing.
+    senders: Vec<Vec<Bytes>>,
 }
 
 impl Heard {
@@ -92,23 +93,37 @@ impl Heard {
     ) -> Option<Parts> {
         let said = match preamble {
             None => return Some(Parts { preamble: Bytes::new(), rest: piece }),
-            Some(Preamble::Known { slot }) => self.senders.get(&sender)?.get(usize::from(slot))?.clone(),
+            Some(Preamble::Known { slot }) => {
+                self.senders.get(sender.index())?.get(usize::from(slot))?.clone()
+            }
             Some(Preamble::New { slot, bytes }) => {
                 // A part of the packet would keep the whole burst that it came in.
                 let said = Bytes::copy_from_slice(&piece.split_to(usize::from(bytes).min(piece.len())));
-                let slots = self.senders.entry(sender).or_insert_with(|| vec![Bytes::new(); SLOTS]);
-                if let Some(place) = slots.get_mut(usize::from(slot)) {
-                    place.clone_from(&said);
-                }
+                self.remember(sender, slot, said.clone());
                 said
             }
         };
         Some(Parts { preamble: said, rest: piece }).filter(|parts| !parts.preamble.is_empty())
     }
 
+    fn remember(&mut self, sender: DaemonId, slot: u8, said: Bytes) {
+        if self.senders.len() <= sender.index() {
+            self.senders.resize_with(sender.index() + 1, Vec::new);
+        }
+        let Some(slots) = self.senders.get_mut(sender.index()) else { return };
+        slots.resize(SLOTS, Bytes::new());
+        if let Some(place) = slots.get_mut(usize::from(slot)) {
+            *place = said;
+        }
+    }
+
     /// Forgets what senders have said that do not pass `keep`.
     pub(crate) fn retain(&mut self, keep: impl Fn(DaemonId) -> bool) {
-        self.senders.retain(|sender, _| keep(*sender));
+        for (sender, slots) in (0..=u16::MAX).zip(&mut self.senders) {
+            if !keep(DaemonId(sender)) {
+                slots.clear();
+            }
+        }
     }
 }
 

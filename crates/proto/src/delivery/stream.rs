@@ -5,7 +5,7 @@
 //! together; what a message is for, it does not know.
 
 use antiphon_wire::ids::{DaemonId, Seq};
-use antiphon_wire::reader::{DecodeError, Reader};
+use antiphon_wire::reader::Reader;
 use antiphon_wire::ring::chunk::{self, Chunk, Fragment, Position, Preamble};
 use antiphon_wire::ring::packet::Packet;
 use antiphon_wire::service::ServiceLevel;
@@ -59,10 +59,7 @@ pub(crate) struct Stream {
     done: Seq,
     /// The packet being read, `done + 1`.
     open: Option<OpenPacket>,
-    unfinished: Unfinished,
-    preambles: Heard,
-    /// Pieces of no use so far.
-    dropped: u64,
+    assembly: Assembly,
 }
 
 #[derive(Clone, Debug)]
@@ -75,6 +72,15 @@ struct OpenPacket {
     waiting: Option<Chunk>,
 }
 
+/// What was read before and is needed to make messages of chunks.
+#[derive(Clone, Debug, Default)]
+struct Assembly {
+    unfinished: Unfinished,
+    preambles: Heard,
+    /// Pieces of no use so far.
+    dropped: u64,
+}
+
 impl OpenPacket {
     fn new(stored: &Stored) -> Self {
         Self {
@@ -83,13 +89,6 @@ impl OpenPacket {
             chunks: stored.packet.chunks(),
             index: 0,
             waiting: None,
-        }
-    }
-
-    fn next(&mut self) -> Result<Option<Chunk>, DecodeError> {
-        match self.waiting.take() {
-            Some(chunk) => Ok(Some(chunk)),
-            None => chunk::next(&mut self.chunks),
         }
     }
 }
@@ -107,12 +106,12 @@ impl Stream {
 
     /// Fragments that were of no use, messages whose preamble nobody has said, and malformed packets.
     pub(crate) fn dropped(&self) -> u64 {
-        self.dropped
+        self.assembly.dropped
     }
 
     /// Messages of which the last fragment has not been read.
     pub(crate) fn unfinished(&self) -> usize {
-        self.unfinished.count()
+        self.assembly.unfinished.count()
     }
 
     /// The next message in order, as far as `limit` allows and packets are there.
@@ -122,21 +121,21 @@ impl Stream {
             if seq > limit.last {
                 return None;
             }
-            let mut open = match self.open.take() {
+            let open = match &mut self.open {
                 Some(open) => open,
-                None => OpenPacket::new(window.get(seq)?),
+                None => self.open.insert(OpenPacket::new(window.get(seq)?)),
             };
-            while let Some(chunk) = self.next_chunk(&mut open) {
+            while let Some(chunk) = self.assembly.next_chunk(open) {
                 if chunk.head.service == ServiceLevel::Safe && seq > limit.safe && chunk.head.ends_message() {
                     open.waiting = Some(chunk);
-                    self.open = Some(open);
                     return None;
                 }
-                if let Some(message) = self.complete(&mut open, seq, chunk, Wanted::All) {
-                    self.open = Some(open);
-                    return Some(message);
+                let message = self.assembly.complete(open, seq, chunk, Wanted::All);
+                if message.is_some() {
+                    return message;
                 }
             }
+            self.open = None;
             self.done = seq;
         }
     }
@@ -144,32 +143,44 @@ impl Stream {
     /// Reads a packet out of order: behind a hole, when a ring closes. The cursor moves past it.
     pub(crate) fn read_behind_hole(&mut self, stored: &Stored, wanted: Wanted, messages: &mut Vec<Complete>) {
         let seq = stored.packet.header.seq;
-        let mut open = if self.done.next() == seq { self.open.take() } else { None }
-            .unwrap_or_else(|| OpenPacket::new(stored));
-        while let Some(chunk) = self.next_chunk(&mut open) {
-            messages.extend(self.complete(&mut open, seq, chunk, wanted));
+        let opened = self.open.take().filter(|_| self.done.next() == seq);
+        let mut open = opened.unwrap_or_else(|| OpenPacket::new(stored));
+        while let Some(chunk) = self.assembly.next_chunk(&mut open) {
+            messages.extend(self.assembly.complete(&mut open, seq, chunk, wanted));
         }
-        self.open = None;
         self.done = seq;
     }
 
     /// Drops the unfinished messages of senders that do not pass `keep`, and their preambles: a hole may
     /// have swallowed parts of them.
     pub(crate) fn drop_unfinished(&mut self, keep: impl Fn(DaemonId) -> bool) {
+        self.assembly.retain(&keep);
+        self.open = self.open.take().filter(|open| keep(open.sender));
+    }
+}
+
+impl Assembly {
+    /// Forgets what senders have begun or said that do not pass `keep`.
+    fn retain(&mut self, keep: impl Fn(DaemonId) -> bool) {
         self.dropped += self.unfinished.count() as u64;
         self.unfinished.retain(&keep);
         self.dropped -= self.unfinished.count() as u64;
         self.preambles.retain(&keep);
-        self.open = self.open.take().filter(|open| keep(open.sender));
     }
 
     /// The next chunk of a packet. What follows a malformed one can not be found, so the packet ends there;
     /// its sender packed it once for everyone, so everyone drops the same.
     fn next_chunk(&mut self, open: &mut OpenPacket) -> Option<Chunk> {
-        open.next().unwrap_or_else(|_| {
-            self.dropped += 1;
-            None
-        })
+        if open.waiting.is_some() {
+            return open.waiting.take();
+        }
+        match chunk::next(&mut open.chunks) {
+            Ok(chunk) => chunk,
+            Err(_) => {
+                self.dropped += 1;
+                None
+            }
+        }
     }
 
     /// Turns a chunk into the message that it ends, if it ends one that is wanted.
@@ -270,19 +281,19 @@ mod tests {
 
     /// What comes of fragments of one message, and how many were of no use.
     fn assembled(pieces: &[(Position, Option<Preamble>, &'static [u8])]) -> (Option<Parts>, u64) {
-        let (mut stream, mut whole) = (Stream::default(), None);
+        let (mut assembly, mut whole) = (Assembly::default(), None);
         let sender = DaemonId(1);
         for (position, preamble, bytes) in pieces {
             let bytes = Bytes::from_static(bytes);
             whole = match *position {
                 Position::First { total } => {
-                    stream.begin_unfinished(sender, 7, total, *preamble, bytes);
+                    assembly.begin_unfinished(sender, 7, total, *preamble, bytes);
                     None
                 }
-                position => stream.add(sender, Fragment { number: 7, position }, &bytes),
+                position => assembly.add(sender, Fragment { number: 7, position }, &bytes),
             };
         }
-        (whole, stream.dropped)
+        (whole, assembly.dropped)
     }
 
     fn whole(preamble: &'static str, rest: &'static str) -> (Option<Parts>, u64) {
@@ -308,7 +319,7 @@ mod tests {
         let mut stream = Stream::default();
         for (number, total) in [(0, MAX_MESSAGE_BYTES), (1, MAX_MESSAGE_BYTES + 1)] {
             let new = Some(Preamble::New { slot: 0, bytes: 2 });
-            stream.begin_unfinished(DaemonId(1), number, total, new, Bytes::from_static(b"abcd"));
+            stream.assembly.begin_unfinished(DaemonId(1), number, total, new, Bytes::from_static(b"abcd"));
         }
         assert_eq!((stream.unfinished(), stream.dropped()), (1, 1));
     }
@@ -317,7 +328,7 @@ mod tests {
     fn unfinished_messages_that_are_dropped_are_counted() {
         let mut stream = Stream::default();
         for sender in [DaemonId(1), DaemonId(2), DaemonId(u16::MAX)] {
-            stream.begin_unfinished(sender, 7, 7, None, Bytes::from_static(b"abcd"));
+            stream.assembly.begin_unfinished(sender, 7, 7, None, Bytes::from_static(b"abcd"));
         }
         stream.drop_unfinished(|sender| sender == DaemonId(1));
         assert_eq!((stream.unfinished(), stream.dropped()), (1, 2));
@@ -327,9 +338,9 @@ mod tests {
     fn a_malformed_message_ends_its_packet_and_is_counted() {
         let chunks = Reader::new(Bytes::from_static(&[0xff; 3]), "packet");
         let mut open = OpenPacket { sender: DaemonId(1), early: false, chunks, index: 0, waiting: None };
-        let mut stream = Stream::default();
-        assert!(stream.next_chunk(&mut open).is_none());
-        assert_eq!(stream.dropped(), 1);
+        let mut assembly = Assembly::default();
+        assert!(assembly.next_chunk(&mut open).is_none());
+        assert_eq!(assembly.dropped, 1);
     }
 
     #[test]

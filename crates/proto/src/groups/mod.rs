@@ -36,6 +36,7 @@ mod views;
 use antiphon_wire::client::membership::GroupId;
 use antiphon_wire::ids::{ProcessId, RingId, Seq};
 use antiphon_wire::ring::multicast::Unpacker;
+use bytes::Bytes;
 
 use crate::config::Config;
 use crate::cx::Cx;
@@ -116,6 +117,9 @@ pub(crate) struct Groups {
     exchange: Option<Exchange>,
     /// Has header and groups of the frame being routed.
     unpacker: Unpacker,
+    /// The preamble of the last message, if its groups have nobody here: most messages of a great ring concern
+    /// nobody on most daemons, and what follows mostly has the same. Until somebody may have come.
+    deaf_to: Option<Bytes>,
 }
 
 impl Groups {
@@ -130,6 +134,7 @@ impl Groups {
             transitional: None,
             exchange: None,
             unpacker: Unpacker::default(),
+            deaf_to: None,
         }
     }
 
@@ -156,6 +161,7 @@ impl Groups {
         cx: &mut Cx<'_>,
     ) {
         self.emptied = 0;
+        self.deaf_to = None;
         match configuration {
             Configuration::Transitional { new, members, .. } => {
                 self.on_transitional(*new, members, sessions, cx);
@@ -170,6 +176,9 @@ impl Groups {
     /// settled.
     pub(crate) fn on_message(&mut self, message: Message, sessions: &mut Sessions, cx: &mut Cx<'_>) {
         let sender = message.sender;
+        if message.kind != Kind::Client && !cx.config.is_mutant(Mutant::StayDeaf) {
+            self.deaf_to = None;
+        }
         let taken = match message.kind {
             Kind::Client => self.route(message, sessions, cx),
             Kind::Join => codec::decode_operation(&message.bytes).map(|(private, group)| {

@@ -26,6 +26,9 @@ impl Groups {
         cx: &mut Cx<'_>,
     ) -> Result<(), DecodeError> {
         let Message { sender, preamble, bytes, .. } = message;
+        if self.deaf_to.as_ref().is_some_and(|last| is_the_same(last, &preamble)) {
+            return Ok(());
+        }
         let Some(daemon) = cx.config.daemon(sender.daemon) else {
             return Err(DecodeError::BadValue { what: "sending daemon", value: u64::from(sender.daemon.0) });
         };
@@ -35,22 +38,26 @@ impl Groups {
         let sender = if discards { MemberName::from_field(&header.name).ok() } else { None };
         sessions.begin_message(sender.as_ref());
         let groups = self.unpacker.head().get(HEADER_BYTES..).unwrap_or_default();
+        let mut is_deaf = !preamble.is_empty();
         for field in groups.as_chunks().0 {
-            self.route_to(&GroupName::from_field(field), &body, sessions, cx);
+            is_deaf &= !self.route_to(&GroupName::from_field(field), &body, sessions, cx);
         }
+        self.deaf_to = is_deaf.then_some(preamble);
         Ok(())
     }
 
-    fn route_to(&self, name: &GroupName, body: &Bytes, sessions: &mut Sessions, cx: &mut Cx<'_>) {
+    /// Passes a multicast to those whom one of its groups has here. Returns whether there may be any, also for the
+    /// next message.
+    fn route_to(&self, name: &GroupName, body: &Bytes, sessions: &mut Sessions, cx: &mut Cx<'_>) -> bool {
         let head = self.unpacker.head();
         if name.is_private() {
             let member = MemberName::from_field(name.as_field()).ok();
             if let Some(receiver) = member.and_then(|member| sessions.receiver(&member)) {
                 sessions.deliver_once(receiver.session, &SharedFrame { head, body, receivers: 1 }, cx);
             }
-            return;
+            return true;
         }
-        let Some(group) = self.table.find_group(name) else { return };
+        let Some(group) = self.table.find_group(name) else { return false };
         let local = self.table.group(group).local();
         let frame = SharedFrame { head, body, receivers: local.len() };
         for (_, receiver) in local {
@@ -59,5 +66,11 @@ impl Groups {
             }
             sessions.deliver_once(receiver.session, &frame, cx);
         }
+        !local.is_empty()
     }
+}
+
+/// Whether two preambles are one down to their place in memory, where each is kept for one sender.
+fn is_the_same(one: &Bytes, other: &Bytes) -> bool {
+    std::ptr::eq::<[u8]>(&**one, &**other)
 }

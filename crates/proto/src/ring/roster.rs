@@ -77,12 +77,12 @@ impl Roster {
 
     /// Where among all the member of that daemon is, in whichever incarnation.
     pub(super) fn position_of(&self, daemon: DaemonId) -> Option<usize> {
-        self.members.iter().position(|member| member.daemon == daemon)
+        self.members.binary_search_by_key(&daemon, |member| member.daemon).ok()
     }
 
     /// The member of that daemon, in whichever incarnation.
     pub(super) fn member_of(&self, daemon: DaemonId) -> Option<ProcessId> {
-        self.members.iter().copied().find(|member| member.daemon == daemon)
+        self.members.get(self.position_of(daemon)?).copied()
     }
 }
 
