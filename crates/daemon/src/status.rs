@@ -253,13 +253,16 @@ mod tests {
 
     use antiphon_proto::config::Daemon;
     use antiphon_proto::time::Instant;
-    use antiphon_proto::{Boot, Node, Outputs};
+    use antiphon_proto::{Boot, NameHash, Node, Outputs};
     use antiphon_wire::ids::DaemonId;
     use antiphon_wire::names::DaemonName;
 
     use super::*;
 
-    const BOOT: Boot = Boot { incarnation: 1, epoch: 1, seed: 1 };
+    fn node(config: Config) -> Node {
+        let boot = Boot { incarnation: 1, epoch: 1, seed: 1, name_hash: NameHash::fixed() };
+        Node::new(config, boot, Instant(0), &mut Outputs::default())
+    }
 
     /// A configuration of the largest cluster, as it comes about after many attempts that others did not answer.
     fn installed(config: &Config, status: &Status) -> Event {
@@ -277,7 +280,7 @@ mod tests {
         };
         let config = Config::new((0..128).map(daemon).collect(), DaemonId(0), 1);
         let mut board = StatusBoard::new(&config);
-        let node = Node::new(config.clone(), BOOT, Instant(0), &mut Outputs::default());
+        let node = node(config.clone());
         let mut status = node.status();
         let event = installed(&config, &status);
         (0..MAX_CONFIGURATIONS).for_each(|_| board.event(&event));
@@ -301,7 +304,7 @@ mod tests {
         let daemon = Daemon { name: DaemonName::new(b"a").expect("legal"), address: Ipv4Addr::LOCALHOST };
         let config = Config::new(vec![daemon], DaemonId(0), 1);
         let mut board = StatusBoard::new(&config);
-        let status = Node::new(config, BOOT, Instant(0), &mut Outputs::default()).status();
+        let status = node(config).status();
         for number in 0..20 {
             let (ring, members) = (status.ring, Vec::new());
             board.event(&Event::Installed { ring, members, reasons: vec![number.to_string()] });

@@ -12,7 +12,7 @@ use antiphon::session::{Handshake, Options, Step};
 use antiphon_daemon::conf::{self, Source};
 use antiphon_proto::config::{Config, Daemon};
 use antiphon_proto::time::Instant;
-use antiphon_proto::{Boot, Input, Node, Origin, Outputs};
+use antiphon_proto::{Boot, Input, NameHash, Node, Origin, Outputs};
 use antiphon_wire::ids::{DaemonId, RingId, Seq, SessionId};
 use antiphon_wire::names::DaemonName;
 use antiphon_wire::ring::packet::PacketHeader;
@@ -51,7 +51,12 @@ impl Fed {
         };
         let config = Config::new((0..daemons).filter_map(daemon).collect(), DaemonId(me), CLUSTER);
         let (now, mut out) = (Instant(1_000_000_000), Outputs::default());
-        let node = Node::new(config, Boot { incarnation: BOOT, epoch: BOOT, seed: 1 }, now, &mut out);
+        let node = Node::new(
+            config,
+            Boot { incarnation: BOOT, epoch: BOOT, seed: 1, name_hash: NameHash::fixed() },
+            now,
+            &mut out,
+        );
         Self { node, now, out, sent: Vec::new(), numbered: Default::default() }
     }
 

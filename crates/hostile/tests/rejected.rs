@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use antiphon_hostile::{CLUSTER, Fed, samples};
 use antiphon_proto::config::{Config, Daemon};
 use antiphon_proto::time::Instant;
-use antiphon_proto::{Boot, Event, Input, Node, Outputs, Stats};
+use antiphon_proto::{Boot, Event, Input, NameHash, Node, Outputs, Stats};
 use antiphon_wire::ids::{DaemonId, RingId, Seq};
 use antiphon_wire::names::DaemonName;
 use antiphon_wire::ring::packet::PacketHeader;
@@ -27,7 +27,15 @@ fn daemon() -> (Node, Outputs) {
     let daemons = names.map(|name| Daemon { name, address }).collect();
     let mut out = Outputs::default();
     let config = Config::new(daemons, DaemonId(0), CLUSTER);
-    (Node::new(config, Boot { incarnation: 7, epoch: 7, seed: 1 }, Instant::default(), &mut out), out)
+    (
+        Node::new(
+            config,
+            Boot { incarnation: 7, epoch: 7, seed: 1, name_hash: NameHash::fixed() },
+            Instant::default(),
+            &mut out,
+        ),
+        out,
+    )
 }
 
 /// What is wrong with a datagram: its version, its end, or the configuration that it is for.

@@ -38,6 +38,7 @@ mod sessions;
 mod stats;
 pub mod time;
 
+pub use foldhash::fast::SeedableRandomState as NameHash;
 pub use io::{Channel, CloseReason, Event, Input, Origin, Outputs, Target, Trace, Transmit};
 pub use node::{Boot, Node};
 pub use sessions::Outbox;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use antiphon_wire::ids::{ProcessId, SessionId};
 use antiphon_wire::service::ServiceLevel;
 
+use crate::NameHash;
 use crate::config::Config;
 use crate::cx::Cx;
 use crate::delivery::{Configuration, Delivery, Kind, Message, Place};
@@ -50,7 +51,7 @@ struct Parts<'a> {
 }
 
 /// What sets one run of a daemon apart from all others.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Boot {
     /// Must differ from that of every earlier run of this daemon. Milliseconds since 1970 serve.
     pub incarnation: u64,
@@ -59,6 +60,9 @@ pub struct Boot {
     pub epoch: u64,
     /// Feeds the only random choices: jitter of timers, and names for clients that bring none.
     pub seed: u64,
+    /// Finds names. Clients choose these, and could choose many that fall together if they knew the hash; so a daemon
+    /// takes a random one. It shows in nothing that a node does, as no table is gone through in the order of hashes.
+    pub name_hash: NameHash,
 }
 
 /// What came of delivering.
@@ -75,7 +79,7 @@ enum Progress {
 impl Node {
     /// Boots a daemon.
     pub fn new(config: Config, boot: Boot, now: Instant, out: &mut Outputs) -> Self {
-        let Boot { incarnation, epoch, seed } = boot;
+        let Boot { incarnation, epoch, seed, name_hash } = boot;
         let me = ProcessId { daemon: config.me, incarnation };
         let (mut timers, mut patience) = (Timers::default(), Patience::default());
         let (mut queue, mut stats) = (SendQueue::default(), Stats::default());
@@ -92,8 +96,8 @@ impl Node {
         let ring = membership.ring().id();
         let alone = Configuration::Regular { ring, members: vec![me], all_from_one_ring: true };
         cx.out.record(|| Trace::Configured(alone));
-        let groups = Groups::new(me, ring);
-        let sessions = Sessions::new(&config, seed);
+        let groups = Groups::new(me, ring, name_hash.clone());
+        let sessions = Sessions::new(&config, seed, name_hash);
         Self {
             config,
             timers,

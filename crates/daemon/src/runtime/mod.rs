@@ -36,7 +36,7 @@ use std::thread;
 use std::time::Duration;
 
 use antiphon_proto::time::{Instant, Timer};
-use antiphon_proto::{Boot, Event, Input, Node, Outputs};
+use antiphon_proto::{Boot, Event, Input, NameHash, Node, Outputs};
 use bytes::Bytes;
 use mio::{Events, Interest, Poll, Token as PollToken, Waker};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -141,7 +141,7 @@ impl Daemon {
         let incarnation = clock::milliseconds_since_1970();
         let seed = std::hash::RandomState::new().hash_one(incarnation);
         let mut out = Outputs::default();
-        let boot = Boot { incarnation, epoch: incarnation, seed };
+        let boot = Boot { incarnation, epoch: incarnation, seed, name_hash: NameHash::random() };
         let goodbye = settings.config.membership.leave * GOODBYE;
         let node = Node::new(settings.config, boot, now, &mut out);
         let mut daemon = Self {

@@ -286,7 +286,7 @@ mod tests {
     use antiphon::Envelope;
     use antiphon::session::{Handshake, Options, Session as Client, Step};
     use antiphon_proto::config::{Config, Daemon};
-    use antiphon_proto::{Boot, Origin, StateName};
+    use antiphon_proto::{Boot, NameHash, Origin, StateName};
     use antiphon_wire::ids::DaemonId;
     use antiphon_wire::names::DaemonName;
     use antiphon_wire::service::ServiceLevel;
@@ -312,7 +312,12 @@ mod tests {
         let name = DaemonName::new(b"a").expect("legal");
         let mut config = Config::new(vec![Daemon { name, address: Ipv4Addr::LOCALHOST }], DaemonId(0), 1);
         change(&mut config);
-        Node::new(config, Boot { incarnation: 1, epoch: 1, seed: 1 }, Instant(0), &mut Outputs::default())
+        Node::new(
+            config,
+            Boot { incarnation: 1, epoch: 1, seed: 1, name_hash: NameHash::fixed() },
+            Instant(0),
+            &mut Outputs::default(),
+        )
     }
 
     /// The system tells a client of unread bytes by an error, for which it may discard what the client has

@@ -43,12 +43,16 @@ impl Groups {
             return;
         }
         let known = self.table.find_group(group);
-        if let Some(group) = known.filter(|group| self.table.is_in(*group, member)) {
-            if mine && cx.config.is_mutant(Mutant::CountDuplicateJoin) {
-                self.count_change(group, cx.config);
+        let place = match known.map(|group| (group, self.table.place_in(group, member))) {
+            None => 0,
+            Some((_, Err(place))) => place,
+            Some((group, Ok(_))) => {
+                if mine && cx.config.is_mutant(Mutant::CountDuplicateJoin) {
+                    self.count_change(group, cx.config);
+                }
+                return;
             }
-            return;
-        }
+        };
         if self.table.is_full(member) {
             if mine {
                 sessions.on_too_many_groups(&name, "in too many groups", cx);
@@ -56,8 +60,8 @@ impl Groups {
             return;
         }
         let id = self.id_of_new_life(cx.config);
-        let group = self.table.group_or_insert(group, id);
-        self.table.enter(group, member);
+        let group = known.unwrap_or_else(|| self.table.insert_group(group, id));
+        self.table.enter(group, member, place);
         if known.is_some() {
             self.count_change(group, cx.config);
         }
@@ -163,7 +167,7 @@ impl Groups {
             self.show_closing_view(group, change, sessions, cx);
             let entry = self.table.group(group);
             if entry.members().iter().any(|member| self.is_lost(self.table.member(*member).process)) {
-                send_transition(entry, sessions, cx);
+                send_transition(&self.table, entry, sessions, cx);
             } else {
                 self.table.group_mut(group).marked = false;
             }
@@ -181,7 +185,7 @@ impl Groups {
     /// has just joined.
     fn show_closing_view(&self, group: GroupRef, change: Change, sessions: &mut Sessions, cx: &mut Cx<'_>) {
         let group = self.table.group(group);
-        if !group.has_listeners(sessions) {
+        if self.table.viewed_audience(group, sessions).is_none() {
             return;
         }
         let process = |member: &MemberRef| self.table.member(*member).process;

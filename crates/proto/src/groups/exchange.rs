@@ -188,7 +188,7 @@ impl Groups {
 
     /// The table that the reports make. Groups that need a new view are marked.
     fn table_of(&self, reports: &Reports, sessions: &Sessions, config: &Config) -> Table {
-        let mut table = Table::default();
+        let mut table = self.table.emptied();
         for (process, report) in &reports.all {
             let refs: Vec<MemberRef> = report
                 .members
@@ -241,7 +241,7 @@ impl Groups {
         cx: &mut Cx<'_>,
     ) {
         let group = self.table.group(group);
-        if !group.has_listeners(sessions) {
+        if self.table.viewed_audience(group, sessions).is_none() {
             return;
         }
         let position = |process: ProcessId| {

@@ -24,6 +24,7 @@
 //! | stamp | what the ids of all groups that change in one configuration have in common |
 //! | life | of a group, from its first member to its last; each has ids of its own |
 
+mod audience;
 mod changes;
 pub(crate) mod codec;
 mod exchange;
@@ -38,6 +39,7 @@ use antiphon_wire::ids::{ProcessId, RingId, Seq};
 use antiphon_wire::ring::multicast::Unpacker;
 use bytes::Bytes;
 
+use crate::NameHash;
 use crate::config::Config;
 use crate::cx::Cx;
 use crate::delivery::{Configuration, Kind, Message};
@@ -124,12 +126,12 @@ pub(crate) struct Groups {
 
 impl Groups {
     /// A daemon that is alone on its boot ring, without sessions.
-    pub(crate) fn new(me: ProcessId, boot_ring: RingId) -> Self {
+    pub(crate) fn new(me: ProcessId, boot_ring: RingId, hash: NameHash) -> Self {
         Self {
             me,
             ring: boot_ring,
             component: Component { settled: boot_ring, closed_by: boot_ring },
-            table: Table::default(),
+            table: Table::new(hash),
             emptied: 0,
             transitional: None,
             exchange: None,

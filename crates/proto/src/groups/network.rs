@@ -47,7 +47,7 @@ impl Groups {
     /// that may come before the next ring.
     pub(super) fn mark(&mut self, group: GroupRef, sessions: &mut Sessions, cx: &mut Cx<'_>) {
         if !cx.config.is_mutant(Mutant::NoSignal) {
-            send_transition(self.table.group(group), sessions, cx);
+            send_transition(&self.table, self.table.group(group), sessions, cx);
         }
         let id = self.stamp(cx.config).first_id();
         let group = self.table.group_mut(group);
@@ -89,7 +89,7 @@ impl Groups {
     fn signal_losses_of_unsettled(&mut self, sessions: &mut Sessions, cx: &mut Cx<'_>) {
         for group in self.table.groups_of_processes(|process| self.is_lost(process)) {
             if !self.table.group(group).marked {
-                send_transition(self.table.group(group), sessions, cx);
+                send_transition(&self.table, self.table.group(group), sessions, cx);
                 self.table.group_mut(group).marked = true;
             }
         }

@@ -7,6 +7,7 @@ use antiphon_wire::ring::multicast::Unpacked;
 use bytes::Bytes;
 
 use super::Groups;
+use super::audience::Listener;
 use crate::cx::Cx;
 use crate::delivery::Message;
 use crate::mutant::Mutant;
@@ -57,16 +58,14 @@ impl Groups {
             }
             return true;
         }
-        let Some(group) = self.table.find_group(name) else { return false };
-        let local = self.table.group(group).local();
-        let frame = SharedFrame { head, body, receivers: local.len() };
-        for (_, receiver) in local {
-            if cx.config.is_mutant(Mutant::DeafWithoutViews) && !receiver.wants_membership {
-                continue;
+        let Some(audience) = self.table.audience(name) else { return false };
+        let frame = SharedFrame { head, body, receivers: audience.listeners().len() };
+        for Listener { receiver, .. } in audience.listeners() {
+            if receiver.wants_membership || !cx.config.is_mutant(Mutant::DeafWithoutViews) {
+                sessions.deliver_once(receiver.session, &frame, cx);
             }
-            sessions.deliver_once(receiver.session, &frame, cx);
         }
-        !local.is_empty()
+        true
     }
 }
 

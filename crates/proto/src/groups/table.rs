@@ -6,7 +6,7 @@
 //! those and no others.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, Hasher};
 
 use antiphon_wire::client::membership::GroupId;
@@ -14,7 +14,9 @@ use antiphon_wire::ids::ProcessId;
 use antiphon_wire::names::{GroupName, MemberName};
 use foldhash::fast::FixedState;
 
+use super::audience::{Audience, Audiences, Listener};
 use super::slab::Slab;
+use crate::NameHash;
 use crate::config::SessionConfig;
 use crate::sessions::{Receiver, Sessions};
 
@@ -60,46 +62,46 @@ pub(super) struct Group {
     pub(super) marked: bool,
     /// Its members by daemon, then by name.
     members: Vec<MemberRef>,
-    /// Those of them that are sessions of mine.
-    local: Vec<(MemberRef, Receiver)>,
 }
 
 impl Group {
     fn new(name: GroupName, id: GroupId) -> Self {
-        Self { name, id, marked: false, members: Vec::new(), local: Vec::new() }
+        Self { name, id, marked: false, members: Vec::new() }
     }
 
     /// Its members by daemon, then by name.
     pub(super) fn members(&self) -> &[MemberRef] {
         &self.members
     }
-
-    /// Members that are sessions of mine.
-    pub(super) fn local(&self) -> &[(MemberRef, Receiver)] {
-        &self.local
-    }
-
-    /// Whether a session of mine is to be told about its membership. One that is closed stays in its
-    /// groups until the stream says so, but nobody reads what it would be told.
-    pub(super) fn has_listeners(&self, sessions: &Sessions) -> bool {
-        self.local.iter().any(|(_, local)| local.wants_membership && sessions.is_established(local.session))
-    }
 }
 
 /// See the module documentation.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Table {
     members: Slab<Member>,
-    member_names: HashMap<MemberName, MemberRef, FixedState>,
+    member_names: HashMap<MemberName, MemberRef, NameHash>,
     groups: Slab<Group>,
-    /// Ordered, as clients choose all bytes of a name: they could make many that a hash can not tell apart.
-    group_names: BTreeMap<GroupName, GroupRef>,
-    /// Groups with sessions of mine, and the memberships of these.
-    local_groups: usize,
-    local_memberships: usize,
+    group_names: HashMap<GroupName, GroupRef, NameHash>,
+    audiences: Audiences,
 }
 
 impl Table {
+    /// A table without groups.
+    pub(super) fn new(hash: NameHash) -> Self {
+        Self {
+            members: Slab::default(),
+            member_names: HashMap::with_hasher(hash.clone()),
+            groups: Slab::default(),
+            group_names: HashMap::with_hasher(hash.clone()),
+            audiences: Audiences::new(hash),
+        }
+    }
+
+    /// A table without groups that finds names in the same way.
+    pub(super) fn emptied(&self) -> Self {
+        Self::new(self.group_names.hasher().clone())
+    }
+
     /// How many groups there are.
     pub(super) fn group_count(&self) -> usize {
         self.group_names.len()
@@ -108,8 +110,8 @@ impl Table {
     /// A hash of everything that the tables of daemons with one history have in common.
     pub(super) fn hash(&self) -> u64 {
         let mut hasher = FixedState::default().build_hasher();
-        for (name, group) in &self.group_names {
-            let Group { id, marked, members, .. } = self.group(*group);
+        for group in self.groups_where(|_| true) {
+            let Group { name, id, marked, members, .. } = self.group(group);
             (name, id.leader, id.time, id.counter, marked, members.len()).hash(&mut hasher);
             for member in members {
                 let Member { name, process, .. } = self.member(*member);
@@ -127,6 +129,16 @@ impl Table {
     /// The member of that name.
     pub(super) fn find_member(&self, name: &MemberName) -> Option<MemberRef> {
         self.member_names.get(name).copied()
+    }
+
+    /// The sessions of mine in the group of that name, if there are any.
+    pub(super) fn audience(&self, group: &GroupName) -> Option<&Audience> {
+        self.audiences.of(group)
+    }
+
+    /// Those of a group, if anyone reads what it is told about the group's membership.
+    pub(super) fn viewed_audience(&self, group: &Group, sessions: &Sessions) -> Option<&Audience> {
+        self.audience(&group.name).filter(|audience| audience.has_viewers(sessions))
     }
 
     /// The group under a number of this table.
@@ -159,6 +171,11 @@ impl Table {
         if let Some(group) = self.find_group(name) {
             return group;
         }
+        self.insert_group(name, id)
+    }
+
+    /// A group of that name, of which there is none yet.
+    pub(super) fn insert_group(&mut self, name: &GroupName, id: GroupId) -> GroupRef {
         let group = GroupRef(self.groups.insert(Group::new(*name, id)));
         self.group_names.insert(*name, group);
         group
@@ -187,7 +204,7 @@ impl Table {
 
     /// Whether sessions of mine are in more groups than a report of them has room for.
     pub(super) fn is_crowded(&self, config: &SessionConfig) -> bool {
-        self.local_groups > config.max_groups || self.local_memberships > config.max_memberships
+        self.audiences.groups() > config.max_groups || self.audiences.memberships() > config.max_memberships
     }
 
     /// Whether the member is in the group.
@@ -195,24 +212,30 @@ impl Table {
         self.member(member).groups.binary_search(&group).is_ok()
     }
 
-    /// Puts a member into a group that it is not in.
-    pub(super) fn enter(&mut self, group: GroupRef, member: MemberRef) {
-        let at = self.group(group).members.partition_point(|other| self.order(*other, member).is_lt());
-        self.group_mut(group).members.insert(at, member);
+    /// Where the member is in the list of the group's members, or is to be.
+    pub(super) fn place_in(&self, group: GroupRef, member: MemberRef) -> Result<usize, usize> {
+        self.group(group).members.binary_search_by(|other| self.order(*other, member))
+    }
+
+    /// Puts a member into a group that it is not in, at its place.
+    pub(super) fn enter(&mut self, group: GroupRef, member: MemberRef, place: usize) {
+        self.group_mut(group).members.insert(place, member);
         let entry = self.member_mut(member);
         let local = entry.local;
-        let at = entry.groups.partition_point(|other| *other < group);
-        entry.groups.insert(at, group);
+        // Who joins many groups that are as old as it is itself, or joined by all in one order, adds to the end.
+        let place = match entry.groups.last() {
+            Some(last) if *last > group => entry.groups.partition_point(|other| *other < group),
+            _ => entry.groups.len(),
+        };
+        entry.groups.insert(place, group);
         self.enter_local(group, member, local);
     }
 
     fn enter_local(&mut self, group: GroupRef, member: MemberRef, local: Option<Receiver>) {
-        let Some(local) = local else { return };
-        let entries = &mut self.group_mut(group).local;
-        let is_first = entries.is_empty();
-        entries.push((member, local));
-        self.local_groups += usize::from(is_first);
-        self.local_memberships += 1;
+        if let Some(receiver) = local {
+            let name = self.group(group).name;
+            self.audiences.enter(&name, Listener { member, receiver });
+        }
     }
 
     /// As [`Table::enter`] for a member behind all others of the group, leaving its list of groups
@@ -239,10 +262,12 @@ impl Table {
         if let Ok(at) = entry.groups.binary_search(&group) {
             entry.groups.remove(at);
         }
-        if entry.groups.is_empty() {
+        let is_in_none = entry.groups.is_empty();
+        let remains = self.take_out(group, member);
+        if is_in_none {
             self.forget_member(member);
         }
-        self.take_out(group, member)
+        remains
     }
 
     /// Empties a member's list of groups and returns it, by name. Each of them still has the member until
@@ -257,15 +282,14 @@ impl Table {
     /// Takes a member out of a group. An empty group is forgotten; whether it still exists is
     /// returned.
     pub(super) fn take_out(&mut self, group: GroupRef, member: MemberRef) -> bool {
+        let is_mine = self.member(member).local.is_some();
         let entry = self.group_mut(group);
         entry.members.retain(|other| *other != member);
-        let before = entry.local.len();
-        entry.local.retain(|(other, _)| *other != member);
-        let gone = before - entry.local.len();
-        let was_last = gone > 0 && entry.local.is_empty();
         let remains = !entry.members.is_empty();
-        self.local_memberships -= gone;
-        self.local_groups -= usize::from(was_last);
+        if is_mine {
+            let name = entry.name;
+            self.audiences.leave(&name, member);
+        }
         if !remains {
             self.forget_group(group);
         }

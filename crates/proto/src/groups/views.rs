@@ -5,6 +5,7 @@ use antiphon_wire::client::membership::{
 };
 use antiphon_wire::names::{GroupName, MemberName};
 
+use super::audience::Listener;
 use super::table::{Group, MemberRef, Table};
 use crate::cx::Cx;
 use crate::sessions::{Receiver, Sessions, SharedFrame};
@@ -35,15 +36,13 @@ pub(super) fn send_view(
     sessions: &mut Sessions,
     cx: &mut Cx<'_>,
 ) {
-    if !group.has_listeners(sessions) {
-        return;
-    }
+    let Some(audience) = table.viewed_audience(group, sessions) else { return };
     let members = names(table, group.members());
     let frame = encode_view(&group.name, cause, group.id, &members, sets);
     sessions.note_built(frame.len());
     let common = with_own_set(&frame, own_set_offset(sets, own.common));
-    let common = SharedFrame::whole(&common, group.local().len());
-    for (member, receiver) in listeners(group) {
+    let common = SharedFrame::whole(&common, audience.listeners().len());
+    for Listener { member, receiver } in audience.viewers() {
         match own.joiner {
             Some((joiner, position)) if joiner == *member => {
                 let joiners = with_own_set(&frame, own_set_offset(sets, position));
@@ -55,13 +54,11 @@ pub(super) fn send_view(
 }
 
 /// Tells a group's local members that what follows has only the guarantees of those that stay.
-pub(super) fn send_transition(group: &Group, sessions: &mut Sessions, cx: &mut Cx<'_>) {
-    if !group.has_listeners(sessions) {
-        return;
-    }
+pub(super) fn send_transition(table: &Table, group: &Group, sessions: &mut Sessions, cx: &mut Cx<'_>) {
+    let Some(audience) = table.viewed_audience(group, sessions) else { return };
     let frame = encode_transition(&group.name, group.id);
-    let frame = SharedFrame::whole(&frame, group.local().len());
-    for (_, receiver) in listeners(group) {
+    let frame = SharedFrame::whole(&frame, audience.listeners().len());
+    for Listener { receiver, .. } in audience.viewers() {
         sessions.deliver(receiver.session, &frame, cx);
     }
 }
@@ -82,8 +79,4 @@ pub(super) fn send_self_leave(
 /// Names of members, in the order given.
 pub(super) fn names(table: &Table, members: &[MemberRef]) -> Vec<MemberName> {
     members.iter().map(|member| table.member(*member).name).collect()
-}
-
-fn listeners(group: &Group) -> impl Iterator<Item = &(MemberRef, Receiver)> {
-    group.local().iter().filter(|(_, receiver)| receiver.wants_membership)
 }

@@ -5,6 +5,7 @@ use antiphon_wire::ring::attempt::{Commit, Propose};
 use antiphon_wire::ring::gossip::{HearsRow, Hello};
 
 use super::*;
+use crate::NameHash;
 use crate::config::Daemon;
 use crate::io::{Input, Outputs};
 use crate::node::{Boot, Node};
@@ -29,7 +30,12 @@ impl Bench {
         let mut config = Config::new((0..daemons).map(daemon).collect(), DaemonId(0), CLUSTER);
         config.ring.datagram_bytes = datagram_bytes;
         let (now, mut out) = (Instant::default(), Outputs::default());
-        let node = Node::new(config, Boot { incarnation: BOOT, epoch: BOOT, seed: 1 }, now, &mut out);
+        let node = Node::new(
+            config,
+            Boot { incarnation: BOOT, epoch: BOOT, seed: 1, name_hash: NameHash::fixed() },
+            now,
+            &mut out,
+        );
         Self { node, now, out }
     }
 

@@ -27,6 +27,7 @@ use antiphon_wire::service::ServiceLevel;
 use bytes::{Buf, Bytes, BytesMut};
 use foldhash::fast::FixedState;
 
+use crate::NameHash;
 use crate::config::Config;
 use crate::cx::Cx;
 use crate::delivery::Kind;
@@ -115,13 +116,13 @@ pub(crate) struct Sessions {
 }
 
 impl Sessions {
-    /// No sessions yet. `seed` feeds the names of clients that bring none.
-    pub(crate) fn new(config: &Config, seed: u64) -> Self {
+    /// No sessions yet. `seed` feeds the names of clients that bring none, `hash` finds names.
+    pub(crate) fn new(config: &Config, seed: u64, hash: NameHash) -> Self {
         let Some(daemon) = config.daemon(config.me) else {
             unreachable!("a configuration lists the daemon that it is for")
         };
         Self {
-            names: Names::new(daemon.name, seed),
+            names: Names::new(daemon.name, seed, hash),
             established: HashMap::default(),
             ids: BTreeSet::new(),
             handshakes: BTreeMap::new(),

@@ -8,7 +8,8 @@ use std::collections::HashMap;
 
 use antiphon_wire::ids::SessionId;
 use antiphon_wire::names::{DaemonName, MemberName, PrivateName};
-use foldhash::fast::FixedState;
+
+use crate::NameHash;
 
 /// How often an invented name may be taken before the client is refused instead.
 const INVENTIONS: usize = 1000;
@@ -34,13 +35,13 @@ pub(super) enum Claim {
 #[derive(Debug)]
 pub(super) struct Names {
     daemon: DaemonName,
-    bearers: HashMap<MemberName, Bearer, FixedState>,
+    bearers: HashMap<MemberName, Bearer, NameHash>,
     random: fastrand::Rng,
 }
 
 impl Names {
-    pub(super) fn new(daemon: DaemonName, seed: u64) -> Self {
-        Self { daemon, bearers: HashMap::default(), random: fastrand::Rng::with_seed(seed) }
+    pub(super) fn new(daemon: DaemonName, seed: u64, hash: NameHash) -> Self {
+        Self { daemon, bearers: HashMap::with_hasher(hash), random: fastrand::Rng::with_seed(seed) }
     }
 
     /// The full name of a session of this daemon.

@@ -7,7 +7,7 @@ use antiphon::session::{Handshake, Options, Outbox as Requests, Session, Step};
 use antiphon::{Envelope, ServiceLevel};
 use antiphon_proto::config::{Config, Daemon};
 use antiphon_proto::time::Instant;
-use antiphon_proto::{Boot, Channel, Input, Node, Origin, Outputs, Target};
+use antiphon_proto::{Boot, Channel, Input, NameHash, Node, Origin, Outputs, Target};
 use antiphon_wire::ids::SessionId;
 use bytes::{Buf, Bytes};
 
@@ -141,7 +141,7 @@ impl Cluster {
         };
         for at in 0..daemons {
             let config = Config::new(places.clone(), daemon_id(at), 7);
-            let boot = Boot { incarnation: 1, epoch: 1, seed: at as u64 };
+            let boot = Boot { incarnation: 1, epoch: 1, seed: at as u64, name_hash: NameHash::fixed() };
             let node = Node::new(config, boot, cluster.now, &mut cluster.out);
             cluster.nodes.push(node);
             cluster.act(at);

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use antiphon_proto::config::{Config, Daemon};
 use antiphon_proto::time::Instant;
-use antiphon_proto::{Boot, Channel, Node, StateName};
+use antiphon_proto::{Boot, Channel, NameHash, Node, StateName};
 use antiphon_wire::ids::{DaemonId, ProcessId, RingId};
 use antiphon_wire::names::DaemonName;
 use bytes::Bytes;
@@ -315,7 +315,8 @@ impl World {
         booted.incarnation = incarnation;
         booted.process = process;
         let now = booted.clock.local(self.now);
-        booted.node = Some(Node::new(config, Boot { incarnation, epoch, seed }, now, &mut booted.out));
+        let boot = Boot { incarnation, epoch, seed, name_hash: NameHash::fixed() };
+        booted.node = Some(Node::new(config, boot, now, &mut booted.out));
         self.absorb(host);
         self.plan_turn(host);
     }

@@ -13,6 +13,7 @@ use antiphon_wire::names::{DaemonName, GroupName, MemberName, PrivateName};
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::super::Groups;
+use crate::NameHash;
 use crate::config::{Config, Daemon};
 use crate::cx::Cx;
 use crate::delivery::{Configuration, Kind, Message};
@@ -89,8 +90,8 @@ impl Host {
         let me = ProcessId { daemon: config.me, incarnation };
         Self {
             me,
-            groups: Groups::new(me, boot),
-            sessions: Sessions::new(&config, 1),
+            groups: Groups::new(me, boot, NameHash::fixed()),
+            sessions: Sessions::new(&config, 1, NameHash::fixed()),
             config,
             queue: SendQueue::default(),
             stats: Stats::default(),

@@ -13,6 +13,7 @@ use antiphon_wire::service::ServiceLevel;
 use bytes::{Buf, Bytes};
 
 use super::super::{Sessions, SharedFrame};
+use crate::NameHash;
 use crate::config::{Config, Daemon};
 use crate::cx::Cx;
 use crate::delivery::Kind;
@@ -110,7 +111,7 @@ impl Bench {
         let mut queue = SendQueue::default();
         queue.set_clients_open(true);
         Self {
-            sessions: Sessions::new(&config, 5),
+            sessions: Sessions::new(&config, 5, NameHash::fixed()),
             config,
             stats: Stats::default(),
             out: Outputs::default(),

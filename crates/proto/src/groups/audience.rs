@@ -1,0 +1,91 @@
+//! Which sessions of this daemon are in which group.
+//!
+//! Every message asks for those of its groups. So they stand apart from the table of all members, and the first of a
+//! group beside its name: however many groups there are, a message touches no more memory than that for each of its
+//! groups, and less for one that has nobody here.
+
+use std::collections::HashMap;
+
+use antiphon_wire::names::GroupName;
+use smallvec::SmallVec;
+
+use super::table::MemberRef;
+use crate::NameHash;
+use crate::sessions::{Receiver, Sessions};
+
+/// A session of mine in a group.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Listener {
+    /// Its number in the table.
+    pub(super) member: MemberRef,
+    /// The session.
+    pub(super) receiver: Receiver,
+}
+
+/// The sessions of mine in a group, in the order in which they came; one at least.
+#[derive(Debug)]
+pub(super) struct Audience(SmallVec<[Listener; 1]>);
+
+/// See the module documentation.
+#[derive(Debug)]
+pub(super) struct Audiences {
+    by_group: HashMap<GroupName, Audience, NameHash>,
+    /// Sessions in all of them, each counted once a group.
+    memberships: usize,
+}
+
+impl Audience {
+    /// All of them.
+    pub(super) fn listeners(&self) -> &[Listener] {
+        &self.0
+    }
+
+    /// Those that are to be told about the group's membership.
+    pub(super) fn viewers(&self) -> impl Iterator<Item = &Listener> {
+        self.0.iter().filter(|listener| listener.receiver.wants_membership)
+    }
+
+    /// Whether anyone reads what it is told about the group's membership. Who is closed stays in its groups until the
+    /// stream says so, but reads nothing any more.
+    pub(super) fn has_viewers(&self, sessions: &Sessions) -> bool {
+        self.viewers().any(|listener| sessions.is_established(listener.receiver.session))
+    }
+}
+
+impl Audiences {
+    /// No groups.
+    pub(super) fn new(hash: NameHash) -> Self {
+        Self { by_group: HashMap::with_hasher(hash), memberships: 0 }
+    }
+
+    /// Groups with sessions of mine.
+    pub(super) fn groups(&self) -> usize {
+        self.by_group.len()
+    }
+
+    /// Memberships of sessions of mine.
+    pub(super) fn memberships(&self) -> usize {
+        self.memberships
+    }
+
+    /// The sessions in a group, if there are any.
+    pub(super) fn of(&self, group: &GroupName) -> Option<&Audience> {
+        self.by_group.get(group)
+    }
+
+    /// Adds a session to a group that it is not in.
+    pub(super) fn enter(&mut self, group: &GroupName, listener: Listener) {
+        self.memberships += 1;
+        self.by_group.entry(*group).or_insert_with(|| Audience(SmallVec::new())).0.push(listener);
+    }
+
+    /// Takes a session out of a group that it is in.
+    pub(super) fn leave(&mut self, group: &GroupName, member: MemberRef) {
+        let Some(audience) = self.by_group.get_mut(group) else { return };
+        self.memberships -= 1;
+        audience.0.retain(|other| other.member != member);
+        if audience.0.is_empty() {
+            self.by_group.remove(group);
+        }
+    }
+}
