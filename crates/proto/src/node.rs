@@ -308,7 +308,7 @@ impl Parts<'_> {
                 break self.membership.has_more(limit);
             }
             let Some(delivery) = self.membership.next_delivery(limit) else { break false };
-            self.deliver(delivery, cx);
+            deliver(delivery, self.groups, self.sessions, cx);
             has_delivered = true;
         };
         let has_acknowledged = self.membership.note_delivered(has_put_off, cx);
@@ -319,37 +319,36 @@ impl Parts<'_> {
             false => Progress::None,
         }
     }
+}
 
-    fn deliver(&mut self, delivery: Delivery, cx: &mut Cx<'_>) {
-        match delivery {
-            // Behind a hole that swallowed a part of the groups exchange. All who move together
-            // lack the same part, so none of them delivers it (docs/testing.md, G17).
-            Delivery::Message(message, _) if message.kind == Kind::Client && !self.groups.is_settled() => {
-                cx.stats.messages_unroutable += 1;
+fn deliver(delivery: Delivery<'_>, groups: &mut Groups, sessions: &mut Sessions, cx: &mut Cx<'_>) {
+    match delivery {
+        // Behind a hole that swallowed a part of the groups exchange. All who move together
+        // lack the same part, so none of them delivers it (docs/testing.md, G17).
+        Delivery::Message(message, _) if message.kind == Kind::Client && !groups.is_settled() => {
+            cx.stats.messages_unroutable += 1;
+        }
+        Delivery::Message(message, _)
+            if cx.config.is_mutant(Mutant::LoseUnreliable) && message.service == ServiceLevel::Unreliable => {
+        }
+        Delivery::Message(message, place) => {
+            cx.stats.messages_delivered += 1;
+            cx.out.record(|| delivered(message, place));
+            groups.on_message(message, sessions, cx);
+            if let Kind::Join | Kind::Leave | Kind::Disconnect = message.kind {
+                cx.out.record(|| groups.trace(Some((place.seq, place.index))));
             }
-            Delivery::Message(message, _)
-                if cx.config.is_mutant(Mutant::LoseUnreliable)
-                    && message.service == ServiceLevel::Unreliable => {}
-            Delivery::Message(message, place) => {
-                cx.stats.messages_delivered += 1;
-                cx.out.record(|| delivered(&message, place));
-                let kind = message.kind;
-                self.groups.on_message(message, self.sessions, cx);
-                if let Kind::Join | Kind::Leave | Kind::Disconnect = kind {
-                    cx.out.record(|| self.groups.trace(Some((place.seq, place.index))));
-                }
-            }
-            Delivery::Configuration(configuration) => {
-                cx.out.record(|| Trace::Configured(configuration.clone()));
-                self.groups.on_configuration(&configuration, self.sessions, cx);
-            }
+        }
+        Delivery::Configuration(configuration) => {
+            cx.out.record(|| Trace::Configured(configuration.clone()));
+            groups.on_configuration(configuration, sessions, cx);
         }
     }
 }
 
-fn delivered(message: &Message, place: Place) -> Trace {
-    let Message { sender, kind, service, preamble, bytes } = message.clone();
+fn delivered(message: Message<'_>, place: Place) -> Trace {
+    let Message { sender, kind, service, preamble, bytes } = message;
     let Place { seq, index, early } = place;
-    let bytes = if preamble.is_empty() { bytes } else { [preamble, bytes].concat().into() };
+    let bytes = if preamble.is_empty() { bytes.keep() } else { [preamble, bytes.bytes()].concat().into() };
     Trace::Delivered { sender, seq, index, kind, service, bytes, early }
 }

@@ -67,14 +67,6 @@ impl Said {
     }
 }
 
-/// A message in two parts.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Parts {
-    /// The preamble, if it came as a slot or by itself; else empty, and `rest` begins with it.
-    pub(crate) preamble: Bytes,
-    pub(crate) rest: Bytes,
-}
-
 /// What each member has said in a ring.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Heard {
@@ -83,27 +75,30 @@ pub(crate) struct Heard {
 }
 
 impl Heard {
-    /// The preamble of a message, and what its first piece has besides; a new preamble is remembered. It is
-    /// empty when it is a part of the message like any other. `None` when the sender has not said it.
-    pub(crate) fn resolve(
+    /// The slot of a message's preamble, and what its first piece has besides; a new preamble is remembered. There is
+    /// no slot when the preamble is a part of the message like any other. `None` when the sender has not said it.
+    pub(crate) fn resolve<'a>(
         &mut self,
         sender: DaemonId,
         preamble: Option<Preamble>,
-        mut piece: Bytes,
-    ) -> Option<Parts> {
-        let said = match preamble {
-            None => return Some(Parts { preamble: Bytes::new(), rest: piece }),
-            Some(Preamble::Known { slot }) => {
-                self.senders.get(sender.index())?.get(usize::from(slot))?.clone()
-            }
+        piece: &'a [u8],
+    ) -> Option<(Option<u8>, &'a [u8])> {
+        match preamble {
+            None => Some((None, piece)),
+            Some(Preamble::Known { slot }) => self.said(sender, slot).map(|_| (Some(slot), piece)),
             Some(Preamble::New { slot, bytes }) => {
+                let (said, rest) = piece.split_at(usize::from(bytes).min(piece.len()));
                 // A part of the packet would keep the whole burst that it came in.
-                let said = Bytes::copy_from_slice(&piece.split_to(usize::from(bytes).min(piece.len())));
-                self.remember(sender, slot, said.clone());
-                said
+                self.remember(sender, slot, Bytes::copy_from_slice(said));
+                (!said.is_empty()).then_some((Some(slot), rest))
             }
-        };
-        Some(Parts { preamble: said, rest: piece }).filter(|parts| !parts.preamble.is_empty())
+        }
+    }
+
+    /// What a sender has said with that slot.
+    pub(crate) fn said(&self, sender: DaemonId, slot: u8) -> Option<&Bytes> {
+        let said = self.senders.get(sender.index())?.get(usize::from(slot))?;
+        Some(said).filter(|said| !said.is_empty())
     }
 
     fn remember(&mut self, sender: DaemonId, slot: u8, said: Bytes) {
@@ -138,9 +133,10 @@ mod tests {
         let way = said.find(preamble);
         said.note(way, preamble);
         let is_known = matches!(way, Some(Preamble::Known { .. }));
-        let piece = [if is_known { b"" } else { preamble }, b"rest"].concat().into();
-        let parts = heard.resolve(SENDER, way, piece).expect("said before");
-        assert_eq!((&parts.preamble[..], &parts.rest[..]), (preamble, b"rest".as_slice()));
+        let piece = [if is_known { b"" } else { preamble }, b"rest"].concat();
+        let (slot, rest) = heard.resolve(SENDER, way, &piece).expect("said before");
+        let said = slot.and_then(|slot| heard.said(SENDER, slot)).expect("with its slot");
+        assert_eq!((&said[..], rest), (preamble, b"rest".as_slice()));
         is_known
     }
 
@@ -168,7 +164,7 @@ mod tests {
     fn what_a_sender_has_not_said_or_what_was_forgotten_is_not_known() {
         let mut heard = Heard::default();
         let is_resolved = |heard: &mut Heard, sender, preamble| {
-            heard.resolve(sender, Some(preamble), Bytes::from_static(b"preamble")).is_some()
+            heard.resolve(sender, Some(preamble), b"preamble").is_some()
         };
         let (new, known) = (Preamble::New { slot: 9, bytes: 3 }, Preamble::Known { slot: 9 });
         assert!(!is_resolved(&mut heard, SENDER, known));

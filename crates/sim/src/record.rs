@@ -143,7 +143,7 @@ impl Recorder {
 
     fn carried(&self, sender: ProcessId, packed: &Bytes) -> Option<usize> {
         let daemon = daemon_name(sender.daemon.index());
-        let header = Unpacker::default().unpack(&Bytes::new(), packed.clone(), &daemon).ok()?.header;
+        let header = Unpacker::default().unpack(&Bytes::new(), packed, &daemon).ok()?.header;
         self.find(&header.name, header.hint)
     }
 

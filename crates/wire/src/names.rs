@@ -59,8 +59,19 @@ fn padded(bytes: &[u8]) -> [u8; NAME_FIELD_BYTES] {
     field
 }
 
+/// What stands before the first NUL. Eight bytes at a time, as it is done for every group of every message.
 fn text(field: &[u8; NAME_FIELD_BYTES]) -> &[u8] {
-    let end = field.iter().position(|byte| *byte == 0).unwrap_or(NAME_FIELD_BYTES);
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    let mut end = 0;
+    for word in field.as_chunks().0 {
+        let word = u64::from_le_bytes(*word);
+        // The lowest bit that is set is the highest of the first byte that is 0 (Warren, Hacker's Delight, section 6-1).
+        let zeros = word.wrapping_sub(ONES) & !word & (ONES << 7);
+        end += zeros.trailing_zeros() as usize / 8;
+        if zeros != 0 {
+            break;
+        }
+    }
     field.get(..end).unwrap_or(field)
 }
 
@@ -278,5 +289,16 @@ mod tests {
             ["zed", "Bob", "amy", "$1"].map(|name| PrivateName::new(name.as_bytes()).expect("legal"));
         names.sort();
         assert_eq!(names.map(|name| name.to_string()), ["$1", "Bob", "amy", "zed"]);
+    }
+
+    #[test]
+    fn a_field_has_its_text_before_the_first_nul() {
+        for end in 0..=NAME_FIELD_BYTES {
+            for byte in [1, 0x7f, 0x80, 0xff] {
+                let mut field = [byte; NAME_FIELD_BYTES];
+                field.iter_mut().skip(end).step_by(3).for_each(|byte| *byte = 0);
+                assert_eq!(text(&field), &field[..end], "{byte}");
+            }
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The cursor that every decoder of this crate reads through.
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::BufMut;
 use thiserror::Error;
 
 /// Why bytes were refused.
@@ -50,17 +50,17 @@ pub fn number_bytes(number: usize) -> usize {
     (usize::BITS - number.max(1).leading_zeros()).div_ceil(7) as usize
 }
 
-/// A cursor over shared bytes. All integers are little-endian.
+/// A cursor over bytes. All integers are little-endian.
 #[derive(Clone, Debug)]
-pub struct Reader {
-    bytes: Bytes,
+pub struct Reader<'a> {
+    bytes: &'a [u8],
     what: &'static str,
 }
 
-impl Reader {
+impl<'a> Reader<'a> {
     /// Starts reading `bytes`, which hold a `what` (named in errors).
     #[must_use]
-    pub fn new(bytes: Bytes, what: &'static str) -> Self {
+    pub fn new(bytes: &'a [u8], what: &'static str) -> Self {
         Self { bytes, what }
     }
 
@@ -70,20 +70,21 @@ impl Reader {
         self.bytes.len()
     }
 
-    /// Takes the next `count` bytes without copying them.
+    /// Takes the next `count` bytes.
     ///
     /// # Errors
     /// [`DecodeError::Truncated`] when fewer are left.
-    pub fn take(&mut self, count: usize) -> Result<Bytes, DecodeError> {
-        if count > self.bytes.len() {
+    pub fn take(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
+        let Some((taken, rest)) = self.bytes.split_at_checked(count) else {
             return Err(DecodeError::Truncated { what: self.what, missing: count - self.bytes.len() });
-        }
-        Ok(self.bytes.split_to(count))
+        };
+        self.bytes = rest;
+        Ok(taken)
     }
 
     /// Takes all bytes that are left.
     #[must_use]
-    pub fn take_rest(&mut self) -> Bytes {
+    pub fn take_rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.bytes)
     }
 
@@ -92,21 +93,11 @@ impl Reader {
     /// # Errors
     /// [`DecodeError::Truncated`] when fewer are left.
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
-        // Not by `take`, which counts a reference: there are several numbers in every message.
-        let Some(array) = self.bytes.first_chunk::<N>().copied() else {
+        let Some((array, rest)) = self.bytes.split_first_chunk::<N>() else {
             return Err(DecodeError::Truncated { what: self.what, missing: N - self.bytes.len() });
         };
-        self.bytes.advance(N);
-        Ok(array)
-    }
-
-    /// Takes as many bytes as `to` has room for.
-    ///
-    /// # Errors
-    /// [`DecodeError::Truncated`] when fewer are left.
-    pub fn fill(&mut self, to: &mut [u8]) -> Result<(), DecodeError> {
-        let missing = to.len().saturating_sub(self.bytes.len());
-        self.bytes.try_copy_to_slice(to).map_err(|_| DecodeError::Truncated { what: self.what, missing })
+        self.bytes = rest;
+        Ok(*array)
     }
 
     /// Takes one byte.
@@ -197,7 +188,7 @@ mod tests {
 
     #[test]
     fn counts_are_checked_against_what_is_left() {
-        let mut reader = Reader::new(Bytes::from_static(&[3, 0, 1, 2]), "list");
+        let mut reader = Reader::new(&[3, 0, 1, 2], "list");
         assert_eq!(reader.count(1), Err(DecodeError::Truncated { what: "list", missing: 1 }));
     }
 
@@ -207,16 +198,16 @@ mod tests {
             let mut written = Vec::new();
             put_number(number as usize, &mut written);
             assert_eq!((written.len(), number_bytes(number as usize)), (length, length));
-            assert_eq!(Reader::new(written.into(), "number").number(), Ok(number));
+            assert_eq!(Reader::new(&written, "number").number(), Ok(number));
         }
-        assert!(Reader::new(Bytes::from_static(&[0xff; 6]), "number").number().is_err());
-        assert!(Reader::new(Bytes::from_static(b"\x81\x80\x80\x80\x10"), "number").number().is_err());
-        assert!(Reader::new(Bytes::from_static(&[0x80]), "number").number().is_err());
+        assert!(Reader::new(&[0xff; 6], "number").number().is_err());
+        assert!(Reader::new(b"\x81\x80\x80\x80\x10", "number").number().is_err());
+        assert!(Reader::new(&[0x80], "number").number().is_err());
     }
 
     #[test]
     fn what_is_left_over_is_an_error() {
-        let mut reader = Reader::new(Bytes::from_static(&[1, 2, 3]), "pair");
+        let mut reader = Reader::new(&[1, 2, 3], "pair");
         assert_eq!(reader.u16(), Ok(0x0201));
         assert_eq!(reader.finish(), Err(DecodeError::Trailing { what: "pair", extra: 1 }));
     }

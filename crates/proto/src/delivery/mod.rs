@@ -13,39 +13,108 @@ use bytes::Bytes;
 /// Messages of fewer bytes are copied by whoever keeps them for a client, so that until then they may share memory.
 pub(crate) const SMALL_BYTES: usize = 2048;
 
-/// One element of the ordered stream.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Delivery {
+/// One element of the ordered stream, lent to who takes it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Delivery<'a> {
     /// A message, and where it stood.
-    Message(Message, Place),
+    Message(Message<'a>, Place),
     /// A configuration change.
+    Configuration(&'a Configuration),
+}
+
+/// One that is kept until it is its turn.
+#[derive(Clone, Debug)]
+pub(crate) enum KeptDelivery {
+    Message(KeptMessage, Place),
     Configuration(Configuration),
+}
+
+impl KeptDelivery {
+    pub(crate) fn lend(&self) -> Delivery<'_> {
+        match self {
+            Self::Message(message, place) => Delivery::Message(message.lend(), *place),
+            Self::Configuration(configuration) => Delivery::Configuration(configuration),
+        }
+    }
 }
 
 /// Where a message stood in its ring's order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Place {
+pub(crate) struct Place {
     /// The packet that carried its end.
-    pub seq: Seq,
+    pub(crate) seq: Seq,
     /// Which of the messages that end in that packet, from 0.
-    pub index: u16,
+    pub(crate) index: u16,
     /// Whether it was taken on arrival, outside the order.
-    pub early: bool,
+    pub(crate) early: bool,
 }
 
-/// A message as some daemon's client or groups layer sent it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Message {
+/// A message as some daemon's client or groups layer sent it. Its bytes stay where they are: most daemons of a great
+/// ring have nobody who reads them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Message<'a> {
     /// The daemon process that put it on the ring.
-    pub sender: ProcessId,
+    pub(crate) sender: ProcessId,
     /// What sort of message.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// Its service level.
-    pub service: ServiceLevel,
+    pub(crate) service: ServiceLevel,
     /// Beginning of a multicast that came without it; else empty.
-    pub preamble: Bytes,
+    pub(crate) preamble: &'a Bytes,
     /// Its bytes, as its kind has them, behind the preamble.
-    pub bytes: Bytes,
+    pub(crate) bytes: Lent<'a>,
+}
+
+/// A message that is kept.
+#[derive(Clone, Debug)]
+pub(crate) struct KeptMessage {
+    pub(crate) sender: ProcessId,
+    pub(crate) kind: Kind,
+    pub(crate) service: ServiceLevel,
+    pub(crate) preamble: Bytes,
+    pub(crate) bytes: Bytes,
+}
+
+impl KeptMessage {
+    pub(crate) fn lend(&self) -> Message<'_> {
+        let Self { sender, kind, service, preamble, bytes } = self;
+        let (sender, kind, service, bytes) = (*sender, *kind, *service, Lent::whole(bytes));
+        Message { sender, kind, service, preamble, bytes }
+    }
+}
+
+/// A part of shared memory. To read it costs nothing; who keeps it takes a reference.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lent<'a> {
+    memory: &'a Bytes,
+    part: &'a [u8],
+}
+
+impl<'a> Lent<'a> {
+    /// All of it.
+    pub(crate) fn whole(memory: &'a Bytes) -> Self {
+        Self { memory, part: memory }
+    }
+
+    /// A part of `memory`, in which it lies.
+    pub(crate) fn part(memory: &'a Bytes, part: &'a [u8]) -> Self {
+        Self { memory, part }
+    }
+
+    /// A part of this one, in which it lies.
+    pub(crate) fn narrowed(self, part: &'a [u8]) -> Self {
+        Self { part, ..self }
+    }
+
+    /// The bytes.
+    pub(crate) fn bytes(self) -> &'a [u8] {
+        self.part
+    }
+
+    /// The bytes, for as long as one likes.
+    pub(crate) fn keep(self) -> Bytes {
+        self.memory.slice_ref(self.part)
+    }
 }
 
 /// What sort of message it is.

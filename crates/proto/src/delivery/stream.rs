@@ -3,21 +3,26 @@
 //! A [`Stream`] reads the packets of one ring with a cursor that stands between two chunks, so a
 //! safe message that is not stable yet stops it in the middle of a packet. It puts fragments
 //! together; what a message is for, it does not know.
+//!
+//! To find a message takes no memory and no reference: it is lent from where it lies until the next is looked for.
 
-use antiphon_wire::ids::{DaemonId, Seq};
-use antiphon_wire::reader::Reader;
-use antiphon_wire::ring::chunk::{self, Chunk, Fragment, Position, Preamble};
-use antiphon_wire::ring::packet::Packet;
+use antiphon_wire::ids::{DaemonId, ProcessId, Seq};
+use antiphon_wire::reader::{DecodeError, Reader};
+use antiphon_wire::ring::chunk::{self, Chunk, Fragment, MessageHead, Position, Preamble};
+use antiphon_wire::ring::packet::{PACKET_HEADER_BYTES, Packet};
 use antiphon_wire::service::ServiceLevel;
 use bytes::Bytes;
 
-use super::Kind;
-use super::unfinished::{Added, Unfinished};
-use crate::preambles::{Heard, Parts};
+use super::unfinished::{Added, Assembled, Unfinished};
+use super::{Kind, Lent, Message};
+use crate::preambles::Heard;
 use crate::ring::window::{Stored, Window};
 
 /// Largest message that is put together; what claims to be larger is dropped.
 const MAX_MESSAGE_BYTES: u32 = 1 << 20;
+
+/// The preamble of a message that has it with the rest.
+static NOTHING: Bytes = Bytes::new();
 
 /// Where the ring stops the cursor.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +43,28 @@ pub(crate) enum Wanted {
     Unordered,
 }
 
-/// A complete message of the stream.
+/// A complete message, as [`Stream::find`] came to it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found {
+    pub(crate) sender: DaemonId,
+    pub(crate) seq: Seq,
+    /// Which of the messages that end in the packet, from 0.
+    pub(crate) index: u16,
+    kind: Kind,
+    service: ServiceLevel,
+    source: Source,
+}
+
+/// Where its bytes are.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    /// In the packet, between these two; its preamble is what its sender said with that slot, if it has one.
+    Packet { start: usize, end: usize, slot: Option<u8> },
+    /// Put together of fragments.
+    Assembled,
+}
+
+/// A complete message that is kept.
 #[derive(Clone, Debug)]
 pub(crate) struct Complete {
     pub(crate) sender: DaemonId,
@@ -66,30 +92,43 @@ pub(crate) struct Stream {
 struct OpenPacket {
     sender: DaemonId,
     early: bool,
-    chunks: Reader,
+    bytes: Bytes,
+    /// Where the next chunk begins.
+    at: usize,
+    /// Messages that have ended.
     index: u16,
-    /// A chunk that was read but may not be delivered yet.
-    waiting: Option<Chunk>,
 }
 
 /// What was read before and is needed to make messages of chunks.
 #[derive(Clone, Debug, Default)]
 struct Assembly {
     unfinished: Unfinished,
+    /// The last one of fragments.
+    assembled: Assembled,
     preambles: Heard,
     /// Pieces of no use so far.
     dropped: u64,
 }
 
 impl OpenPacket {
-    fn new(stored: &Stored) -> Self {
-        Self {
-            sender: stored.packet.header.sender,
-            early: stored.early,
-            chunks: stored.packet.chunks(),
-            index: 0,
-            waiting: None,
-        }
+    fn new(Stored { packet, early }: &Stored) -> Self {
+        let (sender, bytes) = (packet.header.sender, packet.bytes.clone());
+        Self { sender, early: *early, bytes, at: PACKET_HEADER_BYTES, index: 0 }
+    }
+
+    /// The next chunk, and where it ends.
+    fn chunk(&self) -> Result<Option<(Chunk<'_>, usize)>, DecodeError> {
+        let mut reader = Reader::new(self.bytes.get(self.at..).unwrap_or_default(), "packet");
+        let chunk = chunk::next(&mut reader)?;
+        Ok(chunk.map(|chunk| (chunk, self.bytes.len() - reader.remaining())))
+    }
+
+    /// Goes behind a chunk. Returns which of the packet's messages it ends, if it ends one.
+    fn pass(&mut self, end: usize, ends_message: bool) -> u16 {
+        self.at = end;
+        let index = self.index;
+        self.index += u16::from(ends_message);
+        index
     }
 }
 
@@ -114,8 +153,8 @@ impl Stream {
         self.assembly.unfinished.count()
     }
 
-    /// The next message in order, as far as `limit` allows and packets are there.
-    pub(crate) fn next(&mut self, window: &Window, limit: Limit) -> Option<Complete> {
+    /// Looks for the next message in order, as far as `limit` allows and packets are there.
+    pub(crate) fn find(&mut self, window: &Window, limit: Limit) -> Option<Found> {
         loop {
             let seq = self.done.next();
             if seq > limit.last {
@@ -125,14 +164,18 @@ impl Stream {
                 Some(open) => open,
                 None => self.open.insert(OpenPacket::new(window.get(seq)?)),
             };
-            while let Some(chunk) = self.assembly.next_chunk(open) {
-                if chunk.head.service == ServiceLevel::Safe && seq > limit.safe && chunk.head.ends_message() {
-                    open.waiting = Some(chunk);
+            while let Some((chunk, end)) = self.assembly.chunk(open) {
+                let MessageHead { kind, service, .. } = chunk.head;
+                let ends_message = chunk.head.ends_message();
+                if service == ServiceLevel::Safe && seq > limit.safe && ends_message {
                     return None;
                 }
-                let message = self.assembly.complete(open, seq, chunk, Wanted::All);
-                if message.is_some() {
-                    return message;
+                let source = self.assembly.complete(open.sender, open.early, &chunk, end, Wanted::All);
+                let index = open.pass(end, ends_message);
+                if let Some(source) = source
+                    && let Some(kind) = Kind::from_number(kind)
+                {
+                    return Some(Found { sender: open.sender, seq, index, kind, service, source });
                 }
             }
             self.open = None;
@@ -140,14 +183,56 @@ impl Stream {
         }
     }
 
+    /// The message that was found last, of that process.
+    pub(crate) fn lend(&self, found: Found, sender: ProcessId) -> Message<'_> {
+        let (preamble, bytes) = self.parts(found);
+        Message { sender, kind: found.kind, service: found.service, preamble, bytes }
+    }
+
+    fn parts(&self, found: Found) -> (&Bytes, Lent<'_>) {
+        match (found.source, &self.open) {
+            (Source::Packet { start, end, slot }, Some(OpenPacket { bytes, .. })) => {
+                let preamble = slot.and_then(|slot| self.assembly.preambles.said(found.sender, slot));
+                let part = bytes.get(start..end).unwrap_or_default();
+                (preamble.unwrap_or(&NOTHING), Lent::part(bytes, part))
+            }
+            (Source::Packet { .. }, None) => (&NOTHING, Lent::whole(&NOTHING)),
+            (Source::Assembled, _) => {
+                let Assembled { preamble, rest } = &self.assembly.assembled;
+                (preamble, Lent::whole(rest))
+            }
+        }
+    }
+
+    /// The next message in order, to be kept.
+    pub(crate) fn next(&mut self, window: &Window, limit: Limit) -> Option<Complete> {
+        let found = self.find(window, limit)?;
+        Some(self.keep(found))
+    }
+
+    fn keep(&self, found: Found) -> Complete {
+        let (preamble, bytes) = self.parts(found);
+        let Found { sender, seq, index, kind, service, .. } = found;
+        Complete { sender, seq, index, kind, service, preamble: preamble.clone(), bytes: bytes.keep() }
+    }
+
     /// Reads a packet out of order: behind a hole, when a ring closes. The cursor moves past it.
     pub(crate) fn read_behind_hole(&mut self, stored: &Stored, wanted: Wanted, messages: &mut Vec<Complete>) {
         let seq = stored.packet.header.seq;
-        let opened = self.open.take().filter(|_| self.done.next() == seq);
-        let mut open = opened.unwrap_or_else(|| OpenPacket::new(stored));
-        while let Some(chunk) = self.assembly.next_chunk(&mut open) {
-            messages.extend(self.assembly.complete(&mut open, seq, chunk, wanted));
+        if self.done.next() != seq {
+            self.open = None;
         }
+        loop {
+            let open = self.open.get_or_insert_with(|| OpenPacket::new(stored));
+            let Some((chunk, end)) = self.assembly.chunk(open) else { break };
+            let (MessageHead { kind, service, .. }, ends_message) = (chunk.head, chunk.head.ends_message());
+            let source = self.assembly.complete(open.sender, open.early, &chunk, end, wanted);
+            let (sender, index) = (open.sender, open.pass(end, ends_message));
+            if let (Some(source), Some(kind)) = (source, Kind::from_number(kind)) {
+                messages.push(self.keep(Found { sender, seq, index, kind, service, source }));
+            }
+        }
+        self.open = None;
         self.done = seq;
     }
 
@@ -168,51 +253,51 @@ impl Assembly {
         self.preambles.retain(&keep);
     }
 
-    /// The next chunk of a packet. What follows a malformed one can not be found, so the packet ends there;
-    /// its sender packed it once for everyone, so everyone drops the same.
-    fn next_chunk(&mut self, open: &mut OpenPacket) -> Option<Chunk> {
-        if open.waiting.is_some() {
-            return open.waiting.take();
-        }
-        match chunk::next(&mut open.chunks) {
-            Ok(chunk) => chunk,
-            Err(_) => {
-                self.dropped += 1;
-                None
-            }
-        }
+    /// The next chunk of a packet, and where it ends. What follows a malformed one can not be found, so the packet
+    /// ends there; its sender packed it once for everyone, so everyone drops the same.
+    fn chunk<'a>(&mut self, open: &'a OpenPacket) -> Option<(Chunk<'a>, usize)> {
+        open.chunk().unwrap_or_else(|_| {
+            self.dropped += 1;
+            None
+        })
     }
 
-    /// Turns a chunk into the message that it ends, if it ends one that is wanted.
+    /// Takes a chunk that ends there in its packet. Returns where the message is that it ends, if it ends one that is
+    /// wanted.
     fn complete(
         &mut self,
-        open: &mut OpenPacket,
-        seq: Seq,
-        chunk: Chunk,
+        sender: DaemonId,
+        early: bool,
+        chunk: &Chunk<'_>,
+        end: usize,
         wanted: Wanted,
-    ) -> Option<Complete> {
-        let ends = chunk.head.ends_message();
-        let index = open.index;
-        open.index += u16::from(ends);
-        let unordered = is_unordered(&chunk);
-        if (unordered && open.early) || (wanted == Wanted::Unordered && !unordered) {
+    ) -> Option<Source> {
+        let unordered = is_unordered(chunk);
+        if (unordered && early) || (wanted == Wanted::Unordered && !unordered) {
             return None;
         }
-        let Chunk { head, bytes } = chunk;
-        let Parts { preamble, rest: bytes } = match head.fragment {
-            None => self.begin(open.sender, head.preamble, bytes)?,
-            Some(Fragment { number, position: Position::First { total } }) => {
-                self.begin_unfinished(open.sender, number, total, head.preamble, bytes);
-                return None;
+        let Chunk { head, bytes } = *chunk;
+        match head.fragment {
+            None => {
+                let (slot, rest) = self.begin(sender, head.preamble, bytes)?;
+                Some(Source::Packet { start: end - rest.len(), end, slot })
             }
-            Some(fragment) => self.add(open.sender, fragment, &bytes)?,
-        };
-        let kind = Kind::from_number(head.kind)?;
-        Some(Complete { sender: open.sender, seq, index, kind, service: head.service, preamble, bytes })
+            Some(Fragment { number, position: Position::First { total } }) => {
+                self.begin_unfinished(sender, number, total, head.preamble, bytes);
+                None
+            }
+            Some(fragment) => self.add(sender, fragment, bytes).then_some(Source::Assembled),
+        }
     }
 
-    /// Takes a whole message or a first fragment.
-    fn begin(&mut self, sender: DaemonId, preamble: Option<Preamble>, piece: Bytes) -> Option<Parts> {
+    /// Takes a whole message or a first fragment. Returns the slot of its preamble, if it has one, and what is behind
+    /// that.
+    fn begin<'a>(
+        &mut self,
+        sender: DaemonId,
+        preamble: Option<Preamble>,
+        piece: &'a [u8],
+    ) -> Option<(Option<u8>, &'a [u8])> {
         let parts = self.preambles.resolve(sender, preamble, piece);
         self.dropped += u64::from(parts.is_none());
         parts
@@ -224,25 +309,27 @@ impl Assembly {
         number: u8,
         total: u32,
         preamble: Option<Preamble>,
-        piece: Bytes,
+        piece: &[u8],
     ) {
         self.unfinished.forget(sender, number);
-        let sent_bytes = piece.len();
-        let Some(Parts { preamble, rest }) = self.begin(sender, preamble, piece) else { return };
-        let left = (total as usize).saturating_sub(sent_bytes - rest.len());
-        let begun = total <= MAX_MESSAGE_BYTES
-            && self.unfinished.begin(sender, number, left, Parts { preamble, rest });
+        let Some((slot, rest)) = self.begin(sender, preamble, piece) else { return };
+        let preamble = slot.and_then(|slot| self.preambles.said(sender, slot)).cloned().unwrap_or_default();
+        let left = (total as usize).saturating_sub(piece.len() - rest.len());
+        let begun = total <= MAX_MESSAGE_BYTES && self.unfinished.begin(sender, number, left, preamble, rest);
         self.dropped += u64::from(!begun);
     }
 
-    /// Adds a fragment to its message; returns that if it is complete.
-    fn add(&mut self, sender: DaemonId, fragment: Fragment, piece: &Bytes) -> Option<Parts> {
+    /// Adds a fragment to its message; whether that is complete.
+    fn add(&mut self, sender: DaemonId, fragment: Fragment, piece: &[u8]) -> bool {
         match self.unfinished.add(sender, fragment, piece) {
-            Added::Whole(parts) => return Some(parts),
+            Added::Whole(assembled) => {
+                self.assembled = assembled;
+                return true;
+            }
             Added::Part => {}
             Added::NoUse => self.dropped += 1,
         }
-        None
+        false
     }
 }
 
@@ -257,7 +344,7 @@ pub(crate) fn unordered(packet: &Packet) -> Vec<Complete> {
         {
             let (sender, seq) = (packet.header.sender, packet.header.seq);
             let service = chunk.head.service;
-            let (preamble, bytes) = (Bytes::new(), chunk.bytes.clone());
+            let (preamble, bytes) = (Bytes::new(), packet.bytes.slice_ref(chunk.bytes));
             messages.push(Complete { sender, seq, index, kind, service, preamble, bytes });
         }
         index += u16::from(chunk.head.ends_message());
@@ -265,7 +352,7 @@ pub(crate) fn unordered(packet: &Packet) -> Vec<Complete> {
     messages
 }
 
-fn is_unordered(chunk: &Chunk) -> bool {
+fn is_unordered(chunk: &Chunk<'_>) -> bool {
     chunk.head.fragment.is_none() && !chunk.head.service.is_ordered()
 }
 
@@ -280,25 +367,27 @@ mod tests {
     const FILLING: Position = Position::Last { fills_packet: true };
 
     /// What comes of fragments of one message, and how many were of no use.
-    fn assembled(pieces: &[(Position, Option<Preamble>, &'static [u8])]) -> (Option<Parts>, u64) {
+    fn assembled(pieces: &[(Position, Option<Preamble>, &'static [u8])]) -> (Option<Assembled>, u64) {
         let (mut assembly, mut whole) = (Assembly::default(), None);
         let sender = DaemonId(1);
         for (position, preamble, bytes) in pieces {
-            let bytes = Bytes::from_static(bytes);
             whole = match *position {
                 Position::First { total } => {
                     assembly.begin_unfinished(sender, 7, total, *preamble, bytes);
                     None
                 }
-                position => assembly.add(sender, Fragment { number: 7, position }, &bytes),
+                position => {
+                    let is_whole = assembly.add(sender, Fragment { number: 7, position }, bytes);
+                    is_whole.then(|| assembly.assembled.clone())
+                }
             };
         }
         (whole, assembly.dropped)
     }
 
-    fn whole(preamble: &'static str, rest: &'static str) -> (Option<Parts>, u64) {
+    fn whole(preamble: &'static str, rest: &'static str) -> (Option<Assembled>, u64) {
         let (preamble, rest) = (Bytes::from_static(preamble.as_bytes()), Bytes::from_static(rest.as_bytes()));
-        (Some(Parts { preamble, rest }), 0)
+        (Some(Assembled { preamble, rest }), 0)
     }
 
     #[test]
@@ -319,7 +408,7 @@ mod tests {
         let mut stream = Stream::default();
         for (number, total) in [(0, MAX_MESSAGE_BYTES), (1, MAX_MESSAGE_BYTES + 1)] {
             let new = Some(Preamble::New { slot: 0, bytes: 2 });
-            stream.assembly.begin_unfinished(DaemonId(1), number, total, new, Bytes::from_static(b"abcd"));
+            stream.assembly.begin_unfinished(DaemonId(1), number, total, new, b"abcd");
         }
         assert_eq!((stream.unfinished(), stream.dropped()), (1, 1));
     }
@@ -328,7 +417,7 @@ mod tests {
     fn unfinished_messages_that_are_dropped_are_counted() {
         let mut stream = Stream::default();
         for sender in [DaemonId(1), DaemonId(2), DaemonId(u16::MAX)] {
-            stream.assembly.begin_unfinished(sender, 7, 7, None, Bytes::from_static(b"abcd"));
+            stream.assembly.begin_unfinished(sender, 7, 7, None, b"abcd");
         }
         stream.drop_unfinished(|sender| sender == DaemonId(1));
         assert_eq!((stream.unfinished(), stream.dropped()), (1, 2));
@@ -336,10 +425,10 @@ mod tests {
 
     #[test]
     fn a_malformed_message_ends_its_packet_and_is_counted() {
-        let chunks = Reader::new(Bytes::from_static(&[0xff; 3]), "packet");
-        let mut open = OpenPacket { sender: DaemonId(1), early: false, chunks, index: 0, waiting: None };
+        let bytes = Bytes::from_static(&[0xff; 3]);
+        let open = OpenPacket { sender: DaemonId(1), early: false, bytes, at: 0, index: 0 };
         let mut assembly = Assembly::default();
-        assert!(assembly.next_chunk(&mut open).is_none());
+        assert!(assembly.chunk(&open).is_none());
         assert_eq!(assembly.dropped, 1);
     }
 

@@ -5,7 +5,6 @@ use antiphon_wire::ring::chunk::{Fragment, Position};
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::SMALL_BYTES;
-use crate::preambles::Parts;
 
 /// Messages of one sender that may be unfinished at once. Senders keep to
 /// [`crate::send_queue::MAX_OPEN_MESSAGES`] client messages and one of their own.
@@ -25,10 +24,18 @@ pub(super) struct Unfinished {
     shared: BytesMut,
 }
 
+/// A message that was put together.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub(super) struct Assembled {
+    /// The preamble, if it came as a slot or by itself; else empty, and `rest` begins with it.
+    pub(super) preamble: Bytes,
+    pub(super) rest: Bytes,
+}
+
 /// What a fragment makes.
 pub(super) enum Added {
     /// The message that it ends.
-    Whole(Parts),
+    Whole(Assembled),
     /// A message that is still unfinished.
     Part,
     /// Nothing: there is no such message, or it does not end where it should. It is forgotten.
@@ -68,7 +75,14 @@ impl Unfinished {
 
     /// Takes the first fragment of a message that has `total` bytes without its preamble; false if it is one too
     /// many. Whatever had the number before must be forgotten.
-    pub(super) fn begin(&mut self, sender: DaemonId, number: u8, total: usize, first: Parts) -> bool {
+    pub(super) fn begin(
+        &mut self,
+        sender: DaemonId,
+        number: u8,
+        total: usize,
+        preamble: Bytes,
+        rest: &[u8],
+    ) -> bool {
         if self.by_sender.len() <= sender.index() {
             self.by_sender.resize_with(sender.index() + 1, Vec::new);
         }
@@ -78,13 +92,13 @@ impl Unfinished {
             return false;
         }
         let mut bytes = memory(total, shared);
-        bytes.put_slice(&first.rest);
-        messages.push(Partial { number, preamble: first.preamble, total, bytes });
+        bytes.put_slice(rest);
+        messages.push(Partial { number, preamble, total, bytes });
         true
     }
 
     /// Adds a fragment that is not the first of its message.
-    pub(super) fn add(&mut self, sender: DaemonId, fragment: Fragment, piece: &Bytes) -> Added {
+    pub(super) fn add(&mut self, sender: DaemonId, fragment: Fragment, piece: &[u8]) -> Added {
         let Some(messages) = self.by_sender.get_mut(sender.index()) else { return Added::NoUse };
         let mut numbered = messages.iter_mut().enumerate();
         let found = numbered.find(|(_, message)| message.number == fragment.number);
@@ -94,7 +108,7 @@ impl Unfinished {
             return Added::Part;
         }
         let Partial { preamble, bytes, .. } = messages.swap_remove(at);
-        if fits { Added::Whole(Parts { preamble, rest: bytes.freeze() }) } else { Added::NoUse }
+        if fits { Added::Whole(Assembled { preamble, rest: bytes.freeze() }) } else { Added::NoUse }
     }
 }
 
@@ -112,7 +126,7 @@ fn memory(bytes: usize, shared: &mut BytesMut) -> BytesMut {
 
 impl Partial {
     /// Adds a piece; false if the message does not end where it should with it.
-    fn add(&mut self, position: Position, piece: &Bytes) -> bool {
+    fn add(&mut self, position: Position, piece: &[u8]) -> bool {
         let lacking = self.total.saturating_sub(self.bytes.len());
         let fits = match position {
             Position::First { .. } => false,
@@ -135,16 +149,16 @@ mod tests {
 
     const SENDER: DaemonId = DaemonId(1);
 
-    fn first(rest: &Bytes) -> Parts {
-        Parts { preamble: Bytes::new(), rest: rest.clone() }
+    fn begin(unfinished: &mut Unfinished, sender: DaemonId, number: u8, total: usize, half: &Bytes) -> bool {
+        unfinished.begin(sender, number, total, Bytes::new(), half)
     }
 
     /// Puts a message of two halves together.
     fn whole(unfinished: &mut Unfinished, number: u8, half: &Bytes) -> Bytes {
-        assert!(unfinished.begin(SENDER, number, 2 * half.len(), first(half)));
+        assert!(begin(unfinished, SENDER, number, 2 * half.len(), half));
         let fragment = Fragment { number, position: Position::Last { fills_packet: false } };
         match unfinished.add(SENDER, fragment, half) {
-            Added::Whole(parts) => parts.rest,
+            Added::Whole(assembled) => assembled.rest,
             Added::Part | Added::NoUse => panic!("not whole"),
         }
     }
@@ -154,13 +168,13 @@ mod tests {
         let (mut unfinished, half) = (Unfinished::default(), Bytes::from_static(b"half"));
         let most = u8::try_from(MAX_OF_ONE_SENDER).expect("few");
         for number in 0..most {
-            assert!(unfinished.begin(SENDER, number, 8, first(&half)));
+            assert!(begin(&mut unfinished, SENDER, number, 8, &half));
         }
-        assert!(!unfinished.begin(SENDER, most, 8, first(&half)));
-        assert!(unfinished.begin(DaemonId(0), most, 8, first(&half)), "another's do not count");
+        assert!(!begin(&mut unfinished, SENDER, most, 8, &half));
+        assert!(begin(&mut unfinished, DaemonId(0), most, 8, &half), "another's do not count");
         assert_eq!(unfinished.count(), MAX_OF_ONE_SENDER + 1);
         unfinished.forget(SENDER, 0);
-        assert!(unfinished.begin(SENDER, most, 8, first(&half)));
+        assert!(begin(&mut unfinished, SENDER, most, 8, &half));
         unfinished.retain(|sender| sender != SENDER);
         assert_eq!(unfinished.count(), 1);
     }

@@ -26,6 +26,8 @@ use antiphon_wire::reader::{DecodeError, Reader, number_bytes, put_number};
 use antiphon_wire::ring::codec::{put_ring, ring};
 use bytes::{BufMut, Bytes, BytesMut};
 
+use crate::delivery::Lent;
+
 /// Most bytes of a report in one part.
 const PART_BYTES: usize = 32 << 10;
 
@@ -92,16 +94,16 @@ pub(crate) fn encode_disconnect(member: &MemberName) -> Bytes {
 }
 
 /// Reads a join or leave.
-pub(super) fn decode_operation(frame: &Bytes) -> Result<(PrivateName, GroupName), DecodeError> {
-    let mut reader = Reader::new(frame.clone(), "join or leave");
+pub(super) fn decode_operation(frame: &[u8]) -> Result<(PrivateName, GroupName), DecodeError> {
+    let mut reader = Reader::new(frame, "join or leave");
     let private = private_name(&mut reader)?;
     let group = reader.take_rest();
-    Ok((private, group_name(&reader, &group)?))
+    Ok((private, group_name(&reader, group)?))
 }
 
 /// Reads the end of a session.
-pub(super) fn decode_disconnect(frame: &Bytes) -> Result<PrivateName, DecodeError> {
-    let reader = Reader::new(frame.clone(), "disconnect");
+pub(super) fn decode_disconnect(frame: &[u8]) -> Result<PrivateName, DecodeError> {
+    let reader = Reader::new(frame, "disconnect");
     PrivateName::new(frame).map_err(|_| reader.bad_value("private name", frame.len() as u64))
 }
 
@@ -121,13 +123,13 @@ pub(super) fn encode_parts(ring: RingId, report: &Report) -> Vec<Bytes> {
 }
 
 /// Reads a part.
-pub(super) fn decode_part(frame: &Bytes) -> Result<Part, DecodeError> {
-    let mut reader = Reader::new(frame.clone(), "part of a groups report");
+pub(super) fn decode_part(frame: Lent<'_>) -> Result<Part, DecodeError> {
+    let mut reader = Reader::new(frame.bytes(), "part of a groups report");
     let (ring, number, count) = (ring(&mut reader)?, reader.u32()?, reader.u32()?);
     if number >= count {
         return Err(reader.bad_value("part number", u64::from(number)));
     }
-    Ok(Part { ring, number, count, piece: reader.take_rest() })
+    Ok(Part { ring, number, count, piece: frame.narrowed(reader.take_rest()).keep() })
 }
 
 fn encode_report(report: &Report) -> Bytes {
@@ -206,7 +208,7 @@ fn list_bytes(members: &[u32]) -> usize {
 }
 
 /// Reads a whole report.
-pub(super) fn decode_report(bytes: Bytes) -> Result<Report, DecodeError> {
+pub(super) fn decode_report(bytes: &[u8]) -> Result<Report, DecodeError> {
     let mut reader = Reader::new(bytes, "groups report");
     let component = Component { settled: ring(&mut reader)?, closed_by: ring(&mut reader)? };
     let members = private_names(&mut reader)?;
@@ -222,7 +224,7 @@ pub(super) fn decode_report(bytes: Bytes) -> Result<Report, DecodeError> {
     Ok(Report { component, members, groups })
 }
 
-fn private_names(reader: &mut Reader) -> Result<Vec<PrivateName>, DecodeError> {
+fn private_names(reader: &mut Reader<'_>) -> Result<Vec<PrivateName>, DecodeError> {
     let mut names: Vec<PrivateName> = Vec::new();
     for _ in 0..count(reader, 2)? {
         let name = private_name(reader)?;
@@ -235,7 +237,7 @@ fn private_names(reader: &mut Reader) -> Result<Vec<PrivateName>, DecodeError> {
 }
 
 fn reported_group(
-    reader: &mut Reader,
+    reader: &mut Reader<'_>,
     previous: Option<&ReportedGroup>,
     stamps: &[(u32, u32)],
     of: usize,
@@ -243,7 +245,7 @@ fn reported_group(
     let (shared, length) = (usize::from(reader.u8()?), usize::from(reader.u8()?));
     let before = previous.map(|group| group.name.as_bytes()).unwrap_or_default();
     let start = before.get(..shared).ok_or_else(|| reader.bad_value("shared bytes", shared as u64))?;
-    let text = [start, &reader.take(length)?].concat();
+    let text = [start, reader.take(length)?].concat();
     let name = group_name(reader, &text)?;
     if previous.is_some_and(|previous| previous.name >= name) {
         return Err(reader.bad_value("group order", length as u64));
@@ -259,7 +261,7 @@ fn reported_group(
     Ok(ReportedGroup { name, id: GroupId { leader, time, counter }, marked: word & 2 == 2, members })
 }
 
-fn listed(reader: &mut Reader, of: usize) -> Result<Vec<u32>, DecodeError> {
+fn listed(reader: &mut Reader<'_>, of: usize) -> Result<Vec<u32>, DecodeError> {
     let mut members = Vec::new();
     let mut next = 0;
     for _ in 0..count(reader, 1)? {
@@ -273,7 +275,7 @@ fn listed(reader: &mut Reader, of: usize) -> Result<Vec<u32>, DecodeError> {
     Ok(members)
 }
 
-fn bits(reader: &mut Reader, of: usize) -> Result<Vec<u32>, DecodeError> {
+fn bits(reader: &mut Reader<'_>, of: usize) -> Result<Vec<u32>, DecodeError> {
     let bytes = reader.take(of.div_ceil(8))?;
     let mut members = Vec::new();
     for (base, byte) in (0..).step_by(8).zip(bytes) {
@@ -286,7 +288,7 @@ fn bits(reader: &mut Reader, of: usize) -> Result<Vec<u32>, DecodeError> {
 }
 
 /// A count of items that have at least `item_bytes` each.
-fn count(reader: &mut Reader, item_bytes: usize) -> Result<usize, DecodeError> {
+fn count(reader: &mut Reader<'_>, item_bytes: usize) -> Result<usize, DecodeError> {
     let count = reader.number()? as usize;
     if count.saturating_mul(item_bytes) > reader.remaining() {
         return Err(reader.bad_value("count", count as u64));
@@ -294,13 +296,13 @@ fn count(reader: &mut Reader, item_bytes: usize) -> Result<usize, DecodeError> {
     Ok(count)
 }
 
-fn private_name(reader: &mut Reader) -> Result<PrivateName, DecodeError> {
+fn private_name(reader: &mut Reader<'_>) -> Result<PrivateName, DecodeError> {
     let length = reader.u8()?;
     let bytes = reader.take(usize::from(length))?;
-    PrivateName::new(&bytes).map_err(|_| reader.bad_value("private name", u64::from(length)))
+    PrivateName::new(bytes).map_err(|_| reader.bad_value("private name", u64::from(length)))
 }
 
-fn group_name(reader: &Reader, bytes: &[u8]) -> Result<GroupName, DecodeError> {
+fn group_name(reader: &Reader<'_>, bytes: &[u8]) -> Result<GroupName, DecodeError> {
     if bytes.len() > GROUP_NAME_MAX_BYTES || bytes.contains(&0) {
         return Err(reader.bad_value("group name", bytes.len() as u64));
     }

@@ -6,7 +6,7 @@ use antiphon_wire::ids::ProcessId;
 use antiphon_wire::names::{MemberName, PrivateName};
 use antiphon_wire::reader::DecodeError;
 use antiphon_wire::service::ServiceLevel;
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
 use super::changes::member_name;
 use super::codec::{self, Component, Part, Report, ReportedGroup};
@@ -16,6 +16,7 @@ use super::{Groups, Stamp};
 use crate::config::Config;
 use crate::cx::Cx;
 use crate::delivery::Kind;
+use crate::delivery::Lent;
 use crate::mutant::Mutant;
 use crate::send_queue::Outgoing;
 use crate::sessions::Sessions;
@@ -89,7 +90,7 @@ impl Exchange {
     fn into_reports(self, cx: &mut Cx<'_>) -> Reports {
         let mut all = Vec::new();
         for incoming in self.incoming {
-            match codec::decode_report(incoming.bytes.freeze()) {
+            match codec::decode_report(&incoming.bytes) {
                 Ok(report) => all.push((incoming.process, report)),
                 Err(_) => cx.stats.groups_messages_rejected += 1,
             }
@@ -157,7 +158,7 @@ impl Groups {
     pub(super) fn on_part(
         &mut self,
         sender: ProcessId,
-        frame: &Bytes,
+        frame: Lent<'_>,
         sessions: &mut Sessions,
         cx: &mut Cx<'_>,
     ) -> Result<(), DecodeError> {

@@ -176,23 +176,23 @@ impl Groups {
 
     /// Takes a message, in stream order; one without order may come early while the groups are
     /// settled.
-    pub(crate) fn on_message(&mut self, message: Message, sessions: &mut Sessions, cx: &mut Cx<'_>) {
+    pub(crate) fn on_message(&mut self, message: Message<'_>, sessions: &mut Sessions, cx: &mut Cx<'_>) {
         let sender = message.sender;
         if message.kind != Kind::Client && !cx.config.is_mutant(Mutant::StayDeaf) {
             self.deaf_to = None;
         }
         let taken = match message.kind {
             Kind::Client => self.route(message, sessions, cx),
-            Kind::Join => codec::decode_operation(&message.bytes).map(|(private, group)| {
+            Kind::Join => codec::decode_operation(message.bytes.bytes()).map(|(private, group)| {
                 self.on_join(sender, &private, &group, sessions, cx);
             }),
-            Kind::Leave => codec::decode_operation(&message.bytes).map(|(private, group)| {
+            Kind::Leave => codec::decode_operation(message.bytes.bytes()).map(|(private, group)| {
                 self.on_leave(sender, &private, &group, sessions, cx);
             }),
-            Kind::Disconnect => codec::decode_disconnect(&message.bytes).map(|private| {
+            Kind::Disconnect => codec::decode_disconnect(message.bytes.bytes()).map(|private| {
                 self.on_disconnect(sender, &private, sessions, cx);
             }),
-            Kind::Groups => self.on_part(sender, &message.bytes, sessions, cx),
+            Kind::Groups => self.on_part(sender, message.bytes, sessions, cx),
         };
         if taken.is_err() {
             cx.stats.groups_messages_rejected += 1;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::Groups;
 use super::audience::Listener;
 use crate::cx::Cx;
-use crate::delivery::Message;
+use crate::delivery::{Lent, Message};
 use crate::mutant::Mutant;
 use crate::sessions::{Sessions, SharedFrame};
 
@@ -22,18 +22,19 @@ impl Groups {
     /// When the bytes are no packed multicast of a configured daemon.
     pub(super) fn route(
         &mut self,
-        message: Message,
+        message: Message<'_>,
         sessions: &mut Sessions,
         cx: &mut Cx<'_>,
     ) -> Result<(), DecodeError> {
         let Message { sender, preamble, bytes, .. } = message;
-        if self.deaf_to.as_ref().is_some_and(|last| is_the_same(last, &preamble)) {
+        if self.deaf_to.as_ref().is_some_and(|last| is_the_same(last, preamble)) {
             return Ok(());
         }
         let Some(daemon) = cx.config.daemon(sender.daemon) else {
             return Err(DecodeError::BadValue { what: "sending daemon", value: u64::from(sender.daemon.0) });
         };
-        let Unpacked { header, body } = self.unpacker.unpack(&preamble, bytes, &daemon.name)?;
+        let Unpacked { header, body } = self.unpacker.unpack(preamble, bytes.bytes(), &daemon.name)?;
+        let body = bytes.narrowed(body);
         let echoes = cx.config.is_mutant(Mutant::EchoDiscarded);
         let discards = !echoes && sender == self.me && header.flags & SELF_DISCARD != 0;
         let sender = if discards { MemberName::from_field(&header.name).ok() } else { None };
@@ -41,15 +42,15 @@ impl Groups {
         let groups = self.unpacker.head().get(HEADER_BYTES..).unwrap_or_default();
         let mut is_deaf = !preamble.is_empty();
         for field in groups.as_chunks().0 {
-            is_deaf &= !self.route_to(&GroupName::from_field(field), &body, sessions, cx);
+            is_deaf &= !self.route_to(&GroupName::from_field(field), body, sessions, cx);
         }
-        self.deaf_to = is_deaf.then_some(preamble);
+        self.deaf_to = is_deaf.then(|| preamble.clone());
         Ok(())
     }
 
     /// Passes a multicast to those whom one of its groups has here. Returns whether there may be any, also for the
     /// next message.
-    fn route_to(&self, name: &GroupName, body: &Bytes, sessions: &mut Sessions, cx: &mut Cx<'_>) -> bool {
+    fn route_to(&self, name: &GroupName, body: Lent<'_>, sessions: &mut Sessions, cx: &mut Cx<'_>) -> bool {
         let head = self.unpacker.head();
         if name.is_private() {
             let member = MemberName::from_field(name.as_field()).ok();

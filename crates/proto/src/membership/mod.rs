@@ -41,7 +41,7 @@ use bytes::Bytes;
 use crate::config::Config;
 use crate::cx::Cx;
 use crate::delivery::stream::Stream;
-use crate::delivery::{Configuration, Delivery};
+use crate::delivery::{Configuration, KeptDelivery};
 use crate::io::Event;
 use crate::ring::Ring;
 use crate::stats::StateName;
@@ -138,7 +138,9 @@ pub(crate) struct Membership {
     /// What could not be sent because it was too long.
     too_long: BTreeSet<DatagramKind>,
     /// What is delivered next, before anything else of the stream.
-    deliveries: VecDeque<Delivery>,
+    deliveries: VecDeque<KeptDelivery>,
+    /// The last of these that was taken, while it is lent.
+    delivering: Option<KeptDelivery>,
 }
 
 /// Steps from one ring to the next that are remembered. Later ones are repetitions after failures.
@@ -178,6 +180,7 @@ impl Membership {
             duplicates: BTreeSet::new(),
             too_long: BTreeSet::new(),
             deliveries: VecDeque::new(),
+            delivering: None,
         };
         cx.timers.set(Timer::Hello, cx.now);
         membership.search_for(daemons(cx.config).collect(), Vec::new(), "start", cx);
@@ -438,7 +441,7 @@ impl Membership {
     }
 
     fn configure(&mut self, configuration: Configuration) {
-        self.deliveries.push_back(Delivery::Configuration(configuration));
+        self.deliveries.push_back(KeptDelivery::Configuration(configuration));
     }
 }
 

@@ -9,7 +9,7 @@ use antiphon_wire::ring::token::Token;
 use super::{Membership, State, count_packet};
 use crate::cx::Cx;
 use crate::delivery::stream::{self, Complete, Limit};
-use crate::delivery::{Delivery, Message, Place};
+use crate::delivery::{Delivery, KeptDelivery, KeptMessage, Place};
 use crate::mutant::Mutant;
 use crate::ring::Visited;
 use crate::time::Timer;
@@ -129,14 +129,16 @@ impl Membership {
     }
 
     /// What is delivered next: what was handed up, then what is in order up to the limit.
-    pub(crate) fn next_delivery(&mut self, limit: Limit) -> Option<Delivery> {
-        if let Some(delivery) = self.deliveries.pop_front() {
-            return Some(delivery);
+    pub(crate) fn next_delivery(&mut self, limit: Limit) -> Option<Delivery<'_>> {
+        if !self.deliveries.is_empty() {
+            self.delivering = self.deliveries.pop_front();
+            return self.delivering.as_ref().map(KeptDelivery::lend);
         }
         loop {
-            let message = self.stream.next(self.ring.window(), limit)?;
-            if let Some(delivery) = self.delivery_of(message, false) {
-                return Some(delivery);
+            let found = self.stream.find(self.ring.window(), limit)?;
+            if let Some(sender) = self.ring.member_of(found.sender) {
+                let place = Place { seq: found.seq, index: found.index, early: false };
+                return Some(Delivery::Message(self.stream.lend(found, sender), place));
             }
         }
     }
@@ -182,15 +184,11 @@ impl Membership {
     }
 
     pub(super) fn hand_up(&mut self, message: Complete, early: bool) {
-        let delivery = self.delivery_of(message, early);
-        self.deliveries.extend(delivery);
-    }
-
-    fn delivery_of(&self, message: Complete, early: bool) -> Option<Delivery> {
-        let sender = self.ring.member_of(message.sender)?;
-        let Complete { seq, index, kind, service, preamble, bytes, .. } = message;
-        let message = Message { sender, kind, service, preamble, bytes };
-        Some(Delivery::Message(message, Place { seq, index, early }))
+        let Complete { sender, seq, index, kind, service, preamble, bytes } = message;
+        if let Some(sender) = self.ring.member_of(sender) {
+            let message = KeptMessage { sender, kind, service, preamble, bytes };
+            self.deliveries.push_back(KeptDelivery::Message(message, Place { seq, index, early }));
+        }
     }
 
     /// A join while the ring works: from a ring-mate that has lost it, or from a leader that agreed

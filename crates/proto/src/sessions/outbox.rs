@@ -5,7 +5,7 @@ use std::io::IoSlice;
 
 use bytes::{Buf, Bytes};
 
-use crate::delivery::SMALL_BYTES;
+use crate::delivery::{Lent, SMALL_BYTES};
 
 /// When the copied frames reach this size, they become one shared piece.
 const TAIL_BYTES: usize = 16 << 10;
@@ -63,24 +63,25 @@ impl Outbox {
     /// larger than one, is copied: it would keep a whole receive buffer in memory for as long as the reader
     /// takes. So is a small one, as one more piece to write costs as much as the copy. Others are shared by all
     /// their receivers.
-    pub(super) fn push(&mut self, head: &[u8], body: &Bytes, packet_bytes: usize) -> Kept {
-        let length = head.len() + body.len();
+    pub(super) fn push(&mut self, head: &[u8], body: Lent<'_>, packet_bytes: usize) -> Kept {
+        let bytes = body.bytes();
+        let length = head.len() + bytes.len();
         if length == 0 {
             return Kept::default();
         }
         self.bytes += length;
         self.messages.push_back(u32::try_from(length).unwrap_or(u32::MAX));
         self.tail.extend_from_slice(head);
-        if body.len() < SMALL_BYTES.max(packet_bytes) {
-            self.tail.extend_from_slice(body);
+        if bytes.len() < SMALL_BYTES.max(packet_bytes) {
+            self.tail.extend_from_slice(bytes);
             if self.tail.len() >= TAIL_BYTES {
                 self.close_tail();
             }
             Kept { copied: length, shared: 0 }
         } else {
             self.close_tail();
-            self.pieces.push_back(body.clone());
-            Kept { copied: head.len(), shared: body.len() }
+            self.pieces.push_back(body.keep());
+            Kept { copied: head.len(), shared: bytes.len() }
         }
     }
 
@@ -171,7 +172,7 @@ mod tests {
         for step in [1, 7, 511, 1000, 50_000] {
             let mut outbox = Outbox::default();
             for frame in &frames {
-                outbox.push(&[], frame, PACKET);
+                outbox.push(&[], Lent::whole(frame), PACKET);
             }
             assert_eq!((outbox.messages(), outbox.remaining()), (frames.len(), expected.len()));
             let mut written = Vec::new();
@@ -190,7 +191,7 @@ mod tests {
         let frames = frames(&[10, 20, 2600, 30]);
         let mut outbox = Outbox::default();
         for frame in &frames {
-            outbox.push(b"head", frame, PACKET);
+            outbox.push(b"head", Lent::whole(frame), PACKET);
         }
         let mut slices = [IoSlice::new(&[]); 8];
         let count = outbox.chunks_vectored(&mut slices);
@@ -203,8 +204,8 @@ mod tests {
     fn what_may_lie_in_a_large_packet_is_copied() {
         for (bytes, packet_bytes, pieces) in [(8000, 8972, 1), (8972, 8972, 2), (8000, 1472, 2)] {
             let mut outbox = Outbox::default();
-            outbox.push(&[], &Bytes::from(vec![0; bytes]), packet_bytes);
-            outbox.push(b"next", &Bytes::new(), packet_bytes);
+            outbox.push(&[], Lent::whole(&Bytes::from(vec![0; bytes])), packet_bytes);
+            outbox.push(b"next", Lent::whole(&Bytes::new()), packet_bytes);
             let mut slices = [IoSlice::new(&[]); 4];
             assert_eq!(outbox.chunks_vectored(&mut slices), pieces, "{bytes} bytes");
         }
@@ -213,13 +214,13 @@ mod tests {
     #[test]
     fn a_message_counts_until_its_last_byte_is_written() {
         let mut outbox = Outbox::default();
-        outbox.push(&[], &Bytes::from_static(b"abc"), PACKET);
-        outbox.push(&[], &Bytes::from_static(b"de"), PACKET);
+        outbox.push(&[], Lent::whole(&Bytes::from_static(b"abc")), PACKET);
+        outbox.push(&[], Lent::whole(&Bytes::from_static(b"de")), PACKET);
         outbox.advance(2);
         assert_eq!(outbox.messages(), 2);
         outbox.advance(2);
         assert_eq!((outbox.messages(), outbox.chunk(), outbox.taken()), (1, &b"e"[..], 4));
-        outbox.push(&[], &Bytes::from_static(b"f"), PACKET);
+        outbox.push(&[], Lent::whole(&Bytes::from_static(b"f")), PACKET);
         assert_eq!(outbox.chunk(), b"ef");
     }
 }

@@ -9,6 +9,7 @@ use super::owed::Owed;
 use super::pressure::{Pressure, Threshold};
 use crate::config::Config;
 use crate::cx::Cx;
+use crate::delivery::Lent;
 use crate::mutant::Mutant;
 
 /// A frame for clients, in two parts.
@@ -17,7 +18,7 @@ pub(crate) struct SharedFrame<'a> {
     /// The first part.
     pub(crate) head: &'a [u8],
     /// The rest; what is large is shared by the outboxes.
-    pub(crate) body: &'a Bytes,
+    pub(crate) body: Lent<'a>,
     /// About how many sessions get it.
     pub(crate) receivers: usize,
 }
@@ -25,7 +26,7 @@ pub(crate) struct SharedFrame<'a> {
 impl<'a> SharedFrame<'a> {
     /// One in one part.
     pub(crate) fn whole(body: &'a Bytes, receivers: usize) -> Self {
-        Self { head: &[], body, receivers }
+        Self { head: &[], body: Lent::whole(body), receivers }
     }
 }
 
@@ -63,7 +64,7 @@ impl Outflow {
         cx: &mut Cx<'_>,
     ) -> Option<Excess> {
         let limits = &cx.config.sessions;
-        let bytes = frame.head.len() + frame.body.len();
+        let bytes = frame.head.len() + frame.body.bytes().len();
         let is_impatient = cx.config.is_mutant(Mutant::Impatient) && session.outbox.messages() > 10;
         if is_impatient
             || session.messages_left(cx.now) >= limits.max_outbox_messages

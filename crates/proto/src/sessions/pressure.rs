@@ -196,12 +196,13 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::delivery::Lent;
 
     const MS: Duration = Duration::from_millis(1);
 
     fn filled(bytes: usize) -> Outbox {
         let mut outbox = Outbox::default();
-        outbox.push(&[], &Bytes::from(vec![0; bytes]), 0);
+        outbox.push(&[], Lent::whole(&Bytes::from(vec![0; bytes])), 0);
         outbox
     }
 

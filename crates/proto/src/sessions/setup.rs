@@ -14,6 +14,7 @@ use super::names::Claim;
 use super::outbox::Outbox;
 use super::{Arrivals, Session, Sessions};
 use crate::cx::Cx;
+use crate::delivery::Lent;
 use crate::io::{CloseReason, Event};
 use crate::time::{Instant, Timer};
 
@@ -230,5 +231,5 @@ fn push_reply(id: SessionId, outbox: &mut Outbox, reply: &Bytes, cx: &mut Cx<'_>
     if !outbox.has_remaining() {
         cx.out.dirty.push(id);
     }
-    outbox.push(&[], reply, 0);
+    outbox.push(&[], Lent::whole(reply), 0);
 }

@@ -55,7 +55,7 @@ fn frames() -> u64 {
         let preamble_bytes = put_packed_head(&frame, &member, &mut packed);
         packed.extend_from_slice(frame.body());
         let preamble = packed.split_to(preamble_bytes).freeze();
-        if let Ok(unpacked) = unpacker.unpack(&preamble, packed.split().freeze(), &daemon) {
+        if let Ok(unpacked) = unpacker.unpack(&preamble, &packed.split(), &daemon) {
             bytes += unpacker.head().len() + unpacked.body.len();
         }
     }

@@ -116,7 +116,7 @@ impl Propose {
         put_processes(self.members.iter(), to);
     }
 
-    pub(super) fn decode(from: ProcessId, reader: &mut Reader) -> Result<Self, DecodeError> {
+    pub(super) fn decode(from: ProcessId, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self { from, ring: ring(reader)?, members: sorted_processes(reader)? })
     }
 }
@@ -127,7 +127,7 @@ impl Accept {
         self.holdings.encode(to);
     }
 
-    pub(super) fn decode(from: ProcessId, reader: &mut Reader) -> Result<Self, DecodeError> {
+    pub(super) fn decode(from: ProcessId, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self { from, ring: ring(reader)?, holdings: Holdings::decode(reader)? })
     }
 }
@@ -141,7 +141,7 @@ impl Holdings {
         put_processes(self.obligations.iter(), to);
     }
 
-    fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let old = ring(reader)?;
         let ack = Seq(reader.u64()?);
         let stable = Seq(reader.u64()?);
@@ -175,7 +175,7 @@ impl Commit {
         }
     }
 
-    pub(super) fn decode(from: ProcessId, reader: &mut Reader) -> Result<Self, DecodeError> {
+    pub(super) fn decode(from: ProcessId, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let ring = ring(reader)?;
         let members = sorted_processes(reader)?;
         let holdings = members.iter().map(|_| Holdings::decode(reader)).collect::<Result<_, _>>()?;
@@ -189,7 +189,7 @@ impl RecoveryRequest {
         put_ranges(&self.missing, to);
     }
 
-    pub(super) fn decode(from: ProcessId, reader: &mut Reader) -> Result<Self, DecodeError> {
+    pub(super) fn decode(from: ProcessId, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self { from, ring: ring(reader)?, missing: ranges(reader)? })
     }
 }
@@ -199,7 +199,7 @@ impl Done {
         put_ring(self.ring, to);
     }
 
-    pub(super) fn decode(from: ProcessId, reader: &mut Reader) -> Result<Self, DecodeError> {
+    pub(super) fn decode(from: ProcessId, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self { from, ring: ring(reader)? })
     }
 }
@@ -209,7 +209,7 @@ impl Install {
         put_ring(self.ring, to);
     }
 
-    pub(super) fn decode(from: ProcessId, reader: &mut Reader) -> Result<Self, DecodeError> {
+    pub(super) fn decode(from: ProcessId, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self { from, ring: ring(reader)? })
     }
 }

@@ -24,7 +24,7 @@
 //! again: a new one stands at the beginning of its piece, and receivers remember it for that sender and
 //! slot; a known one is only named by its slot. Messages that need no order may have neither.
 
-use bytes::{BufMut, Bytes};
+use bytes::BufMut;
 
 use crate::reader::{DecodeError, Reader, number_bytes, put_number};
 use crate::service::ServiceLevel;
@@ -106,12 +106,12 @@ impl Position {
 }
 
 /// One chunk of a received packet.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Chunk {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Chunk<'a> {
     /// What it is.
     pub head: MessageHead,
     /// The piece of the message.
-    pub bytes: Bytes,
+    pub bytes: &'a [u8],
 }
 
 impl MessageHead {
@@ -179,7 +179,7 @@ impl MessageHead {
 /// # Errors
 /// When the chunk is cut short, names no service level, lies outside its message, or would change what is
 /// replicated without an order.
-pub fn next(reader: &mut Reader) -> Result<Option<Chunk>, DecodeError> {
+pub fn next<'a>(reader: &mut Reader<'a>) -> Result<Option<Chunk<'a>>, DecodeError> {
     if reader.remaining() == 0 {
         return Ok(None);
     }
@@ -203,7 +203,7 @@ pub fn next(reader: &mut Reader) -> Result<Option<Chunk>, DecodeError> {
     Ok(Some(Chunk { head, bytes }))
 }
 
-fn fragment(part: u8, reader: &mut Reader) -> Result<Option<Fragment>, DecodeError> {
+fn fragment(part: u8, reader: &mut Reader<'_>) -> Result<Option<Fragment>, DecodeError> {
     if part == 0 {
         return Ok(None);
     }
@@ -217,7 +217,7 @@ fn fragment(part: u8, reader: &mut Reader) -> Result<Option<Fragment>, DecodeErr
     Ok(Some(Fragment { number: number & NUMBER, position }))
 }
 
-fn preamble(sort: u8, reader: &mut Reader) -> Result<Option<Preamble>, DecodeError> {
+fn preamble(sort: u8, reader: &mut Reader<'_>) -> Result<Option<Preamble>, DecodeError> {
     Ok(match sort {
         KNOWN => Some(Preamble::Known { slot: reader.u8()? }),
         NEW => Some(Preamble::New { slot: reader.u8()?, bytes: reader.u8()? }),
@@ -227,7 +227,7 @@ fn preamble(sort: u8, reader: &mut Reader) -> Result<Option<Preamble>, DecodeErr
 
 /// Whether a piece of that length can be what its head says. Whether the pieces end where their message
 /// ends is seen by who joins them.
-fn check(head: &MessageHead, length: usize, reader: &Reader) -> Result<(), DecodeError> {
+fn check(head: &MessageHead, length: usize, reader: &Reader<'_>) -> Result<(), DecodeError> {
     let is_part = match head.position() {
         None => true,
         Some(Position::First { total }) => length > 0 && length < total as usize,
@@ -259,8 +259,8 @@ mod tests {
         chunk
     }
 
-    fn chunks(packet: Vec<u8>) -> Result<Vec<Chunk>, DecodeError> {
-        let mut reader = Reader::new(packet.into(), "packet");
+    fn chunks(packet: &[u8]) -> Result<Vec<Chunk<'_>>, DecodeError> {
+        let mut reader = Reader::new(packet, "packet");
         std::iter::from_fn(|| next(&mut reader).transpose()).collect()
     }
 
@@ -286,14 +286,13 @@ mod tests {
         ];
         for end in at_end {
             let all: Vec<_> = before.into_iter().chain([end]).collect();
-            let packet = all.iter().flat_map(|(head, piece)| chunk(*head, piece)).collect();
-            let expected =
-                all.iter().map(|(head, piece)| Chunk { head: *head, bytes: piece.to_vec().into() });
-            assert_eq!(chunks(packet), Ok(expected.collect()));
+            let packet: Vec<u8> = all.iter().flat_map(|(head, piece)| chunk(*head, piece)).collect();
+            let expected = all.iter().map(|(head, piece)| Chunk { head: *head, bytes: piece });
+            assert_eq!(chunks(&packet), Ok(expected.collect()));
         }
         let mut padded = chunk(head(None, None), b"ab");
         padded.put_bytes(0, 5);
-        assert_eq!(chunks(padded).map(|chunks| chunks.len()), Ok(1));
+        assert_eq!(chunks(&padded).map(|chunks| chunks.len()), Ok(1));
     }
 
     #[test]
@@ -320,15 +319,15 @@ mod tests {
             (head(None, Some(Preamble::New { slot: 1, bytes: 3 })), b"xy"),
         ];
         for (head, piece) in bad {
-            assert!(chunks(chunk(head, piece)).is_err(), "{head:?}");
+            assert!(chunks(&chunk(head, piece)).is_err(), "{head:?}");
         }
         for kind in 1..5 {
             let head = MessageHead { kind, service: ServiceLevel::Reliable, ..head(None, None) };
-            assert!(chunks(chunk(head, b"xy")).is_err(), "tables must not change out of order: {head:?}");
+            assert!(chunks(&chunk(head, b"xy")).is_err(), "tables must not change out of order: {head:?}");
         }
         for preamble in [Preamble::Known { slot: 1 }, Preamble::New { slot: 1, bytes: 1 }] {
             let head = MessageHead { service: ServiceLevel::Reliable, ..head(None, Some(preamble)) };
-            assert!(chunks(chunk(head, b"xy")).is_err(), "may be read out of order: {head:?}");
+            assert!(chunks(&chunk(head, b"xy")).is_err(), "may be read out of order: {head:?}");
         }
     }
 }

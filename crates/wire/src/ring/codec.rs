@@ -15,7 +15,7 @@ pub(crate) fn put_process(process: ProcessId, to: &mut impl BufMut) {
     to.put_u64_le(process.incarnation);
 }
 
-pub(crate) fn process(reader: &mut Reader) -> Result<ProcessId, DecodeError> {
+pub(crate) fn process(reader: &mut Reader<'_>) -> Result<ProcessId, DecodeError> {
     Ok(ProcessId { daemon: DaemonId(reader.u16()?), incarnation: reader.u64()? })
 }
 
@@ -29,7 +29,7 @@ pub fn put_ring(ring: RingId, to: &mut impl BufMut) {
 ///
 /// # Errors
 /// When bytes are missing.
-pub fn ring(reader: &mut Reader) -> Result<RingId, DecodeError> {
+pub fn ring(reader: &mut Reader<'_>) -> Result<RingId, DecodeError> {
     Ok(RingId { epoch: reader.u64()?, leader: process(reader)? })
 }
 
@@ -46,13 +46,13 @@ pub(crate) fn put_processes<'a>(
 }
 
 /// Reads a list of processes.
-pub(crate) fn processes(reader: &mut Reader) -> Result<Vec<ProcessId>, DecodeError> {
+pub(crate) fn processes(reader: &mut Reader<'_>) -> Result<Vec<ProcessId>, DecodeError> {
     let count = reader.count(PROCESS_BYTES)?;
     (0..count).map(|_| process(reader)).collect()
 }
 
 /// Reads a list of processes that must be strictly ascending and so without repetition.
-pub(crate) fn sorted_processes(reader: &mut Reader) -> Result<Vec<ProcessId>, DecodeError> {
+pub(crate) fn sorted_processes(reader: &mut Reader<'_>) -> Result<Vec<ProcessId>, DecodeError> {
     let list = processes(reader)?;
     if list.is_sorted_by(|a, b| a < b) { Ok(list) } else { Err(reader.bad_value("process order", 0)) }
 }

@@ -124,7 +124,7 @@ impl Join {
         (table.into_iter().collect(), self.rows.get(..fitting).unwrap_or_default())
     }
 
-    pub(super) fn decode(from: ProcessId, reader: &mut Reader) -> Result<Self, DecodeError> {
+    pub(super) fn decode(from: ProcessId, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let epoch = reader.u64()?;
         let version = reader.u64()?;
         let wanted = processes(reader)?;
@@ -164,13 +164,13 @@ fn put_cause(cause: &str, to: &mut impl BufMut) {
 }
 
 /// A cause ends up in a log, so it must not be able to end a line there.
-fn cause(reader: &mut Reader) -> Result<String, DecodeError> {
+fn cause(reader: &mut Reader<'_>) -> Result<String, DecodeError> {
     let length = usize::from(reader.u8()?);
     let bytes = reader.take(length)?;
-    Ok(String::from_utf8_lossy(&bytes).chars().map(|it| if it.is_control() { ' ' } else { it }).collect())
+    Ok(String::from_utf8_lossy(bytes).chars().map(|it| if it.is_control() { ' ' } else { it }).collect())
 }
 
-fn row(table: &[ProcessId], reader: &mut Reader) -> Result<HearsRow, DecodeError> {
+fn row(table: &[ProcessId], reader: &mut Reader<'_>) -> Result<HearsRow, DecodeError> {
     let at = reader.u16()?;
     let of = table.get(usize::from(at)).copied();
     let of = of.ok_or_else(|| reader.bad_value("row index", u64::from(at)))?;
@@ -188,7 +188,7 @@ impl Hello {
         put_processes(self.hears.iter(), to);
     }
 
-    pub(super) fn decode(from: ProcessId, reader: &mut Reader) -> Result<Self, DecodeError> {
+    pub(super) fn decode(from: ProcessId, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let ring = ring(reader)?;
         let members = sorted_processes(reader)?;
         let hears = sorted_processes(reader)?.into_iter().collect();
@@ -199,7 +199,7 @@ impl Hello {
 impl Leave {
     pub(super) fn encode(&self, _to: &mut impl BufMut) {}
 
-    pub(super) fn decode(from: ProcessId, _reader: &mut Reader) -> Result<Self, DecodeError> {
+    pub(super) fn decode(from: ProcessId, _reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self { from })
     }
 }
@@ -207,7 +207,7 @@ impl Leave {
 impl MergeRequest {
     pub(super) fn encode(&self, _to: &mut impl BufMut) {}
 
-    pub(super) fn decode(from: ProcessId, _reader: &mut Reader) -> Result<Self, DecodeError> {
+    pub(super) fn decode(from: ProcessId, _reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self { from })
     }
 }
@@ -218,7 +218,7 @@ impl Wake {
         to.put_u64_le(self.hop);
     }
 
-    pub(super) fn decode(from: ProcessId, reader: &mut Reader) -> Result<Self, DecodeError> {
+    pub(super) fn decode(from: ProcessId, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self { from, ring: ring(reader)?, hop: reader.u64()? })
     }
 }
@@ -230,7 +230,7 @@ impl Ack {
         to.put_u64_le(self.stable.0);
     }
 
-    pub(super) fn decode(from: ProcessId, reader: &mut Reader) -> Result<Self, DecodeError> {
+    pub(super) fn decode(from: ProcessId, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let (ring, ack, stable) = (ring(reader)?, Seq(reader.u64()?), Seq(reader.u64()?));
         if stable > ack {
             return Err(reader.bad_value("stable seq", stable.0));
@@ -258,7 +258,7 @@ mod tests {
     fn read(join: &Join) -> Join {
         let mut bytes = BytesMut::new();
         join.encode(&mut bytes);
-        Join::decode(join.from, &mut Reader::new(bytes.freeze(), "join")).expect("legal")
+        Join::decode(join.from, &mut Reader::new(&bytes, "join")).expect("legal")
     }
 
     #[test]
@@ -284,7 +284,7 @@ mod tests {
             bytes.freeze()
         };
         for (named, rows, legal) in [(512, 512, true), (513, 1, false), (3, 3, true), (3, 4, false)] {
-            let read = Join::decode(process(0, 1), &mut Reader::new(bytes(named, rows), "join"));
+            let read = Join::decode(process(0, 1), &mut Reader::new(&bytes(named, rows), "join"));
             assert_eq!(read.is_ok(), legal, "{named} processes and {rows} rows");
         }
     }
@@ -292,7 +292,7 @@ mod tests {
     fn heard(said: &str) -> String {
         let mut bytes = BytesMut::new();
         put_cause(said, &mut bytes);
-        cause(&mut Reader::new(bytes.freeze(), "join")).expect("whole")
+        cause(&mut Reader::new(&bytes, "join")).expect("whole")
     }
 
     #[test]

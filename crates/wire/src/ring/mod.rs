@@ -26,7 +26,7 @@ use crate::ids::{DaemonId, ProcessId};
 use crate::reader::{DecodeError, Reader};
 use attempt::{Accept, Commit, Done, Install, Propose, RecoveryRequest};
 use gossip::{Ack, Hello, Join, Leave, MergeRequest, Wake};
-use packet::Packet;
+use packet::{Packet, PacketHeader};
 use piece::Piece;
 use token::Token;
 
@@ -161,7 +161,7 @@ pub(crate) fn put_header(kind: DatagramKind, flags: u8, envelope: Envelope, to: 
 }
 
 /// Reads the common header; returns the kind, the flags and the envelope.
-fn header(reader: &mut Reader) -> Result<(DatagramKind, u8, Envelope), DecodeError> {
+fn header(reader: &mut Reader<'_>) -> Result<(DatagramKind, u8, Envelope), DecodeError> {
     let version = reader.u8()?;
     if version != VERSION {
         return Err(reader.bad_value("protocol version", u64::from(version)));
@@ -183,10 +183,11 @@ fn header(reader: &mut Reader) -> Result<(DatagramKind, u8, Envelope), DecodeErr
 /// # Errors
 /// When it is not exactly one datagram of this protocol version.
 pub fn decode(bytes: Bytes) -> Result<(Envelope, Datagram), DecodeError> {
-    let mut reader = Reader::new(bytes.clone(), "datagram");
+    let mut reader = Reader::new(&bytes, "datagram");
     let (kind, flags, envelope) = header(&mut reader)?;
     if kind == DatagramKind::Packet {
-        let packet = Packet::decode(bytes, flags, envelope.daemon, &mut reader)?;
+        let header = PacketHeader::decode(flags, envelope.daemon, &mut reader)?;
+        let packet = Packet { header, bytes };
         return Ok((envelope, Datagram::Packet(packet)));
     }
     let from = ProcessId { daemon: envelope.daemon, incarnation: reader.u64()? };
@@ -205,7 +206,7 @@ pub fn decode(bytes: Bytes) -> Result<(Envelope, Datagram), DecodeError> {
         DatagramKind::RecoveryRequest => Datagram::RecoveryRequest(RecoveryRequest::decode(from, r)?),
         DatagramKind::Done => Datagram::Done(Done::decode(from, r)?),
         DatagramKind::Install => Datagram::Install(Install::decode(from, r)?),
-        DatagramKind::Piece => Datagram::Piece(Piece::decode(from, r)?),
+        DatagramKind::Piece => Datagram::Piece(Piece::decode(from, &bytes, r)?),
         DatagramKind::Ack => Datagram::Ack(Ack::decode(from, r)?),
     };
     if flags & PADDED == 0 {

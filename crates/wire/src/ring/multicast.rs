@@ -70,12 +70,12 @@ impl Last {
 }
 
 /// What [`Unpacker::unpack`] returns.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Unpacked {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Unpacked<'a> {
     /// The header of the frame.
     pub header: Header,
     /// Its body.
-    pub body: Bytes,
+    pub body: &'a [u8],
 }
 
 impl Unpacker {
@@ -84,12 +84,12 @@ impl Unpacker {
     /// # Errors
     /// When a field is longer than a name's, the sender's is not terminated or no private name, or something
     /// is missing.
-    pub fn unpack(
+    pub fn unpack<'a>(
         &mut self,
         preamble: &Bytes,
-        rest: Bytes,
+        rest: &'a [u8],
         daemon: &DaemonName,
-    ) -> Result<Unpacked, DecodeError> {
+    ) -> Result<Unpacked<'a>, DecodeError> {
         let mut rest = Reader::new(rest, "multicast");
         let last = self.last.as_ref().filter(|last| last.is(preamble, daemon));
         let mut header = match last {
@@ -115,14 +115,14 @@ impl Unpacker {
     fn read_preamble(
         &mut self,
         preamble: &Bytes,
-        rest: &mut Reader,
+        rest: &mut Reader<'_>,
         daemon: &DaemonName,
     ) -> Result<Header, DecodeError> {
         self.last = None;
         if preamble.is_empty() {
             return self.read_fields(rest, daemon);
         }
-        let mut reader = Reader::new(preamble.clone(), "preamble of a multicast");
+        let mut reader = Reader::new(preamble, "preamble of a multicast");
         let header = self.read_fields(&mut reader, daemon)?;
         reader.finish()?;
         self.last = Some(Last { preamble: preamble.clone(), daemon: *daemon, header });
@@ -130,7 +130,7 @@ impl Unpacker {
     }
 
     /// The groups go behind the place of the header, which is without hint and length yet.
-    fn read_fields(&mut self, reader: &mut Reader, daemon: &DaemonName) -> Result<Header, DecodeError> {
+    fn read_fields(&mut self, reader: &mut Reader<'_>, daemon: &DaemonName) -> Result<Header, DecodeError> {
         let flags = reader.number()?;
         let name = sender(reader, daemon)?;
         let group_count = reader.number()?;
@@ -153,8 +153,8 @@ impl Unpacker {
 /// As [`Unpacker::unpack`].
 pub fn unpack_frame(packed: &Bytes, daemon: &DaemonName) -> Result<Bytes, DecodeError> {
     let mut unpacker = Unpacker::default();
-    let unpacked = unpacker.unpack(&Bytes::new(), packed.clone(), daemon)?;
-    unpacker.head.put_slice(&unpacked.body);
+    let unpacked = unpacker.unpack(&Bytes::new(), packed, daemon)?;
+    unpacker.head.put_slice(unpacked.body);
     Ok(unpacker.head.freeze())
 }
 
@@ -178,13 +178,13 @@ fn put_sender(field: &Field, member: &MemberName, to: &mut BytesMut) {
     }
 }
 
-fn sender(reader: &mut Reader, daemon: &DaemonName) -> Result<Field, DecodeError> {
+fn sender(reader: &mut Reader<'_>, daemon: &DaemonName) -> Result<Field, DecodeError> {
     let length = reader.u8()?;
     if length & PRIVATE == 0 {
         return field(length, NAME_FIELD_BYTES - 1, reader);
     }
     let length = usize::from(length & !PRIVATE);
-    let private = PrivateName::new(&reader.take(length)?);
+    let private = PrivateName::new(reader.take(length)?);
     let private = private.map_err(|_| reader.bad_value("private name", length as u64))?;
     Ok(*MemberName::new(&private, daemon).as_field())
 }
@@ -195,11 +195,11 @@ fn put_field(field: &Field, to: &mut BytesMut) {
     to.put_slice(name);
 }
 
-fn field(length: u8, limit: usize, reader: &mut Reader) -> Result<Field, DecodeError> {
+fn field(length: u8, limit: usize, reader: &mut Reader<'_>) -> Result<Field, DecodeError> {
     let length = usize::from(length);
     let mut field = [0; NAME_FIELD_BYTES];
     match field.get_mut(..length) {
-        Some(start) if length <= limit => reader.fill(start)?,
+        Some(start) if length <= limit => start.copy_from_slice(reader.take(length)?),
         _ => return Err(reader.bad_value("length of a name", length as u64)),
     }
     Ok(field)
@@ -278,13 +278,13 @@ mod tests {
             let mut rest = head.split_off(preamble_bytes);
             rest.put_slice(body.as_bytes());
             let preamble = head.freeze();
-            let unpacked = unpacker.unpack(&preamble, rest.freeze(), &daemon).expect("packed");
-            assert_eq!([unpacker.head(), &unpacked.body].concat(), sent);
+            let unpacked = unpacker.unpack(&preamble, &rest, &daemon).expect("packed");
+            assert_eq!([unpacker.head(), unpacked.body].concat(), sent);
             let elsewhere = DaemonName::new(b"elsewhere").expect("legal");
-            let other = unpacker.unpack(&preamble, Bytes::from_static(b"\x1f"), &elsewhere).expect("packed");
+            let other = unpacker.unpack(&preamble, b"\x1f", &elsewhere).expect("packed");
             assert_eq!(&other.header.name[..17], b"#alice#elsewhere\0");
             for part in [preamble.slice(1..), preamble.slice(..preamble_bytes - 1)] {
-                assert!(unpacker.unpack(&part, Bytes::from_static(b"\x1f"), &daemon).is_err());
+                assert!(unpacker.unpack(&part, b"\x1f", &daemon).is_err());
             }
         }
     }

@@ -68,15 +68,8 @@ impl PacketHeader {
         to.put_u16_le(self.visit);
         to.put_u16_le(u16::try_from(self.seq.ahead_of(self.ack)).unwrap_or(NO_ACK));
     }
-}
 
-impl Packet {
-    pub(super) fn decode(
-        bytes: Bytes,
-        flags: u8,
-        sender: DaemonId,
-        reader: &mut Reader,
-    ) -> Result<Self, DecodeError> {
+    pub(super) fn decode(flags: u8, sender: DaemonId, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let ring = RingTag(reader.u64()?);
         let seq = Seq(reader.u64()?);
         let visit = reader.u16()?;
@@ -92,14 +85,20 @@ impl Packet {
         let after_token = flags & AFTER_TOKEN != 0;
         let has_unordered = flags & HAS_UNORDERED != 0;
         let wants_ack = flags & WANTS_ACK != 0;
-        let header = PacketHeader { ring, sender, seq, visit, after_token, has_unordered, wants_ack, ack };
-        Ok(Self { header, bytes })
+        Ok(Self { ring, sender, seq, visit, after_token, has_unordered, wants_ack, ack })
     }
+}
 
+impl Packet {
     /// The chunks; read them with [`super::chunk::next`].
     #[must_use]
-    pub fn chunks(&self) -> Reader {
-        let start = PACKET_HEADER_BYTES.min(self.bytes.len());
-        Reader::new(self.bytes.slice(start..), "packet")
+    pub fn chunks(&self) -> Reader<'_> {
+        self.chunks_from(PACKET_HEADER_BYTES)
+    }
+
+    /// Those that begin at that byte of the datagram or behind it.
+    #[must_use]
+    pub fn chunks_from(&self, at: usize) -> Reader<'_> {
+        Reader::new(self.bytes.get(at..).unwrap_or_default(), "packet")
     }
 }

@@ -41,14 +41,19 @@ impl Piece {
         to.put_slice(&self.bytes);
     }
 
-    pub(super) fn decode(from: ProcessId, reader: &mut Reader) -> Result<Self, DecodeError> {
+    /// Out of `datagram`, which `reader` reads.
+    pub(super) fn decode(
+        from: ProcessId,
+        datagram: &Bytes,
+        reader: &mut Reader<'_>,
+    ) -> Result<Self, DecodeError> {
         let number = reader.u32()?;
         let index = reader.u8()?;
         let count = reader.u8()?;
         if index >= count {
             return Err(reader.bad_value("index of a piece", u64::from(index)));
         }
-        let bytes = reader.take_rest();
+        let bytes = datagram.slice_ref(reader.take_rest());
         Ok(Self { from, number, index, count, bytes })
     }
 }

@@ -40,20 +40,20 @@ impl SeqRange {
         to.put_u32_le(u32::try_from(self.packets()).unwrap_or(u32::MAX));
     }
 
-    pub(super) fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+    pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let first = Seq(reader.u64()?);
         let packets = u64::from(reader.u32()?);
         Self::new(first, packets, reader)
     }
 
     /// Reads the next of a list.
-    fn behind(before: Seq, reader: &mut Reader) -> Result<Self, DecodeError> {
+    fn behind(before: Seq, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let between = u64::from(reader.number()?);
         let packets = u64::from(reader.number()?);
         Self::new(Seq(before.0.saturating_add(between).saturating_add(1)), packets, reader)
     }
 
-    fn new(first: Seq, packets: u64, reader: &Reader) -> Result<Self, DecodeError> {
+    fn new(first: Seq, packets: u64, reader: &Reader<'_>) -> Result<Self, DecodeError> {
         if packets == 0 || packets > MAX_RANGE_PACKETS || first.0 > u64::MAX / 2 {
             return Err(reader.bad_value("range length", packets));
         }
@@ -100,7 +100,7 @@ fn packets_between(before: Seq, seq: Seq) -> usize {
 }
 
 /// Reads what [`put_ranges`] writes. The ranges are ascending and apart, because nothing else can be said.
-pub(crate) fn ranges(reader: &mut Reader) -> Result<Vec<SeqRange>, DecodeError> {
+pub(crate) fn ranges(reader: &mut Reader<'_>) -> Result<Vec<SeqRange>, DecodeError> {
     let count = reader.count(LISTED_MIN_BYTES)?;
     if count == 0 {
         return Ok(Vec::new());
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn lists_take_two_bytes_for_a_range_between_small_gaps() {
-        let list = |bytes: &[u8]| ranges(&mut Reader::new(bytes.to_vec().into(), "list"));
+        let list = |bytes: &[u8]| ranges(&mut Reader::new(bytes, "list"));
         let every_second = collect((0..1000).map(|step| Seq((1 << 40) + 2 * step)));
         let far_apart = vec![
             SeqRange { first: Seq(1), last: Seq(MAX_RANGE_PACKETS) },

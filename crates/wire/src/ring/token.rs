@@ -72,7 +72,7 @@ impl Token {
         }
     }
 
-    pub(super) fn decode(from: ProcessId, reader: &mut Reader) -> Result<Self, DecodeError> {
+    pub(super) fn decode(from: ProcessId, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let ring = ring(reader)?;
         let hop = counter(reader, "token hop")?;
         let seq = Seq(counter(reader, "token seq")?);
@@ -95,13 +95,13 @@ impl Token {
 }
 
 /// A number that every hop may raise, so far from its end that it can be for ever.
-fn counter(reader: &mut Reader, what: &'static str) -> Result<u64, DecodeError> {
+fn counter(reader: &mut Reader<'_>, what: &'static str) -> Result<u64, DecodeError> {
     let number = reader.u64()?;
     if number > u64::MAX / 2 { Err(reader.bad_value(what, number)) } else { Ok(number) }
 }
 
 impl Request {
-    fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self { range: SeqRange::decode(reader)?, member: reader.u16()?, age: reader.u8()? })
     }
 }

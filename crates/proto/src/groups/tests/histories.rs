@@ -7,7 +7,7 @@ use antiphon_wire::client::membership::{Cause, GroupId, View};
 use antiphon_wire::names::MemberName;
 
 use super::world::{Client, Seen, World};
-use crate::delivery::Message;
+use crate::delivery::KeptMessage;
 
 const HOSTS: usize = 5;
 const GROUPS: [&str; 4] = ["a", "b", "c", "d"];
@@ -173,7 +173,7 @@ impl Run {
     /// their own.
     fn close(&mut self, part: &[usize], new: antiphon_wire::ids::RingId) {
         let ring = self.world.hosts[part[0]].ring;
-        let log: Vec<Message> = self.world.rings[ring].log.clone();
+        let log: Vec<KeptMessage> = self.world.rings[ring].log.clone();
         let delivered = part.iter().map(|host| self.world.hosts[*host].cursor).max().expect("members");
         let known = self.random.usize(delivered..=log.len());
         let known = if self.random.bool() { log.len() } else { known };

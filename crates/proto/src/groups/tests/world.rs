@@ -16,7 +16,7 @@ use super::super::Groups;
 use crate::NameHash;
 use crate::config::{Config, Daemon};
 use crate::cx::Cx;
-use crate::delivery::{Configuration, Kind, Message};
+use crate::delivery::{Configuration, KeptMessage, Kind};
 use crate::io::{Event, Origin, Outputs};
 use crate::patience::Patience;
 use crate::preambles::Said;
@@ -62,7 +62,7 @@ pub(super) struct Host {
 
 pub(super) struct Ring {
     pub(super) id: RingId,
-    pub(super) log: Vec<Message>,
+    pub(super) log: Vec<KeptMessage>,
 }
 
 pub(super) struct World {
@@ -117,12 +117,12 @@ impl Host {
     }
 
     /// The next message that the daemon would put on the ring.
-    fn originate(&mut self) -> Option<Message> {
+    fn originate(&mut self) -> Option<KeptMessage> {
         let space = Space { left: usize::from(u16::MAX), capacity: usize::from(u16::MAX) };
         let piece = self.queue.take(space, &mut Said::default(), 1)?;
         assert!(piece.head.ends_message(), "the packet is large enough");
         let whole = piece.message;
-        Some(Message {
+        Some(KeptMessage {
             sender: self.me,
             kind: whole.kind,
             service: whole.service,
@@ -239,7 +239,7 @@ impl World {
         let (ring, cursor) = (self.hosts[host].ring, self.hosts[host].cursor);
         let Some(message) = self.rings[ring].log.get(cursor).cloned() else { return false };
         self.hosts[host].cursor += 1;
-        self.hosts[host].with(|groups, sessions, cx| groups.on_message(message, sessions, cx));
+        self.hosts[host].with(|groups, sessions, cx| groups.on_message(message.lend(), sessions, cx));
         true
     }
 
@@ -290,9 +290,9 @@ impl World {
     }
 
     /// Delivers a message that only the closed part still gets.
-    pub(super) fn deliver_late(&mut self, part: &[usize], message: &Message) {
+    pub(super) fn deliver_late(&mut self, part: &[usize], message: &KeptMessage) {
         for host in part {
-            self.hosts[*host].with(|groups, sessions, cx| groups.on_message(message.clone(), sessions, cx));
+            self.hosts[*host].with(|groups, sessions, cx| groups.on_message(message.lend(), sessions, cx));
         }
     }
 
@@ -366,7 +366,7 @@ impl World {
     }
 
     /// Messages of a kind that a ring has ordered.
-    pub(super) fn ordered(&self, host: usize, kind: Kind) -> Vec<Message> {
+    pub(super) fn ordered(&self, host: usize, kind: Kind) -> Vec<KeptMessage> {
         let log = &self.rings[self.hosts[host].ring].log;
         log.iter().filter(|message| message.kind == kind).cloned().collect()
     }

@@ -111,15 +111,15 @@ fn names(fields: &[u8]) -> Result<Vec<MemberName>, DecodeError> {
 }
 
 /// A cursor over numbers in the byte order of their frame.
-struct Body {
-    reader: Reader,
+struct Body<'a> {
+    reader: Reader<'a>,
     little_endian: bool,
 }
 
-impl Body {
-    fn new(frame: &Frame, what: &'static str) -> Self {
+impl<'a> Body<'a> {
+    fn new(frame: &'a Frame, what: &'static str) -> Self {
         let little_endian = frame.header.little_endian;
-        Self { reader: Reader::new(frame.clone().into_body(), what), little_endian }
+        Self { reader: Reader::new(frame.body(), what), little_endian }
     }
 
     fn u32(&mut self) -> Result<u32, DecodeError> {
@@ -138,6 +138,6 @@ impl Body {
         if count == 0 {
             return Err(DecodeError::BadValue { what: "members of a set", value: 0 });
         }
-        names(&self.reader.take(count.saturating_mul(NAME_FIELD_BYTES))?)
+        names(self.reader.take(count.saturating_mul(NAME_FIELD_BYTES))?)
     }
 }
