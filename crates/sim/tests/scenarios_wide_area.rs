@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use antiphon_proto::config::{MembershipConfig, RingConfig};
+use antiphon_proto::config::{MembershipConfig, RingConfig, SessionConfig};
 use antiphon_sim::network::Quality;
 use antiphon_sim::scenario::ms;
 use antiphon_sim::world::{Fault, Settings, World};
@@ -47,25 +47,29 @@ fn move_apart(world: &mut World, way: Duration) {
     }
 }
 
-/// Whether what one sends at once is read in the other place in a third of the time if the window grows. `between`
-/// happens after a ring has formed over ways of that length.
+/// How long it takes until what one sends at once is read in the other place. `between` happens after a ring has
+/// formed over ways of that length.
+fn carrying(way: Duration, settings: Settings, between: impl Fn(&mut World)) -> Duration {
+    let mut world = two_places(way, settings);
+    world.run_until_one_ring();
+    let [sender, .., receiver]: [_; DAEMONS] = world.clients_in("g");
+    world.run_until_quiet();
+    between(&mut world);
+    let begun = world.now();
+    for _ in 1..5000 {
+        world.cast(sender, "g", Agreed, 1300);
+    }
+    let last = world.cast(sender, "g", Agreed, 1300);
+    world.wait_for("the last message", |world| world.has_read(receiver, last));
+    let took = world.now().since(begun);
+    world.finish();
+    took
+}
+
+/// Whether that takes a third of the time if the window grows.
 fn expect_window_to_fill_the_way(way: Duration, between: impl Fn(&mut World)) {
-    let [growing, constant] = [wide(), wide_with_constant_window()].map(|settings| {
-        let mut world = two_places(way, settings);
-        world.run_until_one_ring();
-        let [sender, .., receiver]: [_; DAEMONS] = world.clients_in("g");
-        world.run_until_quiet();
-        between(&mut world);
-        let begun = world.now();
-        for _ in 1..5000 {
-            world.cast(sender, "g", Agreed, 1300);
-        }
-        let last = world.cast(sender, "g", Agreed, 1300);
-        world.wait_for("the last message", |world| world.has_read(receiver, last));
-        let took = world.now().since(begun);
-        world.finish();
-        took
-    });
+    let [growing, constant] =
+        [wide(), wide_with_constant_window()].map(|settings| carrying(way, settings, &between));
     assert!(
         growing * 3 < constant,
         "{growing:?} with a window that grows, {constant:?} with one that does not"
@@ -146,4 +150,15 @@ fn a_way_that_becomes_longer_is_measured_anew() {
         move_apart(world, ms(60));
         world.run(ms(3000));
     });
+}
+
+/// SC-76: clients that are served in small parts are no reason to send less where the way is long.
+#[test]
+fn what_is_put_off_for_a_moment_does_not_narrow_the_way() {
+    let [at_once, in_parts] = [200_000, 1].map(|frames_at_once| {
+        let settings = wide();
+        let sessions = SessionConfig { frames_at_once, ..settings.sessions.clone() };
+        carrying(ms(50), Settings { sessions, ..settings }, |_| {})
+    });
+    assert!(in_parts < at_once * 2, "{in_parts:?} in parts, {at_once:?} at once");
 }

@@ -163,7 +163,7 @@ impl Membership {
     /// whether others hear that I hold more, so that they, or I, may send.
     pub(crate) fn note_delivered(&mut self, has_put_off: bool, cx: &Cx<'_>) -> bool {
         let delivered = self.stream.done();
-        let has_acknowledged = self.ring.limit_ack(has_put_off.then_some(delivered));
+        let has_acknowledged = self.ring.limit_ack(has_put_off.then_some(delivered), cx.now);
         if self.is_operational() {
             let kept = if cx.config.is_mutant(Mutant::KeepPackets) { 3 } else { 0 };
             self.ring.discard(Seq(delivered.0.saturating_sub(kept)));

@@ -38,6 +38,9 @@ use window::Window;
 
 pub(crate) use token::Visited;
 
+/// What was put off for less than this part of the way round is no reason to send less.
+const LAG_PART: u32 = 8;
+
 /// Where the token is, as far as I know.
 #[derive(Clone, Debug, Default)]
 enum TokenPlace {
@@ -48,6 +51,15 @@ enum TokenPlace {
     Passed(Token, ProcessId),
     /// It rests here until there is something to send.
     Resting(Token),
+}
+
+/// Deliveries put off: I acknowledge no more than is delivered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct PutOff {
+    /// Up to where I have delivered.
+    delivered: Seq,
+    /// Since when some were put off.
+    since: Instant,
 }
 
 /// One configuration's total order. Built new for every ring; no field survives its ring.
@@ -92,8 +104,7 @@ pub(crate) struct Ring {
     numbered: Option<(Seq, Seq)>,
     /// Whether I keep to myself that I hold more, because my clients can not take it.
     held_back: bool,
-    /// Up to where I have delivered, if deliveries were put off: I acknowledge no more than that.
-    ack_limit: Option<Seq>,
+    put_off: Option<PutOff>,
     preference: Channel,
     /// Whether more waited for the token, when it was here last, than its round carried.
     saturated: bool,
@@ -127,7 +138,7 @@ impl Ring {
             said: Said::default(),
             numbered: None,
             held_back: false,
-            ack_limit: None,
+            put_off: None,
             preference: Channel::Data,
             saturated: false,
         }
@@ -275,23 +286,29 @@ impl Ring {
     fn acknowledge(&mut self) {
         if !self.held_back {
             let held = self.window.contiguous();
-            self.acks.raise_mine(self.ack_limit.map_or(held, |delivered| delivered.next().min(held)));
+            self.acks.raise_mine(self.put_off.map_or(held, |put_off| put_off.delivered.next().min(held)));
         }
     }
 
     /// Says no more than that I hold what was delivered, or lets the acknowledgement go on. Returns whether it did.
-    pub(crate) fn limit_ack(&mut self, delivered: Option<Seq>) -> bool {
+    pub(crate) fn limit_ack(&mut self, delivered: Option<Seq>, now: Instant) -> bool {
         let before = self.acks.mine();
-        if self.ack_limit != delivered {
-            self.ack_limit = delivered;
+        let since = self.put_off.map_or(now, |put_off| put_off.since);
+        let put_off = delivered.map(|delivered| PutOff { delivered, since });
+        if self.put_off != put_off {
+            self.put_off = put_off;
             self.acknowledge();
         }
         self.acks.mine() > before
     }
 
-    /// Whether deliveries of packets that are here were put off.
-    fn has_put_off(&self) -> bool {
-        self.ack_limit.is_some_and(|delivered| self.window.contiguous() > delivered)
+    /// Whether deliveries of packets that are here were put off for so long that the others are to send less: where
+    /// the way round is long, what is put off for a moment is delivered long before more comes.
+    fn lags(&self, now: Instant) -> bool {
+        self.put_off.is_some_and(|PutOff { delivered, since }| {
+            let is_behind = self.window.contiguous() > delivered;
+            is_behind && now.since(since) >= self.way.unwrap_or_default() / LAG_PART
+        })
     }
 
     /// Keeps my acknowledgement where it is, or lets it go on.

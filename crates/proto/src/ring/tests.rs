@@ -20,6 +20,8 @@ use crate::send_queue::{Outgoing, SendQueue};
 use crate::stats::Stats;
 use crate::time::{Timer, Timers};
 
+const MS: Duration = Duration::from_millis(1);
+
 struct Bench {
     ring: Ring,
     config: Config,
@@ -190,6 +192,13 @@ fn a_ring_that_sends_all_that_it_has_is_not_saturated_although_preambles_were_co
 
 #[test]
 fn who_puts_deliveries_off_acknowledges_no_more_and_lowers_the_window() {
+    // For less than an eighth of the way round, and for more.
+    expect_window_after_putting_off(9 * MS, 160);
+    expect_window_after_putting_off(11 * MS, 120);
+}
+
+/// The way round takes 80 ms.
+fn expect_window_after_putting_off(put_off_for: Duration, window: u32) {
     let mut bench = Bench::new(|_| {});
     bench.run(Ring::start);
     let ack_after = |bench: &mut Bench, last| {
@@ -199,13 +208,17 @@ fn who_puts_deliveries_off_acknowledges_no_more_and_lowers_the_window() {
         bench.ring.acks.mine()
     };
     assert_eq!(ack_after(&mut bench, 2), Seq(2));
-    bench.ring.limit_ack(Some(Seq(2)));
+    let since = bench.now + (80 * MS - put_off_for);
+    bench.now = bench.now + 80 * MS;
+    bench.ring.limit_ack(Some(Seq(1)), since);
+    bench.ring.limit_ack(Some(Seq(2)), since + 5 * MS);
     assert_eq!(ack_after(&mut bench, 5), Seq(3), "the next may have to be stable before it can be delivered");
     bench.sent();
     bench.token_returns(Seq(5), Seq(5));
     let passed = decode(bench.out.transmits[0].burst.clone());
-    assert!(matches!(passed, Ok((_, Datagram::Token(Token { window: 120, .. })))), "of 160: {passed:?}");
-    bench.ring.limit_ack(None);
+    let Ok((_, Datagram::Token(token))) = passed else { panic!("no token: {passed:?}") };
+    assert_eq!(token.window, window, "of 160");
+    bench.ring.limit_ack(None, bench.now);
     assert_eq!(bench.ring.acks.mine(), Seq(5));
 }
 

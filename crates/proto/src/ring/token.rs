@@ -165,7 +165,7 @@ impl Ring {
             }
             token.window = flow::after_loss(&cx.config.ring, token.window, token.fcc, lost);
         }
-        if self.has_put_off() {
+        if self.lags(cx.now) {
             token.window = flow::after_lag(&cx.config.ring, token.window);
         }
         if cx.config.is_mutant(Mutant::AckBeyondHole) {
