@@ -103,8 +103,8 @@ struct OpenPacket {
 #[derive(Clone, Debug, Default)]
 struct Assembly {
     unfinished: Unfinished,
-    /// The last one of fragments.
-    assembled: Assembled,
+    /// The message of fragments that was found last, until the next is looked for.
+    assembled: Option<Assembled>,
     preambles: Heard,
     /// Pieces of no use so far.
     dropped: u64,
@@ -155,6 +155,9 @@ impl Stream {
 
     /// Looks for the next message in order, as far as `limit` allows and packets are there.
     pub(crate) fn find(&mut self, window: &Window, limit: Limit) -> Option<Found> {
+        if self.assembly.assembled.is_some() {
+            self.assembly.assembled = None;
+        }
         loop {
             let seq = self.done.next();
             if seq > limit.last {
@@ -190,17 +193,15 @@ impl Stream {
     }
 
     fn parts(&self, found: Found) -> (&Bytes, Lent<'_>) {
-        match (found.source, &self.open) {
-            (Source::Packet { start, end, slot }, Some(OpenPacket { bytes, .. })) => {
-                let preamble = slot.and_then(|slot| self.assembly.preambles.said(found.sender, slot));
+        let Assembly { assembled, preambles, .. } = &self.assembly;
+        match (found.source, &self.open, assembled) {
+            (Source::Packet { start, end, slot }, Some(OpenPacket { bytes, .. }), _) => {
+                let preamble = slot.and_then(|slot| preambles.said(found.sender, slot));
                 let part = bytes.get(start..end).unwrap_or_default();
                 (preamble.unwrap_or(&NOTHING), Lent::part(bytes, part))
             }
-            (Source::Packet { .. }, None) => (&NOTHING, Lent::whole(&NOTHING)),
-            (Source::Assembled, _) => {
-                let Assembled { preamble, rest } = &self.assembly.assembled;
-                (preamble, Lent::whole(rest))
-            }
+            (Source::Assembled, _, Some(Assembled { preamble, rest })) => (preamble, Lent::whole(rest)),
+            _ => unreachable!("{found:?} is not what was found last"),
         }
     }
 
@@ -323,7 +324,7 @@ impl Assembly {
     fn add(&mut self, sender: DaemonId, fragment: Fragment, piece: &[u8]) -> bool {
         match self.unfinished.add(sender, fragment, piece) {
             Added::Whole(assembled) => {
-                self.assembled = assembled;
+                self.assembled = Some(assembled);
                 return true;
             }
             Added::Part => {}
@@ -378,7 +379,7 @@ mod tests {
                 }
                 position => {
                     let is_whole = assembly.add(sender, Fragment { number: 7, position }, bytes);
-                    is_whole.then(|| assembly.assembled.clone())
+                    assembly.assembled.clone().filter(|_| is_whole)
                 }
             };
         }

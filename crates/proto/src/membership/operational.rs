@@ -130,9 +130,11 @@ impl Membership {
 
     /// What is delivered next: what was handed up, then what is in order up to the limit.
     pub(crate) fn next_delivery(&mut self, limit: Limit) -> Option<Delivery<'_>> {
-        if !self.deliveries.is_empty() {
+        if self.delivering.is_some() || !self.deliveries.is_empty() {
             self.delivering = self.deliveries.pop_front();
-            return self.delivering.as_ref().map(KeptDelivery::lend);
+        }
+        if let Some(delivery) = &self.delivering {
+            return Some(delivery.lend());
         }
         loop {
             let found = self.stream.find(self.ring.window(), limit)?;
