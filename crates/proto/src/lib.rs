@@ -28,6 +28,7 @@ mod groups;
 pub mod io;
 mod membership;
 pub mod mutant;
+mod name_hash;
 mod node;
 mod patience;
 mod payload;
@@ -38,8 +39,8 @@ mod sessions;
 mod stats;
 pub mod time;
 
-pub use foldhash::fast::SeedableRandomState as NameHash;
 pub use io::{Channel, CloseReason, Event, Input, Origin, Outputs, Target, Trace, Transmit};
+pub use name_hash::NameHash;
 pub use node::{Boot, Node};
 pub use sessions::Outbox;
 pub use stats::{Behind, StateName, Stats, Status};

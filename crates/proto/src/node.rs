@@ -60,8 +60,7 @@ pub struct Boot {
     pub epoch: u64,
     /// Feeds the only random choices: jitter of timers, and names for clients that bring none.
     pub seed: u64,
-    /// Finds names. Clients choose these, and could choose many that fall together if they knew the hash; so a daemon
-    /// takes a random one. It shows in nothing that a node does, as no table is gone through in the order of hashes.
+    /// Finds names, which clients choose: [`NameHash::secret`] in a daemon.
     pub name_hash: NameHash,
 }
 

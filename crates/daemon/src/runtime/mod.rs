@@ -139,9 +139,10 @@ impl Daemon {
         let clock = Clock::start();
         let now = clock.now();
         let incarnation = clock::milliseconds_since_1970();
-        let seed = std::hash::RandomState::new().hash_one(incarnation);
+        let random = || std::hash::RandomState::new().hash_one(incarnation);
         let mut out = Outputs::default();
-        let boot = Boot { incarnation, epoch: incarnation, seed, name_hash: NameHash::random() };
+        let name_hash = NameHash::secret(random());
+        let boot = Boot { incarnation, epoch: incarnation, seed: random(), name_hash };
         let goodbye = settings.config.membership.leave * GOODBYE;
         let node = Node::new(settings.config, boot, now, &mut out);
         let mut daemon = Self {

@@ -4,12 +4,12 @@
 //! safe message that is not stable yet stops it in the middle of a packet. It puts fragments
 //! together; what a message is for, it does not know.
 //!
-//! To find a message takes no memory and no reference: it is lent from where it lies until the next is looked for.
+//! A message is lent from where it lies until the next is looked for, so that one that nobody keeps costs no reference.
 
 use antiphon_wire::ids::{DaemonId, ProcessId, Seq};
 use antiphon_wire::reader::{DecodeError, Reader};
 use antiphon_wire::ring::chunk::{self, Chunk, Fragment, MessageHead, Position, Preamble};
-use antiphon_wire::ring::packet::{PACKET_HEADER_BYTES, Packet};
+use antiphon_wire::ring::packet::{PACKET_HEADER_BYTES, Packet, PacketHeader};
 use antiphon_wire::service::ServiceLevel;
 use bytes::Bytes;
 
@@ -91,12 +91,23 @@ pub(crate) struct Stream {
 #[derive(Clone, Debug)]
 struct OpenPacket {
     sender: DaemonId,
+    seq: Seq,
     early: bool,
     bytes: Bytes,
     /// Where the next chunk begins.
     at: usize,
     /// Messages that have ended.
     index: u16,
+}
+
+/// How far a packet was read.
+enum Step {
+    /// To the end of a message.
+    Found(Found),
+    /// To a safe message that is not stable yet.
+    Unstable,
+    /// To its end.
+    End,
 }
 
 /// What was read before and is needed to make messages of chunks.
@@ -112,8 +123,8 @@ struct Assembly {
 
 impl OpenPacket {
     fn new(Stored { packet, early }: &Stored) -> Self {
-        let (sender, bytes) = (packet.header.sender, packet.bytes.clone());
-        Self { sender, early: *early, bytes, at: PACKET_HEADER_BYTES, index: 0 }
+        let PacketHeader { sender, seq, .. } = packet.header;
+        Self { sender, seq, early: *early, bytes: packet.bytes.clone(), at: PACKET_HEADER_BYTES, index: 0 }
     }
 
     /// The next chunk, and where it ends.
@@ -155,6 +166,7 @@ impl Stream {
 
     /// Looks for the next message in order, as far as `limit` allows and packets are there.
     pub(crate) fn find(&mut self, window: &Window, limit: Limit) -> Option<Found> {
+        // A question for each message is less than what it takes to drop nothing.
         if self.assembly.assembled.is_some() {
             self.assembly.assembled = None;
         }
@@ -167,19 +179,10 @@ impl Stream {
                 Some(open) => open,
                 None => self.open.insert(OpenPacket::new(window.get(seq)?)),
             };
-            while let Some((chunk, end)) = self.assembly.chunk(open) {
-                let MessageHead { kind, service, .. } = chunk.head;
-                let ends_message = chunk.head.ends_message();
-                if service == ServiceLevel::Safe && seq > limit.safe && ends_message {
-                    return None;
-                }
-                let source = self.assembly.complete(open.sender, open.early, &chunk, end, Wanted::All);
-                let index = open.pass(end, ends_message);
-                if let Some(source) = source
-                    && let Some(kind) = Kind::from_number(kind)
-                {
-                    return Some(Found { sender: open.sender, seq, index, kind, service, source });
-                }
+            match self.assembly.read(open, seq <= limit.safe, Wanted::All) {
+                Step::Found(found) => return Some(found),
+                Step::Unstable => return None,
+                Step::End => {}
             }
             self.open = None;
             self.done = seq;
@@ -225,13 +228,8 @@ impl Stream {
         }
         loop {
             let open = self.open.get_or_insert_with(|| OpenPacket::new(stored));
-            let Some((chunk, end)) = self.assembly.chunk(open) else { break };
-            let (MessageHead { kind, service, .. }, ends_message) = (chunk.head, chunk.head.ends_message());
-            let source = self.assembly.complete(open.sender, open.early, &chunk, end, wanted);
-            let (sender, index) = (open.sender, open.pass(end, ends_message));
-            if let (Some(source), Some(kind)) = (source, Kind::from_number(kind)) {
-                messages.push(self.keep(Found { sender, seq, index, kind, service, source }));
-            }
+            let Step::Found(found) = self.assembly.read(open, true, wanted) else { break };
+            messages.push(self.keep(found));
         }
         self.open = None;
         self.done = seq;
@@ -254,6 +252,26 @@ impl Assembly {
         self.preambles.retain(&keep);
     }
 
+    /// Reads on in a packet, up to the end of the next message that is wanted.
+    fn read(&mut self, open: &mut OpenPacket, is_stable: bool, wanted: Wanted) -> Step {
+        while let Some((chunk, end)) = self.chunk(open) {
+            let MessageHead { kind, service, .. } = chunk.head;
+            let ends_message = chunk.head.ends_message();
+            if service == ServiceLevel::Safe && ends_message && !is_stable {
+                return Step::Unstable;
+            }
+            let source = self.complete(open, &chunk, end, wanted);
+            let index = open.pass(end, ends_message);
+            if let Some(source) = source
+                && let Some(kind) = Kind::from_number(kind)
+            {
+                let OpenPacket { sender, seq, .. } = *open;
+                return Step::Found(Found { sender, seq, index, kind, service, source });
+            }
+        }
+        Step::End
+    }
+
     /// The next chunk of a packet, and where it ends. What follows a malformed one can not be found, so the packet
     /// ends there; its sender packed it once for everyone, so everyone drops the same.
     fn chunk<'a>(&mut self, open: &'a OpenPacket) -> Option<(Chunk<'a>, usize)> {
@@ -267,12 +285,12 @@ impl Assembly {
     /// wanted.
     fn complete(
         &mut self,
-        sender: DaemonId,
-        early: bool,
+        open: &OpenPacket,
         chunk: &Chunk<'_>,
         end: usize,
         wanted: Wanted,
     ) -> Option<Source> {
+        let OpenPacket { sender, early, .. } = *open;
         let unordered = is_unordered(chunk);
         if (unordered && early) || (wanted == Wanted::Unordered && !unordered) {
             return None;
@@ -427,7 +445,7 @@ mod tests {
     #[test]
     fn a_malformed_message_ends_its_packet_and_is_counted() {
         let bytes = Bytes::from_static(&[0xff; 3]);
-        let open = OpenPacket { sender: DaemonId(1), early: false, bytes, at: 0, index: 0 };
+        let open = OpenPacket { sender: DaemonId(1), seq: Seq(1), early: false, bytes, at: 0, index: 0 };
         let mut assembly = Assembly::default();
         assert!(assembly.chunk(&open).is_none());
         assert_eq!(assembly.dropped, 1);

@@ -62,6 +62,7 @@ impl Groups {
         let id = self.id_of_new_life(cx.config);
         let group = known.unwrap_or_else(|| self.table.insert_group(group, id));
         self.table.enter(group, member, place);
+        sessions.note_changes(1);
         if known.is_some() {
             self.count_change(group, cx.config);
         }
@@ -92,6 +93,7 @@ impl Groups {
         let leaver = self.table.member(member).local;
         send_self_leave(leaver, &self.table.group(group).name, sessions, cx);
         let remains = self.table.leave(group, member);
+        sessions.note_changes(1);
         let change = Change { cause: Cause::Leave, about: name, joiner: None };
         self.after_removal(group, remains, change, sessions, cx);
     }
@@ -109,7 +111,9 @@ impl Groups {
             let cause = if is_leave { Cause::Leave } else { Cause::Disconnect };
             let change = Change { cause, about: name, joiner: None };
             let forgotten = usize::from(cx.config.is_mutant(Mutant::ForgetAGroup));
-            for group in self.table.take_groups(member).into_iter().skip(forgotten) {
+            let groups = self.table.take_groups(member);
+            sessions.note_changes(groups.len());
+            for group in groups.into_iter().skip(forgotten) {
                 let remains = self.table.take_out(group, member);
                 self.after_removal(group, remains, change, sessions, cx);
             }

@@ -16,7 +16,7 @@ use crate::sessions::{Sessions, SharedFrame};
 impl Groups {
     /// Passes a multicast to all local members of its groups, and to the sessions whose private
     /// groups it names. Each gets one copy, whatever the number of its roles. Only while groups are settled:
-    /// what comes before that is not delivered at all.
+    /// what comes before that is not delivered at all. What concerns nobody here is not looked at any further.
     ///
     /// # Errors
     /// When the bytes are no packed multicast of a configured daemon.

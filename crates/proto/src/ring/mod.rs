@@ -38,7 +38,9 @@ use window::Window;
 
 pub(crate) use token::Visited;
 
-/// What was put off for less than this part of the way round is no reason to send less.
+/// In a ring that no round of the token takes less, daemons are far apart.
+const FAR: Duration = Duration::from_millis(20);
+/// What was put off for less than this part of the shortest round is no reason to send less there.
 const LAG_PART: u32 = 8;
 
 /// Where the token is, as far as I know.
@@ -58,7 +60,7 @@ enum TokenPlace {
 struct PutOff {
     /// Up to where I have delivered.
     delivered: Seq,
-    /// Since when some were put off.
+    /// Since when some were put off, or since the last visit.
     since: Instant,
 }
 
@@ -92,6 +94,8 @@ pub(crate) struct Ring {
     round_began: Option<Instant>,
     /// What such a round takes when nothing waits on its way.
     way: Option<Duration>,
+    /// What the shortest such round took.
+    shortest_round: Option<Duration>,
     /// My last acknowledged prefix that was new, and when: stands still when I am deaf.
     progress: (Seq, Instant),
     /// How often I asked since my acknowledged prefix was new, as the age of the next request.
@@ -105,6 +109,8 @@ pub(crate) struct Ring {
     /// Whether I keep to myself that I hold more, because my clients can not take it.
     held_back: bool,
     put_off: Option<PutOff>,
+    /// For how long deliveries were put off since the last visit, and are not any more.
+    was_put_off: Duration,
     preference: Channel,
     /// Whether more waited for the token, when it was here last, than its round carried.
     saturated: bool,
@@ -132,6 +138,7 @@ impl Ring {
             visited: now,
             round_began: None,
             way: None,
+            shortest_round: None,
             progress: (before, now),
             asked: 0,
             awaited: None,
@@ -139,6 +146,7 @@ impl Ring {
             numbered: None,
             held_back: false,
             put_off: None,
+            was_put_off: Duration::ZERO,
             preference: Channel::Data,
             saturated: false,
         }
@@ -294,6 +302,9 @@ impl Ring {
     pub(crate) fn limit_ack(&mut self, delivered: Option<Seq>, now: Instant) -> bool {
         let before = self.acks.mine();
         let since = self.put_off.map_or(now, |put_off| put_off.since);
+        if delivered.is_none() {
+            self.was_put_off += now.since(since);
+        }
         let put_off = delivered.map(|delivered| PutOff { delivered, since });
         if self.put_off != put_off {
             self.put_off = put_off;
@@ -302,13 +313,14 @@ impl Ring {
         self.acks.mine() > before
     }
 
-    /// Whether deliveries of packets that are here were put off for so long that the others are to send less: where
-    /// the way round is long, what is put off for a moment is delivered long before more comes.
-    fn lags(&self, now: Instant) -> bool {
-        self.put_off.is_some_and(|PutOff { delivered, since }| {
-            let is_behind = self.window.contiguous() > delivered;
-            is_behind && now.since(since) >= self.way.unwrap_or_default() / LAG_PART
-        })
+    /// Whether deliveries are put off, and where daemons are far apart were for so long since the last visit, that the
+    /// others are to send less. What is put off for a moment is delivered there long before more comes.
+    fn lags(&mut self, now: Instant) -> bool {
+        let ended = std::mem::take(&mut self.was_put_off);
+        let Some(PutOff { delivered, since }) = &mut self.put_off else { return false };
+        let put_off_for = ended + now.since(std::mem::replace(since, now));
+        let shortest = self.shortest_round.filter(|round| *round >= FAR).unwrap_or_default();
+        self.window.contiguous() > *delivered && put_off_for >= shortest / LAG_PART
     }
 
     /// Keeps my acknowledgement where it is, or lets it go on.

@@ -192,13 +192,16 @@ fn a_ring_that_sends_all_that_it_has_is_not_saturated_although_preambles_were_co
 
 #[test]
 fn who_puts_deliveries_off_acknowledges_no_more_and_lowers_the_window() {
-    // For less than an eighth of the way round, and for more.
-    expect_window_after_putting_off(9 * MS, 160);
-    expect_window_after_putting_off(11 * MS, 120);
+    // For less than an eighth of the way round, and for more; and where daemons are near.
+    expect_window_after_putting_off(80, &[71], 160);
+    expect_window_after_putting_off(80, &[69], 120);
+    expect_window_after_putting_off(80, &[10, 15, 76], 160);
+    expect_window_after_putting_off(80, &[10, 17, 76], 120);
+    expect_window_after_putting_off(10, &[10], 120);
 }
 
-/// The way round takes 80 ms.
-fn expect_window_after_putting_off(put_off_for: Duration, window: u32) {
+/// The way round takes `way_ms`, after so many of which deliveries are put off, not any more, and so on.
+fn expect_window_after_putting_off(way_ms: u32, changes_ms: &[u32], window: u32) {
     let mut bench = Bench::new(|_| {});
     bench.run(Ring::start);
     let ack_after = |bench: &mut Bench, last| {
@@ -208,10 +211,11 @@ fn expect_window_after_putting_off(put_off_for: Duration, window: u32) {
         bench.ring.acks.mine()
     };
     assert_eq!(ack_after(&mut bench, 2), Seq(2));
-    let since = bench.now + (80 * MS - put_off_for);
-    bench.now = bench.now + 80 * MS;
-    bench.ring.limit_ack(Some(Seq(1)), since);
-    bench.ring.limit_ack(Some(Seq(2)), since + 5 * MS);
+    for (change, ms) in changes_ms.iter().enumerate() {
+        let delivered = Some(Seq(2)).filter(|_| change % 2 == 0);
+        bench.ring.limit_ack(delivered, bench.now + *ms * MS);
+    }
+    bench.now = bench.now + way_ms * MS;
     assert_eq!(ack_after(&mut bench, 5), Seq(3), "the next may have to be stable before it can be delivered");
     bench.sent();
     bench.token_returns(Seq(5), Seq(5));

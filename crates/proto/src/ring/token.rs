@@ -188,6 +188,7 @@ impl Ring {
     /// may have become longer.
     fn note_way(&mut self, token: &Token, now: Instant) {
         let Some(round) = self.round_began.map(|began| now.since(began)) else { return };
+        self.shortest_round = Some(self.shortest_round.map_or(round, |shortest| shortest.min(round)));
         let was_empty = token.fcc == 0 && token.requests.is_empty();
         self.way = self.way.filter(|way| !was_empty && *way < round).or(Some(round));
     }

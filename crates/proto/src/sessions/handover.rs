@@ -1,7 +1,7 @@
 //! How much is put into outboxes before the host has come to all of them.
 //!
-//! One packet may bring a message for a thousand sessions, or a change of a group that each of them is shown with
-//! all its members. What is to be handed up for the packets of a round can so take longer than the others wait for
+//! One packet may bring a message for a thousand sessions, a change of a group that each of them is shown with
+//! all its members, or the end of a session in ten thousand groups. What is to be handed up for the packets of a round can so take longer than the others wait for
 //! the token. Only so many frames are therefore put into outboxes, and the rest waits until the host has offered
 //! these to their sockets ([`crate::Input::GoOn`]), which it says when half of the frames are there, so that one who keeps
 //! up never waits. The ring goes on meanwhile, no faster than this daemon hands up.
@@ -36,6 +36,11 @@ impl Handover {
         self.left = self.left.saturating_sub(bytes / BUILT_BYTES_A_FRAME);
     }
 
+    /// So many memberships began or ended, each of which takes about as long as a frame, also where nobody is told.
+    pub(super) fn note_changes(&mut self, memberships: usize) {
+        self.left = self.left.saturating_sub(memberships);
+    }
+
     /// Whether the rest must wait.
     pub(super) fn is_spent(&self) -> bool {
         self.left == 0
@@ -60,6 +65,11 @@ mod tests {
         handover.note_frame(WRITTEN_BYTES_A_FRAME);
         assert!(handover.is_half_spent() && !handover.is_spent());
         handover.note_frame(WRITTEN_BYTES_A_FRAME);
+        assert!(handover.is_spent());
+        let mut handover = Handover::new(5);
+        handover.note_changes(4);
+        assert!(!handover.is_spent());
+        handover.note_changes(10_000);
         assert!(handover.is_spent());
     }
 }

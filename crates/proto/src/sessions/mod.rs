@@ -285,6 +285,11 @@ impl Sessions {
         self.outflow.handover.note_built(bytes);
     }
 
+    /// So many memberships of whatever sessions began or ended.
+    pub(crate) fn note_changes(&mut self, memberships: usize) {
+        self.outflow.handover.note_changes(memberships);
+    }
+
     /// The established session of that name, unless it is leaving.
     pub(crate) fn receiver(&self, name: &MemberName) -> Option<Receiver> {
         let session = self.names.bearer(name)?;

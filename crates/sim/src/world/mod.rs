@@ -315,7 +315,7 @@ impl World {
         booted.incarnation = incarnation;
         booted.process = process;
         let now = booted.clock.local(self.now);
-        let boot = Boot { incarnation, epoch, seed, name_hash: NameHash::fixed() };
+        let boot = Boot { incarnation, epoch, seed, name_hash: NameHash::secret(seed) };
         booted.node = Some(Node::new(config, boot, now, &mut booted.out));
         self.absorb(host);
         self.plan_turn(host);

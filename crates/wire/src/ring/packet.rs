@@ -93,12 +93,6 @@ impl Packet {
     /// The chunks; read them with [`super::chunk::next`].
     #[must_use]
     pub fn chunks(&self) -> Reader<'_> {
-        self.chunks_from(PACKET_HEADER_BYTES)
-    }
-
-    /// Those that begin at that byte of the datagram or behind it.
-    #[must_use]
-    pub fn chunks_from(&self, at: usize) -> Reader<'_> {
-        Reader::new(self.bytes.get(at..).unwrap_or_default(), "packet")
+        Reader::new(self.bytes.get(PACKET_HEADER_BYTES..).unwrap_or_default(), "packet")
     }
 }

@@ -106,6 +106,44 @@ fn sessions_without_the_flag_get_data_and_nothing_else() {
 }
 
 #[test]
+fn who_comes_is_told_what_concerned_nobody_before() {
+    let mut world = World::together(2);
+    let (a, b, c) = (world.connect(0, "a"), world.connect(1, "b"), world.connect(1, "c"));
+    let send = |world: &mut World, body| {
+        world.send(a, AGREED, &["g"], body);
+        world.send(a, AGREED, &["g"], body);
+        world.run();
+    };
+    send(&mut world, "nobody");
+    world.join(b, "g");
+    world.run();
+    send(&mut world, "b");
+    world.leave(b, "g");
+    world.run();
+    send(&mut world, "nobody again");
+    world.join(c, "g");
+    world.run();
+    send(&mut world, "c");
+    assert_eq!(world.told(b), ["JOIN g 1: #b#alpha / *#b#alpha", "DATA b", "DATA b", "LEFT g"]);
+    assert_eq!(world.told(c), ["JOIN g 1: #c#alpha / *#c#alpha", "DATA c", "DATA c"]);
+}
+
+#[test]
+fn what_concerned_nobody_reaches_whom_another_ring_brings() {
+    let mut world = World::apart(2);
+    let (a, b) = (world.connect(0, "a"), world.connect(1, "b"));
+    world.join(b, "g");
+    world.send(a, AGREED, &["g"], "nobody");
+    world.run();
+    world.regroup(&[&[0, 1]]);
+    world.run();
+    drop(world.told(b));
+    world.send(a, AGREED, &["g"], "b");
+    world.run();
+    assert_eq!(world.told(b), ["DATA b"]);
+}
+
+#[test]
 fn each_target_gets_one_copy_whatever_its_roles() {
     let mut world = World::together(2);
     let (a, b, c) = (world.connect(0, "a"), world.connect(0, "b"), world.connect(1, "c"));

@@ -20,7 +20,7 @@ use crate::delivery::{Configuration, KeptMessage, Kind};
 use crate::io::{Event, Origin, Outputs};
 use crate::patience::Patience;
 use crate::preambles::Said;
-use crate::send_queue::{SendQueue, Space};
+use crate::send_queue::{Outgoing, SendQueue, Space};
 use crate::sessions::Sessions;
 use crate::stats::Stats;
 use crate::time::{Instant, Timers};
@@ -56,6 +56,8 @@ pub(super) struct Host {
     pub(super) out: Outputs,
     pub(super) ring: usize,
     pub(super) cursor: usize,
+    /// Preambles by what they say, each in one place.
+    preambles: BTreeMap<Vec<u8>, Bytes>,
     timers: Timers,
     closing: Option<RingId>,
 }
@@ -98,6 +100,7 @@ impl Host {
             out: Outputs::default(),
             ring,
             cursor: 0,
+            preambles: BTreeMap::new(),
             timers: Timers::default(),
             closing: None,
         }
@@ -121,14 +124,12 @@ impl Host {
         let space = Space { left: usize::from(u16::MAX), capacity: usize::from(u16::MAX) };
         let piece = self.queue.take(space, &mut Said::default(), 1)?;
         assert!(piece.head.ends_message(), "the packet is large enough");
-        let whole = piece.message;
-        Some(KeptMessage {
-            sender: self.me,
-            kind: whole.kind,
-            service: whole.service,
-            preamble: Bytes::new(),
-            bytes: whole.payload.to_bytes(),
-        })
+        let Outgoing { kind, service, payload } = piece.message;
+        let said = payload.preamble().to_vec();
+        let bytes = payload.to_bytes().slice(said.len()..);
+        let kept = Bytes::copy_from_slice(&said);
+        let preamble = self.preambles.entry(said).or_insert(kept).clone();
+        Some(KeptMessage { sender: self.me, kind, service, preamble, bytes })
     }
 }
 
