@@ -1,6 +1,6 @@
 //! The ordered stream between the two halves of the core.
 //!
-//! Ring and membership produce one stream of [`Delivery`]; groups and sessions are functions of it.
+//! Ring and membership produce one stream of messages and configurations; groups and sessions are functions of it.
 //! Extended virtual synchrony is a property of this stream and nothing else.
 
 pub(crate) mod stream;

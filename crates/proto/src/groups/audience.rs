@@ -4,11 +4,10 @@
 //! group beside its name: however many groups there are, a message touches no more memory than that for each of its
 //! groups, and less for one that has nobody here.
 
-use std::collections::HashMap;
-
 use antiphon_wire::names::GroupName;
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
+use super::by_group::ByGroup;
 use super::table::MemberRef;
 use crate::NameHash;
 use crate::sessions::{Receiver, Sessions};
@@ -29,7 +28,7 @@ pub(super) struct Audience(SmallVec<[Listener; 1]>);
 /// See the module documentation.
 #[derive(Debug)]
 pub(super) struct Audiences {
-    by_group: HashMap<GroupName, Audience, NameHash>,
+    by_group: ByGroup<Audience>,
     /// Sessions in all of them, each counted once a group.
     memberships: usize,
 }
@@ -54,8 +53,8 @@ impl Audience {
 
 impl Audiences {
     /// No groups.
-    pub(super) fn new(hash: NameHash) -> Self {
-        Self { by_group: HashMap::with_hasher(hash), memberships: 0 }
+    pub(super) fn new(hash: &NameHash) -> Self {
+        Self { by_group: ByGroup::new(hash), memberships: 0 }
     }
 
     /// Groups with sessions of mine.
@@ -76,7 +75,10 @@ impl Audiences {
     /// Adds a session to a group that it is not in.
     pub(super) fn enter(&mut self, group: &GroupName, listener: Listener) {
         self.memberships += 1;
-        self.by_group.entry(*group).or_insert_with(|| Audience(SmallVec::new())).0.push(listener);
+        match self.by_group.get_mut(group) {
+            Some(Audience(listeners)) => listeners.push(listener),
+            None => self.by_group.insert(*group, Audience(smallvec![listener])),
+        }
     }
 
     /// Takes a session out of a group that it is in.

@@ -25,6 +25,7 @@
 //! | life | of a group, from its first member to its last; each has ids of its own |
 
 mod audience;
+mod by_group;
 mod changes;
 pub(crate) mod codec;
 mod exchange;

@@ -15,6 +15,7 @@ use antiphon_wire::names::{GroupName, MemberName};
 use foldhash::fast::FixedState;
 
 use super::audience::{Audience, Audiences, Listener};
+use super::by_group::ByGroup;
 use super::slab::Slab;
 use crate::NameHash;
 use crate::config::SessionConfig;
@@ -81,7 +82,7 @@ pub(super) struct Table {
     members: Slab<Member>,
     member_names: HashMap<MemberName, MemberRef, NameHash>,
     groups: Slab<Group>,
-    group_names: HashMap<GroupName, GroupRef, NameHash>,
+    group_names: ByGroup<GroupRef>,
     audiences: Audiences,
 }
 
@@ -90,16 +91,16 @@ impl Table {
     pub(super) fn new(hash: NameHash) -> Self {
         Self {
             members: Slab::default(),
-            member_names: HashMap::with_hasher(hash.clone()),
+            group_names: ByGroup::new(&hash),
+            audiences: Audiences::new(&hash),
+            member_names: HashMap::with_hasher(hash),
             groups: Slab::default(),
-            group_names: HashMap::with_hasher(hash.clone()),
-            audiences: Audiences::new(hash),
         }
     }
 
     /// A table without groups that finds names in the same way.
     pub(super) fn emptied(&self) -> Self {
-        Self::new(self.group_names.hasher().clone())
+        Self::new(self.member_names.hasher().clone())
     }
 
     /// How many groups there are.
