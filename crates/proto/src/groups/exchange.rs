@@ -188,7 +188,7 @@ impl Groups {
 
     /// The table that the reports make. Groups that need a new view are marked.
     fn table_of(&self, reports: &Reports, sessions: &Sessions, config: &Config) -> Table {
-        let mut table = self.table.emptied();
+        let mut table = self.table.without_groups();
         for (process, report) in &reports.all {
             let refs: Vec<MemberRef> = report
                 .members

@@ -99,7 +99,7 @@ impl Table {
     }
 
     /// A table without groups that finds names in the same way.
-    pub(super) fn emptied(&self) -> Self {
+    pub(super) fn without_groups(&self) -> Self {
         Self::new(self.member_names.hasher().clone())
     }
 
