@@ -51,12 +51,8 @@ impl Fed {
         };
         let config = Config::new((0..daemons).filter_map(daemon).collect(), DaemonId(me), CLUSTER);
         let (now, mut out) = (Instant(1_000_000_000), Outputs::default());
-        let node = Node::new(
-            config,
-            Boot { incarnation: BOOT, epoch: BOOT, seed: 1, name_hash: NameHash::fixed() },
-            now,
-            &mut out,
-        );
+        let boot = Boot { incarnation: BOOT, epoch: BOOT, seed: 1, name_hash: NameHash::fixed() };
+        let node = Node::new(config, boot, now, &mut out);
         Self { node, now, out, sent: Vec::new(), numbered: Default::default() }
     }
 

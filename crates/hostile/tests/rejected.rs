@@ -27,15 +27,8 @@ fn daemon() -> (Node, Outputs) {
     let daemons = names.map(|name| Daemon { name, address }).collect();
     let mut out = Outputs::default();
     let config = Config::new(daemons, DaemonId(0), CLUSTER);
-    (
-        Node::new(
-            config,
-            Boot { incarnation: 7, epoch: 7, seed: 1, name_hash: NameHash::fixed() },
-            Instant::default(),
-            &mut out,
-        ),
-        out,
-    )
+    let boot = Boot { incarnation: 7, epoch: 7, seed: 1, name_hash: NameHash::fixed() };
+    (Node::new(config, boot, Instant::default(), &mut out), out)
 }
 
 /// What is wrong with a datagram: its version, its end, or the configuration that it is for.

@@ -312,12 +312,8 @@ mod tests {
         let name = DaemonName::new(b"a").expect("legal");
         let mut config = Config::new(vec![Daemon { name, address: Ipv4Addr::LOCALHOST }], DaemonId(0), 1);
         change(&mut config);
-        Node::new(
-            config,
-            Boot { incarnation: 1, epoch: 1, seed: 1, name_hash: NameHash::fixed() },
-            Instant(0),
-            &mut Outputs::default(),
-        )
+        let boot = Boot { incarnation: 1, epoch: 1, seed: 1, name_hash: NameHash::fixed() };
+        Node::new(config, boot, Instant(0), &mut Outputs::default())
     }
 
     /// The system tells a client of unread bytes by an error, for which it may discard what the client has

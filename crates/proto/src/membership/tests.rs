@@ -30,12 +30,8 @@ impl Bench {
         let mut config = Config::new((0..daemons).map(daemon).collect(), DaemonId(0), CLUSTER);
         config.ring.datagram_bytes = datagram_bytes;
         let (now, mut out) = (Instant::default(), Outputs::default());
-        let node = Node::new(
-            config,
-            Boot { incarnation: BOOT, epoch: BOOT, seed: 1, name_hash: NameHash::fixed() },
-            now,
-            &mut out,
-        );
+        let boot = Boot { incarnation: BOOT, epoch: BOOT, seed: 1, name_hash: NameHash::fixed() };
+        let node = Node::new(config, boot, now, &mut out);
         Self { node, now, out }
     }
 
