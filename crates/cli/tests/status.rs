@@ -14,6 +14,7 @@ use antiphon_wire::ring::{CLUSTER_HASH, HEADER_BYTES, VERSION};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 use serde_json::Value;
 use support::cluster::{Cluster, Layout};
+use support::golden::{Exchange, Step};
 use support::{PROGRAM, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -88,6 +89,21 @@ fn numbers_are_told_to_people_and_to_prometheus() {
         );
     }
     assert!(metrics.contains("antiphon_sessions_accepted_total{daemon=\"localhost\"} 1\n"), "{metrics}");
+}
+
+#[test]
+fn a_monitor_ends_no_daemon_unless_the_file_lets_it() {
+    let mut cluster = serving();
+    let socket = UdpSocket::bind((cluster.ip(0), 0)).expect("a free port");
+    for line in Exchange::named("M7").lines {
+        let Step::Send(request) = line.step else { continue };
+        socket.send_to(&request, (cluster.ip(0), cluster.port())).expect("sent");
+    }
+    let refused = || status(&cluster, 0)["counters"]["monitor_requests_refused"] == 2;
+    wait_until("both requests are refused", PATIENCE, refused);
+    let log = cluster.process(0).log();
+    assert!(log.contains("a monitor asks to end this daemon, which is not done"), "{log}");
+    cluster.assert_running();
 }
 
 #[test]

@@ -211,6 +211,8 @@ fn summarise_mine(settings: &Settings, text: &mut String) {
     let _ = writeln!(text, "times are those for {}", network(settings));
     let waits = if settings.busy_poll { "polls" } else { "sleeps" };
     let _ = writeln!(text, "while there is nothing to do: {waits}");
+    let commands = if settings.dangerous_monitor { "look and command" } else { "look" };
+    let _ = writeln!(text, "monitor programs may {commands} (see DangerousMonitor)");
 }
 
 #[cfg(test)]
@@ -231,7 +233,8 @@ mod tests {
         assert!(summary.contains("\nclients: ") && summary.contains(", /tmp/4999\n"), "{summary}");
         assert!(summary.contains("reached one by one\n"), "{summary}");
         assert!(summary.contains("\ntimes are those for a local network\n"), "{summary}");
-        assert!(summary.ends_with("while there is nothing to do: sleeps\n"), "{summary}");
+        assert!(summary.contains("\nwhile there is nothing to do: sleeps\n"), "{summary}");
+        assert!(summary.ends_with("\nmonitor programs may look (see DangerousMonitor)\n"), "{summary}");
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod conf;
 mod error;
 mod log;
 mod log_output;
+mod monitor;
 mod runtime;
 pub mod status;
 mod transport;

@@ -1,13 +1,15 @@
 //! Where a daemon stands, for the person who runs it.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use antiphon_proto::config::Config;
-use antiphon_proto::{Event, Stats, Status};
+use antiphon_proto::{Event, Readers, Stats, Status};
 use antiphon_wire::ids::ProcessId;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::monitor::MonitorStats;
 use crate::transport::TransportStats;
 
 /// Configurations that are remembered.
@@ -87,9 +89,10 @@ pub(crate) struct StatusBoard {
 
 /// What the status tells of the rest of the daemon.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Counted<'a> {
-    pub(crate) core: &'a Stats,
-    pub(crate) transport: &'a TransportStats,
+pub(crate) struct Counted {
+    pub(crate) core: Stats,
+    pub(crate) transport: TransportStats,
+    pub(crate) monitor: MonitorStats,
     /// Connections that the system did not give.
     pub(crate) accepts_refused: u64,
 }
@@ -142,9 +145,15 @@ impl StatusBoard {
     }
 
     /// The whole report.
-    pub(crate) fn report(&self, uptime_ms: u64, status: &Status, counted: Counted<'_>) -> StatusReport {
+    pub(crate) fn report(
+        &self,
+        uptime: Duration,
+        status: &Status,
+        readers: &Readers,
+        counted: &Counted,
+    ) -> StatusReport {
         let config = &self.config;
-        let slow = status.behind.iter().map(|session| SlowReader {
+        let slow = readers.furthest.iter().map(|session| SlowReader {
             session: session.member.to_string(),
             messages: session.messages as u64,
             bytes: session.bytes as u64,
@@ -154,7 +163,7 @@ impl StatusBoard {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             file_hash: format!("{:08x}", config.cluster),
             daemons: config.daemons.iter().map(|daemon| daemon.name.to_string()).collect(),
-            uptime_ms,
+            uptime_ms: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
             state: status.state.to_string(),
             settled: status.settled,
             ring: status.ring.to_string(),
@@ -162,17 +171,18 @@ impl StatusBoard {
             reasons: status.reasons.clone(),
             configurations: self.configurations.iter().cloned().collect(),
             behind: slow.collect(),
-            gauges: named(self.gauges(status)),
-            counters: named(of_core(counted.core))
+            gauges: named(self.gauges(status, readers)),
+            counters: named(of_core(&counted.core))
                 .into_iter()
-                .chain(named(of_transport(counted.transport)))
+                .chain(named(of_transport(&counted.transport)))
+                .chain(named(of_monitors(counted.monitor)))
                 .chain(named(self.heard()))
                 .chain(named([("accepts_refused", counted.accepts_refused)]))
                 .collect(),
         }
     }
 
-    fn gauges(&self, status: &Status) -> [(&'static str, u64); 9] {
+    fn gauges(&self, status: &Status, readers: &Readers) -> [(&'static str, u64); 10] {
         [
             ("daemons_configured", self.config.daemons.len() as u64),
             ("daemons_in_ring", status.members.len() as u64),
@@ -182,7 +192,8 @@ impl StatusBoard {
             ("messages_unfinished", status.messages_unfinished as u64),
             ("messages_waiting", status.messages_waiting as u64),
             ("bytes_waiting", status.bytes_waiting as u64),
-            ("bytes_behind", status.bytes_behind as u64),
+            ("bytes_behind", readers.bytes_behind as u64),
+            ("window_packets", status.windows.all.into()),
         ]
     }
 
@@ -214,6 +225,15 @@ fn of_transport(transport: &TransportStats) -> [(&'static str, u64); 9] {
         ("datagram_send_calls", transport.send_calls),
         ("datagram_send_errors", transport.send_errors),
         ("datagrams_cut", transport.datagrams_cut),
+    ]
+}
+
+fn of_monitors(monitor: MonitorStats) -> [(&'static str, u64); 4] {
+    [
+        ("monitor_requests_served", monitor.served),
+        ("monitor_requests_refused", monitor.refused),
+        ("monitor_requests_rejected", monitor.rejected),
+        ("monitor_requests_dropped", monitor.dropped),
     ]
 }
 
@@ -287,9 +307,9 @@ mod tests {
         if let Event::Installed { reasons, .. } = event {
             status.reasons = reasons;
         }
-        let (core, transport) = (node.stats(), TransportStats::default());
-        let counted = Counted { core: &core, transport: &transport, accepts_refused: 0 };
-        let report = board.report(1, &status, counted);
+        let (core, transport, monitor) = (node.stats(), TransportStats::default(), MonitorStats::default());
+        let counted = Counted { core, transport, monitor, accepts_refused: 0 };
+        let report = board.report(Duration::from_millis(1), &status, &node.readers(), &counted);
         assert_eq!(report.configurations.len(), 1);
         assert_eq!(report.configurations[0].reasons, report.reasons);
         let (mut near, _far) = UnixStream::pair().expect("a pair");

@@ -14,6 +14,7 @@ use antiphon_proto::config::{Config, Daemon};
 use antiphon_proto::time::Instant;
 use antiphon_proto::{Boot, Input, NameHash, Node, Origin, Outputs};
 use antiphon_wire::ids::{DaemonId, RingId, Seq, SessionId};
+use antiphon_wire::monitor::{self, Command};
 use antiphon_wire::names::DaemonName;
 use antiphon_wire::ring::packet::PacketHeader;
 use antiphon_wire::ring::{CLUSTER_HASH, HEADER_BYTES, VERSION};
@@ -229,6 +230,18 @@ pub fn library(data: &[u8]) {
                 None => return,
             },
             Err(_) => return,
+        }
+    }
+}
+
+/// A request of a monitor.
+pub fn monitor(data: &[u8]) {
+    let Ok(request) = monitor::decode(data) else { return };
+    for daemon in [0, 1, monitor::DAEMONS_MAX, usize::MAX] {
+        match &request.command {
+            Command::Part(components) => _ = (components.ends(daemon), components.are_joined(daemon, 0)),
+            Command::SetWindows(changes) => _ = changes.of(daemon, daemon),
+            Command::Report | Command::Reload => {}
         }
     }
 }

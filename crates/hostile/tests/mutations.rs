@@ -5,24 +5,29 @@
 use std::path::Path;
 
 use antiphon_hostile::{
-    CLUSTER, client, configuration, datagram_step, datagrams, library, packet_step, samples,
+    CLUSTER, client, configuration, datagram_step, datagrams, library, monitor, packet_step, samples,
 };
 
 /// Mutations of each sample.
 const ROUNDS: usize = 150;
 
-/// The bytes of the recorded exchanges that begin a line with that mark.
-fn exchanges(mark: &str) -> Vec<Vec<u8>> {
+/// The recorded exchanges whose names begin so.
+fn recorded(names: &str) -> Vec<String> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../cli/tests/golden");
     let mut files: Vec<_> =
         directory.read_dir().expect("exchanges").flatten().map(|file| file.path()).collect();
+    files.retain(|file| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(names)));
     files.sort();
-    let texts = files.iter().filter_map(|file| std::fs::read_to_string(file).ok());
+    files.iter().filter_map(|file| std::fs::read_to_string(file).ok()).collect()
+}
+
+/// The bytes of the recorded exchanges that begin a line with that mark.
+fn exchanges(mark: &str) -> Vec<Vec<u8>> {
     let bytes = |text: String| {
         let lines = text.lines().filter_map(|line| line.strip_prefix(mark));
         lines.flat_map(|line| unhex(line.trim())).collect::<Vec<u8>>()
     };
-    texts.map(bytes).filter(|bytes| !bytes.is_empty()).collect()
+    recorded("").into_iter().map(bytes).filter(|bytes| !bytes.is_empty()).collect()
 }
 
 fn unhex(text: &str) -> Vec<u8> {
@@ -96,6 +101,14 @@ fn mutated_datagrams_never_make_the_daemon_panic() {
     };
     let conversations: Vec<_> = (0..60).map(|_| conversation(random)).collect();
     feed(&conversations, datagrams);
+}
+
+#[test]
+fn mutated_requests_of_monitors_never_make_the_daemon_panic() {
+    let requests = |text: String| -> Vec<Vec<u8>> {
+        text.lines().filter_map(|line| line.strip_prefix('>')).map(|line| unhex(line.trim())).collect()
+    };
+    feed(&recorded("M").into_iter().flat_map(requests).collect::<Vec<_>>(), monitor);
 }
 
 #[test]

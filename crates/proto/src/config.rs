@@ -1,9 +1,11 @@
-//! Everything that can be tuned, with its default. Read-only after construction.
+//! Everything that can be tuned, with its default. Read-only after construction, but for the windows that a round
+//! begins with ([`crate::Input::SetWindows`]).
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use antiphon_wire::ids::{DaemonId, ProcessId};
+use antiphon_wire::monitor::WindowChange;
 use antiphon_wire::names::DaemonName;
 
 pub use crate::sessions::access::{AccessRule, AuthMethod, Authentication};
@@ -109,6 +111,17 @@ impl Default for RingConfig {
 }
 
 impl RingConfig {
+    /// Takes other windows, each bounded as in a configuration file.
+    pub(crate) fn change_windows(&mut self, change: WindowChange) {
+        let wanted = |new: Option<u16>, old: u32| new.map_or(old, u32::from);
+        self.window_packets =
+            wanted(change.all, self.window_packets).clamp(1, self.window_limit_packets.max(1));
+        let personal = wanted(change.personal, self.personal_window_packets);
+        self.personal_window_packets = personal.clamp(1, self.window_packets);
+        let after_token = wanted(change.after_token, self.accelerated_window_packets);
+        self.accelerated_window_packets = after_token.min(self.personal_window_packets);
+    }
+
     /// The same limits, with times for daemons between which a datagram takes up to 150 ms, as on the way to
     /// another continent, and the token about a second for a round.
     #[must_use]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use antiphon_wire::client::flags::ReplyCode;
 use antiphon_wire::ids::{DaemonId, ProcessId, RingId, Seq, SessionId};
+use antiphon_wire::monitor::WindowChange;
 use antiphon_wire::names::MemberName;
 use antiphon_wire::ring::DatagramKind;
 use antiphon_wire::service::ServiceLevel;
@@ -29,6 +30,9 @@ pub enum Input {
     /// All outboxes that had something were offered to their sockets: what waits for that, as
     /// [`crate::Node::awaits_offers`] says, goes on.
     GoOn,
+    /// Rounds begin anew with these windows, as if they had been configured. For an operator; daemons of a ring
+    /// with different ones do no harm.
+    SetWindows(WindowChange),
     /// Leave the ring cleanly. [`Event::Stopped`] says when it is done.
     Shutdown,
 }

@@ -42,5 +42,6 @@ pub mod time;
 pub use io::{Channel, CloseReason, Event, Input, Origin, Outputs, Target, Trace, Transmit};
 pub use name_hash::NameHash;
 pub use node::{Boot, Node};
+pub use ring::Windows;
 pub use sessions::Outbox;
-pub use stats::{Behind, StateName, Stats, Status};
+pub use stats::{Behind, Readers, StateName, Stats, Status};

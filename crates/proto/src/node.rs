@@ -16,7 +16,7 @@ use crate::mutant::Mutant;
 use crate::patience::Patience;
 use crate::send_queue::SendQueue;
 use crate::sessions::{Outbox, Sessions};
-use crate::stats::{Stats, Status};
+use crate::stats::{Readers, Stats, Status};
 use crate::time::{Instant, Timer, Timers};
 
 /// Rounds of delivering and sending in one call. What is left goes on in the next, so that one call stays short.
@@ -124,6 +124,9 @@ impl Node {
             self.leave_by = Some(by);
             self.timers.set(Timer::Leave, by);
         }
+        if let Input::SetWindows(change) = &input {
+            self.config.ring.change_windows(*change);
+        }
         let had_put_off = self.has_put_off;
         self.has_put_off = self.with_cx(now, out, |parts, cx| {
             parts.membership.mind_lateness(cx);
@@ -137,6 +140,7 @@ impl Node {
                 Input::SessionClosed(id) => parts.sessions.on_closed(id, cx),
                 Input::Timeout => parts.fire(cx),
                 Input::GoOn => parts.sessions.on_offered(cx),
+                Input::SetWindows(_) => parts.membership.begin_windows_anew(),
                 Input::Shutdown => parts.sessions.on_shutdown(cx),
             }
             parts.settle(cx)
@@ -242,7 +246,7 @@ impl Node {
         self.sessions.outbox(session)
     }
 
-    /// Where the daemon stands. Looks at every session.
+    /// Where the daemon stands.
     #[must_use]
     pub fn status(&self) -> Status {
         let ring = self.membership.ring();
@@ -252,15 +256,23 @@ impl Node {
             members: ring.members().to_vec(),
             reasons: self.membership.reasons().to_vec(),
             settled: self.groups.is_settled(),
+            stable: ring.stable(),
+            held: ring.window().contiguous(),
+            highest: ring.window().highest(),
+            windows: ring.windows(&self.config.ring),
             packets_held: ring.window().len(),
             messages_unfinished: self.membership.messages_unfinished(),
             messages_waiting: self.queue.messages(),
             bytes_waiting: self.queue.bytes(),
             sessions: self.sessions.count(),
             groups: self.groups.count(),
-            bytes_behind: self.sessions.bytes_behind(),
-            behind: self.sessions.behind(),
         }
+    }
+
+    /// How far the sessions are behind with reading. Looks at every one.
+    #[must_use]
+    pub fn readers(&self) -> Readers {
+        Readers { bytes_behind: self.sessions.bytes_behind(), furthest: self.sessions.behind() }
     }
 
     /// The counters.

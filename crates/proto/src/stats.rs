@@ -2,8 +2,10 @@
 
 use std::fmt;
 
-use antiphon_wire::ids::{ProcessId, RingId};
+use antiphon_wire::ids::{ProcessId, RingId, Seq};
 use antiphon_wire::names::MemberName;
+
+use crate::ring::Windows;
 
 /// Where a daemon stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -18,6 +20,14 @@ pub struct Status {
     pub reasons: Vec<String>,
     /// Whether the groups exchange of the ring is complete.
     pub settled: bool,
+    /// Up to where all members hold every packet, as far as is known here.
+    pub stable: Seq,
+    /// Up to where this daemon holds every packet.
+    pub held: Seq,
+    /// The highest number of a packet here.
+    pub highest: Seq,
+    /// New packets that a round of the token may have.
+    pub windows: Windows,
     /// Packets kept because some member may still need them.
     pub packets_held: usize,
     /// Messages of which the end has not come.
@@ -30,10 +40,15 @@ pub struct Status {
     pub sessions: usize,
     /// Groups that have members anywhere.
     pub groups: usize,
-    /// Bytes that all sessions together are behind with reading.
+}
+
+/// How far the sessions of a daemon are behind with reading.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Readers {
+    /// Bytes of all sessions together.
     pub bytes_behind: usize,
-    /// The sessions that are furthest behind with reading, the furthest first.
-    pub behind: Vec<Behind>,
+    /// The sessions that are furthest behind, the furthest first.
+    pub furthest: Vec<Behind>,
 }
 
 /// A state of the membership protocol; the head of `crates/proto/src/membership/mod.rs` has the diagram.

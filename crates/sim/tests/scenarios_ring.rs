@@ -1,9 +1,11 @@
 //! Stories about the token and the packets of one ring (docs/testing.md, Scenarios).
 
+use antiphon_proto::Windows;
 use antiphon_proto::config::RingConfig;
 use antiphon_sim::network::Quality;
 use antiphon_sim::scenario::ms;
 use antiphon_sim::world::{Fault, Settings, World};
+use antiphon_wire::monitor::WindowChange;
 use antiphon_wire::ring::DatagramKind;
 use antiphon_wire::service::ServiceLevel::{Agreed, Fifo, Reliable, Safe};
 
@@ -356,5 +358,34 @@ fn many_receivers_of_a_daemon_hold_no_token_up() {
     assert!(world.now().since(begun) > token_loss * 5, "all the frames take that long");
     let put_off = world.node(1).map_or(0, |node| node.stats().deliveries_put_off);
     assert!(put_off > 0, "the ring was served in between");
+    world.finish();
+}
+
+/// SC-77: an operator sets windows, and takes them back while messages wait: rounds begin anew with them each time.
+#[test]
+fn rounds_begin_anew_with_the_windows_that_an_operator_sets() {
+    let mut world = World::ring_of(3);
+    let clients: [_; 3] = world.clients_in("g");
+    let windows = |world: &World, host| world.node(host).expect("up").status().windows;
+    let set = |world: &mut World, all, personal| {
+        let change = WindowChange { all: Some(all), personal: Some(personal), after_token: None };
+        (0..3).for_each(|host| world.set_windows(host, change));
+        world.run(ms(30));
+    };
+    assert_eq!((0..3).map(|host| windows(&world, host).all).collect::<Vec<_>>(), [160; 3]);
+    set(&mut world, 6, 2);
+    for host in 0..3 {
+        assert_eq!(windows(&world, host), Windows { all: 6, mine: 2, after_token: 2 });
+    }
+    let messages: Vec<_> = (0..300).map(|index| world.cast(clients[index % 3], "g", Agreed, 1000)).collect();
+    world.run(ms(2));
+    assert!(windows(&world, 0).all < 100, "it grows from there");
+    set(&mut world, 400, 800);
+    world.run_until_quiet();
+    assert!((0..3).all(|host| windows(&world, host).all >= 400));
+    assert!((0..3).all(|host| windows(&world, host).mine >= 400), "no more than all");
+    for message in messages {
+        clients.iter().for_each(|client| world.expect_message(*client, message));
+    }
     world.finish();
 }

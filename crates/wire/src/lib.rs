@@ -8,6 +8,7 @@
 //! | [`reader`] | the cursor that every decoder of this crate reads through |
 //! | [`client`] | the client protocol: handshake, 48-byte header, frames, membership bodies |
 //! | [`ring`] | the datagrams between daemons |
+//! | [`monitor`] | what monitor programs ask daemons for, and the report that they get |
 //!
 //! One rule for the whole crate: no function here panics or allocates without bound, whatever the
 //! input. Bytes from outside become a value or a [`reader::DecodeError`].
@@ -16,6 +17,7 @@
 
 pub mod client;
 pub mod ids;
+pub mod monitor;
 pub mod names;
 pub mod reader;
 pub mod ring;

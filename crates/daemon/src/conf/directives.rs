@@ -170,6 +170,7 @@ impl Directives {
             "MaxSessions" => options.sessions.max_sessions = number(value, 1..=1_000_000)?.value as usize,
             "WideAreaNetwork" => self.wide_area = Some(boolean(value)?),
             "BusyPoll" => options.busy_poll = boolean(value)?,
+            "DangerousMonitor" => options.dangerous_monitor = boolean(value)?,
             "DatagramBytes" => {
                 let bytes = number(value, 508..=65_000)?;
                 options.ring.datagram_bytes = bytes.value as usize;
@@ -196,7 +197,7 @@ impl Directives {
                 let ms = number(value, 1..=u32::MAX)?.value;
                 self.timeouts.set(key, &directive.key.span, Duration::from_millis(ms.into()));
             }
-            _ => self.without_effect(directive, value)?,
+            _ => self.without_effect(directive)?,
         }
         Ok(())
     }
@@ -229,15 +230,9 @@ impl Directives {
     }
 
     /// Directives that are understood, checked, and answered with a warning.
-    fn without_effect(
-        &mut self,
-        directive: &DirectiveTree,
-        value: &Spanned<String>,
-    ) -> Result<(), Diagnostic> {
+    fn without_effect(&mut self, directive: &DirectiveTree) -> Result<(), Diagnostic> {
         let key = directive.key.value;
         let instead = match key {
-            "DangerousMonitor" if !boolean(value)? => return Ok(()),
-            "DangerousMonitor" => "the monitor protocol is not served",
             "RuntimeDir" => "the daemon stays in the directory and the root that it was started in",
             "DaemonUser" | "DaemonGroup" => "the daemon keeps the user and group that it was started with",
             "DebugInitialSequence" => "sequence numbers have 64 bits and always start at 1",

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs, UdpSocket};
 
 use antiphon_proto::config::Daemon;
 use antiphon_wire::ids::DaemonId;
+use antiphon_wire::monitor;
 use antiphon_wire::names::{DAEMON_NAME_MAX_BYTES, DaemonName};
 
 use super::diagnostic::Diagnostic;
@@ -76,7 +77,9 @@ impl Topology {
             Some(address) => address.value.ip,
             None => look_up(&tree.name, preference)?,
         };
-        let location = Location { name, address, port, segment };
+        let of_name = || monitor::virtual_id(name.as_bytes());
+        let virtual_id = tree.virtual_id.as_ref().map_or_else(of_name, |id| id.value);
+        let location = Location { name, address, port, segment, virtual_id };
         remarks.extend(own_port(tree, port));
         interfaces(tree, remarks);
         let span = tree.address.as_ref().map_or(&tree.name.span, |address| &address.span);

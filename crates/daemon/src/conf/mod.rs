@@ -63,6 +63,8 @@ pub struct Settings {
     pub ignore_join_errors: bool,
     /// Whether the daemon keeps looking for work in place of sleeping until there is some.
     pub busy_poll: bool,
+    /// Whether monitor programs may cut links, set windows and stop the daemon, and not only look.
+    pub dangerous_monitor: bool,
     /// Whether its times are those for daemons that are far apart.
     pub wide_area: bool,
     /// What is logged, and where.
@@ -82,6 +84,8 @@ pub struct Location {
     pub port: u16,
     /// Index of its segment.
     pub segment: usize,
+    /// By what number monitors of 5.x know it: the configured one, or the hash of its name.
+    pub virtual_id: u32,
 }
 
 impl Location {
@@ -287,6 +291,7 @@ impl Settings {
             port_reuse: options.port_reuse,
             ignore_join_errors: options.ignore_join_errors,
             busy_poll: options.busy_poll,
+            dangerous_monitor: options.dangerous_monitor,
             wide_area: options.wide_area,
             log: options.log,
             test_links: None,

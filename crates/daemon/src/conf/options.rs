@@ -21,6 +21,7 @@ pub(crate) struct Options {
     /// Whether the addresses of segments are part of what daemons must agree on.
     pub(crate) hash_segments: bool,
     pub(crate) busy_poll: bool,
+    pub(crate) dangerous_monitor: bool,
     pub(crate) wide_area: bool,
     pub(crate) log: LogSettings,
 }
@@ -37,6 +38,7 @@ impl Default for Options {
             ip_preference: IpPreference::default(),
             hash_segments: true,
             busy_poll: false,
+            dangerous_monitor: false,
             wide_area: false,
             log: LogSettings::default(),
         }

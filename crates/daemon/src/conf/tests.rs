@@ -156,7 +156,6 @@ fn directives_without_effect_are_named_with_what_happens_instead() {
         ("RuntimeDir = /var/run/spread", "RuntimeDir has no effect", "stays in the directory"),
         ("DaemonUser = spread", "DaemonUser has no effect", "keeps the user"),
         ("DaemonGroup = spread", "DaemonGroup has no effect", "keeps the user and group"),
-        ("DangerousMonitor = true", "DangerousMonitor has no effect", "monitor protocol"),
         ("LinkProtocol = Hop", "LinkProtocol has no effect", "directly over UDP"),
         ("RouteMatrix = { 0 1 1 0 }", "RouteMatrix has no effect", "directly over UDP"),
         ("DebugInitialSequence", "DebugInitialSequence has no effect", "64 bits"),

@@ -7,6 +7,7 @@
 //! read      the clock, once
 //! ring      batches of datagrams, the preferred channel first; what the core wants sent leaves after each
 //! timers    if due, and only after the sockets have been emptied
+//! monitors  what came from them among the datagrams
 //! clients   accept and read, as long as the core takes submissions
 //! write     once to each session that has something, so much at most
 //! go on     with what was put off until all were written to
@@ -47,7 +48,8 @@ pub use stop::StopHandle;
 use crate::StartError;
 use crate::conf::Settings;
 use crate::log::EventLog;
-use crate::status::StatusBoard;
+use crate::monitor::{Monitor, Order};
+use crate::status::{Counted, StatusBoard};
 use crate::transport::{self, LinkFilter, Transport};
 use accept::Acceptor;
 use clock::Clock;
@@ -78,6 +80,7 @@ pub struct Daemon {
     waker: Arc<Waker>,
     signals: Option<Signals>,
     test_links: Option<TestLinks>,
+    monitor: Monitor,
     log: EventLog,
     board: StatusBoard,
     status: StatusIo,
@@ -135,7 +138,7 @@ impl Daemon {
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let log = EventLog::new(&settings.config);
         let (board, status) = (StatusBoard::new(&settings.config), StatusIo::open(&settings));
-        let test_links = TestLinks::new(&settings);
+        let (test_links, monitor) = (TestLinks::new(&settings), Monitor::new(&settings));
         let clock = Clock::start();
         let now = clock.now();
         let incarnation = clock::milliseconds_since_1970();
@@ -157,6 +160,7 @@ impl Daemon {
             waker,
             signals: None,
             test_links,
+            monitor,
             log,
             board,
             status,
@@ -204,9 +208,9 @@ impl Daemon {
                 self.serve_ring();
             }
             self.fire_timers();
+            self.serve_monitors(stop);
             self.serve_clients();
-            let (transport, refusals) = (self.transport.stats(), self.acceptor.refusals());
-            self.status.serve(&self.board, &self.node, &transport, refusals, self.now);
+            self.tell_status();
             self.sessions.flush(&mut self.node, self.poll.registry());
             self.go_on();
             // One that polls is not woken by packets.
@@ -307,7 +311,7 @@ impl Daemon {
         let links = self.test_links.as_ref().map(TestLinks::deadline);
         let packets = self.transport.rests_until();
         let (clients, status) = (self.acceptor.listeners.deadline(), self.status.listeners.deadline());
-        let deadlines = [core, stopping, links, packets, clients, status];
+        let deadlines = [core, stopping, links, packets, clients, status, self.monitor.deadline()];
         let deadline = deadlines.into_iter().flatten().min()?;
         Some(deadline.since(self.clock.now()))
     }
@@ -341,7 +345,8 @@ impl Daemon {
         self.ring_served = self.now;
         for _ in 0..ring_io::TURN_BATCHES {
             let (transport, node, out) = (&mut self.transport, &mut self.node, &mut self.out);
-            if !ring_io::step(transport, node, self.now, &mut self.datagrams, out) {
+            let (monitor, datagrams) = (&mut self.monitor, &mut self.datagrams);
+            if !ring_io::step(transport, node, monitor, self.now, datagrams, out) {
                 break;
             }
             self.act();
@@ -373,6 +378,42 @@ impl Daemon {
 
     fn is_due(&self) -> bool {
         self.node.next_timeout().is_some_and(|(deadline, _)| deadline <= self.now)
+    }
+
+    /// Tells where this daemon stands to those who ask.
+    fn tell_status(&mut self) {
+        let (board, node, uptime) = (&self.board, &self.node, self.now.since(Instant::default()));
+        let (transport, monitor, acceptor) = (&self.transport, &self.monitor, &self.acceptor);
+        self.status.serve(self.now, || {
+            let counted = Counted {
+                core: node.stats(),
+                transport: transport.stats(),
+                monitor: monitor.stats(),
+                accepts_refused: acceptor.refusals(),
+            };
+            board.report(uptime, &node.status(), &node.readers(), &counted)
+        });
+    }
+
+    /// Does what monitors ask for.
+    fn serve_monitors(&mut self, stop: &StopHandle) {
+        while let Some(order) = self.monitor.next_order(self.now) {
+            match order {
+                Order::Report(reader) => {
+                    let uptime = self.now.since(Instant::default());
+                    let report = self.monitor.report(reader, uptime, &self.node.status(), &self.node.stats());
+                    self.transport.send_to(reader.address, &report);
+                }
+                Order::Cut(daemons) => self.transport.filter().cut_exactly(&daemons),
+                Order::SetWindows(change) => {
+                    self.node.handle(self.now, Input::SetWindows(change), &mut self.out);
+                    self.act();
+                }
+                // It is asked for twice, and to be asked twice is to stop without a goodbye.
+                Order::Stop if stop.requests() == 0 => stop.stop(),
+                Order::Stop => {}
+            }
+        }
     }
 
     fn serve_clients(&mut self) {

@@ -1,9 +1,10 @@
-//! Datagrams from other daemons to the core.
+//! Datagrams from other daemons to the core, and those of monitors to where they wait.
 
 use antiphon_proto::time::Instant;
 use antiphon_proto::{Channel, Input, Node, Outputs};
 use bytes::Bytes;
 
+use crate::monitor::Monitor;
 use crate::transport::Transport;
 
 /// Batches that are received in a turn before clients have theirs.
@@ -19,6 +20,7 @@ pub(crate) fn is_ready(transport: &Transport) -> bool {
 pub(crate) fn step(
     transport: &mut Transport,
     node: &mut Node,
+    monitor: &mut Monitor,
     now: Instant,
     scratch: &mut Vec<Bytes>,
     out: &mut Outputs,
@@ -34,7 +36,11 @@ pub(crate) fn step(
     transport.receive(channel, scratch);
     transport.count_received(scratch.len());
     for datagram in scratch.drain(..) {
-        node.handle(now, Input::Datagram(datagram), out);
+        if channel == Channel::Data && antiphon_wire::monitor::is_request(&datagram) {
+            monitor.take(datagram);
+        } else {
+            node.handle(now, Input::Datagram(datagram), out);
+        }
     }
     true
 }

@@ -7,7 +7,6 @@
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
-use antiphon_proto::Node;
 use antiphon_proto::time::Instant;
 
 use super::listen::Listener;
@@ -15,8 +14,7 @@ use super::listeners::Listeners;
 use super::stream::Stream;
 use super::{accept, session_io};
 use crate::conf::Settings;
-use crate::status::{Counted, StatusBoard, StatusReport};
-use crate::transport::TransportStats;
+use crate::status::StatusReport;
 
 /// Poll token of the first of these sockets: behind those of the clients' listeners.
 const FIRST_TOKEN: usize = 1 << 12;
@@ -46,19 +44,10 @@ impl StatusIo {
         Self { listeners: Listeners::new(listeners, FIRST_TOKEN, TURN_CONNECTIONS) }
     }
 
-    /// Tells those who ask.
-    pub(crate) fn serve(
-        &mut self,
-        board: &StatusBoard,
-        node: &Node,
-        transport: &TransportStats,
-        accepts_refused: u64,
-        now: Instant,
-    ) {
+    /// Tells those who ask what `report` gives.
+    pub(crate) fn serve(&mut self, now: Instant, report: impl Fn() -> StatusReport) {
         let refused = self.listeners.accept(now, true, |stream, _| {
-            let uptime_ms = u64::try_from(now.since(Instant::default()).as_millis()).unwrap_or(u64::MAX);
-            let counted = Counted { core: &node.stats(), transport, accepts_refused };
-            tell(stream, &board.report(uptime_ms, &node.status(), counted));
+            tell(stream, &report());
             Ok(true)
         });
         if let Some(error) = refused {

@@ -299,6 +299,11 @@ impl Transport {
         }
     }
 
+    /// Sends something to a monitor, behind everything that still waits.
+    pub(crate) fn send_to(&mut self, to: SocketAddr, datagram: &Bytes) {
+        self.sender.send(&self.data, to, datagram, datagram.len(), &mut self.stats);
+    }
+
     /// Asks the poller about writability exactly as long as something waits for it, and about packets exactly
     /// as long as the sockets that they come by do not rest. When the system has no room for the question, they
     /// rest on, and it is asked again.

@@ -224,6 +224,11 @@ impl Membership {
         self.ring.hold_back(held_back);
     }
 
+    /// Lets rounds begin anew with the configured windows, as these are others now.
+    pub(crate) fn begin_windows_anew(&mut self) {
+        self.ring.begin_windows_anew();
+    }
+
     /// Control datagrams whose pieces did not all come.
     pub(crate) fn datagrams_unfinished(&self) -> u64 {
         self.assembler.dropped()

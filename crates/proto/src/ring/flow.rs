@@ -33,15 +33,15 @@ const OUTSTANDING_ROUNDS: u32 = 4;
 /// Nor ever more than this: a member that last heard of what is stable a round ago must have room for all.
 const MOST_OUTSTANDING: u64 = CAPACITY_PACKETS / 2;
 
-/// What a round may send, in packets.
+/// What a round of the token may send, in packets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Windows {
+pub struct Windows {
     /// All members together.
-    pub(crate) all: u32,
+    pub all: u32,
     /// One member in a visit.
-    pub(crate) mine: u32,
+    pub mine: u32,
     /// How many of these may follow the token.
-    pub(crate) after_token: u32,
+    pub after_token: u32,
 }
 
 impl Windows {

@@ -26,12 +26,14 @@ use antiphon_wire::ring::attempt::Holdings;
 use antiphon_wire::ring::packet::Packet;
 use antiphon_wire::ring::token::Token;
 
+use crate::config::RingConfig;
 use crate::cx::Cx;
 use crate::io::Channel;
 use crate::preambles::Said;
 use crate::time::Instant;
 use ack_vector::AckVector;
 use arrival::Arrival;
+pub use flow::Windows;
 use lateness::Lateness;
 use roster::Roster;
 use window::Window;
@@ -112,6 +114,9 @@ pub(crate) struct Ring {
     /// For how long deliveries were put off since the last visit, and are not any more.
     was_put_off: Duration,
     preference: Channel,
+    /// New packets that a round may have, as the token said when it was here last; none when the configured windows
+    /// have changed since, or it was not here.
+    round_packets: Option<u32>,
     /// Whether more waited for the token, when it was here last, than its round carried.
     saturated: bool,
 }
@@ -148,6 +153,7 @@ impl Ring {
             put_off: None,
             was_put_off: Duration::ZERO,
             preference: Channel::Data,
+            round_packets: None,
             saturated: false,
         }
     }
@@ -200,6 +206,16 @@ impl Ring {
     /// The packets.
     pub(crate) fn window(&self) -> &Window {
         &self.window
+    }
+
+    /// The windows of a round: as the token said last, or as configured before there was one.
+    pub(crate) fn windows(&self, config: &RingConfig) -> Windows {
+        Windows::new(config, self.round_packets.unwrap_or(config.window_packets))
+    }
+
+    /// Lets rounds begin with the configured windows, if I lead.
+    pub(crate) fn begin_windows_anew(&mut self) {
+        self.round_packets = None;
     }
 
     /// Which socket to read first.

@@ -171,6 +171,7 @@ impl Ring {
         if cx.config.is_mutant(Mutant::AckBeyondHole) {
             self.acks.raise_mine(self.window.highest());
         }
+        self.round_packets = Some(token.window);
         let round_was_empty = token.seq == self.passed_seq && token.backlog == 0;
         self.passed_seq = token.seq;
         self.lateness.note_passed(cx.now, token.seq);
@@ -198,7 +199,9 @@ impl Ring {
     /// empty rounds around it say nothing.
     fn note_round(&self, token: &mut Token, cx: &Cx<'_>) {
         let config = &cx.config.ring;
-        if self.i_lead() && self.quiet_visits == 0 {
+        if self.i_lead() && self.round_packets.is_none() {
+            token.window = config.window_packets;
+        } else if self.i_lead() && self.quiet_visits == 0 {
             let round = Round {
                 took: cx.now.since(self.visited),
                 way: self.way.unwrap_or_default(),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use antiphon_proto::Input;
+use antiphon_wire::monitor::WindowChange;
 use antiphon_wire::ring;
 use bytes::{Bytes, BytesMut};
 
@@ -202,6 +203,12 @@ impl World {
         for other in (0..self.hosts.len()).filter(|other| *other != host) {
             act(self, other);
         }
+    }
+
+    /// The operator of a host sets the windows of its daemon.
+    pub fn set_windows(&mut self, host: usize, change: WindowChange) {
+        self.input(host, Input::SetWindows(change));
+        self.plan_turn(host);
     }
 
     /// Ends the daemon of a host without a word.

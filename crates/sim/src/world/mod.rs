@@ -221,13 +221,14 @@ impl World {
     #[must_use]
     pub fn leftovers(&self) -> Vec<Leftover> {
         let leftover = |host: &Host| {
-            let status = host.node.as_ref()?.status();
+            let node = host.node.as_ref()?;
+            let status = node.status();
             Some(Leftover {
                 process: host.process,
                 packets: status.packets_held,
                 messages: status.messages_waiting,
                 unfinished: status.messages_unfinished,
-                behind: status.behind.len(),
+                behind: node.readers().furthest.len(),
             })
         };
         self.hosts.iter().filter_map(leftover).collect()
