@@ -389,3 +389,23 @@ fn rounds_begin_anew_with_the_windows_that_an_operator_sets() {
     }
     world.finish();
 }
+
+/// SC-78: a daemon had so much to hand up that all sent less. Once that is over a lone message that takes several
+/// packets leaves in one visit again, although nothing waits that would raise the window.
+#[test]
+fn a_window_that_was_lowered_is_whole_after_a_rest() {
+    let mut settings = Settings { daemons: 3, ..Settings::default() };
+    settings.host.frame_cost = std::time::Duration::from_micros(200);
+    settings.sessions.frames_at_once = 60;
+    let mut world = World::ring_with(settings);
+    let sender = world.client_in(0, "p", "h");
+    let readers: Vec<_> = (0..60).map(|reader| world.client_in(1, &format!("r{reader}"), "g")).collect();
+    let messages: Vec<_> = (0..100).map(|_| world.cast(sender, "g", Agreed, 1000)).collect();
+    let lowered = |world: &World| world.node(0).is_some_and(|node| node.status().windows.mine < 4);
+    world.wait_for("a small window", lowered);
+    let read = |world: &World| readers.iter().all(|reader| world.has_read(*reader, messages[99]));
+    world.wait_for("all to be read", read);
+    world.run_until_quiet();
+    assert_eq!(world.node(0).map(|node| node.status().windows.all), Some(160));
+    world.finish();
+}

@@ -328,8 +328,12 @@ impl Ring {
         }
     }
 
-    /// Keeps the token until there is something to send; with others, for a while at most.
-    fn rest(&mut self, token: Token, cx: &mut Cx<'_>) {
+    /// Keeps the token until there is something to send; with others, for a while at most. Everyone has everything and
+    /// has delivered it, so what lowered the window is over: rounds begin with the configured one again.
+    fn rest(&mut self, mut token: Token, cx: &mut Cx<'_>) {
+        let config = &cx.config.ring;
+        token.window = Windows::new(config, token.window.max(config.window_packets)).all;
+        self.round_packets = Some(token.window);
         if self.is_alone() {
             cx.timers.stop(Timer::TokenHold);
         } else {
