@@ -86,10 +86,12 @@ fn serve(args: &DaemonArgs, loaded: Loaded) -> Result<(), Failure> {
     warn(args, &loaded);
     let (origin, name) = (loaded.source.name, loaded.settings.here.name);
     let (clients, network) = (clients(&loaded.settings), network(&loaded.settings));
+    let protection = protection(&loaded.settings);
     let mut daemon = Daemon::bind(loaded.settings)?;
     daemon.stop_on_signals().map_err(StartError::System)?;
     let addresses = daemon.local_addresses().map_err(StartError::System)?;
     tracing::info!("configured by {origin}; times are those for {network}");
+    tracing::info!("datagrams between daemons are {protection}");
     announce(name, &clients, &addresses);
     daemon.run(&StopHandle::new()).map_err(Failure::Run)
 }
@@ -137,6 +139,14 @@ fn reach(segment: Option<SocketAddr>) -> String {
 /// For which network times are, in words.
 fn network(settings: &Settings) -> &'static str {
     if settings.wide_area { "a wide area network (see WideAreaNetwork)" } else { "a local network" }
+}
+
+/// Who can read and make what daemons send to each other, in words.
+fn protection(settings: &Settings) -> String {
+    match &settings.keys {
+        Some(keys) => format!("sealed with the key {:02x}", keys.sealing().id()),
+        None => "not sealed (see KeyFile)".to_owned(),
+    }
 }
 
 /// What to give to a client: the port alone goes over the Unix socket in the customary place.
@@ -209,6 +219,7 @@ fn summarise_mine(settings: &Settings, text: &mut String) {
         settings.config.sessions.max_outbox_messages,
     );
     let _ = writeln!(text, "times are those for {}", network(settings));
+    let _ = writeln!(text, "datagrams between daemons are {}", protection(settings));
     let waits = if settings.busy_poll { "polls" } else { "sleeps" };
     let _ = writeln!(text, "while there is nothing to do: {waits}");
     let commands = if settings.dangerous_monitor { "look and command" } else { "look" };
@@ -233,6 +244,7 @@ mod tests {
         assert!(summary.contains("\nclients: ") && summary.contains(", /tmp/4999\n"), "{summary}");
         assert!(summary.contains("reached one by one\n"), "{summary}");
         assert!(summary.contains("\ntimes are those for a local network\n"), "{summary}");
+        assert!(summary.contains("\ndatagrams between daemons are not sealed (see KeyFile)\n"), "{summary}");
         assert!(summary.contains("\nwhile there is nothing to do: sleeps\n"), "{summary}");
         assert!(summary.ends_with("\nmonitor programs may look (see DangerousMonitor)\n"), "{summary}");
     }

@@ -1,6 +1,7 @@
 //! The directives of a configuration file (docs/client-protocol.md lists them): which there are, and
 //! what each does to the options.
 
+use std::path::Path;
 use std::time::Duration;
 
 use antiphon_proto::config::AuthMethod;
@@ -14,7 +15,7 @@ use super::options::Options;
 use super::syntax::{DirectiveTree, Spanned};
 use super::timeouts::Timeouts;
 use super::windows::{self, Windows};
-use super::{IpPreference, PortReuse, UNIX_DIRECTORY};
+use super::{IpPreference, Keys, PortReuse, SEAL_BYTES, UNIX_DIRECTORY};
 
 /// How a directive is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,7 +32,7 @@ pub(crate) enum Shape {
     Matrix,
 }
 
-const TABLE: [(&str, Shape); 41] = [
+const TABLE: [(&str, Shape); 42] = [
     ("AcceleratedRing", Shape::Value),
     ("AcceleratedWindow", Shape::Value),
     ("AccessControlPolicy", Shape::Value),
@@ -55,6 +56,7 @@ const TABLE: [(&str, Shape); 41] = [
     ("HurryTimeout", Shape::Value),
     ("IgnoreMulticastJoinErrors", Shape::Value),
     ("JoinTimeout", Shape::Value),
+    ("KeyFile", Shape::Value),
     ("LinkProtocol", Shape::Value),
     ("LookupTimeout", Shape::Value),
     ("MaxSessionMessages", Shape::Value),
@@ -171,6 +173,7 @@ impl Directives {
             "WideAreaNetwork" => self.wide_area = Some(boolean(value)?),
             "BusyPoll" => options.busy_poll = boolean(value)?,
             "DangerousMonitor" => options.dangerous_monitor = boolean(value)?,
+            "KeyFile" => self.keys(value)?,
             "DatagramBytes" => {
                 let bytes = number(value, 508..=65_000)?;
                 options.ring.datagram_bytes = bytes.value as usize;
@@ -207,6 +210,19 @@ impl Directives {
         self.debug_flags = (!debug.is_empty()).then(|| directive.key.span.clone());
         self.options.log.debug = Some(debug);
         self.remarks.extend(remarks);
+    }
+
+    fn keys(&mut self, value: &Spanned<String>) -> Result<(), Diagnostic> {
+        let read = Keys::read(Path::new(&value.value));
+        let (keys, is_exposed) =
+            read.map_err(|error| Diagnostic::error(value.span.clone(), "there is no key", error))?;
+        if is_exposed {
+            let message = "every user of this machine can read the key";
+            let label = "expected a file for the daemon alone (chmod 600)";
+            self.remarks.push(Diagnostic::warning(value.span.clone(), message, label));
+        }
+        self.options.keys = Some(keys);
+        Ok(())
     }
 
     fn methods(&mut self, value: &Spanned<String>) -> Vec<AuthMethod> {
@@ -285,7 +301,8 @@ impl Directives {
     /// default size can for as many as there may be.
     fn datagrams_too_small(&self, daemons: usize) -> Option<Diagnostic> {
         let bytes = self.datagram_bytes.as_ref()?;
-        let least = piece::smallest_pieces(Commit::longest_bytes(daemons));
+        let seal = self.options.keys.as_ref().map_or(0, |_| SEAL_BYTES);
+        let least = piece::smallest_pieces(Commit::longest_bytes(daemons)) + seal;
         (least > bytes.value as usize).then(|| {
             let message = format!("DatagramBytes is too small for {daemons} daemons to form a ring");
             Diagnostic::error(bytes.span.clone(), message, format!("expected at least {least}"))

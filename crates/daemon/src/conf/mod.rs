@@ -12,6 +12,7 @@ mod access;
 mod diagnostic;
 mod directives;
 mod identity;
+mod keys;
 mod lex;
 mod locations;
 mod log_settings;
@@ -34,6 +35,8 @@ use thiserror::Error;
 
 pub use diagnostic::{Diagnostic, Rejected, Severity, Source, Span};
 pub(crate) use identity::OwnAddresses;
+pub(crate) use keys::SEAL_BYTES;
+pub use keys::{Key, Keys};
 pub use log_settings::LogSettings;
 
 use crate::error::limit_hint;
@@ -65,6 +68,8 @@ pub struct Settings {
     pub busy_poll: bool,
     /// Whether monitor programs may cut links, set windows and stop the daemon, and not only look.
     pub dangerous_monitor: bool,
+    /// What datagrams between daemons are sealed with, if they are.
+    pub keys: Option<Keys>,
     /// Whether its times are those for daemons that are far apart.
     pub wide_area: bool,
     /// What is logged, and where.
@@ -280,7 +285,10 @@ impl Settings {
     ) -> Self {
         let cluster = identity::cluster_hash(&topology, options.hash_segments, options.wide_area);
         let Topology { segments, locations, daemons } = topology;
-        let Options { ring, membership, sessions, .. } = options;
+        let Options { mut ring, membership, sessions, .. } = options;
+        if options.keys.is_some() {
+            ring.datagram_bytes -= SEAL_BYTES;
+        }
         Self {
             config: Config { ring, membership, sessions, ..Config::new(daemons, me, cluster) },
             locations,
@@ -292,6 +300,7 @@ impl Settings {
             ignore_join_errors: options.ignore_join_errors,
             busy_poll: options.busy_poll,
             dangerous_monitor: options.dangerous_monitor,
+            keys: options.keys,
             wide_area: options.wide_area,
             log: options.log,
             test_links: None,

@@ -9,6 +9,7 @@ mod links;
 mod moderation;
 mod rejoin;
 mod routes;
+mod seal;
 mod sender;
 mod socket;
 
@@ -17,11 +18,12 @@ use std::net::SocketAddr;
 
 use antiphon_proto::time::Instant;
 use antiphon_proto::{Channel, Transmit};
+use antiphon_wire::ring::VERSION;
 use bytes::Bytes;
 use mio::{Interest, Registry, Token as PollToken};
 
 use crate::StartError;
-use crate::conf::{OwnAddresses, Settings};
+use crate::conf::{OwnAddresses, SEAL_BYTES, Settings};
 
 pub use links::LinkFilter;
 
@@ -29,8 +31,9 @@ use moderation::Moderation;
 use rejoin::Rejoin;
 pub(crate) use routes::shared_address;
 use routes::{Routes, Shared};
+use seal::Seal;
 use sender::Sender;
-use socket::{Slots, Socket};
+use socket::{Filled, Slots, Socket};
 
 /// Poll tokens of the sockets: the first numbers.
 const DATA: PollToken = PollToken(0);
@@ -63,6 +66,8 @@ pub(crate) struct TransportStats {
     pub(crate) send_errors: u64,
     /// Datagrams dropped because the link was cut on purpose.
     pub(crate) datagrams_cut: u64,
+    /// Datagrams that are not sealed with a key of the cluster, although all are to be.
+    pub(crate) datagrams_not_opened: u64,
 }
 
 /// The sockets of one daemon.
@@ -76,6 +81,8 @@ pub(crate) struct Transport {
     me: SocketAddr,
     slots: Slots,
     sender: Sender,
+    /// What datagrams are sealed and opened with, if they are.
+    seal: Option<Seal>,
     moderation: Moderation,
     rejoin: Rejoin,
     addresses: Vec<SocketAddr>,
@@ -103,6 +110,7 @@ impl Transport {
             me,
             slots: Slots::new(),
             sender: Sender::default(),
+            seal: Self::seal(settings)?,
             moderation: Moderation::new(),
             rejoin: Rejoin::default(),
             addresses: Vec::new(),
@@ -111,6 +119,12 @@ impl Transport {
         transport.share(settings)?;
         transport.report_buffers(settings);
         Ok(transport)
+    }
+
+    fn seal(settings: &Settings) -> Result<Option<Seal>, StartError> {
+        let Some(keys) = settings.keys.clone() else { return Ok(None) };
+        let seal = Seal::new(keys, settings.config.me, settings.locations.len());
+        seal.map(Some).map_err(|_| StartError::System(io::Error::other("the system gives no random numbers")))
     }
 
     /// Opens what reaches the whole segment at once, if its address is of that kind.
@@ -189,7 +203,8 @@ impl Transport {
 
     /// Packets of one round that the receive buffer has room for.
     pub(crate) fn window_limit_packets(&self, datagram_bytes: usize) -> u32 {
-        u32::try_from(self.data.room_for_datagrams(datagram_bytes)).unwrap_or(u32::MAX).max(1)
+        let sealed_bytes = datagram_bytes + self.seal.as_ref().map_or(0, |_| SEAL_BYTES);
+        u32::try_from(self.data.room_for_datagrams(sealed_bytes)).unwrap_or(u32::MAX).max(1)
     }
 
     /// Adds the sockets to the poller.
@@ -261,20 +276,23 @@ impl Transport {
             (Channel::Data, _) => &mut self.data,
         };
         let (stats, filter, routes, me) = (&mut self.stats, &self.filter, &self.routes, self.me);
-        let moderation = &mut self.moderation;
-        let received = self.slots.receive(socket, |source, bytes, stride| {
+        let (moderation, seal) = (&mut self.moderation, &mut self.seal);
+        let received = self.slots.receive(socket, |source, filled| {
             if channel == Channel::Data {
-                moderation.note_buffer(bytes.len().div_ceil(stride));
+                moderation.note_buffer(filled.count());
             }
             if source == me {
                 return;
             }
             if !filter.is_whole() && routes.daemon_at(source).is_some_and(|daemon| filter.is_cut(daemon)) {
-                stats.datagrams_cut += bytes.len().div_ceil(stride) as u64;
+                stats.datagrams_cut += filled.count() as u64;
                 return;
             }
-            stats.bytes_received += bytes.len() as u64;
-            cut(bytes, stride, datagrams);
+            stats.bytes_received += filled.len() as u64;
+            match seal {
+                None => cut(filled, datagrams),
+                Some(seal) => open(seal, source, filled, datagrams, stats),
+            }
         });
         match received {
             Ok(received) => {
@@ -294,8 +312,16 @@ impl Transport {
     pub(crate) fn send(&mut self, transmit: &Transmit) {
         self.addresses.clear();
         self.routes.resolve(&transmit.to, transmit.channel, &self.filter, &mut self.addresses);
+        let (mut burst, mut segment_bytes) = (transmit.burst.clone(), transmit.segment_bytes);
+        if let Some(seal) = &mut self.seal {
+            let Ok(sealed) = seal.seal(&burst, segment_bytes) else {
+                self.stats.send_errors += 1;
+                return;
+            };
+            (burst, segment_bytes) = (sealed, segment_bytes + SEAL_BYTES);
+        }
         for to in &self.addresses {
-            self.sender.send(&self.data, *to, &transmit.burst, transmit.segment_bytes, &mut self.stats);
+            self.sender.send(&self.data, *to, &burst, segment_bytes, &mut self.stats);
         }
     }
 
@@ -344,11 +370,46 @@ impl Transport {
 }
 
 /// Cuts coalesced datagrams apart.
-fn cut(mut bytes: Bytes, stride: usize, datagrams: &mut Vec<Bytes>) {
+fn cut(filled: Filled<'_>, datagrams: &mut Vec<Bytes>) {
+    let stride = filled.stride;
+    let mut bytes = filled.take();
     while bytes.len() > stride {
         datagrams.push(bytes.split_to(stride));
     }
     datagrams.push(bytes);
+}
+
+/// Opens datagrams where they lie, and cuts them apart. Those of another version of the protocol are sealed in their own
+/// way, and those of monitors are not: they are handed on as they are.
+fn open(
+    seal: &mut Seal,
+    source: SocketAddr,
+    mut filled: Filled<'_>,
+    datagrams: &mut Vec<Bytes>,
+    stats: &mut TransportStats,
+) {
+    let (mut parts, mut begin) = (Vec::new(), 0);
+    for datagram in filled.datagrams() {
+        let is_foreign = datagram.first() != Some(&VERSION);
+        match if is_foreign { Some(0..datagram.len()) } else { seal.open(datagram) } {
+            Some(part) => parts.push(begin + part.start..begin + part.end),
+            None => not_opened(source, stats),
+        }
+        begin += datagram.len();
+    }
+    let bytes = filled.take();
+    datagrams.extend(parts.into_iter().map(|part| bytes.slice(part)));
+}
+
+/// Counts a datagram that can not be opened, and says it, ever more rarely.
+fn not_opened(source: SocketAddr, stats: &mut TransportStats) {
+    stats.datagrams_not_opened += 1;
+    let times = stats.datagrams_not_opened;
+    if times.is_power_of_two() {
+        tracing::warn!(
+            "what comes from {source} is not sealed with a key of KeyFile ({times} datagrams so far)"
+        );
+    }
 }
 
 #[cfg(test)]

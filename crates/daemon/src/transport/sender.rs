@@ -155,8 +155,8 @@ mod tests {
         let mut slots = Slots::new();
         let mut seen = Vec::new();
         while slots
-            .receive(&to, |_, bytes, stride| {
-                seen.extend(bytes.chunks(stride).map(|datagram| (datagram[0], datagram.len())));
+            .receive(&to, |_, mut filled| {
+                seen.extend(filled.datagrams().map(|datagram| (datagram[0], datagram.len())));
             })
             .is_ok()
         {}

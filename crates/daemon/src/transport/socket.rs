@@ -161,6 +161,38 @@ pub(crate) struct Slots {
     meta: [RecvMeta; SLOTS],
 }
 
+/// Datagrams of one source that stand one after the other.
+#[derive(Debug)]
+pub(crate) struct Filled<'a> {
+    buffers: &'a mut Buffers,
+    slot: &'a mut BytesMut,
+    length: usize,
+    /// Size of each; only the last may be shorter.
+    pub(crate) stride: usize,
+}
+
+impl Filled<'_> {
+    /// Bytes of all of them.
+    pub(crate) fn len(&self) -> usize {
+        self.length
+    }
+
+    /// How many they are.
+    pub(crate) fn count(&self) -> usize {
+        self.length.div_ceil(self.stride)
+    }
+
+    /// Each of them, where it lies.
+    pub(crate) fn datagrams(&mut self) -> impl Iterator<Item = &mut [u8]> {
+        self.slot.get_mut(..self.length).unwrap_or_default().chunks_mut(self.stride)
+    }
+
+    /// All of them, out of the buffer.
+    pub(crate) fn take(self) -> Bytes {
+        self.buffers.take(self.slot, self.length)
+    }
+}
+
 /// What one call received.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Received {
@@ -174,20 +206,22 @@ impl Slots {
         Self { slots: std::array::from_fn(|_| buffers.spare()), buffers, meta: Default::default() }
     }
 
-    /// Receives one batch; gives each run of datagrams from one source with their size.
+    /// Receives one batch; gives each run of datagrams from one source.
     ///
     /// A call that fills fewer slots than it could has emptied the socket, and whatever comes later
     /// is announced by the poller again, so no further call is needed to find that out.
     pub(crate) fn receive(
         &mut self,
         socket: &Socket,
-        mut each: impl FnMut(SocketAddr, Bytes, usize),
+        mut each: impl FnMut(SocketAddr, Filled<'_>),
     ) -> io::Result<Received> {
         let mut slices = self.slots.each_mut().map(|slot| IoSliceMut::new(slot));
         let udp = UdpSockRef::from(&socket.io);
         let count = socket.io.try_io(|| socket.state.recv(udp, &mut slices, &mut self.meta))?;
         for (slot, meta) in self.slots.iter_mut().zip(&self.meta).take(count) {
-            each(meta.addr, self.buffers.take(slot, meta.len), meta.stride.max(1));
+            let filled =
+                Filled { buffers: &mut self.buffers, slot, length: meta.len, stride: meta.stride.max(1) };
+            each(meta.addr, filled);
         }
         Ok(Received { drained: count < SLOTS })
     }
@@ -219,7 +253,7 @@ mod tests {
                 from.send(address, &vec![0; datagram_bytes], datagram_bytes).expect("sent");
             }
             let (mut slots, mut received) = (Slots::new(), 0);
-            while slots.receive(&to, |_, bytes, stride| received += bytes.len().div_ceil(stride)).is_ok() {}
+            while slots.receive(&to, |_, filled| received += filled.count()).is_ok() {}
             assert_eq!(received, room, "datagrams of {datagram_bytes} bytes");
         }
     }

@@ -11,14 +11,21 @@ use crate::conf::{Source, load_source};
 
 /// Opens the sockets of three daemons of one segment on a port that nobody uses.
 fn three(segment: &str) -> [Transport; 3] {
+    three_with(segment, [None, None, None])
+}
+
+/// The same, of which each seals with keys of its own or not at all.
+fn three_with(segment: &str, keys: [Option<&str>; 3]) -> [Transport; 3] {
     for _ in 0..20 {
         let port = fastrand::u16(20_000..32_000);
         let text = format!("Spread_Segment {segment}:{port} {{ a 127.0.0.1 b 127.0.0.2 c 127.0.0.3 }}");
-        let open = |name| {
+        let open = |at: usize| {
             let source = Source::new("test", text.as_bytes());
-            Transport::bind(&load_source(source, Some(name)).expect("a good file").settings)
+            let mut settings = load_source(source, Some(["a", "b", "c"][at])).expect("a good file").settings;
+            settings.keys = keys[at].map(|digit| digit.repeat(64).parse().expect("a key"));
+            Transport::bind(&settings)
         };
-        if let (Ok(a), Ok(b), Ok(c)) = (open("a"), open("b"), open("c")) {
+        if let (Ok(a), Ok(b), Ok(c)) = (open(0), open(1), open(2)) {
             return [a, b, c];
         }
     }
@@ -160,4 +167,48 @@ fn packets_of_a_saturated_ring_wake_nobody_by_multicast() {
 #[test]
 fn packets_of_a_saturated_ring_wake_nobody_one_by_one_in_a_segment_with_multicast() {
     rests_while_the_ring_is_saturated("239.255.77.4", &[1]);
+}
+
+/// The beginning of a datagram of the first daemon.
+const HEADER: [u8; 10] = [VERSION, 1, 0, 0, 9, 9, 9, 9, 0, 0];
+
+#[test]
+fn sealed_datagrams_are_for_those_with_the_key() {
+    let [mut a, mut b, mut c] = three_with("239.255.77.5", [Some("1"), Some("1"), Some("2")]);
+    let datagrams = [1, 2, 3].map(|fill: u8| [HEADER.as_slice(), &[fill; 500]].concat());
+    let burst = Bytes::from(datagrams.concat());
+    let to = Target::Each([DaemonId(1), DaemonId(2)].into());
+    a.send(&Transmit { to, channel: Channel::Data, burst, segment_bytes: 510 });
+    assert_eq!(arrivals(&mut b, Channel::Data, 3), datagrams);
+    let deadline = Instant::now() + Duration::from_secs(2);
+    while c.stats().datagrams_not_opened < 3 && Instant::now() < deadline {
+        assert_eq!(arrivals_now(&mut c), [""; 0]);
+    }
+    let not_opened = [&b, &c].map(|daemon| daemon.stats().datagrams_not_opened);
+    assert_eq!(not_opened, [0, 3]);
+}
+
+#[test]
+fn who_has_a_key_takes_nothing_that_is_not_sealed_but_what_never_is() {
+    let [mut a, mut b, _c] = three_with("127.0.0.255", [None, Some("1"), None]);
+    let unsealed = [HEADER.as_slice(), b"unsealed"].concat();
+    let of_another_version = [&[VERSION + 1], &HEADER[1..], b"whatever"].concat();
+    let of_a_monitor = [&[0x80, 0, 0, 0x81], [0; 36].as_slice()].concat();
+    for datagram in [&unsealed, &of_another_version, &of_a_monitor] {
+        let to = Target::One(DaemonId(1));
+        let burst = Bytes::from(datagram.clone());
+        a.send(&Transmit { to, channel: Channel::Data, burst, segment_bytes: datagram.len() });
+    }
+    assert_eq!(arrivals(&mut b, Channel::Data, 2), [of_another_version, of_a_monitor]);
+    assert_eq!(b.stats().datagrams_not_opened, 1);
+}
+
+/// What has arrived by now.
+fn arrivals_now(transport: &mut Transport) -> Vec<Bytes> {
+    let mut datagrams = Vec::new();
+    transport.suspect_all();
+    while transport.is_ready(Channel::Data) {
+        transport.receive(Channel::Data, &mut datagrams);
+    }
+    datagrams
 }

@@ -3,7 +3,7 @@
 //! Every datagram starts with the same 10 bytes, all integers little-endian:
 //!
 //! ```text
-//! u8 version · u8 kind · u8 key id (0: not encrypted) · u8 flags · u32 cluster hash · u16 sending daemon
+//! u8 version · u8 kind · u8 key id (0: not sealed) · u8 flags · u32 cluster hash · u16 sending daemon
 //! ```
 //!
 //! Then follow, in data packets, the fields of [`packet`], and in all others the incarnation of the
@@ -38,6 +38,12 @@ pub const HEADER_BYTES: usize = 10;
 
 /// The same with the incarnation of the sender, which all but data packets have.
 const CONTROL_HEADER_BYTES: usize = HEADER_BYTES + 8;
+
+/// Where among them the id of the key that the rest is sealed with stands; 0 if it is not.
+pub const KEY_ID: usize = 2;
+
+/// Where among them the sending daemon stands.
+pub const SENDER: std::ops::Range<usize> = 8..10;
 
 /// Where among them the flags stand.
 const FLAGS: usize = 3;

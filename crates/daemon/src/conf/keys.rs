@@ -1,0 +1,170 @@
+//! The file with the keys that daemons seal their datagrams with (`KeyFile`).
+//!
+//! One key a line, in 64 hexadecimal digits; empty lines and those that begin with `#` are skipped. The first seals,
+//! all open: to change a key without a moment in which daemons do not hear each other, put the new one behind the old
+//! everywhere, then before it, then leave the old one out, restarting one daemon after the other each time.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::str::FromStr;
+
+use ring::digest::{SHA256, digest};
+
+/// Bytes by which a datagram becomes longer when it is sealed.
+pub(crate) const SEAL_BYTES: usize = 32;
+
+const KEY_BYTES: usize = 32;
+const KEYS_MAX: usize = 4;
+/// No file with keys is longer; something else may have no end.
+const FILE_MAX_BYTES: u64 = 4096;
+
+/// A secret that all daemons of a cluster share.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Key {
+    secret: [u8; KEY_BYTES],
+    id: u8,
+}
+
+impl Key {
+    fn new(secret: [u8; KEY_BYTES]) -> Self {
+        let id = digest(&SHA256, &secret).as_ref().first().copied().unwrap_or_default().max(1);
+        Self { secret, id }
+    }
+
+    /// By which datagrams tell which key they are sealed with; never 0, and no secret.
+    #[must_use]
+    pub fn id(&self) -> u8 {
+        self.id
+    }
+
+    pub(crate) fn secret(&self) -> &[u8] {
+        &self.secret
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Key({:02x})", self.id)
+    }
+}
+
+/// The keys of a daemon; never empty, and each has an id of its own.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Keys {
+    sealing: Key,
+    others: Vec<Key>,
+}
+
+impl Keys {
+    /// The one that seals.
+    #[must_use]
+    pub fn sealing(&self) -> &Key {
+        &self.sealing
+    }
+
+    /// The one of that id.
+    pub(crate) fn of(&self, id: u8) -> Option<&Key> {
+        std::iter::once(&self.sealing).chain(&self.others).find(|key| key.id == id)
+    }
+
+    /// Reads a file, and says whether every user of this machine may read it. An error says what was expected.
+    pub(crate) fn read(path: &Path) -> Result<(Self, bool), String> {
+        const FOR_OTHERS: u32 = 0o004;
+        let unreadable = |error: io::Error| format!("cannot read {}: {error}", path.display());
+        let metadata = path.metadata().map_err(unreadable)?;
+        if !metadata.is_file() {
+            return Err(format!("{} is no file", path.display()));
+        }
+        let mut text = String::new();
+        let file = File::open(path).map_err(unreadable)?;
+        file.take(FILE_MAX_BYTES).read_to_string(&mut text).map_err(unreadable)?;
+        let keys = text.parse().map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok((keys, metadata.permissions().mode() & FOR_OTHERS != 0))
+    }
+}
+
+impl FromStr for Keys {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let lines = (1..).zip(text.lines().map(str::trim));
+        let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+        let key = |(number, line): (usize, &str)| {
+            // What stands there may be a secret all the same.
+            key(line).ok_or_else(|| format!("line {number}: expected {} hexadecimal digits", 2 * KEY_BYTES))
+        };
+        let keys = lines.map(key).collect::<Result<Vec<Key>, String>>()?;
+        if keys.len() > KEYS_MAX {
+            return Err(format!("expected at most {KEYS_MAX} keys"));
+        }
+        let alike =
+            keys.iter().enumerate().any(|(at, key)| keys.iter().take(at).any(|other| other.id == key.id));
+        if alike {
+            return Err("two keys have the same id; make another one in place of the new one".to_owned());
+        }
+        let mut keys = keys.into_iter();
+        let sealing = keys.next().ok_or("expected a key; `openssl rand -hex 32` makes one")?;
+        Ok(Self { sealing, others: keys.collect() })
+    }
+}
+
+fn key(line: &str) -> Option<Key> {
+    let mut secret = [0; KEY_BYTES];
+    if line.len() != 2 * KEY_BYTES || !line.is_ascii() {
+        return None;
+    }
+    for (byte, at) in secret.iter_mut().zip((0..).step_by(2)) {
+        *byte = u8::from_str_radix(line.get(at..at + 2)?, 16).ok()?;
+    }
+    Some(Key::new(secret))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hex(byte: u8) -> String {
+        format!("{byte:02x}").repeat(KEY_BYTES)
+    }
+
+    #[test]
+    fn the_first_key_seals_and_all_are_found_by_their_ids() {
+        let text = format!("# of the cluster\n\n{}\n  {}  \n", hex(0xab), hex(1).to_uppercase());
+        let keys: Keys = text.parse().expect("keys");
+        assert_eq!(keys.sealing().secret(), [0xab; KEY_BYTES]);
+        let second = Key::new([1; KEY_BYTES]);
+        assert_eq!(keys.of(second.id()), Some(&second));
+        assert_eq!(keys.of(0), None);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_without_telling_what_it_says() {
+        let wrong = |text: &str| text.parse::<Keys>().expect_err("wrong");
+        assert!(wrong("").contains("openssl rand"));
+        for line in
+            ["secret", &hex(1)[1..], &format!("{}0", hex(1)), &hex(1).replace('1', "g"), &"ü".repeat(32)]
+        {
+            let error = wrong(&format!("{}\n{line}", hex(2)));
+            assert_eq!(error, "line 2: expected 64 hexadecimal digits");
+        }
+        assert!(wrong(&format!("{}\n{}", hex(1), hex(1))).contains("the same id"));
+        let many: Vec<String> = (0..=KEYS_MAX as u8).map(hex).collect();
+        assert_eq!(wrong(&many.join("\n")), "expected at most 4 keys");
+    }
+
+    #[test]
+    fn a_key_does_not_show_its_secret() {
+        let keys: Keys = hex(0x5a).parse().expect("keys");
+        assert!(!format!("{keys:?}").contains("5a5a") && !format!("{keys:?}").contains("90, 90"));
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_read() {
+        let error = |path: &str| Keys::read(Path::new(path)).expect_err("no key there");
+        assert!(error("/dev/zero").contains("is no file"));
+        assert!(error("/nowhere/antiphon.key").contains("cannot read /nowhere/antiphon.key"));
+    }
+}

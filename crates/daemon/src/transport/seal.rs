@@ -1,0 +1,267 @@
+//! Datagrams that only daemons with the cluster's key can make and read.
+//!
+//! ```text
+//! the 10 bytes that all datagrams begin with, the key id among them         in the clear, authenticated
+//! u64 salt · u64 number, little-endian                                      in the clear
+//! the rest of the datagram, as long as it was                               encrypted
+//! 16 bytes                                                                  proof of all that
+//! ```
+//!
+//! AES-256-GCM. Each process seals with a key of its own, derived (HKDF-SHA-256) from the cluster's, its daemon id and
+//! a random salt, and numbers its datagrams, so that no number is used twice with a key. It takes another salt when it
+//! has sealed so many that the key should not be used any longer.
+//!
+//! What was recorded and is sent again later opens: the protocol takes it for what a network delivers late or twice.
+
+use std::fmt;
+use std::ops::Range;
+
+use antiphon_wire::ids::DaemonId;
+use antiphon_wire::ring::{HEADER_BYTES, KEY_ID, SENDER};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::error::Unspecified;
+use ring::hkdf::{HKDF_SHA256, Salt};
+use ring::rand::{SecureRandom, SystemRandom};
+
+use crate::conf::{Key, Keys, SEAL_BYTES};
+
+const SALT_BYTES: usize = 8;
+const NUMBER_BYTES: usize = 8;
+const PROOF_BYTES: usize = 16;
+const _: () = assert!(SEAL_BYTES == SALT_BYTES + NUMBER_BYTES + PROOF_BYTES);
+/// Where the encrypted part begins.
+const BODY: usize = HEADER_BYTES + SALT_BYTES + NUMBER_BYTES;
+/// Datagrams of the largest size that are sealed with one key: 2^38 blocks, far below what is advised against.
+const MOST_SEALED: u64 = 1 << 32;
+/// Keys of one daemon that are remembered: that of its run, and of the one before.
+const REMEMBERED: usize = 2;
+/// What derived keys are for, so that the cluster's key may serve other ends.
+const PURPOSE: &[u8] = b"antiphon datagrams";
+
+/// The keys of this daemon and of the others.
+pub(crate) struct Seal {
+    keys: Keys,
+    random: SystemRandom,
+    me: DaemonId,
+    mine: Sender,
+    /// How many datagrams `mine` has sealed.
+    sealed: u64,
+    /// Of each daemon those heard last, the latest first.
+    others: Vec<Vec<Sender>>,
+}
+
+/// The key by which one process seals.
+struct Sender {
+    key_id: u8,
+    salt: u64,
+    key: LessSafeKey,
+}
+
+impl Sender {
+    fn derive(key: &Key, daemon: DaemonId, salt: u64) -> Result<Self, Unspecified> {
+        let (daemon, salt_bytes) = (daemon.0.to_le_bytes(), salt.to_le_bytes());
+        let derived = Salt::new(HKDF_SHA256, PURPOSE).extract(key.secret());
+        let info = [daemon.as_slice(), salt_bytes.as_slice()];
+        let key_of_process = UnboundKey::from(derived.expand(&info, &AES_256_GCM)?);
+        Ok(Self { key_id: key.id(), salt, key: LessSafeKey::new(key_of_process) })
+    }
+}
+
+impl Seal {
+    /// Of a daemon among so many configured ones.
+    pub(crate) fn new(keys: Keys, me: DaemonId, daemons: usize) -> Result<Self, Unspecified> {
+        let random = SystemRandom::new();
+        let mine = Sender::derive(keys.sealing(), me, salt(&random)?)?;
+        let others = (0..daemons).map(|_| Vec::new()).collect();
+        Ok(Self { keys, random, me, mine, sealed: 0, others })
+    }
+
+    /// Seals datagrams that stand one after the other; each becomes longer by [`SEAL_BYTES`].
+    pub(crate) fn seal(&mut self, burst: &[u8], segment_bytes: usize) -> Result<Bytes, Unspecified> {
+        let datagrams = burst.chunks(segment_bytes.max(HEADER_BYTES));
+        let mut sealed = BytesMut::with_capacity(burst.len() + datagrams.len() * SEAL_BYTES);
+        datagrams.into_iter().try_for_each(|datagram| self.seal_one(datagram, &mut sealed))?;
+        Ok(sealed.freeze())
+    }
+
+    fn seal_one(&mut self, datagram: &[u8], to: &mut BytesMut) -> Result<(), Unspecified> {
+        if self.sealed == MOST_SEALED {
+            self.mine = Sender::derive(self.keys.sealing(), self.me, salt(&self.random)?)?;
+            self.sealed = 0;
+        }
+        let (header, body) = datagram.split_at_checked(HEADER_BYTES).ok_or(Unspecified)?;
+        let number = self.sealed;
+        self.sealed += 1;
+        let begin = to.len();
+        to.put_slice(header);
+        to.put_u64_le(self.mine.salt);
+        to.put_u64_le(number);
+        to.put_slice(body);
+        let (clear, body) =
+            to.get_mut(begin..).and_then(|whole| whole.split_at_mut_checked(BODY)).ok_or(Unspecified)?;
+        *clear.get_mut(KEY_ID).ok_or(Unspecified)? = self.mine.key_id;
+        let proof = self.mine.key.seal_in_place_separate_tag(nonce(number), Aad::from(&*clear), body)?;
+        to.put_slice(proof.as_ref());
+        Ok(())
+    }
+
+    /// Opens a datagram where it lies and says which part of it is now as it was before it was sealed. None if it
+    /// was not sealed with a key of this cluster, or was changed since.
+    pub(crate) fn open(&mut self, datagram: &mut [u8]) -> Option<Range<usize>> {
+        let Clear { key_id, daemon, salt, number } = Clear::read(datagram)?;
+        let senders = self.others.get_mut(daemon.index())?;
+        let known = senders.iter().position(|sender| (sender.key_id, sender.salt) == (key_id, salt));
+        match known.and_then(|at| senders.get(at)) {
+            Some(sender) => sender.open(number, datagram)?,
+            None => {
+                let sender = Sender::derive(self.keys.of(key_id)?, daemon, salt).ok()?;
+                sender.open(number, datagram)?;
+                senders.insert(0, sender);
+                senders.truncate(REMEMBERED);
+            }
+        }
+        let (begin, end) = (BODY - HEADER_BYTES, datagram.len().checked_sub(PROOF_BYTES)?);
+        *datagram.get_mut(KEY_ID)? = 0;
+        datagram.copy_within(..HEADER_BYTES, begin);
+        Some(begin..end)
+    }
+}
+
+impl Sender {
+    fn open(&self, number: u64, datagram: &mut [u8]) -> Option<()> {
+        let (clear, sealed) = datagram.split_at_mut_checked(BODY)?;
+        self.key.open_in_place(nonce(number), Aad::from(&*clear), sealed).ok().map(drop)
+    }
+}
+
+/// What a sealed datagram says in the clear.
+struct Clear {
+    key_id: u8,
+    daemon: DaemonId,
+    salt: u64,
+    number: u64,
+}
+
+impl Clear {
+    fn read(datagram: &[u8]) -> Option<Self> {
+        let mut salt_and_number = datagram.get(HEADER_BYTES..BODY)?;
+        Some(Self {
+            key_id: *datagram.get(KEY_ID)?,
+            daemon: DaemonId(datagram.get(SENDER)?.get_u16_le()),
+            salt: salt_and_number.get_u64_le(),
+            number: salt_and_number.get_u64_le(),
+        })
+    }
+}
+
+fn salt(random: &SystemRandom) -> Result<u64, Unspecified> {
+    let mut salt = [0; SALT_BYTES];
+    random.fill(&mut salt)?;
+    Ok(u64::from_le_bytes(salt))
+}
+
+fn nonce(number: u64) -> Nonce {
+    let mut nonce = [0; NONCE_LEN];
+    nonce.as_mut_slice().put_u64_le(number);
+    Nonce::assume_unique_for_key(nonce)
+}
+
+impl fmt::Debug for Seal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Seal").field("sealed", &self.sealed).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use antiphon_wire::ring::VERSION;
+
+    use super::*;
+
+    const LONG: usize = 1440;
+
+    fn keys(secrets: &[u8]) -> Keys {
+        let text: Vec<String> = secrets.iter().map(|secret| format!("{secret:02x}").repeat(32)).collect();
+        text.join("\n").parse().expect("keys")
+    }
+
+    fn seal(secrets: &[u8], me: u16) -> Seal {
+        Seal::new(keys(secrets), DaemonId(me), 3).expect("a random salt")
+    }
+
+    /// A datagram of daemon 1 of the cluster.
+    fn datagram(bytes: usize, fill: u8) -> Vec<u8> {
+        let mut datagram = vec![VERSION, 2, 0, 0, 9, 9, 9, 9, 1, 0];
+        datagram.resize(bytes, fill);
+        datagram
+    }
+
+    fn opened(seal: &mut Seal, sealed: &[u8]) -> Option<Vec<u8>> {
+        let mut sealed = sealed.to_vec();
+        let part = seal.open(&mut sealed)?;
+        Some(sealed[part].to_vec())
+    }
+
+    #[test]
+    fn a_burst_is_opened_as_what_it_was() {
+        let (mut one, mut other) = (seal(&[7], 1), seal(&[7], 0));
+        let datagrams = [datagram(LONG, 1), datagram(LONG, 2), datagram(HEADER_BYTES, 0)];
+        let sealed = one.seal(&datagrams.concat(), LONG).expect("sealed");
+        let found: Vec<_> =
+            sealed.chunks(LONG + SEAL_BYTES).map(|sealed| opened(&mut other, sealed)).collect();
+        assert_eq!(found, datagrams.map(Some));
+        assert!(!sealed.windows(20).any(|part| part == [1; 20]), "nothing of it can be read");
+    }
+
+    #[test]
+    fn what_was_changed_anywhere_is_refused() {
+        let (mut one, mut other) = (seal(&[7], 1), seal(&[7], 0));
+        let sealed = one.seal(&datagram(100, 1), 100).expect("sealed");
+        assert!(opened(&mut other, &sealed).is_some());
+        for at in 0..sealed.len() {
+            let mut changed = sealed.to_vec();
+            changed[at] ^= 1;
+            assert_eq!(opened(&mut other, &changed), None, "byte {at}");
+            assert_eq!(opened(&mut other, &sealed[..at]), None, "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn another_key_opens_nothing_and_a_second_one_what_it_sealed() {
+        let mut before = seal(&[1], 1);
+        let sealed = before.seal(&datagram(100, 1), 100).expect("sealed");
+        assert_eq!(opened(&mut seal(&[2], 0), &sealed), None);
+        let mut both = seal(&[2, 1], 0);
+        assert!(opened(&mut both, &sealed).is_some());
+        let after = both.seal(&datagram(100, 1), 100).expect("sealed");
+        assert_eq!(opened(&mut before, &after), None, "the first key seals");
+    }
+
+    #[test]
+    fn no_number_is_used_twice_with_a_key() {
+        let mut one = seal(&[7], 1);
+        let mut sealed = || one.seal(&datagram(100, 1), 100).expect("sealed")[HEADER_BYTES..BODY].to_vec();
+        let (first, second) = (sealed(), sealed());
+        assert_eq!(first[..SALT_BYTES], second[..SALT_BYTES]);
+        assert_ne!(first[SALT_BYTES..], second[SALT_BYTES..]);
+        one.sealed = MOST_SEALED;
+        let later = one.seal(&datagram(100, 1), 100).expect("sealed")[HEADER_BYTES..BODY].to_vec();
+        assert_ne!(first[..SALT_BYTES], later[..SALT_BYTES]);
+        assert_ne!(seal(&[7], 1).mine.salt, seal(&[7], 1).mine.salt, "of each run another");
+    }
+
+    #[test]
+    fn keys_of_the_last_runs_of_each_configured_daemon_are_remembered() {
+        let mut other = seal(&[7], 0);
+        for _ in 0..5 {
+            let sealed = seal(&[7], 1).seal(&datagram(100, 1), 100).expect("sealed");
+            assert!(opened(&mut other, &sealed).is_some());
+        }
+        assert_eq!(other.others.iter().map(Vec::len).collect::<Vec<_>>(), [0, REMEMBERED, 0]);
+        let mut stranger = datagram(100, 1);
+        stranger[8] = 3;
+        let sealed = seal(&[7], 3).seal(&stranger, 100).expect("sealed");
+        assert_eq!(opened(&mut other, &sealed), None, "no such daemon is configured");
+    }
+}
