@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use antiphon_bench::BenchError;
+use antiphon_daemon::conf::LoadError;
 use thiserror::Error;
 
 /// Why a command failed, in words for the person who gave it.
@@ -49,6 +50,20 @@ pub(crate) enum CliError {
         /// What is wrong with it.
         source: serde_json::Error,
     },
+    /// The configuration file.
+    #[error(transparent)]
+    Configuration(#[from] LoadError),
+    /// A daemon on the command line is not configured.
+    #[error("the configuration has no daemon named {name}")]
+    NoSuchDaemon {
+        /// Its name.
+        name: String,
+    },
+    /// Datagrams can not be exchanged with daemons.
+    #[error(
+        "daemons can not be asked from here: {0}\nThis runs on the host of a configured daemon; -n says which."
+    )]
+    Monitor(#[source] io::Error),
     /// Standard output, or what else is written to.
     #[error("could not write the output: {0}")]
     Output(#[source] io::Error),

@@ -4,6 +4,7 @@ mod bench;
 mod connect;
 mod demo;
 mod error;
+mod monitor;
 mod output;
 mod print;
 mod receive;
@@ -41,6 +42,8 @@ enum Command {
     Receive(receive::Args),
     /// Say where a daemon of this host stands, and why its last configurations came about.
     Status(status::Args),
+    /// Say where all daemons of a cluster stand, part them or end them.
+    Monitor(monitor::Args),
     /// Measure daemons: throughput, latency, groups, membership.
     Bench(bench::Args),
 }
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Some(Command::Send(args)) => send::run(args),
         Some(Command::Receive(args)) => receive::run(args),
         Some(Command::Status(args)) => status::run(&args),
+        Some(Command::Monitor(args)) => monitor::run(&args),
         Some(Command::Bench(args)) => bench::run(args),
         None => Ok(antiphon_daemon::cli::run(&antiphon_daemon::cli::DaemonArgs::default())),
     };

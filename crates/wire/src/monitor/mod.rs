@@ -22,6 +22,8 @@ mod report;
 
 use std::net::Ipv4Addr;
 
+use bytes::BufMut;
+
 use crate::client::flags::ENDIAN_MARK;
 use crate::reader::{DecodeError, Reader};
 
@@ -42,7 +44,7 @@ const MEMBERSHIP_OF_4: u32 = 15_051_963;
 const CONFIGURATION_OF_4: u32 = 1100;
 
 /// A component that stands for the end of the daemon.
-const END: i16 = -1;
+pub const END: i16 = -1;
 /// A window that stays as it is. Monitors write 0 where they do not ask for one, too.
 const KEEP: i16 = -1;
 
@@ -84,6 +86,14 @@ pub enum Command {
 pub struct Components(Vec<i16>);
 
 impl Components {
+    /// Of the daemons in the order of the configuration; those that are not said are in component 0.
+    #[must_use]
+    pub fn new(of_each: &[i16]) -> Self {
+        let mut components = of_each.to_vec();
+        components.resize(DAEMONS_MAX, 0);
+        Self(components)
+    }
+
     /// Whether two daemons are to hear each other.
     #[must_use]
     pub fn are_joined(&self, one: usize, other: usize) -> bool {
@@ -120,6 +130,34 @@ impl WindowChanges {
         let (personal, after_token) = self.0.get(daemon).copied().unwrap_or((KEEP, KEEP));
         let (all, _) = self.0.get(daemons).copied().unwrap_or((KEEP, KEEP));
         WindowChange { all: changed(all), personal: changed(personal), after_token: changed(after_token) }
+    }
+}
+
+impl Request {
+    /// The datagram, little-endian.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let (kind, body) = match &self.command {
+            Command::Report => (REPORT, Vec::new()),
+            Command::Part(Components(components)) => (COMPONENTS, components.clone()),
+            Command::SetWindows(WindowChanges(windows)) => {
+                (WINDOWS, windows.iter().flat_map(|(first, second)| [*first, *second]).collect())
+            }
+            Command::Reload => (RELOAD, Vec::new()),
+        };
+        let (place, membership, configuration) = match self.from {
+            Place::Address(address) => (address.to_bits(), MEMBERSHIP_OF_4, CONFIGURATION_OF_4),
+            Place::VirtualId(id) => (id, 0, 0),
+        };
+        let mut to = Vec::with_capacity(HEADER_BYTES + 2 * body.len());
+        for word in [kind | ENDIAN_MARK, 0, place, membership, 0, self.report_port.into(), 0, configuration] {
+            to.put_u32_le(word);
+        }
+        // Of these counts and of 128 daemons two numbers each at most.
+        to.put_u16_le(2 * body.len() as u16);
+        to.put_bytes(0, HEADER_BYTES - to.len());
+        body.iter().for_each(|half| to.put_i16_le(*half));
+        to
     }
 }
 

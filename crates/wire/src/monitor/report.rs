@@ -2,11 +2,15 @@
 
 use bytes::BufMut;
 
-use super::{HEADER_BYTES, REPORT};
+use super::{Fields, HEADER_BYTES, REPORT, kind};
 use crate::client::flags::ENDIAN_MARK;
+use crate::reader::{DecodeError, Reader};
 
+/// Numbers of 32 bits, and of 16, behind the header.
+const WORDS: usize = 18;
+const HALVES: usize = 12;
 /// Bytes behind the header.
-const BODY_BYTES: usize = 96;
+const BODY_BYTES: usize = 4 * WORDS + 2 * HALVES;
 /// Bytes of a report.
 pub const REPORT_BYTES: usize = HEADER_BYTES + BODY_BYTES;
 
@@ -135,6 +139,76 @@ impl Report {
         to.put_bytes(0, MIDDLE_BYTES);
         to.put_u16_le(BODY_BYTES as u16);
         to.put_bytes(0, END_BYTES);
+    }
+}
+
+impl Report {
+    /// Decodes a report, in either byte order.
+    ///
+    /// # Errors
+    /// When it is none, or has a state that no daemon of ours has.
+    pub fn decode(datagram: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(datagram, "monitor report");
+        let first = reader.array()?;
+        let Some((REPORT, little_endian)) = kind(first) else {
+            return Err(reader.bad_value("monitor report", u32::from_le_bytes(first).into()));
+        };
+        reader.take(HEADER_BYTES - first.len())?;
+        let mut fields = Fields { reader, little_endian };
+        let words = fields.words::<WORDS>()?;
+        let halves = fields.halves::<HALVES>()?;
+        let [uptime, ring, groups, sent, received, delivered, again, _, _, _, stable, held, highest, ..] =
+            words;
+        let [.., tokens_again, visits, daemon, leader, messages] = words;
+        let [rings, members, segments, window, personal, is_accelerated, after_token, sessions, ..] = halves;
+        let [.., groups_count, major, minor, patch] = halves;
+        let ring =
+            RingState::of(ring).ok_or_else(|| fields.reader.bad_value("state of a ring", ring.into()))?;
+        let groups_state = GroupsState::of(groups)
+            .ok_or_else(|| fields.reader.bad_value("state of groups", groups.into()))?;
+        fields.reader.finish()?;
+        let count = |half: i16| usize::from(half.cast_unsigned());
+        let packets = |half: i16| u32::from(half.cast_unsigned());
+        Ok(Self {
+            daemon,
+            leader,
+            uptime_s: uptime.into(),
+            ring,
+            groups_state,
+            packets_sent: sent.into(),
+            packets_received: received.into(),
+            packets_delivered: delivered.into(),
+            packets_retransmitted: again.into(),
+            stable: stable.into(),
+            held: held.into(),
+            highest: highest.into(),
+            tokens_retransmitted: tokens_again.into(),
+            token_visits: visits.into(),
+            messages_delivered: messages.into(),
+            rings_installed: rings.cast_unsigned().into(),
+            members: count(members),
+            segments: count(segments),
+            window: packets(window),
+            personal_window: packets(personal),
+            accelerated_window: if is_accelerated == 0 { 0 } else { packets(after_token) },
+            sessions: count(sessions),
+            groups: count(groups_count),
+            version: [major, minor, patch].map(|number| number as u8),
+        })
+    }
+}
+
+impl RingState {
+    fn of(number: u32) -> Option<Self> {
+        [Self::Operational, Self::Gather, Self::Form, Self::Recovery]
+            .into_iter()
+            .find(|state| *state as u32 == number)
+    }
+}
+
+impl GroupsState {
+    fn of(number: u32) -> Option<Self> {
+        [Self::Operational, Self::Gather].into_iter().find(|state| *state as u32 == number)
     }
 }
 

@@ -38,6 +38,15 @@ fn swapped(datagram: &[u8]) -> Vec<u8> {
     swapped
 }
 
+/// The same report, as a daemon on a big-endian host sends it.
+fn swapped_report(report: &[u8]) -> Vec<u8> {
+    let mut swapped = swapped(report);
+    swapped[HEADER_BYTES..].chunks_mut(2).for_each(<[u8]>::reverse);
+    swapped[HEADER_BYTES..HEADER_BYTES + 72].chunks_mut(4).for_each(<[u8]>::reverse);
+    swapped[HEADER_BYTES + 72..].chunks_mut(2).for_each(<[u8]>::reverse);
+    swapped
+}
+
 #[test]
 fn recorded_requests_are_understood_in_both_byte_orders() {
     let all = [
@@ -50,6 +59,7 @@ fn recorded_requests_are_understood_in_both_byte_orders() {
     for (hex, length) in all {
         let datagram = recorded(hex, length);
         assert_eq!(decoded(&datagram), decoded(&swapped(&datagram)));
+        assert_eq!(decoded(&datagram).encode(), datagram);
     }
     let local = Place::Address(Ipv4Addr::LOCALHOST);
     let command = Command::Report;
@@ -63,6 +73,7 @@ fn components_say_who_hears_whom_and_who_ends() {
     assert!(parts.are_joined(0, 1) && !parts.are_joined(0, 2) && !parts.are_joined(2, 1));
     assert!(!(0..DAEMONS_MAX).any(|daemon| parts.ends(daemon)));
     let Command::Part(parts) = decoded(&recorded(KILL, PARTITION_BYTES)).command else { panic!() };
+    assert_eq!(parts, Components::new(&[END]));
     assert!(parts.ends(0) && !parts.ends(1) && !parts.ends(DAEMONS_MAX));
     assert!(!parts.are_joined(0, 1) && parts.are_joined(1, 2));
 }
@@ -85,7 +96,9 @@ fn a_monitor_of_5_names_its_place_by_a_virtual_id() {
     datagram[8..12].copy_from_slice(&virtual_id(b"localhost").to_le_bytes());
     datagram[12..16].fill(0);
     datagram[28..32].copy_from_slice(&[1, 2, 3, 4]);
-    assert_eq!(decoded(&datagram).from, Place::VirtualId(0x1cc5_9726));
+    let request = decoded(&datagram);
+    assert_eq!(request.from, Place::VirtualId(0x1cc5_9726));
+    assert_eq!(decoded(&request.encode()), request);
 }
 
 #[test]
@@ -148,6 +161,13 @@ fn a_report_has_the_recorded_form() {
     // That daemon's ring was not accelerated.
     expected[HEADER_BYTES + 82] = 1;
     assert_eq!(report.encode(), expected);
+    assert_eq!(Report::decode(&expected), Ok(report));
+    assert_eq!(Report::decode(&swapped_report(&expected)), Ok(report));
+    for length in 0..expected.len() {
+        assert!(Report::decode(&expected[..length]).is_err());
+    }
+    expected[HEADER_BYTES + 4] = 9;
+    assert!(Report::decode(&expected).expect_err("no such state").to_string().contains("state of a ring"));
     let lazy = Report { accelerated_window: 0, ..report }.encode();
     assert_eq!(lazy[HEADER_BYTES + 82..HEADER_BYTES + 86], [0; 4]);
 }

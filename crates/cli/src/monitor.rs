@@ -1,0 +1,315 @@
+//! `antiphon monitor`: all daemons of a cluster at once, from one of their hosts.
+//!
+//! It speaks to daemons as monitors of 5.x do, whose names for them are unambiguous also for several daemons of one
+//! address (docs/client-protocol.md, Monitors).
+
+use std::fmt::Write as _;
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use antiphon_daemon::conf::{self, Location, Settings};
+use antiphon_wire::monitor::{
+    self, Command, Components, GroupsState, Place, REPORT_BYTES, Report, Request, RingState,
+};
+use serde::Serialize;
+
+use crate::error::CliError;
+use crate::output::{say_on, show, show_json};
+
+/// How often daemons that have not answered are asked.
+const ATTEMPTS: u32 = 4;
+/// How long answers are waited for each time.
+const PATIENCE: Duration = Duration::from_millis(400);
+/// Daemons forget a partition after a minute.
+const REMINDER: Duration = Duration::from_secs(20);
+
+/// Asks all daemons of the configuration where they stand, or parts or ends them, which they allow with
+/// DangerousMonitor = yes. Runs on the host of one of them, to which they answer.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Configuration file [default: as a daemon's]
+    #[arg(short = 'c', value_name = "FILE", global = true)]
+    file: Option<PathBuf>,
+    /// Which daemon of the configuration this host has [default: the first with an address of this machine]
+    #[arg(short = 'n', value_name = "NAME", global = true)]
+    name: Option<String>,
+    #[command(subcommand)]
+    command: Option<What>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Say where each daemon stands; this is what happens without a command. The exit code is 0 if all are in one ring.
+    Status {
+        /// Print an array of JSON objects.
+        #[arg(short, long)]
+        json: bool,
+    },
+    /// Part the daemons, for as long as this runs and a minute at most.
+    Part {
+        /// Daemons that are to hear each other, with commas; those that are not named are a part of their own.
+        #[arg(required = true, value_name = "NAME,NAME…")]
+        parts: Vec<String>,
+        /// Make all links whole again after so long, in place of running on.
+        #[arg(long, value_name = "SECONDS")]
+        seconds: Option<u64>,
+    },
+    /// Make the links that a monitor has cut whole again.
+    Heal,
+    /// End daemons; they say goodbye to the others.
+    End {
+        /// Which.
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<String>,
+    },
+}
+
+/// A monitor in the place of this host's daemon.
+struct Monitor {
+    settings: Settings,
+    socket: UdpSocket,
+}
+
+/// What is known of a daemon.
+#[derive(Debug, Serialize)]
+struct Row {
+    daemon: String,
+    address: SocketAddr,
+    report: Option<Answer>,
+}
+
+/// A report, in words.
+#[derive(Debug, Serialize)]
+struct Answer {
+    state: &'static str,
+    settled: bool,
+    leader: String,
+    members: usize,
+    sessions: usize,
+    groups: usize,
+    window: u32,
+    packets_sent: u64,
+    packets_retransmitted: u64,
+    messages_delivered: u64,
+    rings_installed: u64,
+    uptime_s: u64,
+}
+
+/// Does what the arguments say.
+pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
+    let loaded = conf::load(args.file.as_deref(), args.name.as_deref())?;
+    let monitor = Monitor::new(loaded.settings).map_err(CliError::Monitor)?;
+    match &args.command {
+        None => monitor.status(false),
+        Some(What::Status { json }) => monitor.status(*json),
+        Some(What::Part { parts, seconds }) => monitor.part(parts, seconds.map(Duration::from_secs)),
+        Some(What::Heal) => monitor.heal(),
+        Some(What::End { names }) => monitor.end(names),
+    }
+}
+
+impl Monitor {
+    fn new(settings: Settings) -> io::Result<Self> {
+        let socket = UdpSocket::bind((settings.here.address, 0))?;
+        Ok(Self { settings, socket })
+    }
+
+    fn status(&self, json: bool) -> Result<ExitCode, CliError> {
+        let rows = self.ask().map_err(CliError::Monitor)?;
+        if json {
+            show_json(&rows)?;
+        } else {
+            show(&table(&rows))?;
+        }
+        Ok(if are_one_ring(&rows) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    fn part(&self, parts: &[String], duration: Option<Duration>) -> Result<ExitCode, CliError> {
+        let mut of_each = vec![0; self.settings.locations.len()];
+        for (part, number) in parts.iter().zip(1..) {
+            for name in part.split(',') {
+                self.set(&mut of_each, name, number)?;
+            }
+        }
+        say_on("parted, as far as daemons have DangerousMonitor = yes")?;
+        let end = duration.map(|duration| Instant::now() + duration);
+        loop {
+            self.tell(&self.settings.locations, &of_each)?;
+            let left = end.map_or(REMINDER, |end| end.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                return self.heal();
+            }
+            thread::sleep(left.min(REMINDER));
+        }
+    }
+
+    fn heal(&self) -> Result<ExitCode, CliError> {
+        self.tell(&self.settings.locations, &[])?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn end(&self, names: &[String]) -> Result<ExitCode, CliError> {
+        let mut of_each = vec![0; self.settings.locations.len()];
+        names.iter().try_for_each(|name| self.set(&mut of_each, name, monitor::END))?;
+        // The others are told nothing, or they would forget a partition.
+        let ended =
+            self.settings.locations.iter().zip(&of_each).filter(|(_, component)| **component == monitor::END);
+        let ended: Vec<Location> = ended.map(|(location, _)| location.clone()).collect();
+        self.tell(&ended, &of_each)?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Sets the component of the daemon of that name.
+    fn set(&self, of_each: &mut [i16], name: &str, component: i16) -> Result<(), CliError> {
+        let mut daemons = self.settings.locations.iter().zip(of_each);
+        let named = daemons.find(|(location, _)| location.name.as_bytes() == name.as_bytes());
+        let Some((_, of_daemon)) = named else {
+            return Err(CliError::NoSuchDaemon { name: name.to_owned() });
+        };
+        *of_daemon = component;
+        Ok(())
+    }
+
+    /// Tells daemons of which component each is; twice, as a datagram may be lost.
+    fn tell(&self, daemons: &[Location], of_each: &[i16]) -> Result<(), CliError> {
+        let request = self.request(Command::Part(Components::new(of_each))).map_err(CliError::Monitor)?;
+        let sends = daemons.iter().chain(daemons).map(|location| self.send(location, &request));
+        sends.collect::<io::Result<()>>().map_err(CliError::Monitor)
+    }
+
+    /// Asks all daemons until all have answered or it was enough.
+    fn ask(&self) -> io::Result<Vec<Row>> {
+        let request = self.request(Command::Report)?;
+        let locations = &self.settings.locations;
+        let mut reports: Vec<Option<Report>> = vec![None; locations.len()];
+        for _ in 0..ATTEMPTS {
+            for (location, _) in locations.iter().zip(&reports).filter(|(_, report)| report.is_none()) {
+                // A host that refuses is one that does not answer.
+                let _ = self.send(location, &request);
+            }
+            let end = Instant::now() + PATIENCE;
+            while reports.iter().any(Option::is_none)
+                && let Some(report) = self.receive(end)?
+            {
+                let from = locations.iter().position(|location| location.virtual_id == report.daemon);
+                if let Some(slot) = from.and_then(|at| reports.get_mut(at)) {
+                    *slot = Some(report);
+                }
+            }
+        }
+        Ok(locations.iter().zip(reports).map(|(location, report)| self.row(location, report)).collect())
+    }
+
+    /// The next report before `end`. What is none is passed over.
+    fn receive(&self, end: Instant) -> io::Result<Option<Report>> {
+        let mut datagram = [0; REPORT_BYTES + 1];
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            self.socket.set_read_timeout(Some(left))?;
+            // An error tells of a daemon that is not there, or that it was enough.
+            let Ok(length) = self.socket.recv(&mut datagram) else { continue };
+            if let Some(report) = datagram.get(..length).and_then(|datagram| Report::decode(datagram).ok()) {
+                return Ok(Some(report));
+            }
+        }
+    }
+
+    fn request(&self, command: Command) -> io::Result<Vec<u8>> {
+        let from = Place::VirtualId(self.settings.here.virtual_id);
+        let report_port = self.socket.local_addr()?.port();
+        Ok(Request { from, report_port, command }.encode())
+    }
+
+    fn send(&self, to: &Location, request: &[u8]) -> io::Result<()> {
+        self.socket.send_to(request, (to.address, to.port)).map(drop)
+    }
+
+    fn row(&self, location: &Location, report: Option<Report>) -> Row {
+        let name = |number| {
+            let mut daemons = self.settings.locations.iter();
+            let named = daemons.find(|daemon| daemon.virtual_id == number);
+            named.map_or_else(|| "?".to_owned(), |daemon| daemon.name.to_string())
+        };
+        Row {
+            daemon: location.name.to_string(),
+            address: SocketAddr::new(location.address, location.port),
+            report: report.map(|report| Answer {
+                state: state(report.ring),
+                settled: report.groups_state == GroupsState::Operational,
+                leader: name(report.leader),
+                members: report.members,
+                sessions: report.sessions,
+                groups: report.groups,
+                window: report.window,
+                packets_sent: report.packets_sent,
+                packets_retransmitted: report.packets_retransmitted,
+                messages_delivered: report.messages_delivered,
+                rings_installed: report.rings_installed,
+                uptime_s: report.uptime_s,
+            }),
+        }
+    }
+}
+
+fn state(ring: RingState) -> &'static str {
+    match ring {
+        RingState::Operational => "operational",
+        RingState::Gather => "gather",
+        RingState::Form => "accepted",
+        RingState::Recovery => "recover",
+    }
+}
+
+/// Whether all have answered, and say so of the same ring.
+fn are_one_ring(rows: &[Row]) -> bool {
+    let first = rows.first().and_then(|row| row.report.as_ref());
+    let is_whole = |row: &Row| {
+        row.report.as_ref().zip(first).is_some_and(|(report, first)| {
+            report.state == state(RingState::Operational)
+                && report.members == rows.len()
+                && report.leader == first.leader
+        })
+    };
+    rows.iter().all(is_whole)
+}
+
+/// A line for each daemon. Writing to a string can not fail.
+fn table(rows: &[Row]) -> String {
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "{:<20} {:<12} {:<20} {:>7} {:>8} {:>8} {:>7} {:>12} {:>10} {:>6} {:>9}",
+        "daemon",
+        "state",
+        "leader",
+        "members",
+        "sessions",
+        "groups",
+        "window",
+        "packets",
+        "again",
+        "rings",
+        "up s"
+    );
+    for Row { daemon, address, report } in rows {
+        let Some(report) = report else {
+            let _ = writeln!(text, "{daemon:<20} no answer from {address}");
+            continue;
+        };
+        let Answer { state, leader, members, sessions, groups, window, .. } = report;
+        let Answer { packets_sent, packets_retransmitted, rings_installed, uptime_s, .. } = report;
+        let _ = writeln!(
+            text,
+            "{daemon:<20} {state:<12} {leader:<20} {members:>7} {sessions:>8} {groups:>8} {window:>7} \
+             {packets_sent:>12} {packets_retransmitted:>10} {rings_installed:>6} {uptime_s:>9}",
+        );
+    }
+    text
+}

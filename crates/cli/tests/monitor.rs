@@ -1,0 +1,91 @@
+//! `antiphon monitor`, which looks at daemons, parts and ends them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
+mod support;
+
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use serde_json::Value;
+use support::cluster::{Cluster, Layout};
+use support::process::Process;
+use support::{PROGRAM, wait_until};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const ALLOWED: &str = "DangerousMonitor = yes\n";
+
+/// The arguments of a monitor in the place of the first daemon.
+fn arguments(cluster: &Cluster, args: &[&str]) -> Vec<String> {
+    let file = cluster.directory().file("spread.conf").display().to_string();
+    let before = ["monitor", "-n", "d1", "-c", &file];
+    before.iter().chain(args).map(|argument| (*argument).to_owned()).collect()
+}
+
+fn monitor(cluster: &Cluster, args: &[&str]) -> Output {
+    Command::new(PROGRAM).args(arguments(cluster, args)).output().expect("the program runs")
+}
+
+/// Whether the exit code is that for one ring, and what is known of each daemon.
+fn status(cluster: &Cluster) -> (bool, Value) {
+    let output = monitor(cluster, &["status", "--json"]);
+    (output.status.success(), serde_json::from_slice(&output.stdout).expect("JSON"))
+}
+
+#[test]
+fn all_daemons_are_seen_from_one_host_and_one_that_is_gone_is_named() {
+    let mut cluster = Cluster::running(Layout::OwnSegments, 3, "");
+    let (is_whole, rows) = status(&cluster);
+    assert!(is_whole, "{rows}");
+    for (host, row) in rows.as_array().expect("an array").iter().enumerate() {
+        assert_eq!(row["daemon"], cluster.name(host));
+        let report = &row["report"];
+        assert_eq!((&report["members"], &report["leader"]), (&3.into(), &"d1".into()), "{report}");
+        assert_eq!((&report["state"], &report["settled"]), (&"operational".into(), &true.into()), "{report}");
+    }
+    cluster.kill(1);
+    cluster.settle(&[0, 2]);
+    let output = monitor(&cluster, &[]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].starts_with("daemon ") && lines.len() == 4, "{text}");
+    assert!(lines[1].starts_with("d1 ") && lines[1].contains(" operational "), "{text}");
+    assert_eq!(lines[2].split_whitespace().take(4).collect::<Vec<_>>(), ["d2", "no", "answer", "from"]);
+}
+
+#[test]
+fn daemons_are_parted_for_as_long_as_the_monitor_says() {
+    let cluster = Cluster::running(Layout::SharedSegment, 3, ALLOWED);
+    let directory = cluster.directory();
+    let mut parting = Process::start(
+        directory.path(),
+        &directory.file("part.log"),
+        arguments(&cluster, &["part", "d1,d3"]),
+    );
+    cluster.settle(&[0, 2]);
+    cluster.settle(&[1]);
+    assert!(parting.exited().is_none(), "it runs on: {}", parting.log());
+    parting.kill();
+    assert!(monitor(&cluster, &["heal"]).status.success());
+    cluster.settle(&[0, 1, 2]);
+    let moment = monitor(&cluster, &["part", "d1", "d2", "--seconds", "2"]);
+    assert!(moment.status.success(), "{moment:?}");
+    cluster.settle(&[0, 1, 2]);
+    assert!(cluster.process(0).log().contains("a monitor cuts the links to d2, d3"));
+}
+
+#[test]
+fn a_daemon_is_ended_by_its_name_if_there_is_one() {
+    let mut cluster = Cluster::running(Layout::OwnSegments, 2, ALLOWED);
+    let wrong = monitor(&cluster, &["end", "d7"]);
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("no daemon named d7"), "{wrong:?}");
+    assert!(monitor(&cluster, &["end", "d2"]).status.success());
+    assert!(cluster.process_mut(1).wait(PATIENCE).success());
+    cluster.settle(&[0]);
+    wait_until("the other one alone", PATIENCE, || {
+        let (_, rows) = status(&cluster);
+        rows[0]["report"]["members"] == 1 && rows[1]["report"].is_null()
+    });
+}
