@@ -17,6 +17,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use support::cluster::{Cluster, Layout};
+use support::directory::Directory;
 use support::namespaces::Namespaces;
 use support::nightly;
 
@@ -36,7 +37,7 @@ fn clients_see_one_order_whatever_happens_to_hosts_and_cables() {
     let mut seed = variable("ANTIPHON_SEED").unwrap_or(1);
     loop {
         println!("seed {seed}");
-        let mut cluster = Cluster::in_namespaces(Layout::OwnSegments, DAEMONS);
+        let mut cluster = Cluster::in_namespaces(Layout::OwnSegments, DAEMONS, "");
         let logs = round::round(seed, &mut cluster, |cluster, random| {
             faults::happen(cluster, random, &mut happened)
         });
@@ -50,6 +51,26 @@ fn clients_see_one_order_whatever_happens_to_hosts_and_cables() {
     println!("{rounds} rounds without a violation; {happened:?}");
 }
 
+/// What is lost is sent again, and not always by the daemon that sent it first.
+#[test]
+fn clients_see_one_order_where_daemons_seal_what_they_send() {
+    if !Namespaces::are_possible() {
+        return;
+    }
+    let (directory, mut happened) = (Directory::new(), faults::Tally::default());
+    std::fs::write(directory.file("key"), "5a".repeat(32)).expect("writable");
+    let directives = format!("KeyFile = {}\n", directory.file("key").display());
+    let mut cluster = Cluster::in_namespaces(Layout::OwnSegments, DAEMONS, &directives);
+    let logs = round::round(2, &mut cluster, |cluster, random| {
+        faults::happen(cluster, random, &mut happened);
+    });
+    assert_eq!(round::violations(&logs), Vec::<String>::new(), "{happened:?}");
+    for host in 0..cluster.count() {
+        let log = cluster.process(host).log();
+        assert!(!log.contains("is not sealed"), "{log}");
+    }
+}
+
 /// As the README says: with a broadcast address, and with a multicast group.
 #[test]
 fn clients_see_one_order_where_hosts_reach_all_others_at_once() {
@@ -57,7 +78,7 @@ fn clients_see_one_order_where_hosts_reach_all_others_at_once() {
         return;
     }
     for (layout, counter) in [(Layout::Broadcast, "InBcastPkts"), (Layout::SharedSegment, "InMcastPkts")] {
-        let mut cluster = Cluster::in_namespaces(layout, DAEMONS);
+        let mut cluster = Cluster::in_namespaces(layout, DAEMONS, "");
         println!("{layout:?}");
         let logs = round::round(1, &mut cluster, |cluster, _| part_and_crash(cluster));
         assert_eq!(round::violations(&logs), Vec::<String>::new(), "{layout:?}");

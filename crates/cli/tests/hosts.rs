@@ -46,7 +46,7 @@ fn a_daemon_joins_its_multicast_group_again_when_its_interface_is_made_anew() {
     if !Namespaces::are_possible() {
         return;
     }
-    let mut cluster = Cluster::in_namespaces(Layout::SharedSegment, 3);
+    let mut cluster = Cluster::in_namespaces(Layout::SharedSegment, 3, "");
     for _ in 0..2 {
         cluster.namespaces().remake_interface(0);
         cluster.settle(&[0, 1, 2]);
@@ -59,7 +59,7 @@ fn a_daemon_that_can_not_join_again_says_what_to_do_and_goes_on_trying() {
     if !Namespaces::are_possible() {
         return;
     }
-    let cluster = Cluster::in_namespaces(Layout::SharedSegment, 3);
+    let cluster = Cluster::in_namespaces(Layout::SharedSegment, 3, "");
     cluster.namespaces().set(0, "igmp_max_memberships", 0);
     cluster.namespaces().remake_interface(0);
     // A ring in which nobody says anything sends nothing to the group.

@@ -58,6 +58,8 @@ fn daemons_with_the_same_key_are_a_ring_and_order_messages() {
             assert_eq!(received, lengths);
         }
         cluster.assert_running();
+        let are_all_opened = |host| !cluster.process(host).log().contains("is not sealed");
+        assert!((0..3).all(are_all_opened));
     }
 }
 

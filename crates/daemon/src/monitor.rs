@@ -5,7 +5,7 @@
 //! these. Links that were cut are whole again after a minute unless the monitor repeats itself, which it does twice in
 //! that time: one that has died leaves no partition behind.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -45,8 +45,12 @@ pub(crate) struct Monitor {
     locations: Vec<Location>,
     segments: usize,
     version: Version,
-    waiting: VecDeque<Bytes>,
+    waiting: VecDeque<(IpAddr, Bytes)>,
     cut: Option<Cut>,
+    /// What a monitor set last.
+    windows: Option<WindowChange>,
+    /// How often each kind of request was refused.
+    refused: BTreeMap<&'static str, u64>,
     stats: MonitorStats,
 }
 
@@ -105,14 +109,16 @@ impl Monitor {
             version: settings.config.sessions.version,
             waiting: VecDeque::new(),
             cut: None,
+            windows: None,
+            refused: BTreeMap::new(),
             stats: MonitorStats::default(),
         }
     }
 
-    /// Takes a request, which waits for [`Monitor::next_order`].
-    pub(crate) fn take(&mut self, request: Bytes) {
+    /// Takes a request from an address, which waits for [`Monitor::next_order`].
+    pub(crate) fn take(&mut self, source: IpAddr, request: Bytes) {
         if self.waiting.len() < WAITING_MAX {
-            self.waiting.push_back(request);
+            self.waiting.push_back((source, request));
         } else {
             self.stats.dropped += 1;
         }
@@ -136,8 +142,8 @@ impl Monitor {
             );
             return Some(Order::Cut(Vec::new()));
         }
-        while let Some(request) = self.waiting.pop_front() {
-            if let Some(order) = self.decide(&request, now) {
+        while let Some((source, request)) = self.waiting.pop_front() {
+            if let Some(order) = self.decide(source, &request, now) {
                 self.stats.served += 1;
                 return Some(order);
             }
@@ -145,21 +151,22 @@ impl Monitor {
         None
     }
 
-    fn decide(&mut self, request: &[u8], now: Instant) -> Option<Order> {
-        let Some((reader, command)) = self.understand(request) else {
+    fn decide(&mut self, source: IpAddr, request: &[u8], now: Instant) -> Option<Order> {
+        let Some((reader, command)) = self.understand(source, request) else {
             self.stats.rejected += 1;
             return None;
         };
         let me = self.me.index();
         match command {
             Command::Report => Some(Order::Report(reader)),
-            Command::Part(components) if components.ends(me) => {
-                self.may("end this daemon").then_some(Order::Stop)
-            }
+            Command::Part(components) if components.ends(me) => self.may("end this daemon").then(|| {
+                tracing::warn!("a monitor ends this daemon");
+                Order::Stop
+            }),
             Command::Part(components) => self.may("cut links").then(|| self.part(&components, now)),
             Command::SetWindows(changes) => {
                 let change = changes.of(me, self.locations.len());
-                self.may("set windows").then_some(Order::SetWindows(change))
+                self.may("set windows").then(|| self.set_windows(change))
             }
             Command::Reload => {
                 self.refuse("read the configuration file again", "restart the daemon for that");
@@ -168,19 +175,23 @@ impl Monitor {
         }
     }
 
-    /// What is asked for and where the monitor reads, if its place is that of a configured daemon.
-    fn understand(&self, request: &[u8]) -> Option<(Reader, Command)> {
+    /// What is asked for and where the monitor reads, if its place is that of a configured daemon. One of 5.x has that
+    /// daemon's address, one of 4.x any.
+    fn understand(&self, source: IpAddr, request: &[u8]) -> Option<(Reader, Command)> {
         let Request { from, report_port, command } = monitor::decode(request).ok()?;
         let (names, number) = match from {
             Place::Address(address) => (Names::Addresses, address.to_bits()),
             Place::VirtualId(id) => (Names::VirtualIds, id),
         };
         let place = self.locations.iter().find(|location| names.of(location) == Some(number))?;
+        if names == Names::VirtualIds && place.address != source {
+            return None;
+        }
         Some((Reader { address: SocketAddr::new(place.address, report_port), names }, command))
     }
 
     /// Whether monitors may ask for what changes something.
-    fn may(&mut self, what: &str) -> bool {
+    fn may(&mut self, what: &'static str) -> bool {
         if !self.may_command {
             self.refuse(what, "DangerousMonitor = true would allow it");
         }
@@ -188,13 +199,12 @@ impl Monitor {
     }
 
     /// Says, ever more rarely, what is not done.
-    fn refuse(&mut self, what: &str, why: &str) {
+    fn refuse(&mut self, what: &'static str, why: &str) {
         self.stats.refused += 1;
-        let times = self.stats.refused;
+        let times = self.refused.entry(what).or_default();
+        *times += 1;
         if times.is_power_of_two() {
-            tracing::warn!(
-                "a monitor asks to {what}, which is not done: {why} ({times} requests refused so far)"
-            );
+            tracing::warn!("a monitor asks to {what}, which is not done: {why} ({times} times so far)");
         }
     }
 
@@ -209,6 +219,19 @@ impl Monitor {
         }
         self.cut = (!cut.is_empty()).then(|| Cut { daemons: cut.clone(), until: now + CUT_FOR });
         Order::Cut(cut)
+    }
+
+    fn set_windows(&mut self, change: WindowChange) -> Order {
+        if self.windows.replace(change) != Some(change) {
+            let WindowChange { all, personal, after_token } = change;
+            let packets =
+                |window: Option<u16>| window.map_or("no change".to_owned(), |packets| packets.to_string());
+            let [all, personal, after_token] = [all, personal, after_token].map(packets);
+            tracing::warn!(
+                "a monitor sets windows: {all} (all), {personal} (mine), {after_token} (after the token)"
+            );
+        }
+        Order::SetWindows(change)
     }
 
     fn name(&self, daemon: DaemonId) -> Option<String> {
@@ -297,6 +320,11 @@ mod tests {
         request(PARTITION, 1, components, 128)
     }
 
+    /// Takes a request from 127.0.0.3.
+    fn take(monitor: &mut Monitor, request: Bytes) {
+        monitor.take([127, 0, 0, 3].into(), request);
+    }
+
     fn orders(monitor: &mut Monitor, now: Instant) -> Vec<Order> {
         std::iter::from_fn(|| monitor.next_order(now)).collect()
     }
@@ -304,12 +332,12 @@ mod tests {
     #[test]
     fn a_report_goes_to_the_daemon_whose_place_the_monitor_takes() {
         let mut monitor = monitor("");
-        monitor.take(request(STATUS, 3, &[], 0));
+        take(&mut monitor, request(STATUS, 3, &[], 0));
         let expected =
             Order::Report(Reader { address: ([127, 0, 0, 3], 6543).into(), names: Names::Addresses });
         assert_eq!(orders(&mut monitor, Instant(0)), [expected]);
-        monitor.take(request(STATUS, 4, &[], 0));
-        monitor.take(request(STATUS, 3, &[7], 1));
+        take(&mut monitor, request(STATUS, 4, &[], 0));
+        take(&mut monitor, request(STATUS, 3, &[7], 1));
         assert_eq!(orders(&mut monitor, Instant(0)), []);
         assert_eq!(monitor.stats, MonitorStats { served: 1, rejected: 2, ..MonitorStats::default() });
     }
@@ -320,9 +348,15 @@ mod tests {
         let mut request = request(STATUS, 1, &[], 0).to_vec();
         request[8..12].copy_from_slice(&virtual_id(b"c").to_le_bytes());
         request[12..16].fill(0);
-        monitor.take(request.into());
+        take(&mut monitor, request.clone().into());
         let reader = Reader { address: ([127, 0, 0, 3], 6543).into(), names: Names::VirtualIds };
         assert_eq!(orders(&mut monitor, Instant(0)), [Order::Report(reader)]);
+        monitor.take([127, 0, 0, 1].into(), request.into());
+        assert_eq!(
+            (orders(&mut monitor, Instant(0)), monitor.stats.rejected),
+            (Vec::new(), 1),
+            "from elsewhere"
+        );
         let number = |names: Names| names.of(&monitor.locations[1]);
         assert_eq!(number(Names::VirtualIds), Some(virtual_id(b"b")));
         assert_eq!(number(Names::Addresses), Some(0x7f00_0002));
@@ -332,28 +366,28 @@ mod tests {
     fn links_are_cut_by_components_and_whole_after_a_minute_without_repetition() {
         let mut monitor = monitor("DangerousMonitor = true");
         let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
-        monitor.take(parting(&[0, 1, 1]));
+        take(&mut monitor, parting(&[0, 1, 1]));
         assert_eq!(orders(&mut monitor, Instant(0)), [Order::Cut(vec![DaemonId(0)])]);
         assert_eq!(monitor.deadline(), Some(Instant(0) + minute));
-        monitor.take(parting(&[0, 1, 2]));
+        take(&mut monitor, parting(&[0, 1, 2]));
         let cut = Order::Cut(vec![DaemonId(0), DaemonId(2)]);
         assert_eq!(orders(&mut monitor, Instant(0) + second), [cut]);
         assert_eq!(orders(&mut monitor, Instant(0) + minute), []);
         let whole = [Order::Cut(Vec::new())];
         assert_eq!(orders(&mut monitor, Instant(0) + minute + second), whole);
         assert_eq!((orders(&mut monitor, Instant(0) + minute * 2).len(), monitor.deadline()), (0, None));
-        monitor.take(parting(&[5, 5, 5]));
+        take(&mut monitor, parting(&[5, 5, 5]));
         assert_eq!((orders(&mut monitor, Instant(0)), monitor.deadline()), (whole.to_vec(), None));
     }
 
     #[test]
     fn a_daemon_ends_and_sets_windows_only_by_what_is_said_of_itself() {
         let mut monitor = monitor("DangerousMonitor = true");
-        monitor.take(parting(&[0, -1, 0]));
+        take(&mut monitor, parting(&[0, -1, 0]));
         assert_eq!(orders(&mut monitor, Instant(0)), [Order::Stop]);
-        monitor.take(parting(&[-1, 0, 0]));
+        take(&mut monitor, parting(&[-1, 0, 0]));
         assert_eq!(orders(&mut monitor, Instant(0)), [Order::Cut(vec![DaemonId(0)])]);
-        monitor.take(request(WINDOWS, 1, &[1, 1, 40, -1, 1, 1, 300], 256));
+        take(&mut monitor, request(WINDOWS, 1, &[1, 1, 40, -1, 1, 1, 300], 256));
         let change = WindowChange { all: Some(300), personal: Some(40), after_token: None };
         assert_eq!(orders(&mut monitor, Instant(0)), [Order::SetWindows(change)]);
     }
@@ -367,7 +401,7 @@ mod tests {
             request(WINDOWS, 1, &[1; 7], 256),
             request(RELOAD, 1, &[], 0),
         ] {
-            monitor.take(request);
+            take(&mut monitor, request);
         }
         assert_eq!((orders(&mut monitor, Instant(0)), monitor.deadline()), (Vec::new(), None));
         assert_eq!(monitor.stats, MonitorStats { refused: 4, ..MonitorStats::default() });
@@ -376,7 +410,7 @@ mod tests {
     #[test]
     fn more_requests_than_may_wait_are_dropped_and_the_others_served_in_turn() {
         let mut monitor = monitor("");
-        (0..WAITING_MAX + 5).for_each(|_| monitor.take(request(STATUS, 1, &[], 0)));
+        (0..WAITING_MAX + 5).for_each(|_| take(&mut monitor, request(STATUS, 1, &[], 0)));
         assert_eq!(orders(&mut monitor, Instant(0)).len(), WAITING_MAX);
         let served = WAITING_MAX as u64;
         assert_eq!(monitor.stats, MonitorStats { served, dropped: 5, ..MonitorStats::default() });

@@ -111,15 +111,15 @@ impl Default for RingConfig {
 }
 
 impl RingConfig {
-    /// Takes other windows, each bounded as in a configuration file.
+    /// Takes other windows. Each is bounded by the one above it when it is used, so that it is what it was when that one
+    /// is raised again. In a ring that is not accelerated nothing follows the token.
     pub(crate) fn change_windows(&mut self, change: WindowChange) {
-        let wanted = |new: Option<u16>, old: u32| new.map_or(old, u32::from);
-        self.window_packets =
-            wanted(change.all, self.window_packets).clamp(1, self.window_limit_packets.max(1));
-        let personal = wanted(change.personal, self.personal_window_packets);
-        self.personal_window_packets = personal.clamp(1, self.window_packets);
-        let after_token = wanted(change.after_token, self.accelerated_window_packets);
-        self.accelerated_window_packets = after_token.min(self.personal_window_packets);
+        let wanted = |new: Option<u16>, old: u32| new.map_or(old, |new| u32::from(new).max(1));
+        self.window_packets = wanted(change.all, self.window_packets).min(self.window_limit_packets.max(1));
+        self.personal_window_packets = wanted(change.personal, self.personal_window_packets);
+        if self.accelerated_window_packets > 0 {
+            self.accelerated_window_packets = wanted(change.after_token, self.accelerated_window_packets);
+        }
     }
 
     /// The same limits, with times for daemons between which a datagram takes up to 150 ms, as on the way to

@@ -368,19 +368,22 @@ fn rounds_begin_anew_with_the_windows_that_an_operator_sets() {
     let clients: [_; 3] = world.clients_in("g");
     let windows = |world: &World, host| world.node(host).expect("up").status().windows;
     let set = |world: &mut World, all, personal| {
-        let change = WindowChange { all: Some(all), personal: Some(personal), after_token: None };
+        let change = WindowChange { all: Some(all), personal, after_token: None };
         (0..3).for_each(|host| world.set_windows(host, change));
         world.run(ms(30));
     };
     assert_eq!((0..3).map(|host| windows(&world, host).all).collect::<Vec<_>>(), [160; 3]);
-    set(&mut world, 6, 2);
+    set(&mut world, 6, None);
+    set(&mut world, 160, None);
+    assert_eq!(windows(&world, 1), Windows { all: 160, mine: 20, after_token: 15 }, "what was not changed");
+    set(&mut world, 6, Some(2));
     for host in 0..3 {
         assert_eq!(windows(&world, host), Windows { all: 6, mine: 2, after_token: 2 });
     }
     let messages: Vec<_> = (0..300).map(|index| world.cast(clients[index % 3], "g", Agreed, 1000)).collect();
     world.run(ms(2));
     assert!(windows(&world, 0).all < 100, "it grows from there");
-    set(&mut world, 400, 800);
+    set(&mut world, 400, Some(800));
     world.run_until_quiet();
     assert!((0..3).all(|host| windows(&world, host).all >= 400));
     assert!((0..3).all(|host| windows(&world, host).mine >= 400), "no more than all");

@@ -90,7 +90,7 @@ impl Cluster {
 
     /// `count` daemons named d1, d2, …, each on a host of its own, running as one ring. Clients reach
     /// them by their Unix sockets.
-    pub(crate) fn in_namespaces(layout: Layout, count: u8) -> Self {
+    pub(crate) fn in_namespaces(layout: Layout, count: u8, directives: &str) -> Self {
         let bed = Namespaces::new(count);
         let host = |number: usize| Host {
             name: format!("d{}", number + 1),
@@ -98,7 +98,7 @@ impl Cluster {
             process: None,
         };
         let hosts = (0..bed.count()).map(host).collect();
-        let mut cluster = Self::with_hosts(layout, hosts, "");
+        let mut cluster = Self::with_hosts(layout, hosts, directives);
         cluster.namespaces = Some(bed);
         cluster.all_running()
     }

@@ -217,7 +217,7 @@ impl Directives {
         let (keys, is_exposed) =
             read.map_err(|error| Diagnostic::error(value.span.clone(), "there is no key", error))?;
         if is_exposed {
-            let message = "every user of this machine can read the key";
+            let message = "other users of this machine can read or change the key";
             let label = "expected a file for the daemon alone (chmod 600)";
             self.remarks.push(Diagnostic::warning(value.span.clone(), message, label));
         }

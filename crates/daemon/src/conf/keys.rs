@@ -14,7 +14,7 @@ use std::str::FromStr;
 use ring::digest::{SHA256, digest};
 
 /// Bytes by which a datagram becomes longer when it is sealed.
-pub(crate) const SEAL_BYTES: usize = 32;
+pub(crate) const SEAL_BYTES: usize = 34;
 
 const KEY_BYTES: usize = 32;
 const KEYS_MAX: usize = 4;
@@ -65,14 +65,15 @@ impl Keys {
         &self.sealing
     }
 
-    /// The one of that id.
-    pub(crate) fn of(&self, id: u8) -> Option<&Key> {
-        std::iter::once(&self.sealing).chain(&self.others).find(|key| key.id == id)
+    /// All of them, the one that seals first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Key> {
+        std::iter::once(&self.sealing).chain(&self.others)
     }
 
-    /// Reads a file, and says whether every user of this machine may read it. An error says what was expected.
+    /// Reads a file, and says whether others of this machine may read or change it. An error says what was expected.
     pub(crate) fn read(path: &Path) -> Result<(Self, bool), String> {
-        const FOR_OTHERS: u32 = 0o004;
+        /// Writing by the group or others, reading by others.
+        const FOR_OTHERS: u32 = 0o026;
         let unreadable = |error: io::Error| format!("cannot read {}: {error}", path.display());
         let metadata = path.metadata().map_err(unreadable)?;
         if !metadata.is_file() {
@@ -80,7 +81,10 @@ impl Keys {
         }
         let mut text = String::new();
         let file = File::open(path).map_err(unreadable)?;
-        file.take(FILE_MAX_BYTES).read_to_string(&mut text).map_err(unreadable)?;
+        file.take(FILE_MAX_BYTES + 1).read_to_string(&mut text).map_err(unreadable)?;
+        if text.len() as u64 > FILE_MAX_BYTES {
+            return Err(format!("{} is longer than {FILE_MAX_BYTES} bytes", path.display()));
+        }
         let keys = text.parse().map_err(|error| format!("{}: {error}", path.display()))?;
         Ok((keys, metadata.permissions().mode() & FOR_OTHERS != 0))
     }
@@ -131,13 +135,12 @@ mod tests {
     }
 
     #[test]
-    fn the_first_key_seals_and_all_are_found_by_their_ids() {
+    fn the_first_key_seals_and_all_are_there() {
         let text = format!("# of the cluster\n\n{}\n  {}  \n", hex(0xab), hex(1).to_uppercase());
         let keys: Keys = text.parse().expect("keys");
         assert_eq!(keys.sealing().secret(), [0xab; KEY_BYTES]);
-        let second = Key::new([1; KEY_BYTES]);
-        assert_eq!(keys.of(second.id()), Some(&second));
-        assert_eq!(keys.of(0), None);
+        assert_eq!(keys.iter().map(Key::secret).collect::<Vec<_>>(), [[0xab; KEY_BYTES], [1; KEY_BYTES]]);
+        assert!(keys.iter().all(|key| key.id() != 0));
     }
 
     #[test]

@@ -434,17 +434,26 @@ fn a_key_takes_room_in_each_datagram_and_should_be_a_secret() {
     let key = "5a".repeat(32);
     with_key_file(&key, 0o600, |path| {
         let loaded = good(&with(&format!("KeyFile = {path}")));
-        assert_eq!((loaded.settings.config.ring.datagram_bytes, loaded.warnings.len()), (1440, 0));
+        assert_eq!((loaded.settings.config.ring.datagram_bytes, loaded.warnings.len()), (1438, 0));
         assert!(loaded.settings.keys.is_some());
         assert_eq!(loaded.settings.config.cluster, good(&with("")).settings.config.cluster);
         let daemons: String = (1..=110).map(|i| format!("d{i} 127.0.0.{i} ")).collect();
         let many =
             format!("Spread_Segment 127.0.0.255 {{ {daemons} }}\nKeyFile = {path}\nDatagramBytes = 700");
-        assert!(report(&many).contains("expected at least 718"), "{}", report(&many));
+        assert!(report(&many).contains("expected at least 720"), "{}", report(&many));
     });
-    with_key_file(&key, 0o604, |path| {
-        let loaded = good(&with(&format!("KeyFile = {path}")));
-        assert!(loaded.warnings[0].message.contains("can read the key"), "{:?}", loaded.warnings);
+    for mode in [0o604, 0o620, 0o602] {
+        with_key_file(&key, mode, |path| {
+            let loaded = good(&with(&format!("KeyFile = {path}")));
+            assert!(
+                loaded.warnings[0].message.contains("can read or change the key"),
+                "{:?}",
+                loaded.warnings
+            );
+        });
+    }
+    with_key_file(&format!("{key}\n{}", "#\n".repeat(4096)), 0o600, |path| {
+        assert!(report(&with(&format!("KeyFile = {path}"))).contains("is longer than 4096 bytes"));
     });
     with_key_file("secret", 0o600, |path| {
         let report = report(&with(&format!("KeyFile = {path}")));

@@ -402,7 +402,7 @@ impl Daemon {
                 Order::Report(reader) => {
                     let uptime = self.now.since(Instant::default());
                     let report = self.monitor.report(reader, uptime, &self.node.status(), &self.node.stats());
-                    self.transport.send_to(reader.address, &report);
+                    self.transport.send_report(reader.address, &report);
                 }
                 Order::Cut(daemons) => self.transport.filter().cut_exactly(&daemons),
                 Order::SetWindows(change) => {

@@ -35,12 +35,9 @@ pub(crate) fn step(
     };
     transport.receive(channel, scratch);
     transport.count_received(scratch.len());
+    transport.take_requests().for_each(|(source, request)| monitor.take(source, request));
     for datagram in scratch.drain(..) {
-        if channel == Channel::Data && antiphon_wire::monitor::is_request(&datagram) {
-            monitor.take(datagram);
-        } else {
-            node.handle(now, Input::Datagram(datagram), out);
-        }
+        node.handle(now, Input::Datagram(datagram), out);
     }
     true
 }

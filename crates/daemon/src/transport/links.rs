@@ -7,7 +7,8 @@ use antiphon_wire::ids::DaemonId;
 
 /// Which daemons one daemon neither hears nor reaches; shared by everyone who holds a clone.
 ///
-/// A cut works both ways at the daemon that the filter belongs to. To separate two daemons for
+/// Who said last which links are cut, a test, its file or a monitor, is obeyed. A cut works both ways at the daemon that
+/// the filter belongs to. To separate two daemons for
 /// certain, cut the link at both.
 #[derive(Clone, Debug)]
 pub struct LinkFilter {

@@ -5,6 +5,7 @@
 //! core asks for, and the source address of a datagram tells its daemon.
 
 mod failures;
+mod inbound;
 mod links;
 mod moderation;
 mod rejoin;
@@ -14,11 +15,11 @@ mod sender;
 mod socket;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use antiphon_proto::time::Instant;
 use antiphon_proto::{Channel, Transmit};
-use antiphon_wire::ring::VERSION;
+use antiphon_wire::monitor;
 use bytes::Bytes;
 use mio::{Interest, Registry, Token as PollToken};
 
@@ -27,6 +28,7 @@ use crate::conf::{OwnAddresses, SEAL_BYTES, Settings};
 
 pub use links::LinkFilter;
 
+use inbound::{Inbound, is_sealed};
 use moderation::Moderation;
 use rejoin::Rejoin;
 pub(crate) use routes::shared_address;
@@ -66,7 +68,7 @@ pub(crate) struct TransportStats {
     pub(crate) send_errors: u64,
     /// Datagrams dropped because the link was cut on purpose.
     pub(crate) datagrams_cut: u64,
-    /// Datagrams that are not sealed with a key of the cluster, although all are to be.
+    /// Datagrams that are not sealed with a key of this daemon, although it has one, or are although it has none.
     pub(crate) datagrams_not_opened: u64,
 }
 
@@ -83,6 +85,9 @@ pub(crate) struct Transport {
     sender: Sender,
     /// What datagrams are sealed and opened with, if they are.
     seal: Option<Seal>,
+    inbound: Inbound,
+    /// What monitors ask for, with where it came from.
+    requests: Vec<(IpAddr, Bytes)>,
     moderation: Moderation,
     rejoin: Rejoin,
     addresses: Vec<SocketAddr>,
@@ -111,6 +116,8 @@ impl Transport {
             slots: Slots::new(),
             sender: Sender::default(),
             seal: Self::seal(settings)?,
+            inbound: Inbound::new(settings.locations.len()),
+            requests: Vec::new(),
             moderation: Moderation::new(),
             rejoin: Rejoin::default(),
             addresses: Vec::new(),
@@ -122,7 +129,7 @@ impl Transport {
     }
 
     fn seal(settings: &Settings) -> Result<Option<Seal>, StartError> {
-        let Some(keys) = settings.keys.clone() else { return Ok(None) };
+        let Some(keys) = &settings.keys else { return Ok(None) };
         let seal = Seal::new(keys, settings.config.me, settings.locations.len());
         seal.map(Some).map_err(|_| StartError::System(io::Error::other("the system gives no random numbers")))
     }
@@ -268,15 +275,19 @@ impl Transport {
         }
     }
 
-    /// Receives one batch from a channel and appends its datagrams.
+    /// Receives one batch from a channel and appends its datagrams. Monitors are heard at the daemon's own address only:
+    /// what comes to a whole segment would be answered by all of it.
     pub(crate) fn receive(&mut self, channel: Channel, datagrams: &mut Vec<Bytes>) {
+        let is_shared = self.shared.as_ref().is_some_and(|shared| shared.ready);
+        let is_for_monitors = channel == Channel::Data && !is_shared;
         let socket = match (channel, &mut self.shared) {
             (Channel::Control, _) => &mut self.control,
-            (Channel::Data, Some(shared)) if shared.ready => shared,
+            (Channel::Data, Some(shared)) if is_shared => shared,
             (Channel::Data, _) => &mut self.data,
         };
         let (stats, filter, routes, me) = (&mut self.stats, &self.filter, &self.routes, self.me);
-        let (moderation, seal) = (&mut self.moderation, &mut self.seal);
+        let (moderation, seal, inbound) = (&mut self.moderation, &mut self.seal, &mut self.inbound);
+        let requests = &mut self.requests;
         let received = self.slots.receive(socket, |source, filled| {
             if channel == Channel::Data {
                 moderation.note_buffer(filled.count());
@@ -289,9 +300,20 @@ impl Transport {
                 return;
             }
             stats.bytes_received += filled.len() as u64;
-            match seal {
-                None => cut(filled, datagrams),
-                Some(seal) => open(seal, source, filled, datagrams, stats),
+            let not_opened = match seal {
+                _ if is_for_monitors && monitor::is_request(filled.first()) => {
+                    let mut cut_apart = Vec::new();
+                    cut(filled, &mut cut_apart);
+                    requests.extend(cut_apart.into_iter().map(|request| (source.ip(), request)));
+                    return;
+                }
+                Some(seal) => inbound.open(seal, filled, datagrams),
+                None if is_sealed(filled.first()) => filled.count() as u64,
+                None => return cut(filled, datagrams),
+            };
+            if not_opened > 0 {
+                stats.datagrams_not_opened += not_opened;
+                inbound.complain(source, routes.daemon_at(source), not_opened, seal.is_some());
             }
         });
         match received {
@@ -303,6 +325,11 @@ impl Transport {
         }
     }
 
+    /// What monitors ask for, with where it came from.
+    pub(crate) fn take_requests(&mut self) -> impl Iterator<Item = (IpAddr, Bytes)> {
+        self.requests.drain(..)
+    }
+
     /// Counts datagrams that were handed on.
     pub(crate) fn count_received(&mut self, datagrams: usize) {
         self.stats.datagrams_received += datagrams as u64;
@@ -312,10 +339,13 @@ impl Transport {
     pub(crate) fn send(&mut self, transmit: &Transmit) {
         self.addresses.clear();
         self.routes.resolve(&transmit.to, transmit.channel, &self.filter, &mut self.addresses);
+        if self.addresses.is_empty() {
+            return;
+        }
         let (mut burst, mut segment_bytes) = (transmit.burst.clone(), transmit.segment_bytes);
         if let Some(seal) = &mut self.seal {
             let Ok(sealed) = seal.seal(&burst, segment_bytes) else {
-                self.stats.send_errors += 1;
+                self.stats.send_errors += burst.len().div_ceil(segment_bytes.max(1)) as u64;
                 return;
             };
             (burst, segment_bytes) = (sealed, segment_bytes + SEAL_BYTES);
@@ -325,9 +355,14 @@ impl Transport {
         }
     }
 
-    /// Sends something to a monitor, behind everything that still waits.
-    pub(crate) fn send_to(&mut self, to: SocketAddr, datagram: &Bytes) {
-        self.sender.send(&self.data, to, datagram, datagram.len(), &mut self.stats);
+    /// Sends something to a monitor if nothing waits. It says where it reads, so a failure, which is no news of the
+    /// network between daemons, is only counted; and it asks again.
+    pub(crate) fn send_report(&mut self, to: SocketAddr, report: &[u8]) {
+        if self.sender.is_waiting() || self.data.send(to, report, report.len()).is_err() {
+            self.stats.datagrams_dropped += 1;
+        } else {
+            self.stats.datagrams_sent += 1;
+        }
     }
 
     /// Asks the poller about writability exactly as long as something waits for it, and about packets exactly
@@ -377,39 +412,6 @@ fn cut(filled: Filled<'_>, datagrams: &mut Vec<Bytes>) {
         datagrams.push(bytes.split_to(stride));
     }
     datagrams.push(bytes);
-}
-
-/// Opens datagrams where they lie, and cuts them apart. Those of another version of the protocol are sealed in their own
-/// way, and those of monitors are not: they are handed on as they are.
-fn open(
-    seal: &mut Seal,
-    source: SocketAddr,
-    mut filled: Filled<'_>,
-    datagrams: &mut Vec<Bytes>,
-    stats: &mut TransportStats,
-) {
-    let (mut parts, mut begin) = (Vec::new(), 0);
-    for datagram in filled.datagrams() {
-        let is_foreign = datagram.first() != Some(&VERSION);
-        match if is_foreign { Some(0..datagram.len()) } else { seal.open(datagram) } {
-            Some(part) => parts.push(begin + part.start..begin + part.end),
-            None => not_opened(source, stats),
-        }
-        begin += datagram.len();
-    }
-    let bytes = filled.take();
-    datagrams.extend(parts.into_iter().map(|part| bytes.slice(part)));
-}
-
-/// Counts a datagram that can not be opened, and says it, ever more rarely.
-fn not_opened(source: SocketAddr, stats: &mut TransportStats) {
-    stats.datagrams_not_opened += 1;
-    let times = stats.datagrams_not_opened;
-    if times.is_power_of_two() {
-        tracing::warn!(
-            "what comes from {source} is not sealed with a key of KeyFile ({times} datagrams so far)"
-        );
-    }
 }
 
 #[cfg(test)]

@@ -2,14 +2,15 @@
 //!
 //! ```text
 //! the 10 bytes that all datagrams begin with, the key id among them         in the clear, authenticated
-//! u64 salt · u64 number, little-endian                                      in the clear
+//! u16 sealing daemon · u64 salt · u64 number, little-endian                 in the clear, authenticated
 //! the rest of the datagram, as long as it was                               encrypted
 //! 16 bytes                                                                  proof of all that
 //! ```
 //!
 //! AES-256-GCM. Each process seals with a key of its own, derived (HKDF-SHA-256) from the cluster's, its daemon id and
 //! a random salt, and numbers its datagrams, so that no number is used twice with a key. It takes another salt when it
-//! has sealed so many that the key should not be used any longer.
+//! has sealed so many that the key should not be used any longer. The daemon that seals need not be the one that the
+//! datagram begins with: members send packets of each other again.
 //!
 //! What was recorded and is sent again later opens: the protocol takes it for what a network delivers late or twice.
 
@@ -17,31 +18,32 @@ use std::fmt;
 use std::ops::Range;
 
 use antiphon_wire::ids::DaemonId;
-use antiphon_wire::ring::{HEADER_BYTES, KEY_ID, SENDER};
+use antiphon_wire::ring::{HEADER_BYTES, KEY_ID};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::error::Unspecified;
-use ring::hkdf::{HKDF_SHA256, Salt};
+use ring::hkdf::{HKDF_SHA256, Prk, Salt};
 use ring::rand::{SecureRandom, SystemRandom};
 
-use crate::conf::{Key, Keys, SEAL_BYTES};
+use crate::conf::{Keys, SEAL_BYTES};
 
+const SEALER_BYTES: usize = 2;
 const SALT_BYTES: usize = 8;
 const NUMBER_BYTES: usize = 8;
 const PROOF_BYTES: usize = 16;
-const _: () = assert!(SEAL_BYTES == SALT_BYTES + NUMBER_BYTES + PROOF_BYTES);
+const _: () = assert!(SEAL_BYTES == SEALER_BYTES + SALT_BYTES + NUMBER_BYTES + PROOF_BYTES);
 /// Where the encrypted part begins.
-const BODY: usize = HEADER_BYTES + SALT_BYTES + NUMBER_BYTES;
-/// Datagrams of the largest size that are sealed with one key: 2^38 blocks, far below what is advised against.
+const BODY: usize = HEADER_BYTES + SEALER_BYTES + SALT_BYTES + NUMBER_BYTES;
+/// Datagrams that are sealed with one key. With the largest that are 2^44 blocks, of which nobody learns anything.
 const MOST_SEALED: u64 = 1 << 32;
-/// Keys of one daemon that are remembered: that of its run, and of the one before.
+/// Keys of one daemon that are remembered: that of its run, and one more, as that of the run before.
 const REMEMBERED: usize = 2;
 /// What derived keys are for, so that the cluster's key may serve other ends.
 const PURPOSE: &[u8] = b"antiphon datagrams";
 
 /// The keys of this daemon and of the others.
 pub(crate) struct Seal {
-    keys: Keys,
+    secrets: Vec<Secret>,
     random: SystemRandom,
     me: DaemonId,
     mine: Sender,
@@ -49,6 +51,12 @@ pub(crate) struct Seal {
     sealed: u64,
     /// Of each daemon those heard last, the latest first.
     others: Vec<Vec<Sender>>,
+}
+
+/// A key of the cluster, from which those of processes are derived. The first one is to seal with.
+struct Secret {
+    key_id: u8,
+    pseudorandom: Prk,
 }
 
 /// The key by which one process seals.
@@ -59,22 +67,24 @@ struct Sender {
 }
 
 impl Sender {
-    fn derive(key: &Key, daemon: DaemonId, salt: u64) -> Result<Self, Unspecified> {
+    fn derive(secret: &Secret, daemon: DaemonId, salt: u64) -> Result<Self, Unspecified> {
         let (daemon, salt_bytes) = (daemon.0.to_le_bytes(), salt.to_le_bytes());
-        let derived = Salt::new(HKDF_SHA256, PURPOSE).extract(key.secret());
         let info = [daemon.as_slice(), salt_bytes.as_slice()];
-        let key_of_process = UnboundKey::from(derived.expand(&info, &AES_256_GCM)?);
-        Ok(Self { key_id: key.id(), salt, key: LessSafeKey::new(key_of_process) })
+        let key_of_process = UnboundKey::from(secret.pseudorandom.expand(&info, &AES_256_GCM)?);
+        Ok(Self { key_id: secret.key_id, salt, key: LessSafeKey::new(key_of_process) })
     }
 }
 
 impl Seal {
     /// Of a daemon among so many configured ones.
-    pub(crate) fn new(keys: Keys, me: DaemonId, daemons: usize) -> Result<Self, Unspecified> {
-        let random = SystemRandom::new();
-        let mine = Sender::derive(keys.sealing(), me, salt(&random)?)?;
+    pub(crate) fn new(keys: &Keys, me: DaemonId, daemons: usize) -> Result<Self, Unspecified> {
+        let extractor = Salt::new(HKDF_SHA256, PURPOSE);
+        let secrets =
+            keys.iter().map(|key| Secret { key_id: key.id(), pseudorandom: extractor.extract(key.secret()) });
+        let (secrets, random): (Vec<Secret>, _) = (secrets.collect(), SystemRandom::new());
+        let mine = sender(&secrets, me, &random)?;
         let others = (0..daemons).map(|_| Vec::new()).collect();
-        Ok(Self { keys, random, me, mine, sealed: 0, others })
+        Ok(Self { secrets, random, me, mine, sealed: 0, others })
     }
 
     /// Seals datagrams that stand one after the other; each becomes longer by [`SEAL_BYTES`].
@@ -87,7 +97,7 @@ impl Seal {
 
     fn seal_one(&mut self, datagram: &[u8], to: &mut BytesMut) -> Result<(), Unspecified> {
         if self.sealed == MOST_SEALED {
-            self.mine = Sender::derive(self.keys.sealing(), self.me, salt(&self.random)?)?;
+            self.mine = sender(&self.secrets, self.me, &self.random)?;
             self.sealed = 0;
         }
         let (header, body) = datagram.split_at_checked(HEADER_BYTES).ok_or(Unspecified)?;
@@ -95,6 +105,7 @@ impl Seal {
         self.sealed += 1;
         let begin = to.len();
         to.put_slice(header);
+        to.put_u16_le(self.me.0);
         to.put_u64_le(self.mine.salt);
         to.put_u64_le(number);
         to.put_slice(body);
@@ -109,13 +120,17 @@ impl Seal {
     /// Opens a datagram where it lies and says which part of it is now as it was before it was sealed. None if it
     /// was not sealed with a key of this cluster, or was changed since.
     pub(crate) fn open(&mut self, datagram: &mut [u8]) -> Option<Range<usize>> {
-        let Clear { key_id, daemon, salt, number } = Clear::read(datagram)?;
-        let senders = self.others.get_mut(daemon.index())?;
+        let Clear { key_id, sealer, salt, number } = Clear::read(datagram)?;
+        let senders = self.others.get_mut(sealer.index())?;
         let known = senders.iter().position(|sender| (sender.key_id, sender.salt) == (key_id, salt));
-        match known.and_then(|at| senders.get(at)) {
-            Some(sender) => sender.open(number, datagram)?,
+        match known {
+            Some(at) => {
+                senders.get(at)?.open(number, datagram)?;
+                senders.swap(0, at);
+            }
             None => {
-                let sender = Sender::derive(self.keys.of(key_id)?, daemon, salt).ok()?;
+                let secret = self.secrets.iter().find(|secret| secret.key_id == key_id)?;
+                let sender = Sender::derive(secret, sealer, salt).ok()?;
                 sender.open(number, datagram)?;
                 senders.insert(0, sender);
                 senders.truncate(REMEMBERED);
@@ -138,27 +153,28 @@ impl Sender {
 /// What a sealed datagram says in the clear.
 struct Clear {
     key_id: u8,
-    daemon: DaemonId,
+    sealer: DaemonId,
     salt: u64,
     number: u64,
 }
 
 impl Clear {
     fn read(datagram: &[u8]) -> Option<Self> {
-        let mut salt_and_number = datagram.get(HEADER_BYTES..BODY)?;
+        let mut seal = datagram.get(HEADER_BYTES..BODY)?;
         Some(Self {
             key_id: *datagram.get(KEY_ID)?,
-            daemon: DaemonId(datagram.get(SENDER)?.get_u16_le()),
-            salt: salt_and_number.get_u64_le(),
-            number: salt_and_number.get_u64_le(),
+            sealer: DaemonId(seal.get_u16_le()),
+            salt: seal.get_u64_le(),
+            number: seal.get_u64_le(),
         })
     }
 }
 
-fn salt(random: &SystemRandom) -> Result<u64, Unspecified> {
+/// A new key for this process.
+fn sender(secrets: &[Secret], me: DaemonId, random: &SystemRandom) -> Result<Sender, Unspecified> {
     let mut salt = [0; SALT_BYTES];
     random.fill(&mut salt)?;
-    Ok(u64::from_le_bytes(salt))
+    Sender::derive(secrets.first().ok_or(Unspecified)?, me, u64::from_le_bytes(salt))
 }
 
 fn nonce(number: u64) -> Nonce {
@@ -187,7 +203,7 @@ mod tests {
     }
 
     fn seal(secrets: &[u8], me: u16) -> Seal {
-        Seal::new(keys(secrets), DaemonId(me), 3).expect("a random salt")
+        Seal::new(&keys(secrets), DaemonId(me), 3).expect("a random salt")
     }
 
     /// A datagram of daemon 1 of the cluster.
@@ -212,6 +228,30 @@ mod tests {
             sealed.chunks(LONG + SEAL_BYTES).map(|sealed| opened(&mut other, sealed)).collect();
         assert_eq!(found, datagrams.map(Some));
         assert!(!sealed.windows(20).any(|part| part == [1; 20]), "nothing of it can be read");
+    }
+
+    #[test]
+    fn what_another_member_sends_again_is_opened_too() {
+        let (mut another, mut other) = (seal(&[7], 2), seal(&[7], 0));
+        let packet_of_1 = datagram(100, 1);
+        let again = another.seal(&packet_of_1, 100).expect("sealed");
+        assert_eq!(opened(&mut other, &again), Some(packet_of_1));
+        assert_eq!(other.others.iter().map(Vec::len).collect::<Vec<_>>(), [0, 0, 1]);
+    }
+
+    #[test]
+    fn any_bytes_are_refused() {
+        let (mut other, random) = (seal(&[7], 0), &mut fastrand::Rng::with_seed(4803));
+        for _ in 0..10_000 {
+            let mut bytes: Vec<u8> = (0..random.usize(..200)).map(|_| random.u8(..)).collect();
+            if let Some(key_id) = bytes.get_mut(KEY_ID).filter(|_| random.bool()) {
+                *key_id = other.mine.key_id;
+            }
+            if let Some(sealer) = bytes.get_mut(HEADER_BYTES..HEADER_BYTES + SEALER_BYTES) {
+                sealer.fill(0);
+            }
+            assert_eq!(opened(&mut other, &bytes), None);
+        }
     }
 
     #[test]
@@ -242,12 +282,13 @@ mod tests {
     fn no_number_is_used_twice_with_a_key() {
         let mut one = seal(&[7], 1);
         let mut sealed = || one.seal(&datagram(100, 1), 100).expect("sealed")[HEADER_BYTES..BODY].to_vec();
+        const NUMBER: usize = SEALER_BYTES + SALT_BYTES;
         let (first, second) = (sealed(), sealed());
-        assert_eq!(first[..SALT_BYTES], second[..SALT_BYTES]);
-        assert_ne!(first[SALT_BYTES..], second[SALT_BYTES..]);
+        assert_eq!(first[..NUMBER], second[..NUMBER]);
+        assert_ne!(first[NUMBER..], second[NUMBER..]);
         one.sealed = MOST_SEALED;
         let later = one.seal(&datagram(100, 1), 100).expect("sealed")[HEADER_BYTES..BODY].to_vec();
-        assert_ne!(first[..SALT_BYTES], later[..SALT_BYTES]);
+        assert_ne!(first[..NUMBER], later[..NUMBER]);
         assert_ne!(seal(&[7], 1).mine.salt, seal(&[7], 1).mine.salt, "of each run another");
     }
 
@@ -259,9 +300,7 @@ mod tests {
             assert!(opened(&mut other, &sealed).is_some());
         }
         assert_eq!(other.others.iter().map(Vec::len).collect::<Vec<_>>(), [0, REMEMBERED, 0]);
-        let mut stranger = datagram(100, 1);
-        stranger[8] = 3;
-        let sealed = seal(&[7], 3).seal(&stranger, 100).expect("sealed");
+        let sealed = seal(&[7], 3).seal(&datagram(100, 1), 100).expect("sealed");
         assert_eq!(opened(&mut other, &sealed), None, "no such daemon is configured");
     }
 }

@@ -177,6 +177,11 @@ impl Filled<'_> {
         self.length
     }
 
+    /// The first of them.
+    pub(crate) fn first(&self) -> &[u8] {
+        self.slot.get(..self.length.min(self.stride)).unwrap_or_default()
+    }
+
     /// How many they are.
     pub(crate) fn count(&self) -> usize {
         self.length.div_ceil(self.stride)

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use antiphon_proto::Target;
 use antiphon_proto::time::Instant as Now;
 use antiphon_wire::ids::DaemonId;
+use antiphon_wire::ring::VERSION;
 
 use super::*;
 use crate::conf::{Source, load_source};
@@ -199,8 +200,59 @@ fn who_has_a_key_takes_nothing_that_is_not_sealed_but_what_never_is() {
         let burst = Bytes::from(datagram.clone());
         a.send(&Transmit { to, channel: Channel::Data, burst, segment_bytes: datagram.len() });
     }
-    assert_eq!(arrivals(&mut b, Channel::Data, 2), [of_another_version, of_a_monitor]);
+    assert_eq!(arrivals(&mut b, Channel::Data, 1), [of_another_version]);
+    let deadline = Instant::now() + Duration::from_secs(2);
+    let mut requests = Vec::new();
+    while requests.is_empty() && Instant::now() < deadline {
+        assert_eq!(arrivals_now(&mut b), [""; 0]);
+        requests.extend(b.take_requests());
+    }
+    assert_eq!(requests, [([127, 0, 0, 1].into(), Bytes::from(of_a_monitor))]);
     assert_eq!(b.stats().datagrams_not_opened, 1);
+}
+
+#[test]
+fn who_has_no_key_takes_nothing_that_is_sealed_and_counts_it() {
+    let [mut a, mut b, _c] = three_with("127.0.0.255", [Some("1"), None, None]);
+    let datagrams = [[HEADER.as_slice(), b"one"].concat(), [HEADER.as_slice(), b"two"].concat()];
+    let burst = Bytes::from(datagrams.concat());
+    a.send(&Transmit { to: Target::One(DaemonId(1)), channel: Channel::Control, burst, segment_bytes: 13 });
+    let deadline = Instant::now() + Duration::from_secs(2);
+    let mut handed_on = Vec::new();
+    while b.stats().datagrams_not_opened < 2 && Instant::now() < deadline {
+        b.suspect_all();
+        b.receive(Channel::Control, &mut handed_on);
+    }
+    assert_eq!((b.stats().datagrams_not_opened, handed_on), (2, Vec::<Bytes>::new()));
+}
+
+#[test]
+fn monitors_are_heard_at_the_address_of_a_daemon_and_not_at_that_of_all() {
+    let [mut a, mut b, mut c] = three("239.255.77.6");
+    let request = Bytes::from([&[0x80, 0, 0, 0x81], [0; 36].as_slice()].concat());
+    let to_all = Target::Each([DaemonId(1), DaemonId(2)].into());
+    let segment_bytes = request.len();
+    a.send(&Transmit { to: to_all, channel: Channel::Data, burst: request.clone(), segment_bytes });
+    for daemon in [&mut b, &mut c] {
+        assert_eq!(
+            arrivals(daemon, Channel::Data, 1),
+            std::slice::from_ref(&request),
+            "for the core to refuse"
+        );
+    }
+    a.send(&Transmit {
+        to: Target::One(DaemonId(1)),
+        channel: Channel::Data,
+        burst: request.clone(),
+        segment_bytes,
+    });
+    let deadline = Instant::now() + Duration::from_secs(2);
+    let mut requests = Vec::new();
+    while requests.is_empty() && Instant::now() < deadline {
+        assert_eq!(arrivals_now(&mut b), [""; 0]);
+        requests.extend(b.take_requests());
+    }
+    assert_eq!(requests, [([127, 0, 0, 1].into(), request)]);
 }
 
 /// What has arrived by now.

@@ -52,7 +52,7 @@ impl Windows {
             let scaled = u64::from(configured) * u64::from(all) / u64::from(config.window_packets.max(1));
             u32::try_from(scaled).unwrap_or(u32::MAX)
         };
-        let mine = part(config.personal_window_packets).max(1);
+        let mine = part(config.personal_window_packets).clamp(1, all.max(1));
         Self { all, mine, after_token: part(config.accelerated_window_packets).min(mine) }
     }
 }

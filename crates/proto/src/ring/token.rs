@@ -328,8 +328,9 @@ impl Ring {
         }
     }
 
-    /// Keeps the token until there is something to send; with others, for a while at most. Everyone has everything and
-    /// has delivered it, so what lowered the window is over: rounds begin with the configured one again.
+    /// Keeps the token until there is something to send; with others, for a while at most. Everyone holds everything
+    /// and, where there are others, has delivered it: what lowered the window is over, and rounds begin with the configured
+    /// one, as in a new ring.
     fn rest(&mut self, mut token: Token, cx: &mut Cx<'_>) {
         let config = &cx.config.ring;
         token.window = Windows::new(config, token.window.max(config.window_packets)).all;

@@ -42,9 +42,6 @@ const CONTROL_HEADER_BYTES: usize = HEADER_BYTES + 8;
 /// Where among them the id of the key that the rest is sealed with stands; 0 if it is not.
 pub const KEY_ID: usize = 2;
 
-/// Where among them the sending daemon stands.
-pub const SENDER: std::ops::Range<usize> = 8..10;
-
 /// Where among them the flags stand.
 const FLAGS: usize = 3;
 
