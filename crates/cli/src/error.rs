@@ -59,6 +59,20 @@ pub(crate) enum CliError {
         /// Its name.
         name: String,
     },
+    /// A daemon was named twice.
+    #[error("{name} is named twice")]
+    DaemonTwice {
+        /// Its name.
+        name: String,
+    },
+    /// A daemon that was told to end goes on.
+    #[error(
+        "{name} still answers; does its file have DangerousMonitor = yes? Its log says what it does not do"
+    )]
+    DaemonLives {
+        /// Its name.
+        name: String,
+    },
     /// Datagrams can not be exchanged with daemons.
     #[error(
         "daemons can not be asked from here: {0}\nThis runs on the host of a configured daemon; -n says which."

@@ -24,6 +24,8 @@ use crate::output::{say_on, show, show_json};
 const ATTEMPTS: u32 = 4;
 /// How long answers are waited for each time.
 const PATIENCE: Duration = Duration::from_millis(400);
+/// How long a daemon may take to end: it hands over what its clients have sent, in a wide area network for 5 s.
+const ENDING: Duration = Duration::from_secs(8);
 /// Daemons forget a partition after a minute.
 const REMINDER: Duration = Duration::from_secs(20);
 
@@ -49,14 +51,14 @@ enum What {
         #[arg(short, long)]
         json: bool,
     },
-    /// Part the daemons, for as long as this runs and a minute at most.
+    /// Part the daemons for as long as this runs, and up to a minute longer if it is ended by a signal.
     Part {
         /// Daemons that are to hear each other, with commas; those that are not named are a part of their own.
         #[arg(required = true, value_name = "NAME,NAME…")]
         parts: Vec<String>,
         /// Make all links whole again after so long, in place of running on.
-        #[arg(long, value_name = "SECONDS")]
-        seconds: Option<u64>,
+        #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+        seconds: Option<u32>,
     },
     /// Make the links that a monitor has cut whole again.
     Heal,
@@ -106,7 +108,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
     match &args.command {
         None => monitor.status(false),
         Some(What::Status { json }) => monitor.status(*json),
-        Some(What::Part { parts, seconds }) => monitor.part(parts, seconds.map(Duration::from_secs)),
+        Some(What::Part { parts, seconds }) => {
+            monitor.part(parts, seconds.map(|seconds| Duration::from_secs(seconds.into())))
+        }
         Some(What::Heal) => monitor.heal(),
         Some(What::End { names }) => monitor.end(names),
     }
@@ -119,13 +123,13 @@ impl Monitor {
     }
 
     fn status(&self, json: bool) -> Result<ExitCode, CliError> {
-        let rows = self.ask().map_err(CliError::Monitor)?;
+        let rows = self.ask(&self.settings.locations, ATTEMPTS).map_err(CliError::Monitor)?;
         if json {
             show_json(&rows)?;
         } else {
             show(&table(&rows))?;
         }
-        Ok(if are_one_ring(&rows) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(code(are_one_ring(&rows)))
     }
 
     fn part(&self, parts: &[String], duration: Option<Duration>) -> Result<ExitCode, CliError> {
@@ -135,58 +139,86 @@ impl Monitor {
                 self.set(&mut of_each, name, number)?;
             }
         }
-        say_on("parted, as far as daemons have DangerousMonitor = yes")?;
-        let end = duration.map(|duration| Instant::now() + duration);
+        let begun = Instant::now();
+        let mut is_first = true;
         loop {
-            self.tell(&self.settings.locations, &of_each)?;
-            let left = end.map_or(REMINDER, |end| end.saturating_duration_since(Instant::now()));
+            let all_told = self.tell(&self.settings.locations, &of_each)?;
+            if is_first {
+                say_on(
+                    "parted, as far as daemons have DangerousMonitor = yes; `antiphon monitor heal` ends it",
+                )?;
+            }
+            is_first = false;
+            let left = duration.map_or(REMINDER, |duration| duration.saturating_sub(begun.elapsed()));
             if left.is_zero() {
-                return self.heal();
+                let all_healed = self.tell(&self.settings.locations, &[])?;
+                return Ok(code(all_told && all_healed));
             }
             thread::sleep(left.min(REMINDER));
         }
     }
 
     fn heal(&self) -> Result<ExitCode, CliError> {
-        self.tell(&self.settings.locations, &[])?;
-        Ok(ExitCode::SUCCESS)
+        let all_told = self.tell(&self.settings.locations, &[])?;
+        say_on("all links are to be whole, as far as daemons have DangerousMonitor = yes")?;
+        Ok(code(all_told))
     }
 
+    /// Ends daemons, and looks whether they have ended.
     fn end(&self, names: &[String]) -> Result<ExitCode, CliError> {
         let mut of_each = vec![0; self.settings.locations.len()];
         names.iter().try_for_each(|name| self.set(&mut of_each, name, monitor::END))?;
         // The others are told nothing, or they would forget a partition.
-        let ended =
-            self.settings.locations.iter().zip(&of_each).filter(|(_, component)| **component == monitor::END);
-        let ended: Vec<Location> = ended.map(|(location, _)| location.clone()).collect();
-        self.tell(&ended, &of_each)?;
-        Ok(ExitCode::SUCCESS)
+        let is_meant = |(_, component): &(&Location, &i16)| **component == monitor::END;
+        let meant = self.settings.locations.iter().zip(&of_each).filter(is_meant);
+        let meant: Vec<Location> = meant.map(|(location, _)| location.clone()).collect();
+        self.tell(&meant, &of_each)?;
+        let begun = Instant::now();
+        loop {
+            let rows = self.ask(&meant, 1).map_err(CliError::Monitor)?;
+            let Some(lives) = rows.iter().find(|row| row.report.is_some()) else {
+                return Ok(ExitCode::SUCCESS);
+            };
+            if begun.elapsed() > ENDING {
+                return Err(CliError::DaemonLives { name: lives.daemon.clone() });
+            }
+            thread::sleep(PATIENCE);
+        }
     }
 
-    /// Sets the component of the daemon of that name.
+    /// Sets the component of the daemon of that name, which is said once.
     fn set(&self, of_each: &mut [i16], name: &str, component: i16) -> Result<(), CliError> {
         let mut daemons = self.settings.locations.iter().zip(of_each);
         let named = daemons.find(|(location, _)| location.name.as_bytes() == name.as_bytes());
         let Some((_, of_daemon)) = named else {
             return Err(CliError::NoSuchDaemon { name: name.to_owned() });
         };
-        *of_daemon = component;
-        Ok(())
+        match std::mem::replace(of_daemon, component) {
+            0 => Ok(()),
+            _ => Err(CliError::DaemonTwice { name: name.to_owned() }),
+        }
     }
 
-    /// Tells daemons of which component each is; twice, as a datagram may be lost.
-    fn tell(&self, daemons: &[Location], of_each: &[i16]) -> Result<(), CliError> {
+    /// Tells daemons of which component each is; twice, as a datagram may be lost. Returns whether all could be sent to,
+    /// and says which could not.
+    fn tell(&self, daemons: &[Location], of_each: &[i16]) -> Result<bool, CliError> {
         let request = self.request(Command::Part(Components::new(of_each))).map_err(CliError::Monitor)?;
-        let sends = daemons.iter().chain(daemons).map(|location| self.send(location, &request));
-        sends.collect::<io::Result<()>>().map_err(CliError::Monitor)
+        let mut all_told = true;
+        for location in daemons {
+            let sent = self.send(location, &request).and_then(|()| self.send(location, &request));
+            if let Err(error) = sent {
+                say_on(&format!("{} can not be told: {error}", location.name))?;
+                all_told = false;
+            }
+        }
+        Ok(all_told)
     }
 
-    /// Asks all daemons until all have answered or it was enough.
-    fn ask(&self) -> io::Result<Vec<Row>> {
+    /// Asks daemons, so many times at most, until all have answered.
+    fn ask(&self, locations: &[Location], attempts: u32) -> io::Result<Vec<Row>> {
         let request = self.request(Command::Report)?;
-        let locations = &self.settings.locations;
         let mut reports: Vec<Option<Report>> = vec![None; locations.len()];
-        for _ in 0..ATTEMPTS {
+        for _ in 0..attempts {
             for (location, _) in locations.iter().zip(&reports).filter(|(_, report)| report.is_none()) {
                 // A host that refuses is one that does not answer.
                 let _ = self.send(location, &request);
@@ -256,6 +288,10 @@ impl Monitor {
             }),
         }
     }
+}
+
+fn code(is_good: bool) -> ExitCode {
+    if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn state(ring: RingState) -> &'static str {

@@ -10,7 +10,7 @@ use antiphon_wire::names::DaemonName;
 use clap::Args;
 use thiserror::Error;
 
-use crate::conf::{self, LoadError, Loaded, Settings};
+use crate::conf::{self, Keys, LoadError, Loaded, Settings};
 use crate::{Daemon, LocalAddresses, StartError, StopHandle, log_output, transport};
 
 /// Runs one daemon of a cluster until SIGTERM or SIGINT.
@@ -86,12 +86,10 @@ fn serve(args: &DaemonArgs, loaded: Loaded) -> Result<(), Failure> {
     warn(args, &loaded);
     let (origin, name) = (loaded.source.name, loaded.settings.here.name);
     let (clients, network) = (clients(&loaded.settings), network(&loaded.settings));
-    let protection = protection(&loaded.settings);
     let mut daemon = Daemon::bind(loaded.settings)?;
     daemon.stop_on_signals().map_err(StartError::System)?;
     let addresses = daemon.local_addresses().map_err(StartError::System)?;
     tracing::info!("configured by {origin}; times are those for {network}");
-    tracing::info!("datagrams between daemons are {protection}");
     announce(name, &clients, &addresses);
     daemon.run(&StopHandle::new()).map_err(Failure::Run)
 }
@@ -142,11 +140,11 @@ fn network(settings: &Settings) -> &'static str {
 }
 
 /// Who can read and make what daemons send to each other, in words.
-fn protection(settings: &Settings) -> String {
-    match &settings.keys {
-        Some(keys) => format!("sealed with the key {:02x}", keys.sealing().id()),
-        None => "not sealed (see KeyFile)".to_owned(),
-    }
+fn protection(settings: &Settings) -> Result<String, StartError> {
+    let Some(path) = &settings.key_file else { return Ok("not sealed (see KeyFile)".to_owned()) };
+    let (keys, is_exposed) = Keys::read(path).map_err(StartError::Key)?;
+    let exposed = if is_exposed { ", which other users of this machine can read or change" } else { "" };
+    Ok(format!("sealed with the key {:02x}{exposed}", keys.sealing().id()))
 }
 
 /// What to give to a client: the port alone goes over the Unix socket in the customary place.
@@ -178,6 +176,8 @@ fn check(loaded: &Loaded) -> Result<(), Failure> {
         text += &format!("warning: {note}\n");
     }
     summarise(loaded, &mut text);
+    let protection = protection(&loaded.settings)?;
+    text += &format!("datagrams between daemons are {protection}\n");
     match io::stdout().write_all(text.as_bytes()) {
         // Who reads no more has seen enough; the exit code says what the check came to.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -219,7 +219,6 @@ fn summarise_mine(settings: &Settings, text: &mut String) {
         settings.config.sessions.max_outbox_messages,
     );
     let _ = writeln!(text, "times are those for {}", network(settings));
-    let _ = writeln!(text, "datagrams between daemons are {}", protection(settings));
     let waits = if settings.busy_poll { "polls" } else { "sleeps" };
     let _ = writeln!(text, "while there is nothing to do: {waits}");
     let commands = if settings.dangerous_monitor { "look and command" } else { "look" };
@@ -244,7 +243,7 @@ mod tests {
         assert!(summary.contains("\nclients: ") && summary.contains(", /tmp/4999\n"), "{summary}");
         assert!(summary.contains("reached one by one\n"), "{summary}");
         assert!(summary.contains("\ntimes are those for a local network\n"), "{summary}");
-        assert!(summary.contains("\ndatagrams between daemons are not sealed (see KeyFile)\n"), "{summary}");
+        assert_eq!(protection(&loaded.settings).expect("no key"), "not sealed (see KeyFile)");
         assert!(summary.contains("\nwhile there is nothing to do: sleeps\n"), "{summary}");
         assert!(summary.ends_with("\nmonitor programs may look (see DangerousMonitor)\n"), "{summary}");
     }

@@ -62,6 +62,9 @@ pub enum StartError {
         /// What the system said.
         error: io::Error,
     },
+    /// There is no key to seal datagrams with.
+    #[error("cannot seal what is sent to other daemons: {0}")]
+    Key(String),
     /// The poller, the signals or a socket that was just opened failed.
     #[error("cannot start: {0}{hint}", hint = limit_hint(.0))]
     System(#[from] io::Error),

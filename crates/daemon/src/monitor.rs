@@ -35,6 +35,8 @@ pub(crate) struct MonitorStats {
     pub(crate) rejected: u64,
     /// Those that came while too many waited.
     pub(crate) dropped: u64,
+    /// Reports that were not sent, as other datagrams waited or the system refused.
+    pub(crate) unsent: u64,
 }
 
 /// Serves monitors.
@@ -122,6 +124,11 @@ impl Monitor {
         } else {
             self.stats.dropped += 1;
         }
+    }
+
+    /// Notes whether a report was sent.
+    pub(crate) fn note_report(&mut self, is_sent: bool) {
+        self.stats.unsent += u64::from(!is_sent);
     }
 
     /// When links are to be whole again.
@@ -214,8 +221,10 @@ impl Monitor {
         let cut: Vec<DaemonId> = daemons().filter(|id| !components.are_joined(me, id.index())).collect();
         if self.cut.as_ref().map_or(&[][..], |cut| &cut.daemons) != cut {
             let names: Vec<String> = cut.iter().filter_map(|id| self.name(*id)).collect();
-            let names = if names.is_empty() { "nobody".to_owned() } else { names.join(", ") };
-            tracing::warn!("a monitor cuts the links to {names} and makes all others whole");
+            match names.as_slice() {
+                [] => tracing::warn!("a monitor makes all links whole"),
+                names => tracing::warn!("a monitor cuts the links to {}", names.join(", ")),
+            }
         }
         self.cut = (!cut.is_empty()).then(|| Cut { daemons: cut.clone(), until: now + CUT_FOR });
         Order::Cut(cut)

@@ -229,12 +229,13 @@ fn of_transport(transport: &TransportStats) -> [(&'static str, u64); 10] {
     ]
 }
 
-fn of_monitors(monitor: MonitorStats) -> [(&'static str, u64); 4] {
+fn of_monitors(monitor: MonitorStats) -> [(&'static str, u64); 5] {
     [
         ("monitor_requests_served", monitor.served),
         ("monitor_requests_refused", monitor.refused),
         ("monitor_requests_rejected", monitor.rejected),
         ("monitor_requests_dropped", monitor.dropped),
+        ("monitor_reports_unsent", monitor.unsent),
     ]
 }
 

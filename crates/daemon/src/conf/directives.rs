@@ -1,7 +1,6 @@
 //! The directives of a configuration file (docs/client-protocol.md lists them): which there are, and
 //! what each does to the options.
 
-use std::path::Path;
 use std::time::Duration;
 
 use antiphon_proto::config::AuthMethod;
@@ -15,7 +14,7 @@ use super::options::Options;
 use super::syntax::{DirectiveTree, Spanned};
 use super::timeouts::Timeouts;
 use super::windows::{self, Windows};
-use super::{IpPreference, Keys, PortReuse, SEAL_BYTES, UNIX_DIRECTORY};
+use super::{IpPreference, PortReuse, SEAL_BYTES, UNIX_DIRECTORY};
 
 /// How a directive is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -173,7 +172,7 @@ impl Directives {
             "WideAreaNetwork" => self.wide_area = Some(boolean(value)?),
             "BusyPoll" => options.busy_poll = boolean(value)?,
             "DangerousMonitor" => options.dangerous_monitor = boolean(value)?,
-            "KeyFile" => self.keys(value)?,
+            "KeyFile" => options.key_file = Some((&value.value).into()),
             "DatagramBytes" => {
                 let bytes = number(value, 508..=65_000)?;
                 options.ring.datagram_bytes = bytes.value as usize;
@@ -210,19 +209,6 @@ impl Directives {
         self.debug_flags = (!debug.is_empty()).then(|| directive.key.span.clone());
         self.options.log.debug = Some(debug);
         self.remarks.extend(remarks);
-    }
-
-    fn keys(&mut self, value: &Spanned<String>) -> Result<(), Diagnostic> {
-        let read = Keys::read(Path::new(&value.value));
-        let (keys, is_exposed) =
-            read.map_err(|error| Diagnostic::error(value.span.clone(), "there is no key", error))?;
-        if is_exposed {
-            let message = "other users of this machine can read or change the key";
-            let label = "expected a file for the daemon alone (chmod 600)";
-            self.remarks.push(Diagnostic::warning(value.span.clone(), message, label));
-        }
-        self.options.keys = Some(keys);
-        Ok(())
     }
 
     fn methods(&mut self, value: &Spanned<String>) -> Vec<AuthMethod> {
@@ -301,7 +287,7 @@ impl Directives {
     /// default size can for as many as there may be.
     fn datagrams_too_small(&self, daemons: usize) -> Option<Diagnostic> {
         let bytes = self.datagram_bytes.as_ref()?;
-        let seal = self.options.keys.as_ref().map_or(0, |_| SEAL_BYTES);
+        let seal = self.options.key_file.as_ref().map_or(0, |_| SEAL_BYTES);
         let least = piece::smallest_pieces(Commit::longest_bytes(daemons)) + seal;
         (least > bytes.value as usize).then(|| {
             let message = format!("DatagramBytes is too small for {daemons} daemons to form a ring");

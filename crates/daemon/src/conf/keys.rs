@@ -14,7 +14,7 @@ use std::str::FromStr;
 use ring::digest::{SHA256, digest};
 
 /// Bytes by which a datagram becomes longer when it is sealed.
-pub(crate) const SEAL_BYTES: usize = 34;
+pub(crate) const SEAL_BYTES: usize = 36;
 
 const KEY_BYTES: usize = 32;
 const KEYS_MAX: usize = 4;
@@ -117,7 +117,7 @@ impl FromStr for Keys {
 
 fn key(line: &str) -> Option<Key> {
     let mut secret = [0; KEY_BYTES];
-    if line.len() != 2 * KEY_BYTES || !line.is_ascii() {
+    if line.len() != 2 * KEY_BYTES || !line.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return None;
     }
     for (byte, at) in secret.iter_mut().zip((0..).step_by(2)) {
@@ -147,9 +147,14 @@ mod tests {
     fn what_is_wrong_is_told_without_telling_what_it_says() {
         let wrong = |text: &str| text.parse::<Keys>().expect_err("wrong");
         assert!(wrong("").contains("openssl rand"));
-        for line in
-            ["secret", &hex(1)[1..], &format!("{}0", hex(1)), &hex(1).replace('1', "g"), &"ü".repeat(32)]
-        {
+        for line in [
+            "secret",
+            &hex(1)[1..],
+            &format!("{}0", hex(1)),
+            &hex(1).replace('1', "g"),
+            &"ü".repeat(32),
+            &"+a".repeat(32),
+        ] {
             let error = wrong(&format!("{}\n{line}", hex(2)));
             assert_eq!(error, "line 2: expected 64 hexadecimal digits");
         }
@@ -162,6 +167,28 @@ mod tests {
     fn a_key_does_not_show_its_secret() {
         let keys: Keys = hex(0x5a).parse().expect("keys");
         assert!(!format!("{keys:?}").contains("5a5a") && !format!("{keys:?}").contains("90, 90"));
+    }
+
+    #[test]
+    fn a_file_that_others_can_read_or_change_is_told_and_one_that_is_too_long_refused() {
+        let path =
+            std::env::temp_dir().join(format!("antiphon-key-{}-{}", std::process::id(), fastrand::u64(..)));
+        let read = |contents: &str, mode: u32| {
+            std::fs::write(&path, contents).expect("writable");
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("mine");
+            Keys::read(&path)
+        };
+        for (mode, exposed) in [(0o600, false), (0o640, false), (0o604, true), (0o620, true), (0o602, true)] {
+            let (keys, is_exposed) = read(&hex(7), mode).expect("a key");
+            assert_eq!(
+                (keys.sealing().secret(), is_exposed),
+                ([7; KEY_BYTES].as_slice(), exposed),
+                "{mode:o}"
+            );
+        }
+        let long = format!("{}\n{}", hex(7), "#\n".repeat(4096));
+        assert!(read(&long, 0o600).expect_err("too long").contains("is longer than 4096 bytes"));
+        std::fs::remove_file(&path).expect("removable");
     }
 
     #[test]

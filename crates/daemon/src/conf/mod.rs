@@ -68,8 +68,9 @@ pub struct Settings {
     pub busy_poll: bool,
     /// Whether monitor programs may cut links, set windows and stop the daemon, and not only look.
     pub dangerous_monitor: bool,
-    /// What datagrams between daemons are sealed with, if they are.
-    pub keys: Option<Keys>,
+    /// The file with the keys that datagrams between daemons are sealed with, if they are. It is read by who seals:
+    /// others who use the configuration may not be allowed to.
+    pub key_file: Option<PathBuf>,
     /// Whether its times are those for daemons that are far apart.
     pub wide_area: bool,
     /// What is logged, and where.
@@ -286,7 +287,7 @@ impl Settings {
         let cluster = identity::cluster_hash(&topology, options.hash_segments, options.wide_area);
         let Topology { segments, locations, daemons } = topology;
         let Options { mut ring, membership, sessions, .. } = options;
-        if options.keys.is_some() {
+        if options.key_file.is_some() {
             ring.datagram_bytes -= SEAL_BYTES;
         }
         Self {
@@ -300,7 +301,7 @@ impl Settings {
             ignore_join_errors: options.ignore_join_errors,
             busy_poll: options.busy_poll,
             dangerous_monitor: options.dangerous_monitor,
-            keys: options.keys,
+            key_file: options.key_file,
             wide_area: options.wide_area,
             log: options.log,
             test_links: None,

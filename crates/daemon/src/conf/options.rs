@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use antiphon_proto::config::{MembershipConfig, RingConfig, SessionConfig};
 
-use super::{IpPreference, Keys, LogSettings, PortReuse};
+use super::{IpPreference, LogSettings, PortReuse};
 
 /// The settings that do not depend on who is configured. Most are described at their namesakes in
 /// [`Settings`](super::Settings) and [`Config`](antiphon_proto::config::Config).
@@ -22,7 +22,7 @@ pub(crate) struct Options {
     pub(crate) hash_segments: bool,
     pub(crate) busy_poll: bool,
     pub(crate) dangerous_monitor: bool,
-    pub(crate) keys: Option<Keys>,
+    pub(crate) key_file: Option<PathBuf>,
     pub(crate) wide_area: bool,
     pub(crate) log: LogSettings,
 }
@@ -40,7 +40,7 @@ impl Default for Options {
             hash_segments: true,
             busy_poll: false,
             dangerous_monitor: false,
-            keys: None,
+            key_file: None,
             wide_area: false,
             log: LogSettings::default(),
         }

@@ -402,7 +402,8 @@ impl Daemon {
                 Order::Report(reader) => {
                     let uptime = self.now.since(Instant::default());
                     let report = self.monitor.report(reader, uptime, &self.node.status(), &self.node.stats());
-                    self.transport.send_report(reader.address, &report);
+                    let is_sent = self.transport.send_report(reader.address, &report);
+                    self.monitor.note_report(is_sent);
                 }
                 Order::Cut(daemons) => self.transport.filter().cut_exactly(&daemons),
                 Order::SetWindows(change) => {

@@ -18,13 +18,13 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use antiphon_proto::time::Instant;
-use antiphon_proto::{Channel, Transmit};
+use antiphon_proto::{Channel, Target, Transmit};
 use antiphon_wire::monitor;
 use bytes::Bytes;
 use mio::{Interest, Registry, Token as PollToken};
 
 use crate::StartError;
-use crate::conf::{OwnAddresses, SEAL_BYTES, Settings};
+use crate::conf::{Keys, OwnAddresses, SEAL_BYTES, Settings};
 
 pub use links::LinkFilter;
 
@@ -52,7 +52,7 @@ const LEAST_BUFFER_BYTES: usize = 1 << 20;
 pub(crate) struct TransportStats {
     /// Datagrams received from other daemons.
     pub(crate) datagrams_received: u64,
-    /// Bytes in them.
+    /// Bytes in them, and in those that were not handed to the core.
     pub(crate) bytes_received: u64,
     /// Calls that received something.
     pub(crate) receive_calls: u64,
@@ -97,7 +97,7 @@ pub(crate) struct Transport {
 impl Transport {
     /// Opens the sockets.
     pub(crate) fn bind(settings: &Settings) -> Result<Self, StartError> {
-        let routes = Routes::new(settings);
+        let (seal, routes) = (Self::seal(settings)?, Routes::new(settings));
         let open = |channel| -> Result<(SocketAddr, Socket), StartError> {
             let address = settings.here.socket(channel);
             let socket = Socket::bind(address, settings.port_reuse);
@@ -115,7 +115,7 @@ impl Transport {
             me,
             slots: Slots::new(),
             sender: Sender::default(),
-            seal: Self::seal(settings)?,
+            seal,
             inbound: Inbound::new(settings.locations.len()),
             requests: Vec::new(),
             moderation: Moderation::new(),
@@ -129,8 +129,16 @@ impl Transport {
     }
 
     fn seal(settings: &Settings) -> Result<Option<Seal>, StartError> {
-        let Some(keys) = &settings.keys else { return Ok(None) };
-        let seal = Seal::new(keys, settings.config.me, settings.locations.len());
+        let Some(path) = &settings.key_file else { return Ok(None) };
+        let (keys, is_exposed) = Keys::read(path).map_err(StartError::Key)?;
+        if is_exposed {
+            tracing::warn!(
+                "other users of this machine can read or change {}; let its mode be 600",
+                path.display()
+            );
+        }
+        tracing::info!("datagrams between daemons are sealed with the key {:02x}", keys.sealing().id());
+        let seal = Seal::new(&keys, settings.config.me, settings.locations.len());
         seal.map(Some).map_err(|_| StartError::System(io::Error::other("the system gives no random numbers")))
     }
 
@@ -344,7 +352,11 @@ impl Transport {
         }
         let (mut burst, mut segment_bytes) = (transmit.burst.clone(), transmit.segment_bytes);
         if let Some(seal) = &mut self.seal {
-            let Ok(sealed) = seal.seal(&burst, segment_bytes) else {
+            let to = match &transmit.to {
+                Target::One(daemon) => Some(*daemon),
+                Target::Each(_) => None,
+            };
+            let Ok(sealed) = seal.seal(&burst, segment_bytes, to) else {
                 self.stats.send_errors += burst.len().div_ceil(segment_bytes.max(1)) as u64;
                 return;
             };
@@ -356,13 +368,9 @@ impl Transport {
     }
 
     /// Sends something to a monitor if nothing waits. It says where it reads, so a failure, which is no news of the
-    /// network between daemons, is only counted; and it asks again.
-    pub(crate) fn send_report(&mut self, to: SocketAddr, report: &[u8]) {
-        if self.sender.is_waiting() || self.data.send(to, report, report.len()).is_err() {
-            self.stats.datagrams_dropped += 1;
-        } else {
-            self.stats.datagrams_sent += 1;
-        }
+    /// network between daemons, is only told to the caller; and it asks again.
+    pub(crate) fn send_report(&mut self, to: SocketAddr, report: &[u8]) -> bool {
+        !self.sender.is_waiting() && self.data.send(to, report, report.len()).is_ok()
     }
 
     /// Asks the poller about writability exactly as long as something waits for it, and about packets exactly

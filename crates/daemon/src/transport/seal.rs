@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! the 10 bytes that all datagrams begin with, the key id among them         in the clear, authenticated
-//! u16 sealing daemon · u64 salt · u64 number, little-endian                 in the clear, authenticated
+//! u16 sealing daemon · u16 daemon that it is for, or 0xffff: all
+//! u64 salt · u64 number, little-endian                                      in the clear, authenticated
 //! the rest of the datagram, as long as it was                               encrypted
 //! 16 bytes                                                                  proof of all that
 //! ```
@@ -10,9 +11,11 @@
 //! AES-256-GCM. Each process seals with a key of its own, derived (HKDF-SHA-256) from the cluster's, its daemon id and
 //! a random salt, and numbers its datagrams, so that no number is used twice with a key. It takes another salt when it
 //! has sealed so many that the key should not be used any longer. The daemon that seals need not be the one that the
-//! datagram begins with: members send packets of each other again.
+//! datagram begins with: members send packets of each other again. A datagram for one daemon opens nowhere else: two members
+//! that both take the token would give the same numbers to different packets.
 //!
-//! What was recorded and is sent again later opens: the protocol takes it for what a network delivers late or twice.
+//! What was recorded and is sent again later opens: the protocol takes it for what a network delivers late or twice. A
+//! process whose memory is restored from a snapshot goes on with numbers that were used.
 
 use std::fmt;
 use std::ops::Range;
@@ -27,13 +30,15 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::conf::{Keys, SEAL_BYTES};
 
-const SEALER_BYTES: usize = 2;
+const DAEMON_BYTES: usize = 2;
+/// In place of a daemon that a datagram is for: whoever gets it.
+const ALL: DaemonId = DaemonId(u16::MAX);
 const SALT_BYTES: usize = 8;
 const NUMBER_BYTES: usize = 8;
 const PROOF_BYTES: usize = 16;
-const _: () = assert!(SEAL_BYTES == SEALER_BYTES + SALT_BYTES + NUMBER_BYTES + PROOF_BYTES);
+const _: () = assert!(SEAL_BYTES == 2 * DAEMON_BYTES + SALT_BYTES + NUMBER_BYTES + PROOF_BYTES);
 /// Where the encrypted part begins.
-const BODY: usize = HEADER_BYTES + SEALER_BYTES + SALT_BYTES + NUMBER_BYTES;
+const BODY: usize = HEADER_BYTES + 2 * DAEMON_BYTES + SALT_BYTES + NUMBER_BYTES;
 /// Datagrams that are sealed with one key. With the largest that are 2^44 blocks, of which nobody learns anything.
 const MOST_SEALED: u64 = 1 << 32;
 /// Keys of one daemon that are remembered: that of its run, and one more, as that of the run before.
@@ -87,15 +92,28 @@ impl Seal {
         Ok(Self { secrets, random, me, mine, sealed: 0, others })
     }
 
-    /// Seals datagrams that stand one after the other; each becomes longer by [`SEAL_BYTES`].
-    pub(crate) fn seal(&mut self, burst: &[u8], segment_bytes: usize) -> Result<Bytes, Unspecified> {
+    /// Seals datagrams that stand one after the other, for one daemon or for all; each becomes longer by
+    /// [`SEAL_BYTES`].
+    pub(crate) fn seal(
+        &mut self,
+        burst: &[u8],
+        segment_bytes: usize,
+        to: Option<DaemonId>,
+    ) -> Result<Bytes, Unspecified> {
         let datagrams = burst.chunks(segment_bytes.max(HEADER_BYTES));
         let mut sealed = BytesMut::with_capacity(burst.len() + datagrams.len() * SEAL_BYTES);
-        datagrams.into_iter().try_for_each(|datagram| self.seal_one(datagram, &mut sealed))?;
+        datagrams
+            .into_iter()
+            .try_for_each(|datagram| self.seal_one(datagram, to.unwrap_or(ALL), &mut sealed))?;
         Ok(sealed.freeze())
     }
 
-    fn seal_one(&mut self, datagram: &[u8], to: &mut BytesMut) -> Result<(), Unspecified> {
+    fn seal_one(
+        &mut self,
+        datagram: &[u8],
+        receiver: DaemonId,
+        to: &mut BytesMut,
+    ) -> Result<(), Unspecified> {
         if self.sealed == MOST_SEALED {
             self.mine = sender(&self.secrets, self.me, &self.random)?;
             self.sealed = 0;
@@ -106,6 +124,7 @@ impl Seal {
         let begin = to.len();
         to.put_slice(header);
         to.put_u16_le(self.me.0);
+        to.put_u16_le(receiver.0);
         to.put_u64_le(self.mine.salt);
         to.put_u64_le(number);
         to.put_slice(body);
@@ -120,7 +139,10 @@ impl Seal {
     /// Opens a datagram where it lies and says which part of it is now as it was before it was sealed. None if it
     /// was not sealed with a key of this cluster, or was changed since.
     pub(crate) fn open(&mut self, datagram: &mut [u8]) -> Option<Range<usize>> {
-        let Clear { key_id, sealer, salt, number } = Clear::read(datagram)?;
+        let Clear { key_id, sealer, receiver, salt, number } = Clear::read(datagram)?;
+        if receiver != ALL && receiver != self.me {
+            return None;
+        }
         let senders = self.others.get_mut(sealer.index())?;
         let known = senders.iter().position(|sender| (sender.key_id, sender.salt) == (key_id, salt));
         match known {
@@ -154,6 +176,7 @@ impl Sender {
 struct Clear {
     key_id: u8,
     sealer: DaemonId,
+    receiver: DaemonId,
     salt: u64,
     number: u64,
 }
@@ -164,6 +187,7 @@ impl Clear {
         Some(Self {
             key_id: *datagram.get(KEY_ID)?,
             sealer: DaemonId(seal.get_u16_le()),
+            receiver: DaemonId(seal.get_u16_le()),
             salt: seal.get_u64_le(),
             number: seal.get_u64_le(),
         })
@@ -223,7 +247,7 @@ mod tests {
     fn a_burst_is_opened_as_what_it_was() {
         let (mut one, mut other) = (seal(&[7], 1), seal(&[7], 0));
         let datagrams = [datagram(LONG, 1), datagram(LONG, 2), datagram(HEADER_BYTES, 0)];
-        let sealed = one.seal(&datagrams.concat(), LONG).expect("sealed");
+        let sealed = one.seal(&datagrams.concat(), LONG, None).expect("sealed");
         let found: Vec<_> =
             sealed.chunks(LONG + SEAL_BYTES).map(|sealed| opened(&mut other, sealed)).collect();
         assert_eq!(found, datagrams.map(Some));
@@ -234,9 +258,20 @@ mod tests {
     fn what_another_member_sends_again_is_opened_too() {
         let (mut another, mut other) = (seal(&[7], 2), seal(&[7], 0));
         let packet_of_1 = datagram(100, 1);
-        let again = another.seal(&packet_of_1, 100).expect("sealed");
+        let again = another.seal(&packet_of_1, 100, None).expect("sealed");
         assert_eq!(opened(&mut other, &again), Some(packet_of_1));
         assert_eq!(other.others.iter().map(Vec::len).collect::<Vec<_>>(), [0, 0, 1]);
+    }
+
+    #[test]
+    fn what_is_for_one_daemon_opens_nowhere_else() {
+        let mut one = seal(&[7], 1);
+        let token = one.seal(&datagram(100, 1), 100, Some(DaemonId(2))).expect("sealed");
+        assert_eq!(opened(&mut seal(&[7], 0), &token), None);
+        assert_eq!(opened(&mut seal(&[7], 2), &token), Some(datagram(100, 1)));
+        let mut redirected = token.to_vec();
+        redirected[HEADER_BYTES + DAEMON_BYTES] = 0;
+        assert_eq!(opened(&mut seal(&[7], 0), &redirected), None);
     }
 
     #[test]
@@ -247,8 +282,8 @@ mod tests {
             if let Some(key_id) = bytes.get_mut(KEY_ID).filter(|_| random.bool()) {
                 *key_id = other.mine.key_id;
             }
-            if let Some(sealer) = bytes.get_mut(HEADER_BYTES..HEADER_BYTES + SEALER_BYTES) {
-                sealer.fill(0);
+            if let Some(daemons) = bytes.get_mut(HEADER_BYTES..HEADER_BYTES + 2 * DAEMON_BYTES) {
+                daemons.fill(0);
             }
             assert_eq!(opened(&mut other, &bytes), None);
         }
@@ -257,7 +292,7 @@ mod tests {
     #[test]
     fn what_was_changed_anywhere_is_refused() {
         let (mut one, mut other) = (seal(&[7], 1), seal(&[7], 0));
-        let sealed = one.seal(&datagram(100, 1), 100).expect("sealed");
+        let sealed = one.seal(&datagram(100, 1), 100, None).expect("sealed");
         assert!(opened(&mut other, &sealed).is_some());
         for at in 0..sealed.len() {
             let mut changed = sealed.to_vec();
@@ -270,24 +305,25 @@ mod tests {
     #[test]
     fn another_key_opens_nothing_and_a_second_one_what_it_sealed() {
         let mut before = seal(&[1], 1);
-        let sealed = before.seal(&datagram(100, 1), 100).expect("sealed");
+        let sealed = before.seal(&datagram(100, 1), 100, None).expect("sealed");
         assert_eq!(opened(&mut seal(&[2], 0), &sealed), None);
         let mut both = seal(&[2, 1], 0);
         assert!(opened(&mut both, &sealed).is_some());
-        let after = both.seal(&datagram(100, 1), 100).expect("sealed");
+        let after = both.seal(&datagram(100, 1), 100, None).expect("sealed");
         assert_eq!(opened(&mut before, &after), None, "the first key seals");
     }
 
     #[test]
     fn no_number_is_used_twice_with_a_key() {
         let mut one = seal(&[7], 1);
-        let mut sealed = || one.seal(&datagram(100, 1), 100).expect("sealed")[HEADER_BYTES..BODY].to_vec();
-        const NUMBER: usize = SEALER_BYTES + SALT_BYTES;
+        let mut sealed =
+            || one.seal(&datagram(100, 1), 100, None).expect("sealed")[HEADER_BYTES..BODY].to_vec();
+        const NUMBER: usize = 2 * DAEMON_BYTES + SALT_BYTES;
         let (first, second) = (sealed(), sealed());
         assert_eq!(first[..NUMBER], second[..NUMBER]);
         assert_ne!(first[NUMBER..], second[NUMBER..]);
         one.sealed = MOST_SEALED;
-        let later = one.seal(&datagram(100, 1), 100).expect("sealed")[HEADER_BYTES..BODY].to_vec();
+        let later = one.seal(&datagram(100, 1), 100, None).expect("sealed")[HEADER_BYTES..BODY].to_vec();
         assert_ne!(first[..NUMBER], later[..NUMBER]);
         assert_ne!(seal(&[7], 1).mine.salt, seal(&[7], 1).mine.salt, "of each run another");
     }
@@ -296,11 +332,11 @@ mod tests {
     fn keys_of_the_last_runs_of_each_configured_daemon_are_remembered() {
         let mut other = seal(&[7], 0);
         for _ in 0..5 {
-            let sealed = seal(&[7], 1).seal(&datagram(100, 1), 100).expect("sealed");
+            let sealed = seal(&[7], 1).seal(&datagram(100, 1), 100, None).expect("sealed");
             assert!(opened(&mut other, &sealed).is_some());
         }
         assert_eq!(other.others.iter().map(Vec::len).collect::<Vec<_>>(), [0, REMEMBERED, 0]);
-        let sealed = seal(&[7], 3).seal(&datagram(100, 1), 100).expect("sealed");
+        let sealed = seal(&[7], 3).seal(&datagram(100, 1), 100, None).expect("sealed");
         assert_eq!(opened(&mut other, &sealed), None, "no such daemon is configured");
     }
 }

@@ -23,7 +23,7 @@ fn three_with(segment: &str, keys: [Option<&str>; 3]) -> [Transport; 3] {
         let open = |at: usize| {
             let source = Source::new("test", text.as_bytes());
             let mut settings = load_source(source, Some(["a", "b", "c"][at])).expect("a good file").settings;
-            settings.keys = keys[at].map(|digit| digit.repeat(64).parse().expect("a key"));
+            settings.key_file = keys[at].map(key_file);
             Transport::bind(&settings)
         };
         if let (Ok(a), Ok(b), Ok(c)) = (open(0), open(1), open(2)) {
@@ -31,6 +31,13 @@ fn three_with(segment: &str, keys: [Option<&str>; 3]) -> [Transport; 3] {
         }
     }
     panic!("no free port");
+}
+
+/// A file with the key of that digit, which all tests of this process share.
+fn key_file(digit: &str) -> std::path::PathBuf {
+    let path = std::env::temp_dir().join(format!("antiphon-seal-{}-{digit}", std::process::id()));
+    std::fs::write(&path, digit.repeat(64)).expect("writable");
+    path
 }
 
 fn transmit(to: &[u16], channel: Channel, bytes: &'static [u8], segment_bytes: usize) -> Transmit {
@@ -187,6 +194,14 @@ fn sealed_datagrams_are_for_those_with_the_key() {
     }
     let not_opened = [&b, &c].map(|daemon| daemon.stats().datagrams_not_opened);
     assert_eq!(not_opened, [0, 3]);
+}
+
+#[test]
+fn a_daemon_whose_key_is_missing_does_not_start_without() {
+    let text = "Spread_Segment 127.0.0.255:4803 { a 127.0.0.1 }\nKeyFile = /nowhere/antiphon.key";
+    let settings = load_source(Source::new("test", text.as_bytes()), None).expect("a good file").settings;
+    let error = Transport::bind(&settings).expect_err("no key").to_string();
+    assert!(error.contains("cannot seal") && error.contains("cannot read /nowhere/antiphon.key"), "{error}");
 }
 
 #[test]
