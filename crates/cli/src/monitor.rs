@@ -172,10 +172,12 @@ impl Monitor {
         let is_meant = |(_, component): &(&Location, &i16)| **component == monitor::END;
         let meant = self.settings.locations.iter().zip(&of_each).filter(is_meant);
         let meant: Vec<Location> = meant.map(|(location, _)| location.clone()).collect();
-        self.tell(&meant, &of_each)?;
+        if !self.tell(&meant, &of_each)? {
+            return Ok(ExitCode::FAILURE);
+        }
         let begun = Instant::now();
         loop {
-            let rows = self.ask(&meant, 1).map_err(CliError::Monitor)?;
+            let rows = self.ask(&meant, ATTEMPTS).map_err(CliError::Monitor)?;
             let Some(lives) = rows.iter().find(|row| row.report.is_some()) else {
                 return Ok(ExitCode::SUCCESS);
             };
