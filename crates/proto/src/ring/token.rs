@@ -98,7 +98,13 @@ impl Ring {
 
     fn resume_towards(&mut self, next: ProcessId, origin: TokenOrigin, cx: &mut Cx<'_>) -> Visited {
         match std::mem::take(&mut self.token) {
-            TokenPlace::Resting(token) => {
+            TokenPlace::Resting(mut token) => {
+                // Everyone holds everything and, where there are others, has delivered it, and not for a moment only:
+                // what lowered the window is over, and rounds begin with the configured one, as in a new ring.
+                let config = &cx.config.ring;
+                if cx.now.since(self.visited) >= config.token_hold {
+                    token.window = Windows::new(config, token.window.max(config.window_packets)).all;
+                }
                 self.quiet_visits = 0;
                 cx.patience.note_visit(cx.now, false);
                 self.visit(token, origin, next, cx)
@@ -328,13 +334,8 @@ impl Ring {
         }
     }
 
-    /// Keeps the token until there is something to send; with others, for a while at most. Everyone holds everything
-    /// and, where there are others, has delivered it: what lowered the window is over, and rounds begin with the configured
-    /// one, as in a new ring.
-    fn rest(&mut self, mut token: Token, cx: &mut Cx<'_>) {
-        let config = &cx.config.ring;
-        token.window = Windows::new(config, token.window.max(config.window_packets)).all;
-        self.round_packets = Some(token.window);
+    /// Keeps the token until there is something to send; with others, for a while at most.
+    fn rest(&mut self, token: Token, cx: &mut Cx<'_>) {
         if self.is_alone() {
             cx.timers.stop(Timer::TokenHold);
         } else {
