@@ -217,8 +217,8 @@ impl Monitor {
 
     fn part(&mut self, components: &Components, now: Instant) -> Order {
         let me = self.me.index();
-        let daemons = || (0..).map(DaemonId).zip(&self.locations).map(|(id, _)| id);
-        let cut: Vec<DaemonId> = daemons().filter(|id| !components.are_joined(me, id.index())).collect();
+        let daemons = (0..).map(DaemonId).take(self.locations.len());
+        let cut: Vec<DaemonId> = daemons.filter(|id| !components.are_joined(me, id.index())).collect();
         if self.cut.as_ref().map_or(&[][..], |cut| &cut.daemons) != cut {
             let names: Vec<String> = cut.iter().filter_map(|id| self.name(*id)).collect();
             match names.as_slice() {

@@ -22,8 +22,7 @@ const KEYS_MAX: usize = 4;
 const FILE_MAX_BYTES: u64 = 4096;
 
 /// A secret that all daemons of a cluster share.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Key {
+pub(crate) struct Key {
     secret: [u8; KEY_BYTES],
     id: u8,
 }
@@ -35,8 +34,7 @@ impl Key {
     }
 
     /// By which datagrams tell which key they are sealed with; never 0, and no secret.
-    #[must_use]
-    pub fn id(&self) -> u8 {
+    pub(crate) fn id(&self) -> u8 {
         self.id
     }
 
@@ -52,16 +50,15 @@ impl fmt::Debug for Key {
 }
 
 /// The keys of a daemon; never empty, and each has an id of its own.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Keys {
+#[derive(Debug)]
+pub(crate) struct Keys {
     sealing: Key,
     others: Vec<Key>,
 }
 
 impl Keys {
     /// The one that seals.
-    #[must_use]
-    pub fn sealing(&self) -> &Key {
+    pub(crate) fn sealing(&self) -> &Key {
         &self.sealing
     }
 

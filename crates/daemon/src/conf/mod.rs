@@ -35,8 +35,7 @@ use thiserror::Error;
 
 pub use diagnostic::{Diagnostic, Rejected, Severity, Source, Span};
 pub(crate) use identity::OwnAddresses;
-pub(crate) use keys::SEAL_BYTES;
-pub use keys::{Key, Keys};
+pub(crate) use keys::{Keys, SEAL_BYTES};
 pub use log_settings::LogSettings;
 
 use crate::error::limit_hint;

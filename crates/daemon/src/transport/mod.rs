@@ -308,13 +308,13 @@ impl Transport {
                 return;
             }
             stats.bytes_received += filled.len() as u64;
+            if is_for_monitors && monitor::is_request(filled.first()) {
+                let mut cut_apart = Vec::new();
+                cut(filled, &mut cut_apart);
+                requests.extend(cut_apart.into_iter().map(|request| (source.ip(), request)));
+                return;
+            }
             let not_opened = match seal {
-                _ if is_for_monitors && monitor::is_request(filled.first()) => {
-                    let mut cut_apart = Vec::new();
-                    cut(filled, &mut cut_apart);
-                    requests.extend(cut_apart.into_iter().map(|request| (source.ip(), request)));
-                    return;
-                }
                 Some(seal) => inbound.open(seal, filled, datagrams),
                 None if is_sealed(filled.first()) => filled.count() as u64,
                 None => return cut(filled, datagrams),
