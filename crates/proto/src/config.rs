@@ -76,7 +76,7 @@ pub struct RingConfig {
     /// Without any token for this long at least, the ring is broken (`TokenTimeout`); docs/protocol.md, M16, says
     /// what makes it longer.
     pub token_loss: Duration,
-    /// How long the idle token rests at the leader.
+    /// How long the idle token rests.
     pub token_hold: Duration,
     /// How often a daemon with messages asks for the resting token; goodbyes are twice as far apart.
     pub wake: Duration,

@@ -4,7 +4,7 @@ use antiphon_proto::Windows;
 use antiphon_proto::config::RingConfig;
 use antiphon_sim::network::Quality;
 use antiphon_sim::scenario::ms;
-use antiphon_sim::world::{Fault, Settings, World};
+use antiphon_sim::world::{ClientId, Fault, Settings, World};
 use antiphon_wire::monitor::WindowChange;
 use antiphon_wire::ring::DatagramKind;
 use antiphon_wire::service::ServiceLevel::{Agreed, Fifo, Reliable, Safe};
@@ -193,11 +193,12 @@ fn reliable_messages_pass_a_gap_and_are_agreed_on() {
     world.finish();
 }
 
-/// SC-44: the token rests at the leader; a message elsewhere wakes it although the wakes get lost.
+/// SC-44: the token rests with another member; a message elsewhere wakes it although the wakes get lost.
 #[test]
 fn a_resting_token_is_woken() {
     let mut world = World::ring_of(3);
     let [p, q, r] = world.clients_in("g");
+    let_rest_with(&mut world, p);
     world.drop_from(2, DatagramKind::Wake);
     let message = world.cast(r, "g", Agreed, 10);
     world.run(ms(5));
@@ -226,12 +227,35 @@ fn the_token_does_not_rest_while_a_member_sends() {
     }
 }
 
+/// Lets the token come to rest with the daemon of that client.
+fn let_rest_with(world: &mut World, client: ClientId) {
+    world.cast(client, "g", Agreed, 10);
+    world.run(ms(50));
+}
+
+/// SC-79: who sent the last message need not ask anyone for the token before it sends the next one.
+#[test]
+fn the_token_rests_with_who_sent_last() {
+    let mut world = World::ring_of(6);
+    let clients: [_; 6] = world.clients_in("g");
+    for sender in [clients[3], clients[5], clients[0]] {
+        let_rest_with(&mut world, sender);
+        (0..6).for_each(|host| world.drop_from(host, DatagramKind::Token));
+        let message = world.cast(sender, "g", Agreed, 10);
+        world.run(ms(1));
+        clients.into_iter().for_each(|client| world.expect_message(client, message));
+        world.apply(Fault::Heal);
+        world.run(ms(50));
+    }
+    world.finish();
+}
+
 /// The resting token goes straight to the member that asks for it, not by those between.
 #[test]
 fn a_woken_token_takes_the_short_way() {
     let mut world = World::ring_of(6);
     let [p, q, r, s, t, u] = world.clients_in("g");
-    world.run(ms(50));
+    let_rest_with(&mut world, p);
     world.drop_to(1, DatagramKind::Token);
     let message = world.cast(u, "g", Agreed, 10);
     world.run(ms(3));
@@ -247,7 +271,7 @@ fn a_woken_token_takes_the_short_way() {
 fn a_token_lost_on_the_short_way_is_sent_again() {
     let mut world = World::ring_of(5);
     let [p, _, _, s, t] = world.clients_in("g");
-    world.run(ms(50));
+    let_rest_with(&mut world, p);
     world.drop_to(4, DatagramKind::Token);
     let (late, next) = (world.cast(t, "g", Agreed, 10), world.cast(s, "g", Agreed, 10));
     world.run(ms(20));
@@ -263,7 +287,7 @@ fn a_token_lost_on_the_short_way_is_sent_again() {
 fn a_lone_safe_message_does_not_wait_for_the_token() {
     let mut world = World::ring_of(6);
     let clients: [_; 6] = world.clients_in("g");
-    world.run(ms(50));
+    let_rest_with(&mut world, clients[0]);
     (0..6).for_each(|host| world.drop_from(host, DatagramKind::Token));
     let message = world.cast(clients[0], "g", Safe, 3000);
     world.run(ms(4));

@@ -81,15 +81,13 @@ impl Membership {
         }
     }
 
-    /// Asks the leader for the resting token, again and again until it comes.
+    /// Asks for the token where it rests, again and again until it comes.
     pub(super) fn wake(&mut self, cx: &mut Cx<'_>) {
         if !self.is_operational() {
             return;
         }
-        if let Some(leader) = self.ring.members().first().map(|leader| leader.daemon) {
-            let wake = Wake { from: self.me, ring: self.ring.id(), hop: self.ring.hop() };
-            self.tell(leader, &Datagram::Wake(wake), cx);
-        }
+        let wake = Wake { from: self.me, ring: self.ring.id(), hop: self.ring.hop() };
+        self.tell(self.ring.keeper().daemon, &Datagram::Wake(wake), cx);
         cx.timers.set(Timer::Wake, cx.now + cx.config.ring.wake);
     }
 

@@ -75,6 +75,8 @@ pub(crate) struct Ring {
     roster: Roster,
     window: Window,
     acks: AckVector,
+    /// Who sent the last packet of those that I know of.
+    last_sender: Option<DaemonId>,
     /// The last hop of the token that I saw or made.
     hop: u64,
     token: TokenPlace,
@@ -132,6 +134,7 @@ impl Ring {
             acks: AckVector::new(roster.len(), roster.my_position(), before),
             roster,
             window: Window::after(before),
+            last_sender: None,
             hop: before.0,
             token: TokenPlace::Elsewhere,
             arrival: Arrival::default(),
@@ -186,6 +189,13 @@ impl Ring {
     /// Whether I lead the ring: the first member does.
     pub(crate) fn i_lead(&self) -> bool {
         self.roster.my_position() == 0
+    }
+
+    /// With whom the token rests while there is nothing to do: who sent last is the likeliest to send next. All agree on
+    /// it then, as everyone holds the last packet. In a ring in which nobody has sent, the leader.
+    pub(crate) fn keeper(&self) -> ProcessId {
+        let last = self.last_sender.and_then(|daemon| self.roster.member_of(daemon));
+        last.unwrap_or_else(|| self.roster.leader())
     }
 
     /// Who passes the token to me; myself if I am alone.
@@ -300,7 +310,11 @@ impl Ring {
     /// Stores a packet, whether received, numbered here or recovered, and acknowledges what has no hole before it
     /// any more. False if it is a duplicate, was discarded or lies beyond the window.
     pub(crate) fn store(&mut self, packet: Packet) -> bool {
+        let (seq, sender) = (packet.header.seq, packet.header.sender);
         let new = self.window.insert(packet);
+        if new && seq == self.window.highest() {
+            self.last_sender = Some(sender);
+        }
         self.acknowledge();
         new
     }

@@ -60,6 +60,11 @@ impl Roster {
         self.others.clone()
     }
 
+    /// The first one, who leads.
+    pub(super) fn leader(&self) -> ProcessId {
+        *self.members.first().unwrap_or(&self.me)
+    }
+
     /// Who passes the token to me; myself if I am alone.
     pub(super) fn predecessor(&self) -> ProcessId {
         self.predecessor

@@ -126,9 +126,9 @@ impl Ring {
         matches!(self.token, TokenPlace::Resting(_))
     }
 
-    /// Whether the leader may be keeping the token because, when I last saw it, nothing was left to do.
+    /// Whether another member may be keeping the token because, when I last saw it, nothing was left to do.
     pub(crate) fn may_rest_elsewhere(&self) -> bool {
-        self.quiet_visits > 0 && !self.i_lead()
+        self.quiet_visits > 0 && self.keeper() != self.roster.me()
     }
 
     /// Something waits to be sent: a token that I passed on must not be lost for longer than need be,
@@ -150,7 +150,7 @@ impl Ring {
         if origin == TokenOrigin::Passed {
             self.note_way(&token, cx.now);
         }
-        self.note_round(&mut token, cx);
+        self.note_round(&mut token, origin, cx);
         self.visited = cx.now;
         self.round_began = Some(cx.now).filter(|_| next == self.roster.successor());
         self.preference = Channel::Data;
@@ -200,14 +200,14 @@ impl Ring {
         self.way = self.way.filter(|way| !was_empty && *way < round).or(Some(round));
     }
 
-    /// Adapts the window to the round that ends here if I lead. A rest counts as a long round: a ring that comes
-    /// to rest in between has a greater window than it needs, and messages in greater bursts are later. The
-    /// empty rounds around it say nothing.
-    fn note_round(&self, token: &mut Token, cx: &Cx<'_>) {
+    /// Adapts the window to the round that ends here if I lead, and to a rest if it was here. A rest counts as a long
+    /// round: a ring that comes to rest in between has a greater window than it needs, and messages in greater bursts
+    /// are later. The empty rounds around it say nothing.
+    fn note_round(&self, token: &mut Token, origin: TokenOrigin, cx: &Cx<'_>) {
         let config = &cx.config.ring;
         if self.i_lead() && self.round_packets.is_none() {
             token.window = config.window_packets;
-        } else if self.i_lead() && self.quiet_visits == 0 {
+        } else if origin != TokenOrigin::Passed || (self.i_lead() && self.quiet_visits == 0) {
             let round = Round {
                 took: cx.now.since(self.visited),
                 way: self.way.unwrap_or_default(),
@@ -327,7 +327,7 @@ impl Ring {
         self.quiet_visits = if idle { self.quiet_visits.saturating_add(1) } else { 0 };
         // One whole round must have shown everyone that all is stable, else safe messages would
         // wait for the end of the rest.
-        if self.is_alone() || (self.i_lead() && self.quiet_visits > 1) {
+        if self.is_alone() || (self.keeper() == self.roster.me() && self.quiet_visits > 1) {
             self.rest(token, cx);
         } else {
             self.pass(token, next, cx);
@@ -385,7 +385,7 @@ impl Ring {
             segment_bytes,
         });
         let longest = cx.config.ring.token_retransmit;
-        // A quiet token may come to rest at the leader, which gives no sign either.
+        // A quiet token may come to rest, which gives no sign either.
         let wait = if self.may_rest_elsewhere() && !cx.queue.has_sendable() {
             cx.config.ring.token_hold + longest
         } else {

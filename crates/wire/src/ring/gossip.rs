@@ -70,7 +70,7 @@ pub struct MergeRequest {
     pub from: ProcessId,
 }
 
-/// A member has messages while the token rests at the leader.
+/// A member has messages while the token rests elsewhere.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Wake {
     /// The member.
