@@ -62,6 +62,9 @@ enum What {
     },
     /// Make the links that a monitor has cut whole again.
     Heal,
+    /// Let all daemons of the file read theirs again. Those that it has more of, or fewer, at its end take effect once all
+    /// daemons of a ring have read it.
+    Reload,
     /// End daemons; they say goodbye to the others.
     End {
         /// Which.
@@ -112,6 +115,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
             monitor.part(parts, seconds.map(|seconds| Duration::from_secs(seconds.into())))
         }
         Some(What::Heal) => monitor.heal(),
+        Some(What::Reload) => monitor.reload(),
         Some(What::End { names }) => monitor.end(names),
     }
 }
@@ -164,6 +168,12 @@ impl Monitor {
         Ok(code(all_told))
     }
 
+    fn reload(&self) -> Result<ExitCode, CliError> {
+        let all_told = self.tell_all(&self.settings.locations, Command::Reload)?;
+        say_on("daemons read their files again; `antiphon status` at each says whom it waits for")?;
+        Ok(code(all_told))
+    }
+
     /// Ends daemons, and looks whether they have ended.
     fn end(&self, names: &[String]) -> Result<ExitCode, CliError> {
         let mut of_each = vec![0; self.settings.locations.len()];
@@ -201,10 +211,15 @@ impl Monitor {
         }
     }
 
-    /// Tells daemons of which component each is; twice, as a datagram may be lost. Returns whether all could be sent to,
-    /// and says which could not.
+    /// Tells daemons of which component each is.
     fn tell(&self, daemons: &[Location], of_each: &[i16]) -> Result<bool, CliError> {
-        let request = self.request(Command::Part(Components::new(of_each))).map_err(CliError::Monitor)?;
+        self.tell_all(daemons, Command::Part(Components::new(of_each)))
+    }
+
+    /// Tells daemons to do something; twice, as a datagram may be lost. Returns whether all could be sent to,
+    /// and says which could not.
+    fn tell_all(&self, daemons: &[Location], command: Command) -> Result<bool, CliError> {
+        let request = self.request(command).map_err(CliError::Monitor)?;
         let mut all_told = true;
         for location in daemons {
             let sent = self.send(location, &request).and_then(|()| self.send(location, &request));

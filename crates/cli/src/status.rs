@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use antiphon::dial;
 use antiphon_daemon::conf::{DEFAULT_PORT, UNIX_DIRECTORY};
-use antiphon_daemon::status::{Installed, SlowReader, StatusReport};
+use antiphon_daemon::status::{Installed, NextFile, SlowReader, StatusReport};
 
 use crate::error::CliError;
 use crate::output::{show, show_json};
@@ -75,6 +75,9 @@ fn text(report: &StatusReport) -> String {
     let _ = writeln!(text, "state          {state}{settled}");
     let _ = writeln!(text, "ring           {ring} of {}", report.members.join(", "));
     let _ = writeln!(text, "configured     {}", report.daemons.join(", "));
+    if let Some(NextFile { file_hash, lacking }) = &report.next {
+        let _ = writeln!(text, "next           file {file_hash}, once read by {}", lacking.join(", "));
+    }
     let _ = writeln!(text, "why            {}", report.reasons.join("; "));
     for Installed { at, members, reasons, .. } in &report.configurations {
         let _ = writeln!(text, "configuration  {at} {}: {}", members.join(", "), reasons.join("; "));

@@ -96,3 +96,16 @@ fn a_key_is_changed_without_parting_the_ring() {
         }
     }
 }
+
+/// A daemon that is added to the file of a running cluster is heard and understood as the others are.
+#[test]
+fn a_daemon_with_the_key_is_added_to_a_ring() {
+    let directory = Directory::new();
+    let mut cluster = Cluster::running(Layout::SharedSegment, 2, &write_keys(&directory, &[1]));
+    let added = cluster.add("d3", 4);
+    cluster.list(3);
+    (0..2).for_each(|host| cluster.signal(host, Signal::HUP));
+    cluster.start(added);
+    cluster.settle(&[0, 1, added]);
+    cluster.assert_running();
+}

@@ -13,7 +13,7 @@ use thiserror::Error;
 use crate::conf::{self, Keys, LoadError, Loaded, Settings};
 use crate::{Daemon, LocalAddresses, StartError, StopHandle, log_output, transport};
 
-/// Runs one daemon of a cluster until SIGTERM or SIGINT.
+/// Runs one daemon of a cluster until SIGTERM or SIGINT; SIGHUP lets it read which daemons there are.
 #[derive(Args, Clone, Debug, Default)]
 pub struct DaemonArgs {
     /// Which daemon of the configuration to be [default: the first with an address of this machine]
@@ -55,7 +55,9 @@ enum Failure {
 /// written to the standard error.
 #[must_use]
 pub fn run(args: &DaemonArgs) -> ExitCode {
-    let done = load(args).and_then(|loaded| if args.check { check(&loaded) } else { serve(args, loaded) });
+    let done = load(args)
+        .map_err(Failure::Load)
+        .and_then(|loaded| if args.check { check(&loaded) } else { serve(args, loaded) });
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -70,7 +72,7 @@ pub fn run(args: &DaemonArgs) -> ExitCode {
     }
 }
 
-fn load(args: &DaemonArgs) -> Result<Loaded, Failure> {
+fn load(args: &DaemonArgs) -> Result<Loaded, LoadError> {
     let mut loaded = conf::load(args.file.as_deref(), args.name.as_deref())?;
     if !args.unix_dirs.is_empty() {
         loaded.settings.unix_dirs = conf::distinct(&args.unix_dirs);
@@ -87,7 +89,9 @@ fn serve(args: &DaemonArgs, loaded: Loaded) -> Result<(), Failure> {
     let (origin, name) = (loaded.source.name, loaded.settings.here.name);
     let (clients, network) = (clients(&loaded.settings), network(&loaded.settings));
     let mut daemon = Daemon::bind(loaded.settings)?;
-    daemon.stop_on_signals().map_err(StartError::System)?;
+    let again = DaemonArgs { name: Some(name.to_string()), ..args.clone() };
+    daemon.reload_with(move || load(&again));
+    daemon.obey_signals().map_err(StartError::System)?;
     let addresses = daemon.local_addresses().map_err(StartError::System)?;
     tracing::info!("configured by {origin}; times are those for {network}");
     announce(name, &clients, &addresses);

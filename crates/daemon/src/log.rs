@@ -26,6 +26,11 @@ impl EventLog {
         Self { config: config.clone() }
     }
 
+    /// Goes over to another list of daemons.
+    pub(crate) fn adopt(&mut self, config: &Config) {
+        self.config.daemons.clone_from(&config.daemons);
+    }
+
     /// Logs one event.
     pub(crate) fn event(&self, event: &Event) {
         match event {
@@ -67,6 +72,7 @@ impl EventLog {
                 "a {kind:?} of {bytes} bytes needs more than {MAX_PIECES} datagrams, so that no ring can form; \
                  raise DatagramBytes everywhere"
             ),
+            Event::Reloaded { .. } => {}
             Event::Stopped => debug!(target: target::MEMBERSHIP, "goodbye said"),
         }
     }

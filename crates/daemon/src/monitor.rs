@@ -29,7 +29,7 @@ const CUT_FOR: Duration = Duration::from_secs(60);
 pub(crate) struct MonitorStats {
     /// Requests that were answered or put into effect.
     pub(crate) served: u64,
-    /// Those that `DangerousMonitor` does not allow, and those to read the file again.
+    /// Those that `DangerousMonitor` does not allow.
     pub(crate) refused: u64,
     /// Those that are malformed, or of a monitor of another cluster.
     pub(crate) rejected: u64,
@@ -72,6 +72,8 @@ pub(crate) enum Order {
     Cut(Vec<DaemonId>),
     /// Let the ring begin anew with other windows.
     SetWindows(WindowChange),
+    /// Read the configuration again.
+    Reload,
     /// Leave the ring and end.
     Stop,
 }
@@ -115,6 +117,12 @@ impl Monitor {
             refused: BTreeMap::new(),
             stats: MonitorStats::default(),
         }
+    }
+
+    /// Goes over to another list of daemons.
+    pub(crate) fn adopt(&mut self, settings: &Settings) {
+        self.locations.clone_from(&settings.locations);
+        self.segments = settings.segments.len();
     }
 
     /// Takes a request from an address, which waits for [`Monitor::next_order`].
@@ -175,10 +183,7 @@ impl Monitor {
                 let change = changes.of(me, self.locations.len());
                 self.may("set windows").then(|| self.set_windows(change))
             }
-            Command::Reload => {
-                self.refuse("read the configuration file again", "restart the daemon for that");
-                None
-            }
+            Command::Reload => Some(Order::Reload),
         }
     }
 
@@ -200,18 +205,20 @@ impl Monitor {
     /// Whether monitors may ask for what changes something.
     fn may(&mut self, what: &'static str) -> bool {
         if !self.may_command {
-            self.refuse(what, "DangerousMonitor = true would allow it");
+            self.refuse(what);
         }
         self.may_command
     }
 
     /// Says, ever more rarely, what is not done.
-    fn refuse(&mut self, what: &'static str, why: &str) {
+    fn refuse(&mut self, what: &'static str) {
         self.stats.refused += 1;
         let times = self.refused.entry(what).or_default();
         *times += 1;
         if times.is_power_of_two() {
-            tracing::warn!("a monitor asks to {what}, which is not done: {why} ({times} times so far)");
+            tracing::warn!(
+                "a monitor asks to {what}, which only DangerousMonitor = true would allow ({times} times so far)"
+            );
         }
     }
 
@@ -404,16 +411,13 @@ mod tests {
     #[test]
     fn without_the_directive_monitors_only_look() {
         let mut monitor = monitor("");
-        for request in [
-            parting(&[0, 1, 0]),
-            parting(&[0, -1, 0]),
-            request(WINDOWS, 1, &[1; 7], 256),
-            request(RELOAD, 1, &[], 0),
-        ] {
+        for request in [parting(&[0, 1, 0]), parting(&[0, -1, 0]), request(WINDOWS, 1, &[1; 7], 256)] {
             take(&mut monitor, request);
         }
         assert_eq!((orders(&mut monitor, Instant(0)), monitor.deadline()), (Vec::new(), None));
-        assert_eq!(monitor.stats, MonitorStats { refused: 4, ..MonitorStats::default() });
+        assert_eq!(monitor.stats, MonitorStats { refused: 3, ..MonitorStats::default() });
+        take(&mut monitor, request(RELOAD, 1, &[], 0));
+        assert_eq!(orders(&mut monitor, Instant(0)), [Order::Reload]);
     }
 
     #[test]

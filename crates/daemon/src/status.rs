@@ -29,6 +29,8 @@ pub struct StatusReport {
     pub file_hash: String,
     /// Names of all daemons of the file.
     pub daemons: Vec<String>,
+    /// The file that was read since, while it waits for others to read it.
+    pub next: Option<NextFile>,
     /// Milliseconds since it was started.
     pub uptime_ms: u64,
     /// State of the membership.
@@ -49,6 +51,16 @@ pub struct StatusReport {
     pub gauges: BTreeMap<String, u64>,
     /// Numbers since the start, by name.
     pub counters: BTreeMap<String, u64>,
+}
+
+/// A configuration file that is to take effect.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NextFile {
+    /// Of what daemons must agree on in it, in hexadecimal.
+    pub file_hash: String,
+    /// Names of the members of the ring that have not read it.
+    pub lacking: Vec<String>,
 }
 
 /// A configuration that was installed.
@@ -108,6 +120,12 @@ impl StatusBoard {
         }
     }
 
+    /// Goes over to another list of daemons.
+    pub(crate) fn adopt(&mut self, config: &Config) {
+        self.config.daemons.clone_from(&config.daemons);
+        self.config.cluster = config.cluster;
+    }
+
     /// Takes note of what happened in the core.
     pub(crate) fn event(&mut self, event: &Event) {
         match event {
@@ -124,6 +142,7 @@ impl StatusBoard {
             Event::ForeignCluster { .. } => self.foreign_clusters += 1,
             Event::ForeignVersion { .. } => self.foreign_versions += 1,
             Event::MembershipState { .. }
+            | Event::Reloaded { .. }
             | Event::Settled { .. }
             | Event::DatagramTooLong { .. }
             | Event::SessionAccepted(..)
@@ -163,6 +182,10 @@ impl StatusBoard {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             file_hash: format!("{:08x}", config.cluster),
             daemons: config.daemons.iter().map(|daemon| daemon.name.to_string()).collect(),
+            next: status.next_cluster.as_ref().map(|next| NextFile {
+                file_hash: format!("{:08x}", next.hash),
+                lacking: self.list(&next.lacking),
+            }),
             uptime_ms: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
             state: status.state.to_string(),
             settled: status.settled,
@@ -182,10 +205,12 @@ impl StatusBoard {
         }
     }
 
-    fn gauges(&self, status: &Status, readers: &Readers) -> [(&'static str, u64); 10] {
+    fn gauges(&self, status: &Status, readers: &Readers) -> [(&'static str, u64); 11] {
+        let to_reload = status.next_cluster.as_ref().map_or(0, |next| next.lacking.len());
         [
             ("daemons_configured", self.config.daemons.len() as u64),
             ("daemons_in_ring", status.members.len() as u64),
+            ("daemons_to_reload", to_reload as u64),
             ("sessions", status.sessions as u64),
             ("groups", status.groups as u64),
             ("packets_held", status.packets_held as u64),

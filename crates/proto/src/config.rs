@@ -1,5 +1,5 @@
 //! Everything that can be tuned, with its default. Read-only after construction, but for the windows that a round
-//! begins with ([`crate::Input::SetWindows`]).
+//! begins with ([`crate::Input::SetWindows`]) and the list of daemons ([`crate::Input::Reload`]).
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -19,6 +19,19 @@ pub struct Daemon {
     pub address: Ipv4Addr,
 }
 
+/// The daemons of a cluster, which all of them must agree on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cluster {
+    /// All configured daemons; a [`DaemonId`] is a position in this list.
+    pub daemons: Vec<Daemon>,
+    /// What tells datagrams of daemons with this list from others.
+    pub hash: u32,
+}
+
+/// Lists of daemons that one run understands beside its own: the last ones. A cluster that is changed more often than
+/// that while some daemon can not be told is one that this daemon is not in any more.
+const OTHER_HASHES: usize = 8;
+
 /// In a wide area network everything takes so many times as long …
 const WIDE_AREA: u32 = 10;
 /// … but what is repeated until it is answered, which takes two ways of 150 ms.
@@ -34,8 +47,10 @@ pub struct Config {
     pub daemons: Vec<Daemon>,
     /// Which of them I am.
     pub me: DaemonId,
-    /// Hash of the configuration; datagrams with another one are ignored.
+    /// Hash of the configuration; datagrams with another one are ignored, unless it is one of `other_hashes`.
     pub cluster: u32,
+    /// Hashes of lists of daemons that this one had before, or is to have next. None at first.
+    pub other_hashes: Vec<u32>,
     /// Limits and times of the ordering protocol.
     pub ring: RingConfig,
     /// Times of the membership protocol.
@@ -266,6 +281,7 @@ impl Config {
             daemons,
             me,
             cluster,
+            other_hashes: Vec::new(),
             ring: RingConfig::default(),
             membership: MembershipConfig::default(),
             sessions: SessionConfig::default(),
@@ -278,6 +294,27 @@ impl Config {
     #[must_use]
     pub fn name_of(&self, process: ProcessId) -> String {
         self.daemon(process.daemon).map_or_else(|| process.to_string(), |daemon| daemon.name.to_string())
+    }
+
+    /// Whether a datagram with that hash is of this cluster.
+    pub(crate) fn understands(&self, hash: u32) -> bool {
+        hash == self.cluster || self.other_hashes.contains(&hash)
+    }
+
+    /// Takes datagrams with that hash for some of this cluster.
+    pub(crate) fn understand(&mut self, hash: u32) {
+        self.other_hashes.retain(|other| *other != hash);
+        self.other_hashes.push(hash);
+        if self.other_hashes.len() > OTHER_HASHES {
+            self.other_hashes.remove(0);
+        }
+    }
+
+    /// Goes over to another list of daemons, in which those that it shares with the present one have the same places.
+    pub(crate) fn change_cluster(&mut self, cluster: Cluster) {
+        let before = std::mem::replace(&mut self.cluster, cluster.hash);
+        self.understand(before);
+        self.daemons = cluster.daemons;
     }
 
     /// This daemon's part of [`SessionConfig::frames_at_once`].

@@ -11,6 +11,7 @@ use antiphon_wire::ring::DatagramKind;
 use antiphon_wire::service::ServiceLevel;
 use bytes::Bytes;
 
+use crate::config::Cluster;
 use crate::delivery::{Configuration, Kind};
 use crate::stats::StateName;
 
@@ -33,6 +34,9 @@ pub enum Input {
     /// Rounds begin anew with these windows, as if they had been configured. For an operator; daemons of a ring
     /// with different ones do no harm.
     SetWindows(WindowChange),
+    /// The configuration has another list of daemons: the present one with more at its end, or without some of
+    /// those there. It takes effect with [`Event::Reloaded`], once all members of the ring were given the same.
+    Reload(Cluster),
     /// Leave the ring cleanly. [`Event::Stopped`] says when it is done.
     Shutdown,
 }
@@ -166,6 +170,12 @@ pub enum Event {
     SessionClosed(SessionId, Option<MemberName>, CloseReason),
     /// Another live process uses this daemon's place in the configuration.
     DuplicateDaemon(ProcessId),
+    /// The list of daemons that came with [`Input::Reload`] has taken effect: others may be heard, and are to be
+    /// reached, from now on.
+    Reloaded {
+        /// Its hash.
+        cluster: u32,
+    },
     /// A daemon with a different configuration was heard.
     ForeignCluster {
         /// Its configuration hash.

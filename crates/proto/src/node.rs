@@ -6,14 +6,15 @@ use antiphon_wire::ids::{ProcessId, SessionId};
 use antiphon_wire::service::ServiceLevel;
 
 use crate::NameHash;
-use crate::config::Config;
+use crate::config::{Cluster, Config};
 use crate::cx::Cx;
-use crate::delivery::{Configuration, Delivery, Kind, Message, Place};
+use crate::delivery::{Configuration, Delivery, Kind, Message, Place, Saying};
 use crate::groups::Groups;
-use crate::io::{Channel, Input, Outputs, Trace};
+use crate::io::{Channel, Event, Input, Outputs, Trace};
 use crate::membership::Membership;
 use crate::mutant::Mutant;
 use crate::patience::Patience;
+use crate::reload::Reload;
 use crate::send_queue::SendQueue;
 use crate::sessions::{Outbox, Sessions};
 use crate::stats::{Readers, Stats, Status};
@@ -36,6 +37,7 @@ pub struct Node {
     membership: Membership,
     groups: Groups,
     sessions: Sessions,
+    reload: Reload,
     last_call: Instant,
     /// Whether deliveries wait for another call.
     has_put_off: bool,
@@ -48,6 +50,7 @@ struct Parts<'a> {
     membership: &'a mut Membership,
     groups: &'a mut Groups,
     sessions: &'a mut Sessions,
+    reload: &'a mut Reload,
 }
 
 /// What sets one run of a daemon apart from all others.
@@ -106,6 +109,7 @@ impl Node {
             membership,
             groups,
             sessions,
+            reload: Reload::default(),
             last_call: now,
             has_put_off: false,
             leave_by: None,
@@ -127,6 +131,11 @@ impl Node {
         if let Input::SetWindows(change) = &input {
             self.config.ring.change_windows(*change);
         }
+        if let Input::Reload(cluster) = &input
+            && !self.reload.prepare(cluster, &mut self.config)
+        {
+            return;
+        }
         let had_put_off = self.has_put_off;
         self.has_put_off = self.with_cx(now, out, |parts, cx| {
             parts.membership.mind_lateness(cx);
@@ -141,16 +150,27 @@ impl Node {
                 Input::Timeout => parts.fire(cx),
                 Input::GoOn => parts.sessions.on_offered(cx),
                 Input::SetWindows(_) => parts.membership.begin_windows_anew(),
+                Input::Reload(_) => parts.reload.announce(cx),
                 Input::Shutdown => parts.sessions.on_shutdown(cx),
             }
             parts.settle(cx)
         });
+        if let Some(cluster) = self.reload.take_due() {
+            self.go_over_to(cluster, now, out);
+        }
         self.stats.deliveries_put_off += u64::from(self.has_put_off && !had_put_off);
         let is_done = self.queue.messages() == 0 && !self.has_put_off;
         if self.leave_by.is_some_and(|by| now >= by || is_done) {
             self.leave_by = None;
             self.with_cx(now, out, |parts, cx| parts.membership.say_goodbye(cx));
         }
+    }
+
+    /// All of the ring understand another list of daemons, so it takes effect.
+    fn go_over_to(&mut self, cluster: Cluster, now: Instant, out: &mut Outputs) {
+        out.events.push(Event::Reloaded { cluster: cluster.hash });
+        self.config.change_cluster(cluster);
+        self.with_cx(now, out, |parts, cx| parts.membership.meet_others(cx));
     }
 
     fn with_cx<T>(
@@ -172,6 +192,7 @@ impl Node {
             membership: &mut self.membership,
             groups: &mut self.groups,
             sessions: &mut self.sessions,
+            reload: &mut self.reload,
         };
         run(&mut parts, &mut cx)
     }
@@ -255,6 +276,7 @@ impl Node {
             ring: ring.id(),
             members: ring.members().to_vec(),
             reasons: self.membership.reasons().to_vec(),
+            next_cluster: self.reload.awaited(),
             settled: self.groups.is_settled(),
             stable: ring.stable(),
             held: ring.window().contiguous(),
@@ -319,7 +341,7 @@ impl Parts<'_> {
                 break self.membership.has_more(limit);
             }
             let Some(delivery) = self.membership.next_delivery(limit) else { break false };
-            deliver(delivery, self.groups, self.sessions, cx);
+            deliver(delivery, self.groups, self.sessions, self.reload, cx);
             has_delivered = true;
         };
         let has_acknowledged = self.membership.note_delivered(has_put_off, cx);
@@ -332,7 +354,13 @@ impl Parts<'_> {
     }
 }
 
-fn deliver(delivery: Delivery<'_>, groups: &mut Groups, sessions: &mut Sessions, cx: &mut Cx<'_>) {
+fn deliver(
+    delivery: Delivery<'_>,
+    groups: &mut Groups,
+    sessions: &mut Sessions,
+    reload: &mut Reload,
+    cx: &mut Cx<'_>,
+) {
     match delivery {
         // Behind a hole that swallowed a part of the groups exchange. All who move together
         // lack the same part, so none of them delivers it (docs/testing.md, G17).
@@ -345,7 +373,12 @@ fn deliver(delivery: Delivery<'_>, groups: &mut Groups, sessions: &mut Sessions,
         Delivery::Message(message, place) => {
             cx.stats.messages_delivered += 1;
             cx.out.record(|| delivered(message, place));
-            groups.on_message(message, sessions, cx);
+            match message.kind {
+                Kind::Daemon if Saying::of(message.bytes.bytes()) == Some(Saying::Ready) => {
+                    reload.on_ready(message, cx);
+                }
+                _ => groups.on_message(message, sessions, cx),
+            }
             if let Kind::Join | Kind::Leave | Kind::Disconnect = message.kind {
                 cx.out.record(|| groups.trace(Some((place.seq, place.index))));
             }
@@ -353,6 +386,7 @@ fn deliver(delivery: Delivery<'_>, groups: &mut Groups, sessions: &mut Sessions,
         Delivery::Configuration(configuration) => {
             cx.out.record(|| Trace::Configured(configuration.clone()));
             groups.on_configuration(configuration, sessions, cx);
+            reload.on_configuration(configuration, cx);
         }
     }
 }

@@ -18,6 +18,8 @@ pub struct Status {
     pub members: Vec<ProcessId>,
     /// Why the ring before was left and each step to this one; if it is being left itself, why.
     pub reasons: Vec<String>,
+    /// The list of daemons that [`crate::Input::Reload`] brought, while it waits for others.
+    pub next_cluster: Option<NextCluster>,
     /// Whether the groups exchange of the ring is complete.
     pub settled: bool,
     /// Up to where all members hold every packet, as far as is known here.
@@ -40,6 +42,15 @@ pub struct Status {
     pub sessions: usize,
     /// Groups that have members anywhere.
     pub groups: usize,
+}
+
+/// A list of daemons that is to take effect.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NextCluster {
+    /// Its hash.
+    pub hash: u32,
+    /// Members of the ring that have not said that they have it.
+    pub lacking: Vec<ProcessId>,
 }
 
 /// How far the sessions of a daemon are behind with reading.
@@ -137,6 +148,6 @@ pub struct Stats {
     pub sessions_slow: u64,
     /// Readers that the ring waited for in vain.
     pub readers_given_up: u64,
-    /// Groups messages of daemons that could not be decoded.
+    /// Messages of daemons to each other, as on their groups, that could not be decoded.
     pub groups_messages_rejected: u64,
 }

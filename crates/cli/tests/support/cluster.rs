@@ -35,6 +35,8 @@ pub(crate) enum Layout {
 /// Configured daemons, each running or not.
 #[derive(Debug)]
 pub(crate) struct Cluster {
+    layout: Layout,
+    directives: String,
     hosts: Vec<Host>,
     port: Port,
     directory: Directory,
@@ -65,13 +67,24 @@ impl Cluster {
 
     fn with_hosts(layout: Layout, hosts: Vec<Host>, directives: &str) -> Self {
         let (port, directory) = (Port::lease(), Directory::new());
-        let mut text = segments(layout, &hosts, port.number());
-        text.push_str(directives);
-        std::fs::write(directory.file("spread.conf"), text).expect("writable");
         for host in &hosts {
             std::fs::create_dir(directory.file(&host.name)).expect("a new directory");
         }
-        Self { hosts, port, directory, namespaces: None }
+        let directives = directives.to_owned();
+        let cluster = Self { layout, directives, hosts, port, directory, namespaces: None };
+        cluster.list(cluster.count());
+        cluster
+    }
+
+    /// Writes a configuration with so many of the daemons.
+    pub(crate) fn list(&self, count: usize) {
+        self.write(&segments(self.layout, &self.hosts[..count], self.port()));
+    }
+
+    /// Writes a configuration with these segments.
+    pub(crate) fn write(&self, segments: &str) {
+        let text = format!("{segments}{}", self.directives);
+        std::fs::write(self.directory.file("spread.conf"), text).expect("writable");
     }
 
     /// One daemon named `localhost` on 127.0.0.1, running.
@@ -115,6 +128,14 @@ impl Cluster {
     /// The hosts of a cluster made by [`Cluster::in_namespaces`].
     pub(crate) fn namespaces(&self) -> &Namespaces {
         self.namespaces.as_ref().expect("a cluster with hosts of its own")
+    }
+
+    /// One more daemon, for files that are written from now on.
+    pub(crate) fn add(&mut self, name: &str, last: u8) -> usize {
+        std::fs::create_dir(self.directory.file(name)).expect("a new directory");
+        let address = Ipv4Addr::new(127, 0, 0, last);
+        self.hosts.push(Host { name: name.to_owned(), address, process: None });
+        self.count() - 1
     }
 
     /// Starts a daemon and waits until clients are accepted.

@@ -13,7 +13,8 @@ use super::identity::fnv1a;
 use super::syntax::{Address, DaemonTree, InterfaceTree, SegmentTree, Spanned, Tree};
 use super::{DEFAULT_PORT, IpPreference, Location, Segment};
 
-const DAEMONS_MAX: usize = 128;
+/// Daemons of a cluster.
+pub(crate) const DAEMONS_MAX: usize = 128;
 const SEGMENTS_MAX: usize = 20;
 const INTERFACES_MAX: usize = 10;
 const SEGMENT_ADDRESSES_MAX: usize = 5;

@@ -9,6 +9,7 @@
 //! happens instead; what is wrong is an error with file, line, column and what was expected.
 
 mod access;
+mod change;
 mod diagnostic;
 mod directives;
 mod identity;
@@ -33,9 +34,11 @@ use antiphon_wire::ids::DaemonId;
 use antiphon_wire::names::DaemonName;
 use thiserror::Error;
 
+pub(crate) use change::Change;
 pub use diagnostic::{Diagnostic, Rejected, Severity, Source, Span};
 pub(crate) use identity::OwnAddresses;
 pub(crate) use keys::{Keys, SEAL_BYTES};
+pub(crate) use locations::DAEMONS_MAX;
 pub use log_settings::LogSettings;
 
 use crate::error::limit_hint;

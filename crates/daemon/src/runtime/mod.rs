@@ -21,6 +21,7 @@ mod accept;
 mod clock;
 mod listen;
 mod listeners;
+mod reload;
 mod ring_io;
 mod session_io;
 mod status_io;
@@ -40,7 +41,7 @@ use antiphon_proto::time::{Instant, Timer};
 use antiphon_proto::{Boot, Event, Input, NameHash, Node, Outputs};
 use bytes::Bytes;
 use mio::{Events, Interest, Poll, Token as PollToken, Waker};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
 pub use stop::StopHandle;
@@ -54,6 +55,7 @@ use crate::transport::{self, LinkFilter, Transport};
 use accept::Acceptor;
 use clock::Clock;
 use listen::Listener;
+use reload::{Asker, Reloader};
 use session_io::SessionIo;
 use status_io::StatusIo;
 use test_links::TestLinks;
@@ -81,6 +83,9 @@ pub struct Daemon {
     signals: Option<Signals>,
     test_links: Option<TestLinks>,
     monitor: Monitor,
+    /// As configured, with the daemons that there are now.
+    settings: Settings,
+    reloader: Reloader,
     log: EventLog,
     board: StatusBoard,
     status: StatusIo,
@@ -147,7 +152,7 @@ impl Daemon {
         let name_hash = NameHash::secret(random());
         let boot = Boot { incarnation, epoch: incarnation, seed: random(), name_hash };
         let goodbye = settings.config.membership.leave * GOODBYE;
-        let node = Node::new(settings.config, boot, now, &mut out);
+        let node = Node::new(settings.config.clone(), boot, now, &mut out);
         let mut daemon = Self {
             node,
             out,
@@ -156,11 +161,13 @@ impl Daemon {
             acceptor,
             poll,
             busy_poll: settings.busy_poll,
+            reloader: Reloader::new(Arc::clone(&waker)),
             events: Events::with_capacity(EVENTS),
             waker,
             signals: None,
             test_links,
             monitor,
+            settings,
             log,
             board,
             status,
@@ -178,12 +185,13 @@ impl Daemon {
         Ok(daemon)
     }
 
-    /// Makes SIGTERM and SIGINT stop this daemon, for a process that is nothing else.
+    /// Makes SIGTERM and SIGINT stop this daemon, and SIGHUP read its configuration again, for a process that is
+    /// nothing else.
     ///
     /// # Errors
     /// When the system does not let signals be handled.
-    pub fn stop_on_signals(&mut self) -> io::Result<()> {
-        let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    pub fn obey_signals(&mut self) -> io::Result<()> {
+        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
         self.poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
         self.signals = Some(signals);
         Ok(())
@@ -209,6 +217,7 @@ impl Daemon {
             }
             self.fire_timers();
             self.serve_monitors(stop);
+            self.serve_reload(stop);
             self.serve_clients();
             self.tell_status();
             self.sessions.flush(&mut self.node, self.poll.registry());
@@ -272,10 +281,21 @@ impl Daemon {
                 _ => self.sessions.on_ready(event, &mut self.node),
             }
         }
-        if signalled && let Some(signals) = &mut self.signals {
-            signals.pending().for_each(|_| stop.stop());
+        if signalled {
+            self.obey(stop);
         }
         Ok(())
+    }
+
+    fn obey(&mut self, stop: &StopHandle) {
+        let Some(signals) = &mut self.signals else { return };
+        let signals: Vec<_> = signals.pending().collect();
+        for signal in signals {
+            match signal {
+                SIGHUP => self.ask_to_reload(Asker::Signal),
+                _ => stop.stop(),
+            }
+        }
     }
 
     /// Looks for events again and again, as a thread that sleeps takes longer to wake than to do its
@@ -410,6 +430,7 @@ impl Daemon {
                     self.node.handle(self.now, Input::SetWindows(change), &mut self.out);
                     self.act();
                 }
+                Order::Reload => self.ask_to_reload(Asker::Monitor),
                 // It is asked for twice, and to be asked twice is to stop without a goodbye.
                 Order::Stop if stop.requests() == 0 => stop.stop(),
                 Order::Stop => {}
@@ -433,11 +454,13 @@ impl Daemon {
         for (id, _) in &self.out.closed {
             self.sessions.close(*id, &mut self.node);
         }
-        for event in &self.out.events {
-            self.log.event(event);
-            self.board.event(event);
-            if *event == Event::Stopped {
-                self.stopping = Stopping::Done;
+        for event in std::mem::take(&mut self.out.events) {
+            self.log.event(&event);
+            self.board.event(&event);
+            match event {
+                Event::Stopped => self.stopping = Stopping::Done,
+                Event::Reloaded { cluster } => self.adopt(cluster),
+                _ => {}
             }
         }
         self.out.clear();

@@ -28,8 +28,12 @@ impl TestLinks {
     /// None unless the settings name a file.
     pub(crate) fn new(settings: &Settings) -> Option<Self> {
         let path = settings.test_links.clone()?;
-        let names = settings.locations.iter().map(|location| location.name.to_string()).collect();
-        Some(Self { path, names, last: String::new(), next: Instant::default() })
+        Some(Self { path, names: names(settings), last: String::new(), next: Instant::default() })
+    }
+
+    /// Goes over to another list of daemons.
+    pub(crate) fn adopt(&mut self, settings: &Settings) {
+        self.names = names(settings);
     }
 
     /// When the file is to be read next.
@@ -57,6 +61,10 @@ impl TestLinks {
         let index = self.names.iter().position(|known| known == name)?;
         u16::try_from(index).ok().map(DaemonId)
     }
+}
+
+fn names(settings: &Settings) -> Vec<String> {
+    settings.locations.iter().map(|location| location.name.to_string()).collect()
 }
 
 #[cfg(test)]

@@ -15,14 +15,21 @@ use super::socket::Filled;
 pub(crate) struct Inbound {
     /// Where datagrams lie once they are opened.
     parts: Vec<Range<usize>>,
-    /// Of each daemon, and behind them of strangers, how many could not be opened.
+    /// Of each daemon, how many could not be opened.
     not_opened: Vec<u64>,
+    /// The same of strangers.
+    of_strangers: u64,
 }
 
 impl Inbound {
     /// Of a daemon among so many configured ones.
     pub(crate) fn new(daemons: usize) -> Self {
-        Self { parts: Vec::new(), not_opened: vec![0; daemons + 1] }
+        Self { parts: Vec::new(), not_opened: vec![0; daemons], of_strangers: 0 }
+    }
+
+    /// There are so many configured ones now.
+    pub(crate) fn adopt(&mut self, daemons: usize) {
+        self.not_opened.resize(daemons, 0);
     }
 
     /// Opens datagrams where they lie, appends them, and returns how many are none for this daemon. Those of another
@@ -58,8 +65,8 @@ impl Inbound {
         count: u64,
         has_key: bool,
     ) {
-        let strangers = self.not_opened.len() - 1;
-        let Some(total) = self.not_opened.get_mut(daemon.map_or(strangers, DaemonId::index)) else { return };
+        let of_daemon = daemon.and_then(|daemon| self.not_opened.get_mut(daemon.index()));
+        let total = of_daemon.unwrap_or(&mut self.of_strangers);
         let before = std::mem::replace(total, *total + count);
         if before.checked_ilog2() == total.checked_ilog2() {
             return;

@@ -24,7 +24,7 @@ use bytes::Bytes;
 use mio::{Interest, Registry, Token as PollToken};
 
 use crate::StartError;
-use crate::conf::{Keys, OwnAddresses, SEAL_BYTES, Settings};
+use crate::conf::{DAEMONS_MAX, Keys, OwnAddresses, SEAL_BYTES, Settings};
 
 pub use links::LinkFilter;
 
@@ -105,7 +105,7 @@ impl Transport {
         };
         let (me, data) = open(Channel::Data)?;
         let (_, control) = open(Channel::Control)?;
-        let filter = LinkFilter::new(settings.locations.len());
+        let filter = LinkFilter::new(DAEMONS_MAX);
         let mut transport = Self {
             data,
             control,
@@ -140,6 +140,28 @@ impl Transport {
         tracing::info!("datagrams between daemons are sealed with the key {:02x}", keys.sealing().id());
         let seal = Seal::new(&keys, settings.config.me, settings.locations.len());
         seal.map(Some).map_err(|_| StartError::System(io::Error::other("the system gives no random numbers")))
+    }
+
+    /// Goes over to another list of daemons.
+    pub(crate) fn adopt(&mut self, settings: &Settings) {
+        self.routes.adopt(settings);
+        self.inbound.adopt(settings.locations.len());
+        if let Some(seal) = &mut self.seal {
+            seal.adopt(settings.locations.len());
+        }
+        match (&self.shared, shared_address(settings)) {
+            (None, shared) if shared != Shared::None => {
+                if let Err(error) = self.share(settings) {
+                    tracing::error!("daemons are reached one by one: {error}");
+                }
+            }
+            (Some(_), Shared::Multicast(_)) => {
+                if let Err(error) = self.loop_back(settings) {
+                    tracing::error!("other daemons of this machine can not be reached by multicast: {error}");
+                }
+            }
+            _ => {}
+        }
     }
 
     /// Opens what reaches the whole segment at once, if its address is of that kind.

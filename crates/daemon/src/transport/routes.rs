@@ -44,6 +44,11 @@ impl Routes {
         Self { me: settings.config.me, locations, my_segment: settings.here.segment, group: None }
     }
 
+    /// Goes over to another list of daemons.
+    pub(crate) fn adopt(&mut self, settings: &Settings) {
+        self.locations.clone_from(&settings.locations);
+    }
+
     /// From now on, one datagram to `group` reaches all daemons of this segment.
     pub(crate) fn share(&mut self, group: SocketAddr) {
         self.group = Some(group);

@@ -92,6 +92,11 @@ impl Seal {
         Ok(Self { secrets, random, me, mine, sealed: 0, others })
     }
 
+    /// There are so many configured daemons now.
+    pub(crate) fn adopt(&mut self, daemons: usize) {
+        self.others.resize_with(daemons, Vec::new);
+    }
+
     /// Seals datagrams that stand one after the other, for one daemon or for all; each becomes longer by
     /// [`SEAL_BYTES`].
     pub(crate) fn seal(

@@ -129,15 +129,32 @@ pub enum Kind {
     Leave = 2,
     /// A session is gone.
     Disconnect = 3,
-    /// A part of a daemon's groups, sent after a configuration change.
-    Groups = 4,
+    /// What a daemon itself says, in its first byte one of [`Saying`].
+    Daemon = 4,
+}
+
+/// What a daemon itself says to the others of its ring.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum Saying {
+    /// A part of its groups, after a configuration change.
+    Groups = 0,
+    /// Which list of daemons it has.
+    Ready = 1,
+}
+
+impl Saying {
+    /// What such a message is.
+    pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
+        [Self::Groups, Self::Ready].into_iter().find(|saying| bytes.first() == Some(&(*saying as u8)))
+    }
 }
 
 impl Kind {
     /// The kind of that number on the wire.
     #[must_use]
     pub fn from_number(number: u8) -> Option<Self> {
-        [Self::Client, Self::Join, Self::Leave, Self::Disconnect, Self::Groups]
+        [Self::Client, Self::Join, Self::Leave, Self::Disconnect, Self::Daemon]
             .get(usize::from(number))
             .copied()
     }

@@ -4,7 +4,7 @@
 //! ```text
 //! join, leave   private name length u8 · private name · group name (up to the end)
 //! disconnect    private name (up to the end)
-//! part          ring · number u32 · of how many u32 · piece of a report
+//! part          0 u8 · ring · number u32 · of how many u32 · piece of a report
 //! ring          epoch u64 · leader u16 · incarnation u64
 //! report        last settled ring · ring that closed it
 //!               v members, each: length u8 · private name            in name order
@@ -26,7 +26,7 @@ use antiphon_wire::reader::{DecodeError, Reader, number_bytes, put_number};
 use antiphon_wire::ring::codec::{put_ring, ring};
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::delivery::Lent;
+use crate::delivery::{Lent, Saying};
 
 /// Most bytes of a report in one part.
 const PART_BYTES: usize = 32 << 10;
@@ -112,7 +112,8 @@ pub(super) fn encode_parts(ring: RingId, report: &Report) -> Vec<Bytes> {
     let report = encode_report(report);
     let count = report.len().div_ceil(PART_BYTES);
     let part = |(number, piece): (u32, &[u8])| {
-        let mut out = BytesMut::with_capacity(26 + piece.len());
+        let mut out = BytesMut::with_capacity(27 + piece.len());
+        out.put_u8(Saying::Groups as u8);
         put_ring(ring, &mut out);
         out.put_u32_le(number);
         out.put_u32_le(u32::try_from(count).unwrap_or(u32::MAX));
@@ -125,6 +126,10 @@ pub(super) fn encode_parts(ring: RingId, report: &Report) -> Vec<Bytes> {
 /// Reads a part.
 pub(super) fn decode_part(frame: Lent<'_>) -> Result<Part, DecodeError> {
     let mut reader = Reader::new(frame.bytes(), "part of a groups report");
+    let saying = reader.u8()?;
+    if saying != Saying::Groups as u8 {
+        return Err(reader.bad_value("saying of a daemon", u64::from(saying)));
+    }
     let (ring, number, count) = (ring(&mut reader)?, reader.u32()?, reader.u32()?);
     if number >= count {
         return Err(reader.bad_value("part number", u64::from(number)));

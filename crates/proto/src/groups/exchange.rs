@@ -123,7 +123,7 @@ impl Groups {
     pub(super) fn send_report(&self, cx: &mut Cx<'_>) {
         for frame in codec::encode_parts(self.ring, &self.report()) {
             cx.queue.push_control(Outgoing {
-                kind: Kind::Groups,
+                kind: Kind::Daemon,
                 service: ServiceLevel::Agreed,
                 payload: frame.into(),
             });

@@ -193,7 +193,7 @@ impl Groups {
             Kind::Disconnect => codec::decode_disconnect(message.bytes.bytes()).map(|private| {
                 self.on_disconnect(sender, &private, sessions, cx);
             }),
-            Kind::Groups => self.on_part(sender, message.bytes, sessions, cx),
+            Kind::Daemon => self.on_part(sender, message.bytes, sessions, cx),
         };
         if taken.is_err() {
             cx.stats.groups_messages_rejected += 1;

@@ -156,7 +156,6 @@ impl Membership {
         let epoch = calendar.first_epoch();
         let before = Seq(cx.config.ring.numbers_from);
         let ring = Ring::new(RingId { epoch, leader: me }, vec![me], me, before, cx.now);
-        let everyone: Vec<DaemonId> = daemons(cx.config).filter(|daemon| *daemon != me.daemon).collect();
         let mut membership = Self {
             me,
             ring,
@@ -169,7 +168,7 @@ impl Membership {
             assembler: Assembler::default(),
             splitter: Splitter::new(me),
             random: fastrand::Rng::with_seed(seed),
-            everyone: everyone.into(),
+            everyone: others(cx.config, me.daemon),
             early: false,
             must_start: false,
             failures: 0,
@@ -224,6 +223,12 @@ impl Membership {
         self.ring.hold_back(held_back);
     }
 
+    /// The list of daemons is another: says which ring this is to all of them.
+    pub(crate) fn meet_others(&mut self, cx: &mut Cx<'_>) {
+        self.everyone = others(cx.config, self.me.daemon);
+        cx.timers.set(Timer::Hello, cx.now);
+    }
+
     /// Lets rounds begin anew with the configured windows, as these are others now.
     pub(crate) fn begin_windows_anew(&mut self) {
         self.ring.begin_windows_anew();
@@ -252,7 +257,7 @@ impl Membership {
             self.report_version(version, cx);
             return;
         };
-        if envelope.cluster != cx.config.cluster || cx.config.daemon(envelope.daemon).is_none() {
+        if !cx.config.understands(envelope.cluster) || cx.config.daemon(envelope.daemon).is_none() {
             cx.stats.datagrams_rejected += 1;
             self.report_cluster(envelope.cluster, cx);
             return;
@@ -283,7 +288,7 @@ impl Membership {
     }
 
     fn report_cluster(&mut self, cluster: u32, cx: &mut Cx<'_>) {
-        if cluster != cx.config.cluster && is_news(&mut self.strange_clusters, cluster) {
+        if !cx.config.understands(cluster) && is_news(&mut self.strange_clusters, cluster) {
             cx.out.events.push(Event::ForeignCluster { cluster });
         }
     }
@@ -452,6 +457,10 @@ impl Membership {
 
 fn daemons(config: &Config) -> impl Iterator<Item = DaemonId> + '_ {
     (0..config.daemons.len()).filter_map(|index| u16::try_from(index).ok()).map(DaemonId)
+}
+
+fn others(config: &Config, me: DaemonId) -> Arc<[DaemonId]> {
+    daemons(config).filter(|daemon| *daemon != me).collect()
 }
 
 /// Whether a stranger is to be reported: each once, and not too many.

@@ -412,7 +412,7 @@ fn is_overtaking(kind: Kind, cx: &Cx<'_>) -> bool {
     match kind {
         Kind::Leave => cx.config.is_mutant(Mutant::LeaveOvertakes),
         Kind::Disconnect => cx.config.is_mutant(Mutant::EndOvertakes),
-        Kind::Client | Kind::Join | Kind::Groups => false,
+        Kind::Client | Kind::Join | Kind::Daemon => false,
     }
 }
 

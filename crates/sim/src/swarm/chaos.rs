@@ -30,6 +30,8 @@ pub struct Faults {
     pub leaps: bool,
     /// Calendars that are set back.
     pub calendars: bool,
+    /// Files that list more or fewer daemons.
+    pub reloads: bool,
 }
 
 impl Faults {
@@ -47,6 +49,7 @@ impl Faults {
             flapping: rng.u32(..10) < 3,
             leaps: rng.u32(..10) < 3,
             calendars: rng.u32(..10) < 2,
+            reloads: false,
         }
     }
 
@@ -67,6 +70,7 @@ impl Faults {
             14 if self.flapping => flap(world),
             15 if self.leaps => leap(world),
             16 if self.calendars => Some(calendar(world)),
+            17 if self.reloads => Some(reload(world)),
             17..20 => Some(Fault::Heal),
             _ => None,
         };
@@ -155,6 +159,13 @@ fn calendar(world: &mut World) -> Fault {
     const TEN_DAYS_MS: u64 = 10 * 24 * 3_600_000;
     let late_ms = if world.rng.bool() { world.rng.u64(1..2000) } else { TEN_DAYS_MS };
     Fault::SetCalendar { host: any(world), late: Duration::from_millis(late_ms) }
+}
+
+/// A file that lists all daemons, or some of those that it lacked at first too.
+fn reload(world: &mut World) -> Fault {
+    let (daemons, newcomers) = (world.settings().daemons, world.settings().newcomers);
+    let listed = if world.rng.bool() { daemons } else { daemons - world.rng.usize(..=newcomers) };
+    Fault::Reload { host: any(world), listed }
 }
 
 fn slowness(world: &mut World) -> Option<Fault> {

@@ -95,6 +95,10 @@ impl Options {
         if rng.u32(..10) == 0 {
             options.move_apart(ms(10..75, rng));
         }
+        if daemons > 1 && rng.u32(..8) == 0 {
+            options.settings.newcomers = rng.usize(1..daemons.min(4));
+            options.faults.reloads = true;
+        }
         options
     }
 
@@ -145,6 +149,7 @@ fn settings(daemons: usize, rng: &mut fastrand::Rng) -> Settings {
         quality: quality(rng),
         host: host(rng),
         clock_ppm: (0..daemons).map(|_| if rng.bool() { 0 } else { rng.i64(-10_000..10_000) }).collect(),
+        newcomers: 0,
         strangers: 0,
         double: None,
         staggered_start: rng.bool(),

@@ -8,7 +8,7 @@ use antiphon_wire::monitor::WindowChange;
 use antiphon_wire::ring;
 use bytes::{Bytes, BytesMut};
 
-use super::{Happening, OTHER_CLUSTER, World, daemon_id};
+use super::{Happening, OTHER_CLUSTER, World, cluster, daemon_id};
 use crate::network::Quality;
 
 /// Something bad, or the end of it. Hosts are given by position.
@@ -95,6 +95,13 @@ pub enum Fault {
     Links(Quality),
     /// Some datagrams that a cut killed arrive after all.
     Resurrect(usize),
+    /// A host gets a file that lists so many daemons, and its daemon reads it.
+    Reload {
+        /// Which host.
+        host: usize,
+        /// How many.
+        listed: usize,
+    },
     /// Some datagrams like those, of daemons with another configuration on the same network, arrive.
     Strangers(usize),
 }
@@ -131,6 +138,7 @@ impl Fault {
             Self::Heal => "heal",
             Self::Links(_) => "link quality",
             Self::Resurrect(_) => "resurrection",
+            Self::Reload { .. } => "reload",
             Self::Strangers(_) => "strangers",
         }
     }
@@ -195,6 +203,7 @@ impl World {
             Fault::Heal => self.heal(),
             Fault::Links(quality) => self.network.set_quality(quality),
             Fault::Resurrect(count) => self.resurrect(count, |datagram| datagram),
+            Fault::Reload { host, listed } => self.reload(host, listed),
             Fault::Strangers(count) => self.resurrect(count, of_another_cluster),
         }
     }
@@ -231,6 +240,17 @@ impl World {
         if self.hosts[host].is_running() && !self.hosts[host].stopping {
             self.hosts[host].stopping = true;
             self.input(host, Input::Shutdown);
+            self.plan_turn(host);
+        }
+    }
+
+    /// A daemon that is not listed any more leaves.
+    fn reload(&mut self, host: usize, listed: usize) {
+        self.hosts[host].listed = listed;
+        if listed <= host {
+            self.shut_down(host);
+        } else if self.hosts[host].is_running() {
+            self.input(host, Input::Reload(cluster(listed)));
             self.plan_turn(host);
         }
     }
@@ -278,7 +298,7 @@ impl World {
         }
     }
 
-    /// Ends every fault: links are good, hosts up, awake and fast.
+    /// Ends every fault: links are good, hosts up, awake and fast, and all daemons listed.
     pub fn heal_everything(&mut self, quality: Quality) {
         self.set_triggers(None);
         self.heal();
@@ -289,6 +309,9 @@ impl World {
             self.hosts[host].doomed = None;
             if self.hosts[host].paused_until.take().is_some() {
                 self.plan_turn(host);
+            }
+            if self.settings.newcomers > 0 {
+                self.reload(host, self.settings.daemons);
             }
             if !self.hosts[host].is_up() {
                 self.boot(host);

@@ -82,6 +82,8 @@ pub(super) struct Host {
     /// Position in the trace of the daemon's current or last run.
     pub(super) process: usize,
     pub(super) incarnation: u64,
+    /// How many daemons its configuration file lists.
+    pub(super) listed: usize,
     pub(super) clock: Clock,
     /// By how much the calendar's clock is late.
     pub(super) calendar_late: Duration,
@@ -106,12 +108,13 @@ pub(super) struct Host {
 }
 
 impl Host {
-    pub(super) fn new(clock: Clock, incarnation: u64) -> Self {
+    pub(super) fn new(clock: Clock, incarnation: u64, listed: usize) -> Self {
         Self {
             node: None,
             out: Outputs { trace: Some(Vec::new()), ..Outputs::default() },
             process: usize::MAX,
             incarnation,
+            listed,
             clock,
             calendar_late: Duration::ZERO,
             data: Socket::default(),
@@ -138,7 +141,7 @@ impl Host {
             process: self.process,
             slowness,
             calendar_late,
-            ..Self::new(self.clock, self.incarnation)
+            ..Self::new(self.clock, self.incarnation, self.listed)
         };
     }
 

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use antiphon_proto::config::{Config, Daemon};
+use antiphon_proto::config::{Cluster, Config, Daemon};
 use antiphon_proto::time::Instant;
 use antiphon_proto::{Boot, Channel, NameHash, Node, StateName};
 use antiphon_wire::ids::{DaemonId, ProcessId, RingId};
@@ -39,11 +39,11 @@ pub use trigger::{Point, Triggers};
 /// Wall clock at the start of every run, in milliseconds since 1970.
 const WALL_START_MS: u64 = 1_700_000_000_000;
 
-/// Hash of the configuration that all simulated daemons share.
-const CLUSTER: u32 = 0x00c0_ffee;
+/// Hash of the configuration of no daemons at all; those of more are the next ones.
+const CLUSTER: u32 = 0x00c0_ff00;
 
 /// Hash of another configuration, of others on the same network.
-const OTHER_CLUSTER: u32 = 0x00c0_ffef;
+const OTHER_CLUSTER: u32 = 0x00c0_ffee;
 
 /// Something that will happen.
 #[derive(Debug)]
@@ -134,7 +134,9 @@ impl World {
             offset: rng.u64(..1_000_000_000_000),
             ppm: settings.clock_ppm.get(at).or(settings.clock_ppm.last()).copied().unwrap_or(0),
         };
-        let hosts = (0..settings.daemons).map(|at| Host::new(clock(at, &mut rng), WALL_START_MS)).collect();
+        let listed = settings.daemons - settings.newcomers;
+        let host = |at| Host::new(clock(at, &mut rng), WALL_START_MS, listed);
+        let hosts = (0..settings.daemons).map(host).collect();
         let mut world = Self {
             now: Instant(0),
             planned: BinaryHeap::new(),
@@ -296,7 +298,7 @@ impl World {
     }
 
     fn boot(&mut self, host: usize) {
-        if self.hosts[host].is_up() {
+        if self.hosts[host].is_up() || self.hosts[host].listed <= host {
             return;
         }
         let incarnation = self.incarnation(host);
@@ -311,7 +313,7 @@ impl World {
             _ => daemon_id(host),
         };
         let process = self.recorder.boot(ProcessId { daemon: me, incarnation });
-        let config = self.config(me);
+        let config = self.config(me, self.hosts[host].listed);
         let booted = &mut self.hosts[host];
         booted.incarnation = incarnation;
         booted.process = process;
@@ -334,18 +336,17 @@ impl World {
         (wanted..).find(|incarnation| !used.contains(incarnation)).unwrap_or(wanted)
     }
 
-    fn config(&self, me: DaemonId) -> Config {
+    fn config(&self, me: DaemonId, listed: usize) -> Config {
+        let Cluster { daemons, hash } = cluster(listed);
         let is_stranger = me.index() + self.settings.strangers >= self.settings.daemons;
-        let cluster = if is_stranger { OTHER_CLUSTER } else { CLUSTER };
-        let daemon = |at: usize| Daemon { name: daemon_name(at), address: address(at) };
-        let daemons = (0..self.settings.daemons).map(daemon).collect();
+        let hash = if is_stranger { OTHER_CLUSTER } else { hash };
         Config {
             ring: self.settings.ring.clone(),
             membership: self.settings.membership.clone(),
             sessions: self.settings.sessions.clone(),
             #[cfg(feature = "mutants")]
             mutant: self.settings.mutant,
-            ..Config::new(daemons, me, cluster)
+            ..Config::new(daemons, me, hash)
         }
     }
 }
@@ -354,6 +355,12 @@ impl World {
 #[must_use]
 pub fn daemon_id(host: usize) -> DaemonId {
     DaemonId(u16::try_from(host).unwrap_or(u16::MAX))
+}
+
+/// The first so many daemons.
+fn cluster(listed: usize) -> Cluster {
+    let daemon = |at: usize| Daemon { name: daemon_name(at), address: address(at) };
+    Cluster { daemons: (0..listed).map(daemon).collect(), hash: CLUSTER + listed as u32 }
 }
 
 /// The name of a host's daemon.

@@ -33,6 +33,8 @@ pub struct Settings {
     pub host: HostSettings,
     /// By how many millionths the clock of each host runs fast; the last one counts for the rest.
     pub clock_ppm: Vec<i64>,
+    /// How many of the last daemons the files do not have at first. They boot once their own has them.
+    pub newcomers: usize,
     /// How many of the last daemons run with another configuration file, on the same network.
     pub strangers: usize,
     /// A host that, by mistake, runs the daemon of another host too, instead of its own: first the
@@ -58,6 +60,7 @@ impl Default for Settings {
             quality: Quality::default(),
             host: HostSettings::default(),
             clock_ppm: vec![0],
+            newcomers: 0,
             strangers: 0,
             double: None,
             staggered_start: false,

@@ -166,6 +166,7 @@ impl World {
                 self.duplicates_reported.push((host, process));
                 self.note(host, || format!("duplicate daemon {process}"));
             }
+            Event::Reloaded { cluster } => self.note(host, || format!("goes over to {cluster:08x}")),
             Event::ForeignCluster { .. }
             | Event::ForeignVersion { .. }
             | Event::DatagramTooLong { .. }

@@ -31,7 +31,7 @@ use piece::Piece;
 use token::Token;
 
 /// Version of the daemon protocol; datagrams with another one are refused.
-pub const VERSION: u8 = 6;
+pub const VERSION: u8 = 7;
 
 /// Bytes that all datagrams have in common.
 pub const HEADER_BYTES: usize = 10;

@@ -74,7 +74,7 @@ fn reports_that_arrive_while_the_ring_is_closed_complete_its_exchange_first() {
     for host in 0..3 {
         world.originate(host);
     }
-    let parts = world.ordered(0, Kind::Groups);
+    let parts = world.ordered(0, Kind::Daemon);
     assert_eq!(parts.len(), 3);
     let new = world.propose(&[0, 1]);
     world.close(&[0, 1], new);

@@ -90,7 +90,7 @@ fn whatever_a_daemon_sends_its_peers_count_it_and_agree() {
             let log = &mut world.rings[ring].log;
             let at = random.usize(..log.len());
             let bytes = mutated(&log[at].bytes, &mut random);
-            let kinds = [Kind::Client, Kind::Join, Kind::Leave, Kind::Disconnect, Kind::Groups];
+            let kinds = [Kind::Client, Kind::Join, Kind::Leave, Kind::Disconnect, Kind::Daemon];
             let kind = kinds[random.usize(..5)];
             let sender = log[at].sender;
             let (service, preamble) = (ServiceLevel::Agreed, Bytes::new());

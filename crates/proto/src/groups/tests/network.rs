@@ -43,7 +43,7 @@ fn a_loss_is_signalled_and_resolved_for_the_groups_it_touches() {
     );
     assert_eq!(world.table(0), world.table(1));
     assert!(world.hosts[0].groups.is_settled(), "a pure loss needs no exchange");
-    assert!(world.ordered(0, Kind::Groups).is_empty());
+    assert!(world.ordered(0, Kind::Daemon).is_empty());
     world.restart(2);
     world.regroup(&[&[0, 1, 2]]);
     world.run();

@@ -1,0 +1,128 @@
+//! A configuration file that lists more daemons, or fewer, while daemons run.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
+mod support;
+
+use std::process::Command;
+use std::time::Duration;
+
+use antiphon::{Connection, Event, ServiceLevel};
+use rustix::process::Signal;
+use serde_json::Value;
+use support::cluster::{Cluster, Layout};
+use support::{PROGRAM, wait_until};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn status(cluster: &Cluster, host: usize) -> Value {
+    let (home, port) = (cluster.home(host), cluster.port().to_string());
+    let output =
+        Command::new(PROGRAM).args(["status", "--json", "--port", &port, "--unix-dir"]).arg(home).output();
+    serde_json::from_slice(&output.expect("the program runs").stdout).expect("JSON")
+}
+
+/// How many events of the test's group have come, and of how many members the last view is.
+fn views(client: &mut Connection) -> Vec<usize> {
+    let mut views = Vec::new();
+    while let Some(event) = client.receive_timeout(Duration::from_millis(200)).expect("connected") {
+        match event {
+            Event::View(view) => views.push(view.members.len()),
+            Event::Message(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    views
+}
+
+/// The new daemon joins a ring that goes on: no client hears of it, and none is cut off. Two daemons are told by a signal
+/// while the third has not been told, so that they wait for it; then all are told by a monitor.
+fn a_daemon_is_added(layout: Layout, directives: &str) {
+    let mut cluster = Cluster::running(layout, 3, directives);
+    let mut clients = [0, 1, 2].map(|host| cluster.client(host, "member"));
+    clients.iter_mut().for_each(|client| client.join("g").expect("joined"));
+    wait_until("a group of three", PATIENCE, || views(&mut clients[0]).last() == Some(&3));
+    clients.iter_mut().for_each(|client| drop(views(client)));
+
+    let added = cluster.add("d4", 5);
+    cluster.list(4);
+    (0..2).for_each(|host| cluster.signal(host, Signal::HUP));
+    wait_until("the third to be waited for", PATIENCE, || {
+        (0..2).all(|host| status(&cluster, host)["next"]["lacking"] == serde_json::json!(["d3"]))
+    });
+    cluster.start(added);
+    assert_eq!(status(&cluster, added)["members"], serde_json::json!(["d4"]));
+    let file = cluster.directory().file("spread.conf");
+    let told = Command::new(PROGRAM).args(["monitor", "reload", "-n", "d1", "-c"]).arg(file).status();
+    assert!(told.expect("the program runs").success());
+    wait_until("all four to be one ring", PATIENCE, || {
+        (0..4).all(|host| status(&cluster, host)["members"].as_array().is_some_and(|all| all.len() == 4))
+    });
+    assert_eq!(status(&cluster, 2)["next"], Value::Null);
+    clients.iter_mut().for_each(|client| assert!(views(client).is_empty(), "it is noticed"));
+
+    let mut fourth = cluster.client(added, "member");
+    fourth.join("g").expect("joined");
+    fourth.multicast(ServiceLevel::Safe, "g", "from the new one").expect("sent");
+    for client in &mut clients {
+        wait_until("its view", PATIENCE, || views(client).last() == Some(&4));
+    }
+    cluster.assert_running();
+}
+
+#[test]
+fn a_daemon_is_added_where_all_are_sent_to_one_by_one() {
+    a_daemon_is_added(Layout::OwnSegments, "");
+}
+
+#[test]
+fn a_daemon_is_added_to_a_segment_with_multicast() {
+    a_daemon_is_added(Layout::SharedSegment, "");
+}
+
+/// Daemons that are not in the file any more leave as if they had been asked to, and the others forget them.
+#[test]
+fn daemons_at_the_end_are_left_out() {
+    let mut cluster = Cluster::running(Layout::SharedSegment, 4, "");
+    cluster.list(2);
+    (0..4).for_each(|host| cluster.signal(host, Signal::HUP));
+    cluster.settle(&[0, 1]);
+    for host in [2, 3] {
+        let exited = || cluster.process_mut(host).exited();
+        let exited = support::poll(PATIENCE, exited).expect("it ends");
+        assert!(exited.success(), "{exited}");
+    }
+    wait_until("the file to take effect", PATIENCE, || {
+        (0..2).all(|host| status(&cluster, host)["daemons"] == serde_json::json!(["d1", "d2"]))
+    });
+}
+
+/// What can not take effect changes nothing, and is told.
+#[test]
+fn a_file_that_is_wrong_changes_nothing() {
+    let mut cluster = Cluster::running(Layout::OwnSegments, 2, "");
+    let before = status(&cluster, 0);
+    let (one, other, port) = (cluster.ip(0), cluster.ip(1), cluster.port());
+    for (segments, complaint) in [
+        ("Spread_Segment {", "expected the address of the segment"),
+        (
+            &*format!(
+                "Spread_Segment {other}:{port} {{ d2 {other} }}\nSpread_Segment {one}:{port} {{ d1 {one} }}\n"
+            ),
+            "a segment is another",
+        ),
+        (&*format!("Spread_Segment {one}:{port} {{ d1 {one} d2 {other} }}\n"), "d2 stands where d2 was"),
+    ] {
+        cluster.write(segments);
+        cluster.signal(0, Signal::HUP);
+        wait_until(complaint, PATIENCE, || cluster.process(0).log().contains(complaint));
+    }
+    let after = status(&cluster, 0);
+    for field in ["file_hash", "daemons", "next", "ring"] {
+        assert_eq!(after[field], before[field], "{field}");
+    }
+    cluster.list(2);
+    cluster.signal(0, Signal::HUP);
+    wait_until("the same file", PATIENCE, || cluster.process(0).log().contains("are the same"));
+    cluster.assert_running();
+}

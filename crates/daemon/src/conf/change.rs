@@ -1,0 +1,109 @@
+//! What a file that is read again means for a daemon that runs.
+//!
+//! Daemons are told apart by their places in the file, so these must stay: daemons are added, and left out, at its end.
+
+use super::{Segment, Settings};
+
+/// What is to come of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Change {
+    /// Nothing: the daemons are the same.
+    Nothing,
+    /// There are more daemons, or fewer.
+    Daemons,
+    /// This daemon has another address. It has to be started anew there.
+    Moved,
+}
+
+impl Settings {
+    /// What it takes to go over to these settings, or why that takes a restart of all daemons.
+    pub(crate) fn change_to(&self, next: &Self) -> Result<Change, String> {
+        if next.config.cluster == self.config.cluster {
+            return Ok(Change::Nothing);
+        }
+        if (next.here.address, next.here.port) != (self.here.address, self.here.port) {
+            return Ok(Change::Moved);
+        }
+        if next.wide_area != self.wide_area {
+            return Err("daemons are far apart (WideAreaNetwork) in one of the files only".to_owned());
+        }
+        if let Some((before, now)) = first_difference(&self.segments, &next.segments) {
+            return Err(format!("a segment is another: {} in place of {}", name(now), name(before)));
+        }
+        if let Some((before, now)) = first_difference(&self.locations, &next.locations) {
+            return Err(format!(
+                "{} stands where {} was, or has another address or VirtualID",
+                now.name, before.name
+            ));
+        }
+        Ok(Change::Daemons)
+    }
+
+    /// Goes over to the daemons of others. Everything else stays as it was when this daemon started.
+    pub(crate) fn take_daemons_of(&mut self, next: Self) {
+        self.config.daemons = next.config.daemons;
+        self.config.cluster = next.config.cluster;
+        self.locations = next.locations;
+        self.segments = next.segments;
+    }
+}
+
+/// The first place at which both lists have something, but not the same.
+fn first_difference<'a, T: PartialEq>(before: &'a [T], now: &'a [T]) -> Option<(&'a T, &'a T)> {
+    before.iter().zip(now).find(|(before, now)| before != now)
+}
+
+fn name(segment: &Segment) -> String {
+    let addresses: Vec<String> = segment.addresses.iter().map(ToString::to_string).collect();
+    format!("{}:{}", addresses.join(" "), segment.port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Source, load_source};
+    use super::*;
+
+    fn settings(text: &str) -> Settings {
+        load_source(Source::new("test", text.as_bytes()), Some("b")).expect("a good file").settings
+    }
+
+    const BEFORE: &str = "Spread_Segment 127.0.0.255:4803 { a 127.0.0.1 b 127.0.0.2 c 127.0.0.3 }
+        Spread_Segment 127.0.1.255:4803 { d 127.0.1.1 }";
+
+    fn change(next: &str) -> Result<Change, String> {
+        settings(BEFORE).change_to(&settings(next))
+    }
+
+    #[test]
+    fn daemons_come_and_go_at_the_end() {
+        assert_eq!(change(&format!("Window = 90 {BEFORE}")), Ok(Change::Nothing));
+        for next in [
+            BEFORE.replace("d 127.0.1.1", "d 127.0.1.1 e 127.0.1.2"),
+            format!("{BEFORE} Spread_Segment 127.0.2.255:4803 {{ e 127.0.2.1 }}"),
+            BEFORE.replace("Spread_Segment 127.0.1.255:4803 { d 127.0.1.1 }", ""),
+        ] {
+            assert_eq!(change(&next), Ok(Change::Daemons), "{next}");
+            assert_eq!(settings(&next).change_to(&settings(BEFORE)), Ok(Change::Daemons), "{next}");
+        }
+    }
+
+    #[test]
+    fn whoever_stays_must_stay_the_same() {
+        assert_eq!(change(&BEFORE.replace("b 127.0.0.2", "b 127.0.0.9")), Ok(Change::Moved));
+        for (from, to, why) in [
+            ("c 127.0.0.3", "", "d stands where c was"),
+            ("a 127.0.0.1", "a 127.0.0.1 e 127.0.0.9", "e stands where b was"),
+            ("d 127.0.1.1", "d 127.0.1.9", "d stands where d was, or has another address"),
+            (
+                "127.0.1.255",
+                "127.0.3.255",
+                "a segment is another: 127.0.3.255:4803 in place of 127.0.1.255:4803",
+            ),
+            ("Spread_Segment 127.0.0.255", "WideAreaNetwork = yes Spread_Segment 127.0.0.255", "far apart"),
+            ("a 127.0.0.1", "a 127.0.0.1 VirtualID = 77", "another address or VirtualID"),
+        ] {
+            let refused = change(&BEFORE.replacen(from, to, 1)).expect_err(to);
+            assert!(refused.contains(why), "{refused}");
+        }
+    }
+}
