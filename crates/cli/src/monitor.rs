@@ -62,8 +62,9 @@ enum What {
     },
     /// Make the links that a monitor has cut whole again.
     Heal,
-    /// Let all daemons of the file read theirs again. Those that it has more of, or fewer, at its end take effect once all
-    /// daemons of a ring have read it.
+    /// Let all daemons of the file read theirs again, from the host of one that runs: which daemons there are takes effect
+    /// once all of a ring have read it. Those that are left out are not told; end them first. The exit code is 0 if any
+    /// has answered.
     Reload,
     /// End daemons; they say goodbye to the others.
     End {
@@ -169,9 +170,20 @@ impl Monitor {
     }
 
     fn reload(&self) -> Result<ExitCode, CliError> {
-        let all_told = self.tell_all(&self.settings.locations, Command::Reload)?;
-        say_on("daemons read their files again; `antiphon status` at each says whom it waits for")?;
-        Ok(code(all_told))
+        self.tell_all(&self.settings.locations, Command::Reload)?;
+        let rows = self.ask(&self.settings.locations, ATTEMPTS).map_err(CliError::Monitor)?;
+        let (told, silent): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| row.report.is_some());
+        let names = |rows: &[&Row]| rows.iter().map(|row| row.daemon.as_str()).collect::<Vec<_>>().join(", ");
+        if !told.is_empty() {
+            say_on(&format!(
+                "{} read their files again; `antiphon status` at each says whom it waits for",
+                names(&told)
+            ))?;
+        }
+        if !silent.is_empty() {
+            say_on(&format!("no answer from {}", names(&silent)))?;
+        }
+        Ok(code(!told.is_empty()))
     }
 
     /// Ends daemons, and looks whether they have ended.

@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use antiphon_wire::ring::{CLUSTER_HASH, HEADER_BYTES, VERSION};
+use antiphon_wire::ring::{CLUSTER_HASH, DatagramKind, HEADER_BYTES, VERSION};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 use serde_json::Value;
 use support::cluster::{Cluster, Layout};
@@ -102,7 +102,7 @@ fn a_monitor_ends_no_daemon_unless_the_file_lets_it() {
     let refused = || status(&cluster, 0)["counters"]["monitor_requests_refused"] == 2;
     wait_until("both requests are refused", PATIENCE, refused);
     let log = cluster.process(0).log();
-    assert!(log.contains("a monitor asks to end this daemon, which is not done"), "{log}");
+    assert!(log.contains("a monitor asks to end this daemon, which only DangerousMonitor"), "{log}");
     cluster.assert_running();
 }
 
@@ -156,7 +156,7 @@ fn a_version_that_is_not_understood_is_counted_once() {
     assert_eq!(before["counters"]["foreign_versions_heard"], 0);
     let hash = before["file_hash"].as_str().and_then(|hash| u32::from_str_radix(hash, 16).ok());
     let mut datagram = [0; HEADER_BYTES];
-    datagram[0] = VERSION + 1;
+    (datagram[0], datagram[1]) = (VERSION + 1, DatagramKind::Token as u8);
     datagram[CLUSTER_HASH].copy_from_slice(&hash.expect("a hash").to_le_bytes());
     let socket = UdpSocket::bind((cluster.ip(1), 0)).expect("a socket");
     let rejected = || status(&cluster, 0)["counters"]["datagrams_rejected"].as_u64().expect("a number");

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use antiphon_wire::names::DaemonName;
@@ -89,8 +89,10 @@ fn serve(args: &DaemonArgs, loaded: Loaded) -> Result<(), Failure> {
     let (origin, name) = (loaded.source.name, loaded.settings.here.name);
     let (clients, network) = (clients(&loaded.settings), network(&loaded.settings));
     let mut daemon = Daemon::bind(loaded.settings)?;
-    let again = DaemonArgs { name: Some(name.to_string()), ..args.clone() };
-    daemon.reload_with(move || load(&again));
+    if let Some(file) = args.file.clone().or_else(|| conf::search().map(Path::to_path_buf)) {
+        let again = DaemonArgs { name: Some(name.to_string()), file: Some(file), ..args.clone() };
+        daemon.reload_with(move || load(&again));
+    }
     daemon.obey_signals().map_err(StartError::System)?;
     let addresses = daemon.local_addresses().map_err(StartError::System)?;
     tracing::info!("configured by {origin}; times are those for {network}");

@@ -29,7 +29,7 @@ pub struct StatusReport {
     pub file_hash: String,
     /// Names of all daemons of the file.
     pub daemons: Vec<String>,
-    /// The file that was read since, while it waits for others to read it.
+    /// The file that is to take effect, or that has, while other members of the ring have not read it.
     pub next: Option<NextFile>,
     /// Milliseconds since it was started.
     pub uptime_ms: u64,
@@ -53,13 +53,13 @@ pub struct StatusReport {
     pub counters: BTreeMap<String, u64>,
 }
 
-/// A configuration file that is to take effect.
+/// A configuration file that not all members of the ring have read.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct NextFile {
     /// Of what daemons must agree on in it, in hexadecimal.
     pub file_hash: String,
-    /// Names of the members of the ring that have not read it.
+    /// Names of those that have not, or have taken it back.
     pub lacking: Vec<String>,
 }
 

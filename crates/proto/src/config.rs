@@ -28,9 +28,12 @@ pub struct Cluster {
     pub hash: u32,
 }
 
-/// Lists of daemons that one run understands beside its own: the last ones. A cluster that is changed more often than
-/// that while some daemon can not be told is one that this daemon is not in any more.
-const OTHER_HASHES: usize = 8;
+impl Cluster {
+    /// Whether no place has one daemon in this list and another in the other.
+    fn agrees_with(&self, daemons: &[Daemon]) -> bool {
+        self.daemons.iter().zip(daemons).all(|(one, other)| one == other)
+    }
+}
 
 /// In a wide area network everything takes so many times as long …
 const WIDE_AREA: u32 = 10;
@@ -47,10 +50,11 @@ pub struct Config {
     pub daemons: Vec<Daemon>,
     /// Which of them I am.
     pub me: DaemonId,
-    /// Hash of the configuration; datagrams with another one are ignored, unless it is one of `other_hashes`.
+    /// Hash of the configuration; datagrams with another one are ignored, unless it is one of `other_clusters`.
     pub cluster: u32,
-    /// Hashes of lists of daemons that this one had before, or is to have next. None at first.
-    pub other_hashes: Vec<u32>,
+    /// Lists that this daemon had before, or is to have next; at most one of each length, and all agree with each other
+    /// about each place. None at first.
+    pub other_clusters: Vec<Cluster>,
     /// Limits and times of the ordering protocol.
     pub ring: RingConfig,
     /// Times of the membership protocol.
@@ -281,7 +285,7 @@ impl Config {
             daemons,
             me,
             cluster,
-            other_hashes: Vec::new(),
+            other_clusters: Vec::new(),
             ring: RingConfig::default(),
             membership: MembershipConfig::default(),
             sessions: SessionConfig::default(),
@@ -298,23 +302,28 @@ impl Config {
 
     /// Whether a datagram with that hash is of this cluster.
     pub(crate) fn understands(&self, hash: u32) -> bool {
-        hash == self.cluster || self.other_hashes.contains(&hash)
+        hash == self.cluster || self.other_clusters.iter().any(|other| other.hash == hash)
     }
 
-    /// Takes datagrams with that hash for some of this cluster.
-    pub(crate) fn understand(&mut self, hash: u32) {
-        self.other_hashes.retain(|other| *other != hash);
-        self.other_hashes.push(hash);
-        if self.other_hashes.len() > OTHER_HASHES {
-            self.other_hashes.remove(0);
-        }
+    /// Whether this daemon can go over to that list: the present one with more at its end, or without some of those
+    /// there, and with this daemon.
+    pub(crate) fn can_have(&self, cluster: &Cluster) -> bool {
+        cluster.agrees_with(&self.daemons) && self.me.index() < cluster.daemons.len()
     }
 
-    /// Goes over to another list of daemons, in which those that it shares with the present one have the same places.
+    /// Takes datagrams of daemons with that list for some of this cluster, and no more those of daemons with a list that
+    /// has another daemon at one of its places: that one's word would count as this one's.
+    pub(crate) fn understand(&mut self, cluster: Cluster) {
+        let is_other = |other: &Cluster| other.daemons.len() != cluster.daemons.len();
+        self.other_clusters.retain(|other| is_other(other) && other.agrees_with(&cluster.daemons));
+        self.other_clusters.push(cluster);
+    }
+
+    /// Goes over to another list of daemons, which it [can have](Self::can_have).
     pub(crate) fn change_cluster(&mut self, cluster: Cluster) {
-        let before = std::mem::replace(&mut self.cluster, cluster.hash);
-        self.understand(before);
-        self.daemons = cluster.daemons;
+        let hash = std::mem::replace(&mut self.cluster, cluster.hash);
+        let daemons = std::mem::replace(&mut self.daemons, cluster.daemons);
+        self.understand(Cluster { daemons, hash });
     }
 
     /// This daemon's part of [`SessionConfig::frames_at_once`].

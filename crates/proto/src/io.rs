@@ -35,7 +35,8 @@ pub enum Input {
     /// with different ones do no harm.
     SetWindows(WindowChange),
     /// The configuration has another list of daemons: the present one with more at its end, or without some of
-    /// those there. It takes effect with [`Event::Reloaded`], once all members of the ring were given the same.
+    /// those there; any other is ignored. It takes effect with [`Event::Reloaded`], once all members of the ring were
+    /// given the same. The present one takes back what has not taken effect.
     Reload(Cluster),
     /// Leave the ring cleanly. [`Event::Stopped`] says when it is done.
     Shutdown,

@@ -131,11 +131,8 @@ impl Node {
         if let Input::SetWindows(change) = &input {
             self.config.ring.change_windows(*change);
         }
-        if let Input::Reload(cluster) = &input
-            && !self.reload.prepare(cluster, &mut self.config)
-        {
-            return;
-        }
+        let is_news =
+            matches!(&input, Input::Reload(cluster) if self.reload.prepare(cluster, &mut self.config));
         let had_put_off = self.has_put_off;
         self.has_put_off = self.with_cx(now, out, |parts, cx| {
             parts.membership.mind_lateness(cx);
@@ -150,7 +147,8 @@ impl Node {
                 Input::Timeout => parts.fire(cx),
                 Input::GoOn => parts.sessions.on_offered(cx),
                 Input::SetWindows(_) => parts.membership.begin_windows_anew(),
-                Input::Reload(_) => parts.reload.announce(cx),
+                Input::Reload(_) if is_news => parts.reload.announce(cx),
+                Input::Reload(_) => {}
                 Input::Shutdown => parts.sessions.on_shutdown(cx),
             }
             parts.settle(cx)
@@ -276,7 +274,7 @@ impl Node {
             ring: ring.id(),
             members: ring.members().to_vec(),
             reasons: self.membership.reasons().to_vec(),
-            next_cluster: self.reload.awaited(),
+            next_cluster: self.reload.awaited(self.config.cluster),
             settled: self.groups.is_settled(),
             stable: ring.stable(),
             held: ring.window().contiguous(),

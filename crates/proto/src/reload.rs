@@ -30,14 +30,15 @@ pub(crate) struct Reload {
 }
 
 impl Reload {
-    /// Takes the list to go over to, or the present one, so that there is none. Returns whether that is news.
+    /// Takes the list to go over to, or the present one, so that there is none. Returns whether that is news, and one
+    /// that can be had.
     pub(crate) fn prepare(&mut self, cluster: &Cluster, config: &mut Config) -> bool {
         let next = Some(cluster).filter(|cluster| cluster.hash != config.cluster);
-        if self.next.as_ref() == next {
+        if self.next.as_ref() == next || !config.can_have(cluster) {
             return false;
         }
         if let Some(next) = next {
-            config.understand(next.hash);
+            config.understand(next.clone());
         }
         self.next = next.cloned();
         true
@@ -45,7 +46,7 @@ impl Reload {
 
     /// Says which list I have, if there was ever more than one.
     pub(crate) fn announce(&self, cx: &mut Cx<'_>) {
-        if cx.config.other_hashes.is_empty() {
+        if cx.config.other_clusters.is_empty() {
             return;
         }
         let hash = self.next.as_ref().map_or(cx.config.cluster, |next| next.hash);
@@ -80,13 +81,17 @@ impl Reload {
         self.next.take_if(|_| is_due)
     }
 
-    /// What is waited for, if anything is.
-    pub(crate) fn awaited(&self) -> Option<NextCluster> {
-        let next = self.next.as_ref()?;
-        Some(NextCluster { hash: next.hash, lacking: self.lacking().collect() })
+    /// What others have to be given before it takes effect; or, if nothing is to, before all members have what I have.
+    pub(crate) fn awaited(&self, present: u32) -> Option<NextCluster> {
+        if let Some(Cluster { hash, .. }) = self.next {
+            return Some(NextCluster { hash, lacking: self.lacking().collect() });
+        }
+        let others = self.ready.iter().filter(|(_, hash)| **hash != present);
+        let lacking: Vec<ProcessId> = others.map(|(member, _)| *member).collect();
+        (!lacking.is_empty()).then_some(NextCluster { hash: present, lacking })
     }
 
-    /// Members that have another list than the next one, as far as they said.
+    /// Members that have not said that they have the next list.
     fn lacking(&self) -> impl Iterator<Item = ProcessId> + '_ {
         let hash = self.next.as_ref().map(|next| next.hash);
         self.members.iter().copied().filter(move |member| self.ready.get(member).copied() != hash)
@@ -106,4 +111,61 @@ fn decode(bytes: &[u8]) -> Result<u32, DecodeError> {
     let (_, hash) = (reader.u8()?, reader.u32()?);
     reader.finish()?;
     Ok(hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use antiphon_wire::ids::DaemonId;
+    use antiphon_wire::names::DaemonName;
+
+    use super::*;
+    use crate::config::Daemon;
+
+    /// A list of daemons with these names; its hash is made of them.
+    fn cluster(names: &str) -> Cluster {
+        let daemon = |name: u8| Daemon {
+            name: DaemonName::new(&[name]).expect("a name"),
+            address: Ipv4Addr::new(10, 0, 0, name),
+        };
+        let hash = names.bytes().fold(7, |hash, name| hash * 31 + u32::from(name));
+        Cluster { daemons: names.bytes().map(daemon).collect(), hash }
+    }
+
+    /// Daemon b of the two.
+    fn config() -> Config {
+        let Cluster { daemons, hash } = cluster("ab");
+        Config::new(daemons, DaemonId(1), hash)
+    }
+
+    fn is_understood(config: &Config, names: &str) -> bool {
+        config.understands(cluster(names).hash)
+    }
+
+    #[test]
+    fn only_lists_with_the_same_places_can_be_had() {
+        let (mut reload, mut config) = (Reload::default(), config());
+        for names in ["a", "ba", "acb", "xb"] {
+            assert!(!reload.prepare(&cluster(names), &mut config), "{names}");
+            assert!(!is_understood(&config, names) && reload.awaited(config.cluster).is_none(), "{names}");
+        }
+        assert!(!reload.prepare(&cluster("ab"), &mut config), "it is the present one");
+        assert!(reload.prepare(&cluster("abc"), &mut config));
+        assert!(!reload.prepare(&cluster("abc"), &mut config), "it is no news");
+        assert!(reload.prepare(&cluster("ab"), &mut config), "it is taken back");
+        assert!(is_understood(&config, "abc"), "others may have it by now");
+    }
+
+    /// The daemon that had the place before may still run, and must not speak for the one that has it now.
+    #[test]
+    fn a_list_with_another_daemon_at_a_place_is_understood_no_more() {
+        let (mut reload, mut config) = (Reload::default(), config());
+        for names in ["abx", "ab", "aby"] {
+            assert!(reload.prepare(&cluster(names), &mut config));
+            config.change_cluster(reload.next.take().expect("the next one"));
+        }
+        assert!(is_understood(&config, "ab") && is_understood(&config, "aby"));
+        assert!(!is_understood(&config, "abx"));
+    }
 }

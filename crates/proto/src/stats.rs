@@ -18,7 +18,7 @@ pub struct Status {
     pub members: Vec<ProcessId>,
     /// Why the ring before was left and each step to this one; if it is being left itself, why.
     pub reasons: Vec<String>,
-    /// The list of daemons that [`crate::Input::Reload`] brought, while it waits for others.
+    /// The list of daemons that [`crate::Input::Reload`] brought, while others are to be given it too.
     pub next_cluster: Option<NextCluster>,
     /// Whether the groups exchange of the ring is complete.
     pub settled: bool,
@@ -44,12 +44,12 @@ pub struct Status {
     pub groups: usize,
 }
 
-/// A list of daemons that is to take effect.
+/// A list of daemons that members of the ring do not agree on.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NextCluster {
-    /// Its hash.
+    /// Hash of the one that is to take effect here, or that has.
     pub hash: u32,
-    /// Members of the ring that have not said that they have it.
+    /// Members that have another, or have not said that they have it.
     pub lacking: Vec<ProcessId>,
 }
 

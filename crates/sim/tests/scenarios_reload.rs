@@ -2,6 +2,7 @@
 
 use antiphon_sim::scenario::ms;
 use antiphon_sim::world::{Fault, Settings, World};
+use antiphon_wire::ring::DatagramKind;
 use antiphon_wire::service::ServiceLevel::{Agreed, Safe};
 
 /// A ring of the first `daemons`; the files do not have the newcomers yet.
@@ -116,7 +117,7 @@ fn files_are_read_in_every_state() {
     }
 }
 
-/// A file is taken back before all have read it; who had it then goes on as before, and understands who did not.
+/// A file is taken back before all have read it: nothing changes.
 #[test]
 fn a_file_that_is_taken_back_changes_nothing() {
     let mut world = ring_before(3, 1);
@@ -136,6 +137,36 @@ fn a_file_that_is_taken_back_changes_nothing() {
     [p, q, r].into_iter().for_each(|client| world.expect_message(client, message));
     assert_eq!(world.installs(), installs);
     world.check();
+}
+
+/// A daemon takes its file back after it said that it has it, while the others go over. The ring goes on, though its
+/// members have two lists, everyone is told who differs, and the new daemon is kept out until they agree.
+#[test]
+fn a_ring_whose_members_have_two_lists_goes_on() {
+    let mut world = ring_before(3, 1);
+    let [p, q, r] = world.clients_in("g");
+    let installs = world.installs();
+    reload(&mut world, 0..2, 4);
+    world.run(ms(100));
+    world.drop_to(0, DatagramKind::Packet);
+    reload(&mut world, 2..3, 4);
+    world.run(ms(5));
+    assert_eq!([0, 1, 2].map(|host| lacking(&world, host)), [Some(vec![2]), None, None]);
+    reload(&mut world, 0..1, 3);
+    world.apply(Fault::Heal);
+    for _ in 0..20 {
+        let message = world.cast(q, "g", Safe, 3000);
+        world.run(ms(100));
+        [p, q, r].into_iter().for_each(|client| world.expect_message(client, message));
+    }
+    assert_eq!(world.installs(), installs, "the ring goes on");
+    assert_eq!([0, 1, 2].map(|host| lacking(&world, host)), [Some(vec![1, 2]), Some(vec![0]), Some(vec![0])]);
+    start(&mut world, 3..4, 4);
+    world.run(ms(1000));
+    assert!(world.are_one_ring(&[3]));
+    reload(&mut world, 0..1, 4);
+    world.wait_for("all four to be one ring", |world| world.are_one_ring(&[0, 1, 2, 3]));
+    world.finish();
 }
 
 /// A daemon that stood apart, with the old file, while the others went over is one of them as soon as it has read the new

@@ -1,6 +1,10 @@
 //! What a file that is read again means for a daemon that runs.
 //!
 //! Daemons are told apart by their places in the file, so these must stay: daemons are added, and left out, at its end.
+//! What runs goes on as it was started, and what was checked with the settings of the new file is checked with those.
+
+use antiphon_wire::ring::attempt::Commit;
+use antiphon_wire::ring::piece;
 
 use super::{Segment, Settings};
 
@@ -11,8 +15,6 @@ pub(crate) enum Change {
     Nothing,
     /// There are more daemons, or fewer.
     Daemons,
-    /// This daemon has another address. It has to be started anew there.
-    Moved,
 }
 
 impl Settings {
@@ -21,11 +23,13 @@ impl Settings {
         if next.config.cluster == self.config.cluster {
             return Ok(Change::Nothing);
         }
-        if (next.here.address, next.here.port) != (self.here.address, self.here.port) {
-            return Ok(Change::Moved);
-        }
         if next.wide_area != self.wide_area {
-            return Err("daemons are far apart (WideAreaNetwork) in one of the files only".to_owned());
+            let value = if self.wide_area { "yes" } else { "no" };
+            return Err(format!(
+                "its times are for daemons that are {}far apart, as WideAreaNetwork or the addresses of segments \
+                 say (WideAreaNetwork = {value} keeps the present ones)",
+                if next.wide_area { "" } else { "not " }
+            ));
         }
         if let Some((before, now)) = first_difference(&self.segments, &next.segments) {
             return Err(format!("a segment is another: {} in place of {}", name(now), name(before)));
@@ -36,7 +40,23 @@ impl Settings {
                 now.name, before.name
             ));
         }
+        let daemons = next.locations.len();
+        if daemons == self.locations.len() {
+            return Err("ExcludeSegAddrsFromHash is another".to_owned());
+        }
+        let least = piece::smallest_pieces(Commit::longest_bytes(daemons));
+        if self.config.ring.datagram_bytes < least {
+            return Err(format!("{daemons} daemons take a DatagramBytes of {least} at least from the start"));
+        }
         Ok(Change::Daemons)
+    }
+
+    /// Whether a file leaves this daemon out, and has none but the first ones of the others. `names` are those of its
+    /// daemons, with commas.
+    pub(crate) fn is_left_out_of(&self, names: &str) -> bool {
+        let left: Vec<&str> = names.split(", ").collect();
+        let stay = self.locations.iter().zip(&left).all(|(own, name)| own.name.as_bytes() == name.as_bytes());
+        stay && left.len() <= self.config.me.index()
     }
 
     /// Goes over to the daemons of others. Everything else stays as it was when this daemon started.
@@ -88,12 +108,31 @@ mod tests {
     }
 
     #[test]
+    fn who_is_left_out_is_behind_all_that_are_left() {
+        let b = settings(BEFORE);
+        assert!(b.is_left_out_of("a"));
+        for names in ["localhost", "c", "a, c", "a, b", "a, b, c, d, e", ""] {
+            assert!(!b.is_left_out_of(names), "{names}");
+        }
+    }
+
+    #[test]
+    fn what_was_set_at_the_start_must_do_for_more_daemons() {
+        let many: String = (1..=120).map(|number| format!(" x{number} 127.0.5.{number}")).collect();
+        let more = BEFORE.replace("d 127.0.1.1", &format!("d 127.0.1.1{many}"));
+        assert_eq!(change(&more), Ok(Change::Daemons));
+        let small = settings(&format!("DatagramBytes = 600 {BEFORE}"));
+        let refused = small.change_to(&settings(&more)).expect_err("too small");
+        assert!(refused.contains("take a DatagramBytes of"), "{refused}");
+    }
+
+    #[test]
     fn whoever_stays_must_stay_the_same() {
-        assert_eq!(change(&BEFORE.replace("b 127.0.0.2", "b 127.0.0.9")), Ok(Change::Moved));
         for (from, to, why) in [
             ("c 127.0.0.3", "", "d stands where c was"),
             ("a 127.0.0.1", "a 127.0.0.1 e 127.0.0.9", "e stands where b was"),
             ("d 127.0.1.1", "d 127.0.1.9", "d stands where d was, or has another address"),
+            ("b 127.0.0.2", "b 127.0.0.9", "b stands where b was, or has another address"),
             (
                 "127.0.1.255",
                 "127.0.3.255",

@@ -199,11 +199,16 @@ const BUILT_IN: &str = "Spread_Segment 127.0.0.1:4803 { localhost 127.0.0.1 { C 
 /// # Errors
 /// See [`LoadError`].
 pub fn load(file: Option<&Path>, me: Option<&str>) -> Result<Loaded, LoadError> {
-    let found = SEARCH_PATH.iter().map(Path::new).find(|path| is_there(path));
+    let found = search();
     let Some(path) = file.or(found) else { return load_built_in(me, locations::can_bind) };
     let bytes =
         std::fs::read(path).map_err(|error| LoadError::Unreadable { path: path.to_path_buf(), error })?;
     load_source(Source::new(path.display().to_string(), &bytes), me)
+}
+
+/// The first of [`SEARCH_PATH`] that exists.
+pub(crate) fn search() -> Option<&'static Path> {
+    SEARCH_PATH.iter().map(Path::new).find(|path| is_there(path))
 }
 
 /// Takes the built-in configuration without the interfaces that this machine does not have, as one without

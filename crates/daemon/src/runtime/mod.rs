@@ -331,7 +331,8 @@ impl Daemon {
         let links = self.test_links.as_ref().map(TestLinks::deadline);
         let packets = self.transport.rests_until();
         let (clients, status) = (self.acceptor.listeners.deadline(), self.status.listeners.deadline());
-        let deadlines = [core, stopping, links, packets, clients, status, self.monitor.deadline()];
+        let (monitor, reload) = (self.monitor.deadline(), self.reloader.deadline());
+        let deadlines = [core, stopping, links, packets, clients, status, monitor, reload];
         let deadline = deadlines.into_iter().flatten().min()?;
         Some(deadline.since(self.clock.now()))
     }

@@ -3,7 +3,7 @@
 //! The file is read aside, as names in it may have to be looked up, for longer than others wait for the token.
 
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::thread;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use mio::Waker;
 use super::{Daemon, StopHandle};
 use crate::conf::{Change, LoadError, Loaded, Settings};
 
-/// Monitors ask twice, and anyone may send what they send: within so long after the last time it is not read for them.
+/// Anyone may send what monitors send, and these ask twice: for them it is read so long after the last time at the earliest.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// What came of reading.
@@ -25,64 +25,65 @@ type Read = Result<Loaded, LoadError>;
 type Reader = Arc<dyn Fn() -> Read + Send + Sync>;
 
 /// Who asks for the configuration to be read again.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Asker {
-    /// SIGHUP.
-    Signal,
     /// A monitor.
     Monitor,
+    /// SIGHUP.
+    Signal,
 }
 
 /// Reads the configuration again, once at a time.
 pub(super) struct Reloader {
     reader: Option<Reader>,
     waker: Arc<Waker>,
-    sender: Sender<Read>,
-    receiver: Receiver<Read>,
+    /// Who asked, until it is begun to be read.
+    asked: Option<Asker>,
+    /// For whom it is being read, and what brings the result.
+    reading: Option<(Asker, Receiver<Read>)>,
     /// When it was begun to be read last.
     begun: Option<Instant>,
-    is_reading: bool,
-    /// Whether it may have changed since.
-    is_asked_again: bool,
+    /// The file that was read last.
+    text: Option<String>,
     /// What is to take effect once all daemons of the ring have it.
     next: Option<Settings>,
 }
 
 impl Reloader {
     pub(super) fn new(waker: Arc<Waker>) -> Self {
-        let (sender, receiver) = mpsc::channel();
-        Self {
-            reader: None,
-            waker,
-            sender,
-            receiver,
-            begun: None,
-            is_reading: false,
-            is_asked_again: false,
-            next: None,
-        }
+        Self { reader: None, waker, asked: None, reading: None, begun: None, text: None, next: None }
     }
 
-    /// Begins to read, or notes that it has to be done again.
-    fn ask(&mut self, asker: Asker, now: Instant) {
-        let is_repetition = self.begun.is_some_and(|begun| now.since(begun) < PAUSE);
-        if asker == Asker::Monitor && is_repetition {
-            return;
+    /// Has it read as soon as may be.
+    fn ask(&mut self, asker: Asker) {
+        if asker == Asker::Signal && self.reading.is_some() {
+            tracing::info!("the configuration is still being read, and will be read again");
         }
-        self.is_asked_again = self.is_reading;
-        if !self.is_reading {
+        self.asked = self.asked.max(Some(asker));
+    }
+
+    /// When to look whether it is to be read.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let asker = self.asked.filter(|_| self.reading.is_none())?;
+        let earliest = self.begun.filter(|_| asker == Asker::Monitor).map(|begun| begun + PAUSE);
+        Some(earliest.unwrap_or_default())
+    }
+
+    fn begin_if_due(&mut self, now: Instant) {
+        if self.deadline().is_some_and(|deadline| deadline <= now)
+            && let Some(asker) = self.asked.take()
+        {
             self.begun = Some(now);
-            self.is_reading = self.begin();
+            self.reading = self.begin().map(|receiver| (asker, receiver));
         }
     }
 
-    /// Returns whether there is something to wait for.
-    fn begin(&self) -> bool {
+    fn begin(&self) -> Option<Receiver<Read>> {
         let Some(reader) = self.reader.clone() else {
             tracing::warn!("the configuration can not be read again, as it came from no file");
-            return false;
+            return None;
         };
-        let (sender, waker) = (self.sender.clone(), Arc::clone(&self.waker));
+        let ((sender, receiver), waker) = (mpsc::channel(), Arc::clone(&self.waker));
         let read = move || {
             // Who does not listen any more has stopped.
             if sender.send(reader()).is_ok()
@@ -91,17 +92,32 @@ impl Reloader {
                 tracing::warn!("cannot wake the daemon for its configuration: {error}");
             }
         };
-        let thread = thread::Builder::new().name("reload".to_owned()).spawn(read);
-        if let Err(error) = &thread {
-            tracing::error!("cannot read the configuration again: {error}");
+        match thread::Builder::new().name("reload".to_owned()).spawn(read) {
+            Ok(_) => Some(receiver),
+            Err(error) => {
+                tracing::error!("cannot read the configuration again: {error}");
+                None
+            }
         }
-        thread.is_ok()
     }
 
+    /// What was read, once it is; nothing if it is for a monitor and the file is the one that was read last.
     fn take(&mut self) -> Option<Read> {
-        let read = self.receiver.try_recv().ok()?;
-        self.is_reading = false;
-        Some(read)
+        let (asker, receiver) = self.reading.as_ref()?;
+        let (asker, read) = (*asker, receiver.try_recv());
+        if matches!(read, Err(TryRecvError::Empty)) {
+            return None;
+        }
+        self.reading = None;
+        let read = read.ok()?;
+        let text = match &read {
+            Ok(loaded) => Some(loaded.source.text.clone()),
+            Err(LoadError::Rejected(rejected)) => Some(rejected.source.text.clone()),
+            Err(_) => None,
+        };
+        let is_known = text.is_some() && text == self.text;
+        self.text = text;
+        Some(read).filter(|_| asker == Asker::Signal || !is_known)
     }
 }
 
@@ -113,46 +129,45 @@ impl Daemon {
     }
 
     pub(super) fn ask_to_reload(&mut self, asker: Asker) {
-        self.reloader.ask(asker, self.now);
+        self.reloader.ask(asker);
     }
 
-    /// Takes note of what was read.
+    /// Has the configuration read if somebody asked, and takes note of what was read.
     pub(super) fn serve_reload(&mut self, stop: &StopHandle) {
-        let Some(read) = self.reloader.take() else { return };
-        if std::mem::take(&mut self.reloader.is_asked_again) {
-            self.reloader.ask(Asker::Signal, self.now);
-        }
-        match read {
-            Ok(loaded) => self.reload(loaded, stop),
-            Err(LoadError::UnknownDaemon { name, known }) => {
+        self.reloader.begin_if_due(self.now);
+        match self.reloader.take() {
+            None => {}
+            Some(Ok(loaded)) => self.reload(loaded),
+            Some(Err(LoadError::UnknownDaemon { name, known })) if self.settings.is_left_out_of(&known) => {
                 tracing::warn!(
                     "the configuration has no daemon named {name} any more, only {known}; it leaves"
                 );
-                leave(stop);
+                // Asked twice, it would leave without a goodbye.
+                if stop.requests() == 0 {
+                    stop.stop();
+                }
             }
-            Err(error) => tracing::error!("the configuration stays as it was: {error}"),
+            Some(Err(error)) => tracing::error!("the configuration stays as it was: {error}"),
         }
     }
 
-    fn reload(&mut self, loaded: Loaded, stop: &StopHandle) {
+    fn reload(&mut self, loaded: Loaded) {
         loaded.warnings.iter().for_each(|warning| tracing::warn!("{}", loaded.source.line(warning)));
+        let (daemons, hash) = (loaded.settings.locations.len(), loaded.settings.config.cluster);
         match self.settings.change_to(&loaded.settings) {
             Ok(Change::Nothing) => {
                 tracing::info!("the daemons of the configuration are the same; all else takes a restart");
                 self.go_over_to(loaded.settings);
             }
-            Ok(Change::Daemons) => {
-                let (daemons, hash) = (loaded.settings.locations.len(), loaded.settings.config.cluster);
-                tracing::info!(
-                    "{daemons} daemons (hash {hash:08x}), once all daemons here have read the same"
-                );
-                self.go_over_to(loaded.settings);
-            }
-            Ok(Change::Moved) => {
-                let to = loaded.settings.here.address;
-                tracing::warn!("this daemon has the address {to} now; it leaves, to be started there");
-                leave(stop);
-            }
+            Ok(Change::Daemons) => match self.transport.prepare(&loaded.settings) {
+                Ok(()) => {
+                    tracing::info!(
+                        "{daemons} daemons (hash {hash:08x}), once all of the ring have read the same"
+                    );
+                    self.go_over_to(loaded.settings);
+                }
+                Err(error) => tracing::error!("the configuration stays as it was: {error}"),
+            },
             Err(why) => tracing::error!(
                 "the configuration stays as it was, because {why}; add daemons, and leave them out, \
                  at the end of the file, or restart all daemons"
@@ -180,12 +195,5 @@ impl Daemon {
         }
         let names: Vec<String> = self.settings.locations.iter().map(|each| each.name.to_string()).collect();
         tracing::info!("the daemons are now {} (hash {cluster:08x})", names.join(", "));
-    }
-}
-
-/// Asked twice, a daemon would leave without a goodbye.
-fn leave(stop: &StopHandle) {
-    if stop.requests() == 0 {
-        stop.stop();
     }
 }

@@ -34,6 +34,8 @@ impl TestLinks {
     /// Goes over to another list of daemons.
     pub(crate) fn adopt(&mut self, settings: &Settings) {
         self.names = names(settings);
+        // It may have named the new ones already.
+        self.last.clear();
     }
 
     /// When the file is to be read next.

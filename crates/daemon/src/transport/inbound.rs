@@ -1,5 +1,6 @@
 //! From what a socket received to datagrams for the core: opened if they are sealed, and cut apart.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::Range;
 
@@ -11,27 +12,15 @@ use super::seal::Seal;
 use super::socket::Filled;
 
 /// Opens datagrams, and says which it can not.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Inbound {
     /// Where datagrams lie once they are opened.
     parts: Vec<Range<usize>>,
-    /// Of each daemon, how many could not be opened.
-    not_opened: Vec<u64>,
-    /// The same of strangers.
-    of_strangers: u64,
+    /// Of each daemon from which some came, and of strangers, how many could not be opened.
+    not_opened: BTreeMap<Option<DaemonId>, u64>,
 }
 
 impl Inbound {
-    /// Of a daemon among so many configured ones.
-    pub(crate) fn new(daemons: usize) -> Self {
-        Self { parts: Vec::new(), not_opened: vec![0; daemons], of_strangers: 0 }
-    }
-
-    /// There are so many configured ones now.
-    pub(crate) fn adopt(&mut self, daemons: usize) {
-        self.not_opened.resize(daemons, 0);
-    }
-
     /// Opens datagrams where they lie, appends them, and returns how many are none for this daemon. Those of another
     /// version of the protocol are handed on as they are: they are sealed in their own way, and refused by the core.
     pub(crate) fn open(
@@ -65,8 +54,7 @@ impl Inbound {
         count: u64,
         has_key: bool,
     ) {
-        let of_daemon = daemon.and_then(|daemon| self.not_opened.get_mut(daemon.index()));
-        let total = of_daemon.unwrap_or(&mut self.of_strangers);
+        let total = self.not_opened.entry(daemon).or_default();
         let before = std::mem::replace(total, *total + count);
         if before.checked_ilog2() == total.checked_ilog2() {
             return;

@@ -116,7 +116,7 @@ impl Transport {
             slots: Slots::new(),
             sender: Sender::default(),
             seal,
-            inbound: Inbound::new(settings.locations.len()),
+            inbound: Inbound::default(),
             requests: Vec::new(),
             moderation: Moderation::new(),
             rejoin: Rejoin::default(),
@@ -138,29 +138,23 @@ impl Transport {
             );
         }
         tracing::info!("datagrams between daemons are sealed with the key {:02x}", keys.sealing().id());
-        let seal = Seal::new(&keys, settings.config.me, settings.locations.len());
+        let seal = Seal::new(&keys, settings.config.me, DAEMONS_MAX);
         seal.map(Some).map_err(|_| StartError::System(io::Error::other("the system gives no random numbers")))
     }
 
     /// Goes over to another list of daemons.
     pub(crate) fn adopt(&mut self, settings: &Settings) {
         self.routes.adopt(settings);
-        self.inbound.adopt(settings.locations.len());
-        if let Some(seal) = &mut self.seal {
-            seal.adopt(settings.locations.len());
-        }
+    }
+
+    /// Opens what other daemons will use for all of this segment once they are as many as in these settings.
+    pub(crate) fn prepare(&mut self, settings: &Settings) -> Result<(), StartError> {
         match (&self.shared, shared_address(settings)) {
-            (None, shared) if shared != Shared::None => {
-                if let Err(error) = self.share(settings) {
-                    tracing::error!("daemons are reached one by one: {error}");
-                }
+            (None, _) => self.share(settings),
+            (Some(_), Shared::Multicast(group)) => {
+                self.loop_back(settings).map_err(|error| StartError::Group { group, error })
             }
-            (Some(_), Shared::Multicast(_)) => {
-                if let Err(error) = self.loop_back(settings) {
-                    tracing::error!("other daemons of this machine can not be reached by multicast: {error}");
-                }
-            }
-            _ => {}
+            (Some(_), _) => Ok(()),
         }
     }
 

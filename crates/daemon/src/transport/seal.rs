@@ -81,7 +81,7 @@ impl Sender {
 }
 
 impl Seal {
-    /// Of a daemon among so many configured ones.
+    /// Of a daemon among so many that may be configured.
     pub(crate) fn new(keys: &Keys, me: DaemonId, daemons: usize) -> Result<Self, Unspecified> {
         let extractor = Salt::new(HKDF_SHA256, PURPOSE);
         let secrets =
@@ -90,11 +90,6 @@ impl Seal {
         let mine = sender(&secrets, me, &random)?;
         let others = (0..daemons).map(|_| Vec::new()).collect();
         Ok(Self { secrets, random, me, mine, sealed: 0, others })
-    }
-
-    /// There are so many configured daemons now.
-    pub(crate) fn adopt(&mut self, daemons: usize) {
-        self.others.resize_with(daemons, Vec::new);
     }
 
     /// Seals datagrams that stand one after the other, for one daemon or for all; each becomes longer by

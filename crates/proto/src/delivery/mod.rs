@@ -129,7 +129,7 @@ pub enum Kind {
     Leave = 2,
     /// A session is gone.
     Disconnect = 3,
-    /// What a daemon itself says, in its first byte one of [`Saying`].
+    /// What a daemon itself says to the others; the first byte says what about: 0 its groups, 1 its list of daemons.
     Daemon = 4,
 }
 

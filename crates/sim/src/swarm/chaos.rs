@@ -70,7 +70,7 @@ impl Faults {
             14 if self.flapping => flap(world),
             15 if self.leaps => leap(world),
             16 if self.calendars => Some(calendar(world)),
-            17 if self.reloads => Some(reload(world)),
+            17 | 18 if self.reloads => Some(reload(world)),
             17..20 => Some(Fault::Heal),
             _ => None,
         };
