@@ -201,3 +201,23 @@ fn eighteen_are_added_at_once() {
     world.finish();
     world.expect_view(p, "g", &[p, q]);
 }
+
+/// A daemon that was the only one in its file is joined by a second one, whichever of them is first.
+#[test]
+fn one_alone_is_joined_by_a_second() {
+    for is_there_already in [true, false] {
+        let mut world = ring_before(1, 1);
+        let [p] = world.clients_in("g");
+        if is_there_already {
+            start(&mut world, 1..2, 2);
+            world.run(ms(500));
+        }
+        reload(&mut world, 0..1, 2);
+        if !is_there_already {
+            start(&mut world, 1..2, 2);
+        }
+        world.wait_for("both to be one ring", |world| world.are_one_ring(&[0, 1]));
+        world.finish();
+        world.expect_view(p, "g", &[p]);
+    }
+}
