@@ -62,9 +62,9 @@ enum What {
     },
     /// Make the links that a monitor has cut whole again.
     Heal,
-    /// Let all daemons of the file read theirs again, from the host of one that runs: which daemons there are takes effect
-    /// once all of a ring have read it. Those that are left out are not told; end them first. The exit code is 0 if any
-    /// has answered.
+    /// Ask all daemons of the file to read their own again; which daemons there are changes once all of a ring have read
+    /// the same. Run it on the host of one that runs. Those that are left out are not asked: end them first. The exit code
+    /// is 0 if any answers.
     Reload,
     /// End daemons; they say goodbye to the others.
     End {
@@ -176,7 +176,7 @@ impl Monitor {
         let names = |rows: &[&Row]| rows.iter().map(|row| row.daemon.as_str()).collect::<Vec<_>>().join(", ");
         if !told.is_empty() {
             say_on(&format!(
-                "{} read their files again; `antiphon status` at each says whom it waits for",
+                "asked {} to read their files again; `antiphon status` at each says whom it waits for, its log what it refuses",
                 names(&told)
             ))?;
         }

@@ -77,7 +77,10 @@ fn text(report: &StatusReport) -> String {
     let _ = writeln!(text, "configured     {}", report.daemons.join(", "));
     if let Some(NextFile { file_hash, lacking }) = &report.next {
         let lacking = if lacking.is_empty() { "all".to_owned() } else { lacking.join(", ") };
-        let _ = writeln!(text, "next           file {file_hash}, once read by {lacking}");
+        let _ = match file_hash == &report.file_hash {
+            true => writeln!(text, "differs        the file of {lacking}"),
+            false => writeln!(text, "next           file {file_hash}, once read by {lacking}"),
+        };
     }
     let _ = writeln!(text, "why            {}", report.reasons.join("; "));
     for Installed { at, members, reasons, .. } in &report.configurations {

@@ -22,7 +22,7 @@ fn status(cluster: &Cluster, host: usize) -> Value {
     serde_json::from_slice(&output.expect("the program runs").stdout).expect("JSON")
 }
 
-/// How many events of the test's group have come, and of how many members the last view is.
+/// Of how many members each view is that has come.
 fn views(client: &mut Connection) -> Vec<usize> {
     let mut views = Vec::new();
     while let Some(event) = client.receive_timeout(Duration::from_millis(200)).expect("connected") {
@@ -78,6 +78,26 @@ fn a_daemon_is_added_where_all_are_sent_to_one_by_one() {
 #[test]
 fn a_daemon_is_added_to_a_segment_with_multicast() {
     a_daemon_is_added(Layout::SharedSegment, "");
+}
+
+/// A daemon that was alone in its segment opens the multicast group when it gets neighbours.
+#[test]
+fn two_daemons_are_added_to_one_that_was_alone() {
+    let mut cluster = Cluster::running(Layout::SharedSegment, 1, "");
+    let mut first = cluster.client(0, "member");
+    first.join("g").expect("joined");
+    let added = [("d2", 3), ("d3", 4)].map(|(name, last)| cluster.add(name, last));
+    cluster.list(3);
+    cluster.signal(0, Signal::HUP);
+    added.iter().for_each(|host| cluster.start(*host));
+    cluster.settle(&[0, 1, 2]);
+    let mut last = cluster.client(2, "member");
+    last.multicast(ServiceLevel::Safe, "g", vec![7; 50_000]).expect("sent");
+    wait_until("the message", PATIENCE, || {
+        let event = first.receive_timeout(Duration::from_millis(200)).expect("connected");
+        matches!(event, Some(Event::Message(message)) if message.body.len() == 50_000)
+    });
+    cluster.assert_running();
 }
 
 /// Daemons that are not in the file any more leave as if they had been asked to, and the others forget them.

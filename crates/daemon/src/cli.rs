@@ -13,7 +13,7 @@ use thiserror::Error;
 use crate::conf::{self, Keys, LoadError, Loaded, Settings};
 use crate::{Daemon, LocalAddresses, StartError, StopHandle, log_output, transport};
 
-/// Runs one daemon of a cluster until SIGTERM or SIGINT; SIGHUP lets it read which daemons there are.
+/// Runs one daemon of a cluster until SIGTERM or SIGINT; at SIGHUP it reads its file again, for which daemons there are.
 #[derive(Args, Clone, Debug, Default)]
 pub struct DaemonArgs {
     /// Which daemon of the configuration to be [default: the first with an address of this machine]

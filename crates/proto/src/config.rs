@@ -42,8 +42,8 @@ const LONG_WAYS: Duration = Duration::from_millis(350);
 /// So many times as long it takes until the ring has become slower for a slow reader.
 const WIDE_AREA_OF_READERS: u32 = 4;
 
-/// How one daemon behaves. Daemons of a cluster may differ in everything but `daemons` and
-/// `cluster`; safety depends on none of the times.
+/// How one daemon behaves. Daemons of a cluster may differ in everything but `daemons` and `cluster`, and in these as
+/// [`crate::Input::Reload`] lets them; safety depends on none of the times.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
     /// All configured daemons; a [`DaemonId`] is a position in this list.
@@ -52,8 +52,8 @@ pub struct Config {
     pub me: DaemonId,
     /// Hash of the configuration; datagrams with another one are ignored, unless it is one of `other_clusters`.
     pub cluster: u32,
-    /// Lists that this daemon had before, or is to have next; at most one of each length, and all agree with each other
-    /// about each place. None at first.
+    /// Lists that this daemon has had or was told to go over to, maybe the present one among them; at most one of each
+    /// length, and no two with different daemons at one place. None at first.
     pub other_clusters: Vec<Cluster>,
     /// Limits and times of the ordering protocol.
     pub ring: RingConfig,

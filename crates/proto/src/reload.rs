@@ -4,6 +4,8 @@
 //! new list first understands both hashes and says so, in order; once all members of its ring have said the same, each
 //! of them goes over to the new list, at its leisure. No ring is left for that, and nobody who has the old list still
 //! is left behind by others of its ring.
+//!
+//! What is said: 1 u8 · hash u32, little-endian.
 
 use std::collections::BTreeMap;
 
@@ -77,28 +79,28 @@ impl Reload {
 
     /// The list to go over to, once all are ready for it.
     pub(crate) fn take_due(&mut self) -> Option<Cluster> {
-        let is_due = !self.members.is_empty() && self.lacking().next().is_none();
+        let hash = self.next.as_ref()?.hash;
+        let is_due = !self.members.is_empty() && self.lacking(hash).next().is_none();
         self.next.take_if(|_| is_due)
     }
 
     /// What others have to be given before it takes effect; or, if nothing is to, before all members have what I have.
     pub(crate) fn awaited(&self, present: u32) -> Option<NextCluster> {
         if let Some(Cluster { hash, .. }) = self.next {
-            return Some(NextCluster { hash, lacking: self.lacking().collect() });
+            return Some(NextCluster { hash, lacking: self.lacking(hash).collect() });
         }
         let others = self.ready.iter().filter(|(_, hash)| **hash != present);
         let lacking: Vec<ProcessId> = others.map(|(member, _)| *member).collect();
         (!lacking.is_empty()).then_some(NextCluster { hash: present, lacking })
     }
 
-    /// Members that have not said that they have the next list.
-    fn lacking(&self) -> impl Iterator<Item = ProcessId> + '_ {
-        let hash = self.next.as_ref().map(|next| next.hash);
-        self.members.iter().copied().filter(move |member| self.ready.get(member).copied() != hash)
+    /// Members that have not said that they have that list.
+    fn lacking(&self, hash: u32) -> impl Iterator<Item = ProcessId> + '_ {
+        self.members.iter().copied().filter(move |member| self.ready.get(member) != Some(&hash))
     }
 }
 
-/// Says that I have a list with that hash: 1 u8 · hash u32, little-endian.
+/// Says that I have a list with that hash.
 fn encode(hash: u32) -> Bytes {
     let mut out = BytesMut::with_capacity(5);
     out.put_u8(Saying::Ready as u8);

@@ -148,6 +148,6 @@ pub struct Stats {
     pub sessions_slow: u64,
     /// Readers that the ring waited for in vain.
     pub readers_given_up: u64,
-    /// Messages of daemons to each other, as on their groups, that could not be decoded.
+    /// Joins, leaves and ends of sessions, and what daemons say of their groups and lists, that could not be decoded.
     pub groups_messages_rejected: u64,
 }

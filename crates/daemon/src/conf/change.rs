@@ -1,12 +1,13 @@
 //! What a file that is read again means for a daemon that runs.
 //!
 //! Daemons are told apart by their places in the file, so these must stay: daemons are added, and left out, at its end.
-//! What runs goes on as it was started, and what was checked with the settings of the new file is checked with those.
+//! All else stays as this daemon was started, so what depends on the number of daemons is checked here with the settings
+//! that it was started with.
 
 use antiphon_wire::ring::attempt::Commit;
 use antiphon_wire::ring::piece;
 
-use super::{Segment, Settings};
+use super::{LoadError, Segment, Settings};
 
 /// What is to come of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,7 +43,13 @@ impl Settings {
         }
         let daemons = next.locations.len();
         if daemons == self.locations.len() {
-            return Err("ExcludeSegAddrsFromHash is another".to_owned());
+            let is_same = next.segments.len() == self.segments.len();
+            let what = if is_same {
+                "ExcludeSegAddrsFromHash is another"
+            } else {
+                "only segments without daemons differ"
+            };
+            return Err(what.to_owned());
         }
         let least = piece::smallest_pieces(Commit::longest_bytes(daemons));
         if self.config.ring.datagram_bytes < least {
@@ -51,12 +58,11 @@ impl Settings {
         Ok(Change::Daemons)
     }
 
-    /// Whether a file leaves this daemon out, and has none but the first ones of the others. `names` are those of its
-    /// daemons, with commas.
-    pub(crate) fn is_left_out_of(&self, names: &str) -> bool {
-        let left: Vec<&str> = names.split(", ").collect();
-        let stay = self.locations.iter().zip(&left).all(|(own, name)| own.name.as_bytes() == name.as_bytes());
-        stay && left.len() <= self.config.me.index()
+    /// Whether a file could not be loaded because it leaves this daemon out, and has none but the first ones of the others.
+    pub(crate) fn is_left_out(&self, error: &LoadError) -> bool {
+        let LoadError::UnknownDaemon { known, .. } = error else { return false };
+        let stay = self.locations.iter().zip(known).all(|(own, name)| own.name == *name);
+        stay && !known.is_empty() && known.len() <= self.config.me.index()
     }
 
     /// Goes over to the daemons of others. Everything else stays as it was when this daemon started.
@@ -110,9 +116,15 @@ mod tests {
     #[test]
     fn who_is_left_out_is_behind_all_that_are_left() {
         let b = settings(BEFORE);
-        assert!(b.is_left_out_of("a"));
-        for names in ["localhost", "c", "a, c", "a, b", "a, b, c, d, e", ""] {
-            assert!(!b.is_left_out_of(names), "{names}");
+        let is_left_out = |daemons: &str| {
+            let text = format!("Spread_Segment 127.0.0.255:4803 {{ {daemons} }}");
+            b.is_left_out(
+                &load_source(Source::new("test", text.as_bytes()), Some("b")).expect_err("not there"),
+            )
+        };
+        assert!(is_left_out("a 127.0.0.1"));
+        for daemons in ["localhost 127.0.0.1", "c 127.0.0.3", "a 127.0.0.1 c 127.0.0.3", ""] {
+            assert!(!is_left_out(daemons), "{daemons}");
         }
     }
 

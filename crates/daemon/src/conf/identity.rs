@@ -22,8 +22,7 @@ pub(crate) fn choose(locations: &[Location], name: Option<&str>) -> Result<(Daem
         }
     };
     mine.map(|(id, location)| (id, location.clone())).ok_or_else(|| {
-        let names: Vec<String> = locations.iter().map(|location| location.name.to_string()).collect();
-        let known = names.join(", ");
+        let known = locations.iter().map(|location| location.name).collect();
         match name {
             Some(name) => LoadError::UnknownDaemon { name: name.to_owned(), known },
             None => LoadError::NotHere { known },

@@ -167,22 +167,30 @@ pub enum LoadError {
     #[error(transparent)]
     Rejected(Box<Rejected>),
     /// The name that was given is not configured.
-    #[error("the configuration has no daemon named {name}; it has {known}")]
+    #[error("the configuration has no daemon named {name}; it has {}", list(known))]
     UnknownDaemon {
         /// The name.
         name: String,
-        /// The names there are, with commas.
-        known: String,
+        /// The names there are.
+        known: Vec<DaemonName>,
     },
     /// The system does not tell which addresses this machine has.
     #[error("cannot see which addresses this machine has: {0}{hint}; or say which daemon it is with -n", hint = limit_hint(.0))]
     Addresses(std::io::Error),
     /// No configured address belongs to this machine.
-    #[error("none of the configured daemons ({known}) has an address of this machine; say which one with -n")]
+    #[error(
+        "none of the configured daemons ({}) has an address of this machine; say which one with -n",
+        list(known)
+    )]
     NotHere {
-        /// The names there are, with commas.
-        known: String,
+        /// The names there are.
+        known: Vec<DaemonName>,
     },
+}
+
+fn list(names: &[DaemonName]) -> String {
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    names.join(", ")
 }
 
 /// Files that are tried in turn when none is named.

@@ -43,15 +43,15 @@ pub(super) struct Reloader {
     reading: Option<(Asker, Receiver<Read>)>,
     /// When it was begun to be read last.
     begun: Option<Instant>,
-    /// The file that was read last.
-    text: Option<String>,
+    /// What came of reading last.
+    last: Option<String>,
     /// What is to take effect once all daemons of the ring have it.
     next: Option<Settings>,
 }
 
 impl Reloader {
     pub(super) fn new(waker: Arc<Waker>) -> Self {
-        Self { reader: None, waker, asked: None, reading: None, begun: None, text: None, next: None }
+        Self { reader: None, waker, asked: None, reading: None, begun: None, last: None, next: None }
     }
 
     /// Has it read as soon as may be.
@@ -74,13 +74,15 @@ impl Reloader {
             && let Some(asker) = self.asked.take()
         {
             self.begun = Some(now);
-            self.reading = self.begin().map(|receiver| (asker, receiver));
+            self.reading = self.begin(asker).map(|receiver| (asker, receiver));
         }
     }
 
-    fn begin(&self) -> Option<Receiver<Read>> {
+    fn begin(&self, asker: Asker) -> Option<Receiver<Read>> {
         let Some(reader) = self.reader.clone() else {
-            tracing::warn!("the configuration can not be read again, as it came from no file");
+            if asker == Asker::Signal {
+                tracing::warn!("the configuration can not be read again, as it came from no file");
+            }
             return None;
         };
         let ((sender, receiver), waker) = (mpsc::channel(), Arc::clone(&self.waker));
@@ -101,7 +103,7 @@ impl Reloader {
         }
     }
 
-    /// What was read, once it is; nothing if it is for a monitor and the file is the one that was read last.
+    /// What was read, once it is; nothing if it is for a monitor and the same as the last time.
     fn take(&mut self) -> Option<Read> {
         let (asker, receiver) = self.reading.as_ref()?;
         let (asker, read) = (*asker, receiver.try_recv());
@@ -110,20 +112,21 @@ impl Reloader {
         }
         self.reading = None;
         let read = read.ok()?;
-        let text = match &read {
-            Ok(loaded) => Some(loaded.source.text.clone()),
-            Err(LoadError::Rejected(rejected)) => Some(rejected.source.text.clone()),
-            Err(_) => None,
+        let came = match &read {
+            Ok(loaded) => format!("{:08x} {}", loaded.settings.config.cluster, loaded.source.text),
+            Err(LoadError::Rejected(rejected)) => rejected.source.text.clone(),
+            Err(error) => error.to_string(),
         };
-        let is_known = text.is_some() && text == self.text;
-        self.text = text;
+        let is_known = self.last.as_ref() == Some(&came);
+        self.last = Some(came);
         Some(read).filter(|_| asker == Asker::Signal || !is_known)
     }
 }
 
 impl Daemon {
-    /// Lets SIGHUP, and monitors, have the configuration read again, in this way. Daemons that it adds or leaves out at
-    /// its end take effect without a restart, once all members of the ring have read it.
+    /// Lets monitors, and SIGHUP after [`Daemon::obey_signals`], have the configuration read again, by `read`, which must
+    /// give settings of this same daemon. It is called in a thread of its own and may block. Daemons that are added or
+    /// left out at the end take effect without a restart, once all members of the ring have read the same.
     pub fn reload_with(&mut self, read: impl Fn() -> Result<Loaded, LoadError> + Send + Sync + 'static) {
         self.reloader.reader = Some(Arc::new(read));
     }
@@ -138,10 +141,8 @@ impl Daemon {
         match self.reloader.take() {
             None => {}
             Some(Ok(loaded)) => self.reload(loaded),
-            Some(Err(LoadError::UnknownDaemon { name, known })) if self.settings.is_left_out_of(&known) => {
-                tracing::warn!(
-                    "the configuration has no daemon named {name} any more, only {known}; it leaves"
-                );
+            Some(Err(error)) if self.settings.is_left_out(&error) => {
+                tracing::warn!("this daemon leaves: {error}");
                 // Asked twice, it would leave without a goodbye.
                 if stop.requests() == 0 {
                     stop.stop();
@@ -166,11 +167,15 @@ impl Daemon {
                     );
                     self.go_over_to(loaded.settings);
                 }
-                Err(error) => tracing::error!("the configuration stays as it was: {error}"),
+                Err(error) => {
+                    // Another time it may do.
+                    self.reloader.last = None;
+                    tracing::error!("the configuration stays as it was: {error}");
+                }
             },
             Err(why) => tracing::error!(
                 "the configuration stays as it was, because {why}; add daemons, and leave them out, \
-                 at the end of the file, or restart all daemons"
+                 at the end of the file; or restart this daemon if the others have that file already, and all if not"
             ),
         }
     }
@@ -185,8 +190,12 @@ impl Daemon {
     /// The core goes over to another list of daemons, and so do all others here.
     pub(super) fn adopt(&mut self, cluster: u32) {
         let Some(next) = self.reloader.next.take_if(|next| next.config.cluster == cluster) else { return };
+        let was_alone = self.settings.locations.len() == 1;
         self.settings.take_daemons_of(next);
         self.transport.adopt(&self.settings);
+        if was_alone {
+            self.transport.report_buffers(&self.settings);
+        }
         self.monitor.adopt(&self.settings);
         self.log.adopt(&self.settings.config);
         self.board.adopt(&self.settings.config);

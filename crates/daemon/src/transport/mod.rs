@@ -221,7 +221,7 @@ impl Transport {
     }
 
     /// Small buffers matter only when there is somebody to receive from.
-    fn report_buffers(&self, settings: &Settings) {
+    pub(crate) fn report_buffers(&self, settings: &Settings) {
         let granted = self.data.receive_buffer_bytes();
         tracing::debug!("receive buffer of {granted} bytes");
         if granted < LEAST_BUFFER_BYTES && settings.locations.len() > 1 {

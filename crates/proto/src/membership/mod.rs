@@ -251,10 +251,10 @@ impl Membership {
 
     /// One datagram from another daemon.
     pub(crate) fn on_datagram(&mut self, bytes: Bytes, cx: &mut Cx<'_>) {
-        let version = ring::other_version(&bytes, cx.config.cluster);
+        let version = ring::other_version(&bytes).filter(|(_, cluster)| cx.config.understands(*cluster));
         let Ok((envelope, datagram)) = ring::decode(bytes) else {
             cx.stats.datagrams_rejected += 1;
-            self.report_version(version, cx);
+            self.report_version(version.map(|(version, _)| version), cx);
             return;
         };
         if !cx.config.understands(envelope.cluster) || cx.config.daemon(envelope.daemon).is_none() {

@@ -145,12 +145,13 @@ pub struct Envelope {
     pub daemon: DaemonId,
 }
 
-/// The version of a datagram of this cluster in another format, whose first [`HEADER_BYTES`] mean the same.
+/// The version of a datagram in another format, whose first [`HEADER_BYTES`] mean the same, and the hash of its sender's
+/// configuration.
 #[must_use]
-pub fn other_version(bytes: &[u8], cluster: u32) -> Option<u8> {
-    let version = *bytes.first()?;
-    let is_of_cluster = || bytes.get(CLUSTER_HASH) == Some(cluster.to_le_bytes().as_slice());
-    (version != VERSION && is_of_cluster()).then_some(version)
+pub fn other_version(bytes: &[u8]) -> Option<(u8, u32)> {
+    let version = bytes.first().filter(|version| **version != VERSION)?;
+    let cluster = bytes.get(CLUSTER_HASH)?.first_chunk()?;
+    Some((*version, u32::from_le_bytes(*cluster)))
 }
 
 /// Writes the common header.

@@ -43,8 +43,8 @@ fn reports_survive_anything() {
 
 #[test]
 fn a_report_that_claims_parts_without_end_is_void() {
-    /// Where a part says how many there are: behind ring and number.
-    const COUNT: std::ops::Range<usize> = 22..26;
+    /// Where a part says how many there are: behind what it is, ring and number.
+    const COUNT: std::ops::Range<usize> = 23..27;
     let mut world = World::apart(2);
     let (a, b) = (world.connect(0, "a"), world.connect(1, "b"));
     for client in [a, b] {
