@@ -97,6 +97,44 @@ fn a_key_is_changed_without_parting_the_ring() {
     }
 }
 
+/// The same while daemons run: they read the file again, at different times, and the ring goes on. A file without keys
+/// changes nothing.
+#[test]
+fn a_key_is_changed_without_a_restart() {
+    let directory = Directory::new();
+    let directives = write_keys(&directory, &[1]);
+    let mut cluster = Cluster::running(Layout::SharedSegment, 3, &directives);
+    let mut clients = [0, 1, 2].map(|host| cluster.client(host, "member"));
+    clients.iter_mut().for_each(|client| client.join("g").expect("joined"));
+    wait_until("a group of three", PATIENCE, || {
+        match clients[0].receive_timeout(PATIENCE).expect("connected") {
+            Some(Event::View(view)) => view.members.len() == 3,
+            _ => false,
+        }
+    });
+    let rings = |cluster: &Cluster| -> usize {
+        (0..3).map(|host| cluster.process(host).log().matches(" of 3 daemons: ").count()).sum()
+    };
+    let before = rings(&cluster);
+    for (keys, reads) in [([1, 2].as_slice(), 2), (&[2, 1], 3), (&[2], 4)] {
+        write_keys(&directory, keys);
+        for host in 0..3 {
+            cluster.signal(host, Signal::HUP);
+            let count = || cluster.process(host).log().matches("are sealed with the key").count();
+            wait_until("it has read them", PATIENCE, || count() == reads);
+            clients[host].multicast(ServiceLevel::Safe, "g", vec![0; 100 * reads + host]).expect("sent");
+            clients.iter_mut().for_each(|client| assert_eq!(next_length(client), 100 * reads + host));
+        }
+    }
+    write_keys(&directory, &[]);
+    cluster.signal(0, Signal::HUP);
+    wait_until("it says so", PATIENCE, || cluster.process(0).log().contains("the keys stay as they were"));
+    clients[0].multicast(ServiceLevel::Safe, "g", "at last").expect("sent");
+    clients.iter_mut().for_each(|client| assert_eq!(next_length(client), 7));
+    assert_eq!(rings(&cluster), before, "the ring goes on");
+    cluster.assert_running();
+}
+
 /// A daemon that is added to the file of a running cluster is heard and understood as the others are.
 #[test]
 fn a_daemon_with_the_key_is_added_to_a_ring() {

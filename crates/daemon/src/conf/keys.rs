@@ -2,7 +2,7 @@
 //!
 //! One key a line, in 64 hexadecimal digits; empty lines and those that begin with `#` are skipped. The first seals,
 //! all open: to change a key without a moment in which daemons do not hear each other, put the new one behind the old
-//! everywhere, then before it, then leave the old one out, restarting one daemon after the other each time.
+//! everywhere, then before it, then leave the old one out, letting all daemons read the file each time.
 
 use std::fmt;
 use std::fs::File;

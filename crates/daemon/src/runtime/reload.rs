@@ -2,6 +2,7 @@
 //!
 //! The file is read aside, as names in it may have to be looked up, for longer than others wait for the token.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::thread;
@@ -13,16 +14,20 @@ use antiphon_proto::time::Instant;
 use mio::Waker;
 
 use super::{Daemon, StopHandle};
-use crate::conf::{Change, LoadError, Loaded, Settings};
+use crate::conf::{Change, Keys, LoadError, Loaded, Settings};
 
 /// Anyone may send what monitors send, and these ask twice: for them it is read so long after the last time at the earliest.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What came of reading.
-type Read = Result<Loaded, LoadError>;
-
 /// Reads the configuration.
-type Reader = Arc<dyn Fn() -> Read + Send + Sync>;
+type Reader = Arc<dyn Fn() -> Result<Loaded, LoadError> + Send + Sync>;
+
+/// What came of reading.
+struct Read {
+    loaded: Result<Loaded, LoadError>,
+    /// Of reading the keys, and whether others may read them, for a signal to a daemon that has any.
+    keys: Option<Result<(Keys, bool), String>>,
+}
 
 /// Who asks for the configuration to be read again.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -69,16 +74,17 @@ impl Reloader {
         Some(earliest.unwrap_or_default())
     }
 
-    fn begin_if_due(&mut self, now: Instant) {
+    fn begin_if_due(&mut self, now: Instant, key_file: Option<&Path>) {
         if self.deadline().is_some_and(|deadline| deadline <= now)
             && let Some(asker) = self.asked.take()
         {
             self.begun = Some(now);
-            self.reading = self.begin(asker).map(|receiver| (asker, receiver));
+            let key_file = key_file.filter(|_| asker == Asker::Signal);
+            self.reading = self.begin(asker, key_file).map(|receiver| (asker, receiver));
         }
     }
 
-    fn begin(&self, asker: Asker) -> Option<Receiver<Read>> {
+    fn begin(&self, asker: Asker, key_file: Option<&Path>) -> Option<Receiver<Read>> {
         let Some(reader) = self.reader.clone() else {
             if asker == Asker::Signal {
                 tracing::warn!("the configuration can not be read again, as it came from no file");
@@ -86,9 +92,11 @@ impl Reloader {
             return None;
         };
         let ((sender, receiver), waker) = (mpsc::channel(), Arc::clone(&self.waker));
+        let key_file = key_file.map(Path::to_path_buf);
         let read = move || {
+            let keys = key_file.map(|path| Keys::read(&path));
             // Who does not listen any more has stopped.
-            if sender.send(reader()).is_ok()
+            if sender.send(Read { loaded: reader(), keys }).is_ok()
                 && let Err(error) = waker.wake()
             {
                 tracing::warn!("cannot wake the daemon for its configuration: {error}");
@@ -112,7 +120,7 @@ impl Reloader {
         }
         self.reading = None;
         let read = read.ok()?;
-        let came = match &read {
+        let came = match &read.loaded {
             Ok(loaded) => format!("{:08x} {}", loaded.settings.config.cluster, loaded.source.text),
             Err(LoadError::Rejected(rejected)) => rejected.source.text.clone(),
             Err(error) => error.to_string(),
@@ -126,7 +134,8 @@ impl Reloader {
 impl Daemon {
     /// Lets monitors, and SIGHUP after [`Daemon::obey_signals`], have the configuration read again, by `read`, which must
     /// give settings of this same daemon. It is called in a thread of its own and may block. Daemons that are added or
-    /// left out at the end take effect without a restart, once all members of the ring have read the same.
+    /// left out at the end take effect without a restart, once all members of the ring have read the same; SIGHUP has the
+    /// keys read again as well.
     pub fn reload_with(&mut self, read: impl Fn() -> Result<Loaded, LoadError> + Send + Sync + 'static) {
         self.reloader.reader = Some(Arc::new(read));
     }
@@ -137,18 +146,21 @@ impl Daemon {
 
     /// Has the configuration read if somebody asked, and takes note of what was read.
     pub(super) fn serve_reload(&mut self, stop: &StopHandle) {
-        self.reloader.begin_if_due(self.now);
-        match self.reloader.take() {
-            None => {}
-            Some(Ok(loaded)) => self.reload(loaded),
-            Some(Err(error)) if self.settings.is_left_out(&error) => {
+        self.reloader.begin_if_due(self.now, self.settings.key_file.as_deref());
+        let Some(Read { loaded, keys }) = self.reloader.take() else { return };
+        if let Some(Err(error)) = keys.map(|keys| self.transport.change_keys(keys, &self.settings)) {
+            tracing::error!("the keys stay as they were: {error}");
+        }
+        match loaded {
+            Ok(loaded) => self.reload(loaded),
+            Err(error) if self.settings.is_left_out(&error) => {
                 tracing::warn!("this daemon leaves: {error}");
                 // Asked twice, it would leave without a goodbye.
                 if stop.requests() == 0 {
                     stop.stop();
                 }
             }
-            Some(Err(error)) => tracing::error!("the configuration stays as it was: {error}"),
+            Err(error) => tracing::error!("the configuration stays as it was: {error}"),
         }
     }
 

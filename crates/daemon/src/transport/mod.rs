@@ -130,16 +130,28 @@ impl Transport {
 
     fn seal(settings: &Settings) -> Result<Option<Seal>, StartError> {
         let Some(path) = &settings.key_file else { return Ok(None) };
-        let (keys, is_exposed) = Keys::read(path).map_err(StartError::Key)?;
+        Self::sealed_with(Keys::read(path), settings).map(Some)
+    }
+
+    /// What seals with keys that were read.
+    fn sealed_with(read: Result<(Keys, bool), String>, settings: &Settings) -> Result<Seal, StartError> {
+        let (keys, is_exposed) = read.map_err(StartError::Key)?;
         if is_exposed {
-            tracing::warn!(
-                "other users of this machine can read or change {}; let its mode be 600",
-                path.display()
-            );
+            tracing::warn!("other users of this machine can read or change the KeyFile; let its mode be 600");
         }
         tracing::info!("datagrams between daemons are sealed with the key {:02x}", keys.sealing().id());
-        let seal = Seal::new(&keys, settings.config.me, DAEMONS_MAX);
-        seal.map(Some).map_err(|_| StartError::System(io::Error::other("the system gives no random numbers")))
+        Seal::new(&keys, settings.config.me, DAEMONS_MAX)
+            .map_err(|_| StartError::System(io::Error::other("the system gives no random numbers")))
+    }
+
+    /// Seals and opens with keys that were read again. If none could be, with those that there were.
+    pub(crate) fn change_keys(
+        &mut self,
+        read: Result<(Keys, bool), String>,
+        settings: &Settings,
+    ) -> Result<(), StartError> {
+        self.seal = Some(Self::sealed_with(read, settings)?);
+        Ok(())
     }
 
     /// Goes over to another list of daemons.
