@@ -15,13 +15,6 @@ use support::{PROGRAM, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn status(cluster: &Cluster, host: usize) -> Value {
-    let (home, port) = (cluster.home(host), cluster.port().to_string());
-    let output =
-        Command::new(PROGRAM).args(["status", "--json", "--port", &port, "--unix-dir"]).arg(home).output();
-    serde_json::from_slice(&output.expect("the program runs").stdout).expect("JSON")
-}
-
 /// Of how many members each view is that has come.
 fn views(client: &mut Connection) -> Vec<usize> {
     let mut views = Vec::new();
@@ -37,8 +30,8 @@ fn views(client: &mut Connection) -> Vec<usize> {
 
 /// The new daemon joins a ring that goes on: no client hears of it, and none is cut off. Two daemons are told by a signal
 /// while the third has not been told, so that they wait for it; then all are told by a monitor.
-fn a_daemon_is_added(layout: Layout, directives: &str) {
-    let mut cluster = Cluster::running(layout, 3, directives);
+fn a_daemon_is_added(layout: Layout) {
+    let mut cluster = Cluster::running(layout, 3, "");
     let mut clients = [0, 1, 2].map(|host| cluster.client(host, "member"));
     clients.iter_mut().for_each(|client| client.join("g").expect("joined"));
     wait_until("a group of three", PATIENCE, || views(&mut clients[0]).last() == Some(&3));
@@ -48,17 +41,17 @@ fn a_daemon_is_added(layout: Layout, directives: &str) {
     cluster.list(4);
     (0..2).for_each(|host| cluster.signal(host, Signal::HUP));
     wait_until("the third to be waited for", PATIENCE, || {
-        (0..2).all(|host| status(&cluster, host)["next"]["lacking"] == serde_json::json!(["d3"]))
+        (0..2).all(|host| cluster.status(host)["next"]["lacking"] == serde_json::json!(["d3"]))
     });
     cluster.start(added);
-    assert_eq!(status(&cluster, added)["members"], serde_json::json!(["d4"]));
+    assert_eq!(cluster.status(added)["members"], serde_json::json!(["d4"]));
     let file = cluster.directory().file("spread.conf");
     let told = Command::new(PROGRAM).args(["monitor", "reload", "-n", "d1", "-c"]).arg(file).status();
     assert!(told.expect("the program runs").success());
     wait_until("all four to be one ring", PATIENCE, || {
-        (0..4).all(|host| status(&cluster, host)["members"].as_array().is_some_and(|all| all.len() == 4))
+        (0..4).all(|host| cluster.status(host)["members"].as_array().is_some_and(|all| all.len() == 4))
     });
-    assert_eq!(status(&cluster, 2)["next"], Value::Null);
+    assert_eq!(cluster.status(2)["next"], Value::Null);
     clients.iter_mut().for_each(|client| assert!(views(client).is_empty(), "it is noticed"));
 
     let mut fourth = cluster.client(added, "member");
@@ -72,12 +65,12 @@ fn a_daemon_is_added(layout: Layout, directives: &str) {
 
 #[test]
 fn a_daemon_is_added_where_all_are_sent_to_one_by_one() {
-    a_daemon_is_added(Layout::OwnSegments, "");
+    a_daemon_is_added(Layout::OwnSegments);
 }
 
 #[test]
 fn a_daemon_is_added_to_a_segment_with_multicast() {
-    a_daemon_is_added(Layout::SharedSegment, "");
+    a_daemon_is_added(Layout::SharedSegment);
 }
 
 /// A daemon that was alone in its segment opens the multicast group when it gets neighbours.
@@ -113,7 +106,7 @@ fn daemons_at_the_end_are_left_out() {
         assert!(exited.success(), "{exited}");
     }
     wait_until("the file to take effect", PATIENCE, || {
-        (0..2).all(|host| status(&cluster, host)["daemons"] == serde_json::json!(["d1", "d2"]))
+        (0..2).all(|host| cluster.status(host)["daemons"] == serde_json::json!(["d1", "d2"]))
     });
 }
 
@@ -121,7 +114,7 @@ fn daemons_at_the_end_are_left_out() {
 #[test]
 fn a_file_that_is_wrong_changes_nothing() {
     let mut cluster = Cluster::running(Layout::OwnSegments, 2, "");
-    let before = status(&cluster, 0);
+    let before = cluster.status(0);
     let (one, other, port) = (cluster.ip(0), cluster.ip(1), cluster.port());
     for (segments, complaint) in [
         ("Spread_Segment {", "expected the address of the segment"),
@@ -137,7 +130,7 @@ fn a_file_that_is_wrong_changes_nothing() {
         cluster.signal(0, Signal::HUP);
         wait_until(complaint, PATIENCE, || cluster.process(0).log().contains(complaint));
     }
-    let after = status(&cluster, 0);
+    let after = cluster.status(0);
     for field in ["file_hash", "daemons", "next", "ring"] {
         assert_eq!(after[field], before[field], "{field}");
     }

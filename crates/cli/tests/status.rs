@@ -26,19 +26,6 @@ fn serving() -> Cluster {
     cluster
 }
 
-fn ask(cluster: &Cluster, host: usize, options: &[&str]) -> Output {
-    let (port, home) = (cluster.port().to_string(), cluster.home(host));
-    let mut command = Command::new(PROGRAM);
-    command.args(["status", "--port", &port, "--unix-dir"]).arg(home).args(options);
-    command.output().expect("the program runs")
-}
-
-fn status(cluster: &Cluster, host: usize) -> Value {
-    let output = ask(cluster, host, &["--json"]);
-    assert!(output.status.success(), "{output:?}");
-    serde_json::from_slice(&output.stdout).expect("JSON")
-}
-
 fn text(output: Output) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
@@ -51,7 +38,7 @@ fn why_the_membership_changed_has_an_answer() {
     cluster.kill(1);
     cluster.settle(&[0, 2]);
     for host in [0, 2] {
-        let status = status(&cluster, host);
+        let status = cluster.status(host);
         assert_eq!(status["daemon"], cluster.name(host));
         assert_eq!(status["members"], serde_json::json!(["d1", "d3"]));
         let last = status["configurations"].as_array().and_then(|all| all.last()).expect("one");
@@ -74,10 +61,10 @@ fn numbers_are_told_to_people_and_to_prometheus() {
     let mut client = cluster.client(0, "c");
     client.join("g").expect("joined");
     client.receive().expect("a view");
-    let people = text(ask(&cluster, 0, &[]));
+    let people = text(cluster.ask(0, &[]));
     assert!(people.contains("state          operational\n"), "{people}");
     assert!(people.contains("now            sessions 1\n"), "{people}");
-    let metrics = text(ask(&cluster, 0, &["--metrics"]));
+    let metrics = text(cluster.ask(0, &["--metrics"]));
     assert!(metrics.contains("# TYPE antiphon_groups gauge\n"), "{metrics}");
     assert!(metrics.contains("antiphon_groups{daemon=\"localhost\"} 1\n"), "{metrics}");
     assert!(metrics.contains("antiphon_messages_unfinished{daemon=\"localhost\"} 0\n"), "{metrics}");
@@ -99,7 +86,7 @@ fn a_monitor_ends_no_daemon_unless_the_file_lets_it() {
         let Step::Send(request) = line.step else { continue };
         socket.send_to(&request, (cluster.ip(0), cluster.port())).expect("sent");
     }
-    let refused = || status(&cluster, 0)["counters"]["monitor_requests_refused"] == 2;
+    let refused = || cluster.status(0)["counters"]["monitor_requests_refused"] == 2;
     wait_until("both requests are refused", PATIENCE, refused);
     let log = cluster.process(0).log();
     assert!(log.contains("a monitor asks to end this daemon, which only DangerousMonitor"), "{log}");
@@ -110,7 +97,7 @@ fn a_monitor_ends_no_daemon_unless_the_file_lets_it() {
 fn a_daemon_that_is_not_there_is_no_status() {
     let mut cluster = Cluster::single("");
     cluster.kill(0);
-    let output = ask(&cluster, 0, &[]);
+    let output = cluster.ask(0, &[]);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("Is a daemon running there"));
 }
@@ -119,7 +106,7 @@ fn a_daemon_that_is_not_there_is_no_status() {
 fn a_daemon_that_is_stopped_is_called_so() {
     let cluster = serving();
     cluster.process(0).signal(Signal::STOP);
-    let output = ask(&cluster, 0, &[]);
+    let output = cluster.ask(0, &[]);
     assert_eq!(output.status.code(), Some(1));
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(error.contains("within 5 seconds") && error.contains("SIGSTOP"), "{error}");
@@ -152,20 +139,20 @@ fn who_asks_while_the_daemon_is_out_of_descriptors_is_told_later() {
 #[test]
 fn a_version_that_is_not_understood_is_counted_once() {
     let cluster = Cluster::running(Layout::OwnSegments, 2, "");
-    let before = status(&cluster, 0);
+    let before = cluster.status(0);
     assert_eq!(before["counters"]["foreign_versions_heard"], 0);
     let hash = before["file_hash"].as_str().and_then(|hash| u32::from_str_radix(hash, 16).ok());
     let mut datagram = [0; HEADER_BYTES];
     (datagram[0], datagram[1]) = (VERSION + 1, DatagramKind::Token as u8);
     datagram[CLUSTER_HASH].copy_from_slice(&hash.expect("a hash").to_le_bytes());
     let socket = UdpSocket::bind((cluster.ip(1), 0)).expect("a socket");
-    let rejected = || status(&cluster, 0)["counters"]["datagrams_rejected"].as_u64().expect("a number");
+    let rejected = || cluster.status(0)["counters"]["datagrams_rejected"].as_u64().expect("a number");
     let rejected_before = rejected();
     wait_until("several are rejected", PATIENCE, || {
         socket.send_to(&datagram, (cluster.ip(0), cluster.port())).expect("sent");
         rejected() > rejected_before + 1
     });
-    let after = status(&cluster, 0);
+    let after = cluster.status(0);
     assert_eq!(after["counters"]["foreign_versions_heard"], 1);
     assert_eq!(after["ring"], before["ring"]);
 }
@@ -174,13 +161,13 @@ fn a_version_that_is_not_understood_is_counted_once() {
 #[test]
 fn a_second_process_with_the_name_of_a_daemon_ends_and_disturbs_nobody() {
     let mut cluster = Cluster::running(Layout::OwnSegments, 2, "");
-    let ring = status(&cluster, 0)["ring"].clone();
+    let ring = cluster.status(0)["ring"].clone();
     let output = Command::new(PROGRAM).args(cluster.daemon_args(1)).output().expect("the program runs");
     assert_eq!(output.status.code(), Some(1));
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(error.contains("is in use; is another daemon running?"), "{error}");
-    assert_eq!(status(&cluster, 0)["ring"], ring);
-    assert_eq!(status(&cluster, 1)["ring"], ring);
-    assert_eq!(status(&cluster, 1)["counters"]["duplicate_daemons_heard"], 0);
+    assert_eq!(cluster.status(0)["ring"], ring);
+    assert_eq!(cluster.status(1)["ring"], ring);
+    assert_eq!(cluster.status(1)["counters"]["duplicate_daemons_heard"], 0);
     cluster.assert_running();
 }

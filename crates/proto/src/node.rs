@@ -372,7 +372,7 @@ fn deliver(
             cx.stats.messages_delivered += 1;
             cx.out.record(|| delivered(message, place));
             match message.kind {
-                Kind::Daemon if Saying::of(message.bytes.bytes()) == Some(Saying::Ready) => {
+                Kind::Daemon if Saying::Ready.begins(message.bytes.bytes()) => {
                     reload.on_ready(message, cx);
                 }
                 _ => groups.on_message(message, sessions, cx),

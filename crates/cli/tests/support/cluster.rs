@@ -3,17 +3,19 @@
 use std::fmt::Write;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use antiphon::{Connection, Connector, Error, Event};
 use rustix::process::Signal;
+use serde_json::Value;
 
 use super::directory::Directory;
 use super::namespaces::{self, Namespaces};
-use super::poll;
 use super::port::Port;
 use super::process::Process;
 use super::raw::Raw;
+use super::{PROGRAM, poll};
 
 /// How long a daemon may take to accept clients, on a machine that is busy with other tests.
 const START_LIMIT: Duration = Duration::from_secs(20);
@@ -136,6 +138,20 @@ impl Cluster {
         let address = Ipv4Addr::new(127, 0, 0, last);
         self.hosts.push(Host { name: name.to_owned(), address, process: None });
         self.count() - 1
+    }
+
+    /// What `antiphon status` says of a daemon.
+    pub(crate) fn ask(&self, host: usize, options: &[&str]) -> Output {
+        let mut command = Command::new(PROGRAM);
+        command.args(["status", "--port", &self.port().to_string(), "--unix-dir"]).arg(self.home(host));
+        command.args(options).output().expect("the program runs")
+    }
+
+    /// The same as an object.
+    pub(crate) fn status(&self, host: usize) -> Value {
+        let output = self.ask(host, &["--json"]);
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice(&output.stdout).expect("JSON")
     }
 
     /// Starts a daemon and waits until clients are accepted.

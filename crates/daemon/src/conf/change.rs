@@ -4,10 +4,8 @@
 //! All else stays as this daemon was started, so what depends on the number of daemons is checked here with the settings
 //! that it was started with.
 
-use antiphon_wire::ring::attempt::Commit;
-use antiphon_wire::ring::piece;
-
-use super::{LoadError, Segment, Settings};
+use super::directives::least_datagram_bytes;
+use super::{LoadError, SEAL_BYTES, Segment, Settings};
 
 /// What is to come of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,8 +49,9 @@ impl Settings {
             };
             return Err(what.to_owned());
         }
-        let least = piece::smallest_pieces(Commit::longest_bytes(daemons));
-        if self.config.ring.datagram_bytes < least {
+        let least = least_datagram_bytes(daemons, self.key_file.is_some());
+        let seal = self.key_file.as_ref().map_or(0, |_| SEAL_BYTES);
+        if self.config.ring.datagram_bytes + seal < least {
             return Err(format!("{daemons} daemons take a DatagramBytes of {least} at least from the start"));
         }
         Ok(Change::Daemons)
@@ -133,9 +132,13 @@ mod tests {
         let many: String = (1..=120).map(|number| format!(" x{number} 127.0.5.{number}")).collect();
         let more = BEFORE.replace("d 127.0.1.1", &format!("d 127.0.1.1{many}"));
         assert_eq!(change(&more), Ok(Change::Daemons));
-        let small = settings(&format!("DatagramBytes = 600 {BEFORE}"));
-        let refused = small.change_to(&settings(&more)).expect_err("too small");
-        assert!(refused.contains("take a DatagramBytes of"), "{refused}");
+        for (key, is_sealed) in [("", false), ("KeyFile = /keys", true)] {
+            let least = least_datagram_bytes(settings(&more).locations.len(), is_sealed);
+            let before = |bytes: usize| settings(&format!("{key} DatagramBytes = {bytes} {BEFORE}"));
+            assert_eq!(before(least).change_to(&settings(&more)), Ok(Change::Daemons));
+            let refused = before(least - 1).change_to(&settings(&more)).expect_err("too small");
+            assert!(refused.contains(&format!("take a DatagramBytes of {least} at least")), "{refused}");
+        }
     }
 
     #[test]

@@ -287,8 +287,7 @@ impl Directives {
     /// default size can for as many as there may be.
     fn datagrams_too_small(&self, daemons: usize) -> Option<Diagnostic> {
         let bytes = self.datagram_bytes.as_ref()?;
-        let seal = self.options.key_file.as_ref().map_or(0, |_| SEAL_BYTES);
-        let least = piece::smallest_pieces(Commit::longest_bytes(daemons)) + seal;
+        let least = least_datagram_bytes(daemons, self.options.key_file.is_some());
         (least > bytes.value as usize).then(|| {
             let message = format!("DatagramBytes is too small for {daemons} daemons to form a ring");
             Diagnostic::error(bytes.span.clone(), message, format!("expected at least {least}"))
@@ -358,6 +357,11 @@ fn ip_version(value: &Spanned<String>) -> Result<IpPreference, Diagnostic> {
 
 fn policy(value: &Spanned<String>) -> Result<(), Diagnostic> {
     if value.value == "PERMIT" { Ok(()) } else { Err(wrong(value, "PERMIT, the only policy")) }
+}
+
+/// The least `DatagramBytes` with which so many daemons can form a ring.
+pub(super) fn least_datagram_bytes(daemons: usize, is_sealed: bool) -> usize {
+    piece::smallest_pieces(Commit::longest_bytes(daemons)) + if is_sealed { SEAL_BYTES } else { 0 }
 }
 
 #[cfg(test)]

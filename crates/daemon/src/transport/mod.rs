@@ -137,7 +137,8 @@ impl Transport {
     fn sealed_with(read: Result<(Keys, bool), String>, settings: &Settings) -> Result<Seal, StartError> {
         let (keys, is_exposed) = read.map_err(StartError::Key)?;
         if is_exposed {
-            tracing::warn!("other users of this machine can read or change the KeyFile; let its mode be 600");
+            let path = settings.key_file.as_deref().unwrap_or("KeyFile".as_ref()).display();
+            tracing::warn!("other users of this machine can read or change {path}; let its mode be 600");
         }
         tracing::info!("datagrams between daemons are sealed with the key {:02x}", keys.sealing().id());
         Seal::new(&keys, settings.config.me, DAEMONS_MAX)

@@ -144,9 +144,9 @@ pub(crate) enum Saying {
 }
 
 impl Saying {
-    /// What such a message is.
-    pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
-        [Self::Groups, Self::Ready].into_iter().find(|saying| bytes.first() == Some(&(*saying as u8)))
+    /// Whether such a message is one of these.
+    pub(crate) fn begins(self, bytes: &[u8]) -> bool {
+        bytes.first() == Some(&(self as u8))
     }
 }
 
