@@ -172,16 +172,12 @@ fn locker(cluster: &Cluster, host: usize, name: &'static str) -> Program {
 #[test]
 fn a_lock_and_a_table_survive_a_partition_by_their_rules() {
     let cluster = Cluster::running(Layout::OwnSegments, 2, "");
-    let replica = |host: usize, name: &'static str| {
-        let address = cluster.address(host);
-        Program::start(move |input, output| kv::run(&address, name, BufReader::new(input), output))
-    };
-    let (mut alice, mut first) = (locker(&cluster, 0, "alice"), replica(0, "first"));
+    let (mut alice, mut first) = (locker(&cluster, 0, "alice"), replica(&cluster, 0, "first"));
     alice.type_in("acquire");
     alice.prints(&["acquired"]);
     first.type_in("set a 1");
     has_table(&mut first, "a=1");
-    let (mut bob, mut second) = (locker(&cluster, 1, "bob"), replica(1, "second"));
+    let (mut bob, mut second) = (locker(&cluster, 1, "bob"), replica(&cluster, 1, "second"));
     bob.type_in("acquire");
     bob.prints(&["waiting behind 1"]);
     has_table(&mut second, "a=1");
@@ -203,6 +199,41 @@ fn a_lock_and_a_table_survive_a_partition_by_their_rules() {
     let after: Vec<String> = [alice, bob].into_iter().flat_map(Program::end).collect();
     assert_eq!(after.iter().filter(|line| *line == "lost").count(), 1, "{after:?}");
     assert!(first.end().is_empty() && second.end().is_empty());
+}
+
+fn replica(cluster: &Cluster, host: usize, name: &'static str) -> Program {
+    let address = cluster.address(host);
+    Program::start(move |input, output| kv::run(&address, name, BufReader::new(input), output))
+}
+
+#[test]
+fn a_table_is_the_same_for_all_who_come_and_go_while_it_is_written() {
+    const NAMES: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let cluster = Cluster::single("");
+    for _ in 0..5 {
+        let mut replicas: Vec<Program> = Vec::new();
+        for name in NAMES {
+            replicas.push(replica(&cluster, 0, name));
+            for (number, replica) in replicas.iter_mut().enumerate() {
+                replica.type_in(&format!("set {number} from {name}"));
+            }
+        }
+        drop(replicas.remove(3).end());
+        for (number, replica) in replicas.iter_mut().enumerate() {
+            replica.type_in(&format!("set last{number} x"));
+            replica.type_in(&format!("get last{number}"));
+            replica.prints(&[&format!("last{number} = x")]);
+        }
+        let tables: Vec<String> = replicas
+            .iter_mut()
+            .map(|replica| {
+                replica.type_in("dump");
+                replica.next()
+            })
+            .collect();
+        assert!(tables.iter().all(|table| *table == tables[0]), "{tables:#?}");
+        replicas.into_iter().for_each(|replica| assert!(replica.end().is_empty()));
+    }
 }
 
 /// Waits until a replica has this table.

@@ -6,8 +6,8 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use antiphon::flush::{Connection, Event};
-use antiphon::{MemberName, ServiceLevel};
+use antiphon::flush::{Connection, Event, FlushError};
+use antiphon::{Connector, MemberName, ServiceLevel};
 use support::cluster::{Cluster, Layout};
 
 /// How long anything may take.
@@ -102,4 +102,13 @@ fn members_deliver_the_same_in_each_view_while_others_come_and_go_and_daemons_di
             .count()
     };
     assert!(delivered("a") >= 6 && delivered("b") >= 6 && delivered("c") >= 6, "{:?}", a.views);
+}
+
+/// Or its program would wait for a view for ever.
+#[test]
+fn a_connection_without_membership_joins_nothing() {
+    let cluster = Cluster::single("");
+    let connection = Connector::new(cluster.address(0)).membership(false).connect().expect("accepted");
+    let joined = Connection::new(connection).join(GROUP);
+    assert!(matches!(joined, Err(FlushError::NoMembership)), "{joined:?}");
 }

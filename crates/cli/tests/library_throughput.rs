@@ -49,7 +49,6 @@ const RUNNERS: &[Runner] = &[
     ("Rust, tokio", tokio_tasks),
     ("C", c_program),
     ("Rust, blocking, gathered until flushed", |load| blocking(load, |sender| sender.set_buffered(true))),
-    ("Rust, blocking, each at once", |load| blocking(load, |sender| sender.set_buffered(false))),
 ];
 
 #[test]

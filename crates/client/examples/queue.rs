@@ -12,7 +12,6 @@
 //! Whoever comes later learns of the jobs that are put from then on; the old ones are the business of
 //! those who were there.
 
-use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
@@ -46,7 +45,7 @@ pub(crate) async fn run(
 ) -> Result<(), Box<dyn Error>> {
     let mut connection = Connector::new(address).name(name).connect_tokio().await?;
     connection.join(GROUP).await?;
-    let mut queue = Queue { me: connection.member(), jobs: BTreeMap::new(), is_free: true };
+    let mut queue = Queue { me: connection.member(), jobs: Vec::new(), is_free: true };
     let (mut lines, mut jobs_put) = (input.lines(), 0);
     loop {
         // Both can be cancelled, so neither loses anything when the other comes first.
@@ -77,13 +76,14 @@ async fn send(connection: &mut Connection, kind: i16, text: String) -> Result<()
 /// What is not done yet. The same in all programs that have been here equally long.
 struct Queue {
     me: MemberName,
-    /// By name, in the order of putting for each program.
-    jobs: BTreeMap<String, Job>,
+    /// The oldest first.
+    jobs: Vec<Job>,
     /// Whether no claim of this program is on its way, and no job in its hands.
     is_free: bool,
 }
 
 struct Job {
+    name: String,
     text: String,
     worker: Option<MemberName>,
 }
@@ -99,11 +99,11 @@ impl Queue {
         let (name, text) = text.split_once(' ').unwrap_or((&text, ""));
         match message.message_type {
             JOB => {
-                self.jobs.insert(name.to_owned(), Job { text: text.to_owned(), worker: None });
+                self.jobs.push(Job { name: name.to_owned(), text: text.to_owned(), worker: None });
             }
             CLAIM => self.on_claim(name, message.sender, connection).await?,
             DONE => {
-                self.jobs.remove(name);
+                self.jobs.retain(|job| job.name != name);
                 writeln!(output, "{name}: {text}, by {}", message.sender)?;
                 self.is_free |= message.sender == self.me;
             }
@@ -119,7 +119,7 @@ impl Queue {
         worker: MemberName,
         connection: &mut Connection,
     ) -> Result<(), antiphon::Error> {
-        let free = self.jobs.get_mut(name).filter(|job| job.worker.is_none());
+        let free = self.jobs.iter_mut().find(|job| job.name == name && job.worker.is_none());
         match free {
             Some(job) => {
                 job.worker = Some(worker);
@@ -135,16 +135,16 @@ impl Queue {
     }
 
     async fn claim_next(&mut self, connection: &mut Connection) -> Result<(), antiphon::Error> {
-        let next = self.jobs.iter().find(|(_, job)| job.worker.is_none());
-        if let Some((name, _)) = next.filter(|_| self.is_free) {
+        let next = self.jobs.iter().find(|job| job.worker.is_none());
+        if let Some(job) = next.filter(|_| self.is_free) {
             self.is_free = false;
-            send(connection, CLAIM, name.clone()).await?;
+            send(connection, CLAIM, job.name.clone()).await?;
         }
         Ok(())
     }
 
     fn free_jobs_of_others_than(&mut self, members: &[MemberName]) {
-        for job in self.jobs.values_mut() {
+        for job in &mut self.jobs {
             job.worker = job.worker.filter(|worker| members.contains(worker));
         }
     }

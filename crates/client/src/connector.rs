@@ -86,7 +86,7 @@ impl Connector {
         self
     }
 
-    /// How to authenticate: all of these methods. [`AuthMethod::Null`] unless this says otherwise.
+    /// How to authenticate: all of these methods, three at most. [`AuthMethod::Null`] unless this says otherwise.
     pub fn auth(mut self, methods: &[AuthMethod]) -> Self {
         self.options.auth = methods.to_vec();
         self

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-use super::stream::{Stream, is_timeout};
+use super::stream::Stream;
 use super::{Connection, Receiver, Sender};
 use crate::address::Address;
 use crate::connector::{Connector, all_failed, left};
@@ -28,6 +28,7 @@ impl Connector {
         let writing = stream.try_clone().map_err(Error::from_io)?;
         Ok(Connection {
             daemon: session.daemon,
+            receives_membership: self.wants_membership(),
             sender: Sender::new(writing, session.outbox),
             receiver: Receiver::new(stream, session.inbox),
         })
@@ -67,6 +68,11 @@ impl Connector {
         stream.set_write_timeout(None).map_err(Error::from_io)?;
         Ok((stream, session))
     }
+}
+
+/// Whether an operation ended because its time limit had passed.
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 fn open_tcp(host: &str, port: u16, deadline: Option<Instant>) -> io::Result<TcpStream> {

@@ -42,6 +42,7 @@ const RETRY: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub struct Connection {
     daemon: Version,
+    receives_membership: bool,
     sender: Sender,
     receiver: Receiver,
 }
@@ -65,6 +66,11 @@ impl Connection {
     #[must_use]
     pub fn daemon_version(&self) -> Version {
         self.daemon
+    }
+
+    /// Whether views come to this session ([`Connector::membership`]).
+    pub(crate) fn receives_membership(&self) -> bool {
+        self.receives_membership
     }
 
     /// Requests to join a group. When that has happened, a view of the group says so.
@@ -112,7 +118,7 @@ impl Connection {
         self.sender.send_vectored(envelope, body)
     }
 
-    /// Takes the choice when to write out of the library's hands; see [`Sender::set_buffered`].
+    /// Chooses when requests are written; see [`Sender::set_buffered`].
     pub fn set_buffered(&mut self, buffered: bool) {
         self.sender.set_buffered(buffered);
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use antiphon_wire::names::MemberName;
 use bytes::Bytes;
 
-use super::stream::{Stream, is_timeout};
+use super::stream::Stream;
 use crate::error::Error;
 use crate::message::Event;
 use crate::session::Inbox;
@@ -68,7 +68,7 @@ impl Receiver {
             let read = self.read(Some(left.max(SHORTEST_LIMIT)));
             match read {
                 Ok(()) => {}
-                Err(Error::Io(error)) if is_timeout(&error) => return Ok(None),
+                Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 Err(error) => return Err(error),
             }
         }
@@ -123,7 +123,8 @@ impl Receiver {
                 Ok(())
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::TimedOut && limit.is_none() => Err(Error::Closed),
+            // The limit of a read shows as `WouldBlock`; this is a host that answers no more.
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(Error::Closed),
             Err(error) => Err(Error::from_io(error)),
         }
     }

@@ -20,7 +20,8 @@ use crate::session::Outbox;
 /// that, which is started when requests are gathered for the first time.
 ///
 /// Calls wait while the daemon takes no more: it stops reading from clients that send faster than
-/// messages can be ordered. Dropping a sender writes what was gathered, unless the daemon
+/// messages can be ordered. A session that is in the groups that it sends to has to receive meanwhile, or the
+/// daemon disconnects it once what it is owed is too much. Dropping a sender writes what was gathered, unless the daemon
 /// takes nothing for three seconds.
 #[derive(Debug)]
 pub struct Sender {
@@ -39,10 +40,10 @@ impl Sender {
         self.member
     }
 
-    /// Takes the choice when to write out of the library's hands. With `true`, requests are gathered
-    /// until [`Sender::flush`], or until they are many; with `false`, every request is written at once.
+    /// With `true`, requests are gathered until [`Sender::flush`], or until they are many; with `false`, as in the
+    /// beginning, the library chooses when to write.
     pub fn set_buffered(&mut self, buffered: bool) {
-        let gathering = if buffered { Gathering::UntilFlush } else { Gathering::Never };
+        let gathering = if buffered { Gathering::UntilFlush } else { Gathering::WhileBusy };
         self.writer.gather(gathering);
     }
 

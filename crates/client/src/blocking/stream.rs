@@ -134,8 +134,3 @@ impl Stream {
         Ok(())
     }
 }
-
-/// Whether an operation ended because its time limit had passed.
-pub(super) fn is_timeout(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
-}

@@ -23,8 +23,6 @@ pub(super) enum Gathering {
     WhileBusy,
     /// By a call of flush, or when they are many.
     UntilFlush,
-    /// Always at once.
-    Never,
 }
 
 /// Shared by a sender and its flusher.
@@ -121,7 +119,6 @@ impl Writer {
     pub(super) fn after_request(self: &Arc<Self>, mut state: MutexGuard<'_, State>) -> Result<(), Error> {
         let bytes = state.outbox.pending().len();
         let is_due = match state.gathering {
-            Gathering::Never => true,
             Gathering::UntilFlush => state.pace.is_full(bytes),
             Gathering::WhileBusy => state.pace.is_due(bytes, Instant::now()),
         };

@@ -42,8 +42,11 @@ impl Connection {
     /// Joins a group; see [`Layer::join`].
     ///
     /// # Errors
-    /// As [`Layer::join`], or when the connection is broken.
+    /// As [`Layer::join`], or when the connection receives no membership or is broken.
     pub fn join(&mut self, group: impl Destination) -> Result<(), FlushError> {
+        if !self.inner.receives_membership() {
+            return Err(FlushError::NoMembership);
+        }
         self.layer.join(group)?;
         self.write()
     }

@@ -33,7 +33,9 @@
 //! program that still receives. One that does not is cut off by its daemon for reading too slowly, if
 //! enough is sent to it; one that uses the existing library has no limit.
 //!
-//! [`Layer`] is the layer without sockets, [`Connection`] drives it over a blocking connection.
+//! [`Layer`] is the layer without sockets, [`Connection`] drives it over a blocking connection, which one thread
+//! both reads and writes. Programs that use tokio, or that receive in one thread and send in another, drive a [`Layer`]
+//! themselves: events go in, what is to be sent comes out.
 
 mod connection;
 mod group;
@@ -138,6 +140,9 @@ pub enum FlushError {
     /// Only members send, flush and leave: from the first view until leaving.
     #[error("this client is not a member of the group")]
     NotAMember,
+    /// Nothing can be delivered in a view that never comes.
+    #[error("the connection receives no membership, which the flush layer is made of: connect with it")]
+    NoMembership,
     /// A group can be joined once, and a private group not at all.
     #[error("this client is in the group, or on its way in or out, or the group is private")]
     AlreadyInvolved,

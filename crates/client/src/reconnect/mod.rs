@@ -28,6 +28,9 @@
 //! that was built from messages has to be fetched from a member again; see the
 //! [guide](crate::guide#losing-the-daemon).
 //!
+//! Who only sends has to receive too, or it never gets the gap: [`Connection::receive_timeout`] does without
+//! waiting.
+//!
 //! `tokio::Reconnecting` is the same for programs that use tokio. [`Continuity`] and [`Backoff`] are
 //! the parts without sockets.
 

@@ -171,7 +171,7 @@ impl Connection {
 
     /// Ends the session in order: everything sent before it is delivered, and the groups learn of the
     /// disconnect at once. Waits for the daemon to close; events that were not received are lost. A daemon that
-    /// neither takes nor sends anything for three seconds, as one that is stopped, is given up.
+    /// neither takes nor sends anything for three seconds, as one that is stopped, is given up, and any after a minute.
     ///
     /// # Errors
     /// When the connection is broken, or the daemon was given up: what was sent last may be lost then. It is closed

@@ -1,6 +1,7 @@
 //! The receiving half of a connection.
 
 use std::future::poll_fn;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -72,6 +73,10 @@ impl Receiver {
                 Ok(0) => return Poll::Ready(Err(Error::Closed)),
                 Ok(count) => {
                     self.inbox.push(Bytes::copy_from_slice(self.buffer.get(..count).unwrap_or_default()));
+                }
+                // A host that answers no more.
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                    return Poll::Ready(Err(Error::Closed));
                 }
                 Err(error) => return Poll::Ready(Err(Error::from_io(error))),
             }
