@@ -4,7 +4,7 @@ use antiphon_wire::ids::{DaemonId, ProcessId, RingId, Seq};
 use antiphon_wire::ring::Datagram;
 use antiphon_wire::ring::attempt::{Accept, Commit, Done, Holdings, Install, Propose, RecoveryRequest};
 use antiphon_wire::ring::chunk::{self, MessageHead, Position, Preamble};
-use antiphon_wire::ring::gossip::{Ack, HearsRow, Hello, Join, Leave, MergeRequest, Wake};
+use antiphon_wire::ring::gossip::{Ack, HearsRow, Hello, Join, Leave, MergeRequest, Probe, Wake};
 use antiphon_wire::ring::packet::{Packet, PacketHeader};
 use antiphon_wire::ring::piece::Piece;
 use antiphon_wire::ring::ranges::SeqRange;
@@ -60,6 +60,7 @@ pub fn datagrams(random: &mut fastrand::Rng, cluster: u32) -> Vec<Bytes> {
         Datagram::Hello(Hello { from, ring, members: members.clone(), hears }),
         Datagram::Leave(Leave { from }),
         Datagram::MergeRequest(MergeRequest { from }),
+        Datagram::Probe(Probe { from }),
         Datagram::Wake(Wake { from, ring, hop: random.u64(..) }),
         Datagram::Ack(Ack { from, ring, ack: seq, stable: seq.previous() }),
         Datagram::Propose(Propose { from, ring, members: members.clone() }),

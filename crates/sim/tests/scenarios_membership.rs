@@ -1,5 +1,7 @@
 //! Stories about who is in the ring (docs/testing.md, Scenarios).
 
+use std::collections::BTreeSet;
+
 use antiphon_sim::scenario::ms;
 use antiphon_sim::world::{Fault, Settings, World};
 use antiphon_wire::service::ServiceLevel::{Agreed, Safe};
@@ -238,4 +240,32 @@ fn a_simultaneous_start_ends_in_one_ring() {
     world.run(ms(3000));
     assert!(world.are_one_ring(&[0, 1, 2, 3, 4, 5, 6, 7]));
     world.finish();
+}
+
+/// SC-80: what is told to one daemon alone does not reach it, from anybody or from one other; gossip and packets
+/// do. Whoever can form a ring does so once, and is left in peace.
+#[test]
+fn a_closed_control_port_does_not_keep_the_rings_changing() {
+    for daemons in [3, 8] {
+        let every = 0..daemons;
+        let closed = every.clone().map(Fault::CloseControl);
+        let one_way = every.clone().map(|from| Fault::CutControl { from, to: (from + 1) % daemons });
+        let other_way = every.map(|to| Fault::CutControl { from: (to + 1) % daemons, to });
+        for fault in closed.chain(one_way).chain(other_way) {
+            let mut world = World::ring_of(daemons);
+            let client = world.client_in(0, "p", "g");
+            world.apply(fault.clone());
+            world.run(ms(4000));
+            let installs = world.installs();
+            for _ in 0..100 {
+                world.cast(client, "g", Safe, 100);
+                world.run(ms(100));
+            }
+            assert_eq!(world.installs(), installs, "{fault:?} keeps the rings changing");
+            let rings: BTreeSet<_> = (0..daemons).map(|host| world.ring_id(host)).collect();
+            assert!(rings.len() <= 2, "{fault:?} leaves one daemon apart at most");
+            world.apply(Fault::Heal);
+            world.finish();
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use antiphon_wire::ids::{DaemonId, ProcessId};
 use antiphon_wire::ring::Datagram;
-use antiphon_wire::ring::gossip::Join;
+use antiphon_wire::ring::gossip::{Join, Probe};
 
 use super::{Membership, State, clique};
 use crate::cx::Cx;
@@ -58,6 +58,7 @@ impl Membership {
         self.early = false;
         self.enter(State::Gather(Gather { expected, wanted, window_over: false }), reason, cx);
         cx.timers.set(Timer::Join, cx.now);
+        self.probe_everyone(cx);
         // After a failure the others' windows should not end together again.
         let window = cx.config.membership.gather;
         let window = if failed { self.jittered(window) } else { window };
@@ -80,9 +81,11 @@ impl Membership {
         match &self.state {
             State::Operational { .. } => self.join_while_operational(join, cx),
             State::Gather(_) => {
+                if !join.hears(self.me) {
+                    self.probe(join.from, cx);
+                }
                 if new_neighbour {
-                    let gap = cx.config.membership.join / JOIN_GAP_SHARE;
-                    cx.timers.set_no_later(Timer::Join, (self.last_join + gap).max(cx.now));
+                    self.join_soon(cx);
                 }
                 self.consider_proposal(cx);
             }
@@ -92,6 +95,34 @@ impl Membership {
                 }
             }
             State::Leaving(_) => {}
+        }
+    }
+
+    fn join_soon(&self, cx: &mut Cx<'_>) {
+        let gap = cx.config.membership.join / JOIN_GAP_SHARE;
+        cx.timers.set_no_later(Timer::Join, (self.last_join + gap).max(cx.now));
+    }
+
+    /// Shows to a process whose gossip I hear that what I tell it alone arrives: a path may let one through and
+    /// not the other, and no ring could be formed with it (docs/protocol.md, M3a).
+    pub(super) fn probe(&mut self, process: ProcessId, cx: &mut Cx<'_>) {
+        self.tell(process.daemon, &Datagram::Probe(Probe { from: self.me }), cx);
+    }
+
+    fn probe_everyone(&mut self, cx: &mut Cx<'_>) {
+        let everyone = self.everyone.clone();
+        everyone.iter().for_each(|daemon| self.tell(*daemon, &Datagram::Probe(Probe { from: self.me }), cx));
+    }
+
+    /// What a process tells me alone arrives.
+    pub(super) fn on_probe(&mut self, from: ProcessId, is_news: bool, cx: &mut Cx<'_>) {
+        match &self.state {
+            State::Gather(_) if is_news => {
+                self.join_soon(cx);
+                self.consider_proposal(cx);
+            }
+            State::Operational { .. } if is_news && !self.ring.contains(from) => self.hello_soon(cx),
+            _ => {}
         }
     }
 

@@ -17,6 +17,8 @@ const FORGET_INCARNATION: Duration = Duration::from_secs(3);
 const MAX_RUNS: usize = 2;
 /// Times the hello interval that a hello counts.
 const HELLOS_FRESH: u32 = 3;
+/// Times the freshness of a join that what a process told me alone counts: it is not repeated as joins are.
+const TOLD_FRESH: u32 = 10;
 
 /// See the module documentation.
 #[derive(Clone, Debug)]
@@ -30,6 +32,8 @@ pub(crate) struct Gossip {
     heard: BTreeMap<ProcessId, Heard>,
     rows: BTreeMap<ProcessId, Row>,
     hellos: BTreeMap<ProcessId, SeenHello>,
+    /// When a process told something to me alone.
+    told: BTreeMap<ProcessId, Instant>,
     /// Processes that failed as leaders, and until when they are passed over.
     avoided: BTreeMap<ProcessId, Instant>,
     /// Processes that said goodbye.
@@ -79,6 +83,7 @@ impl Gossip {
             heard: BTreeMap::new(),
             rows: BTreeMap::new(),
             hellos: BTreeMap::new(),
+            told: BTreeMap::new(),
             avoided: BTreeMap::new(),
             departed: BTreeSet::new(),
         }
@@ -117,6 +122,7 @@ impl Gossip {
         self.heard.retain(|process, _| keep(process));
         self.rows.retain(|process, _| keep(process));
         self.hellos.retain(|process, _| keep(process));
+        self.told.retain(|process, _| keep(process));
         self.avoided.retain(|process, _| keep(process));
         self.departed.retain(keep);
     }
@@ -127,6 +133,7 @@ impl Gossip {
         self.heard.remove(&process);
         self.rows.remove(&process);
         self.hellos.remove(&process);
+        self.told.remove(&process);
     }
 
     /// Whether the process can not be in a ring any more.
@@ -182,11 +189,23 @@ impl Gossip {
         hello.hears.contains(&self.me)
     }
 
-    /// Processes whose joins I heard lately.
+    /// A process told me something that was not gossip. Returns whether that had not been so lately.
+    pub(crate) fn on_told(&mut self, by: ProcessId, now: Instant, config: &Config) -> bool {
+        let is_news = !self.is_told_by(by, now, config);
+        self.told.insert(by, now);
+        is_news
+    }
+
+    fn is_told_by(&self, process: ProcessId, now: Instant, config: &Config) -> bool {
+        let fresh = config.membership.fresh * TOLD_FRESH;
+        self.told.get(&process).is_some_and(|at| now.since(*at) < fresh)
+    }
+
+    /// Processes that I heard lately: their joins, and what they told me alone.
     pub(crate) fn hears(&self, now: Instant, config: &Config) -> BTreeSet<ProcessId> {
         let fresh = config.membership.fresh;
-        let is_fresh = |heard: &Heard| now.since(heard.at) < fresh;
-        self.heard.iter().filter(|(_, heard)| is_fresh(heard)).map(|(process, _)| *process).collect()
+        let heard = self.heard.iter().filter(|(_, heard)| now.since(heard.at) < fresh);
+        heard.map(|(process, _)| *process).filter(|process| self.is_told_by(*process, now, config)).collect()
     }
 
     /// Rows of others that are fresh enough to build on. They may be a little older than what I
@@ -260,9 +279,19 @@ impl Gossip {
         self.hellos.get(&of).filter(|hello| now.since(hello.at) < fresh)
     }
 
-    /// Processes whose hellos I heard lately.
-    pub(crate) fn hears_hellos(&self, now: Instant, config: &Config) -> BTreeSet<ProcessId> {
-        self.hellos.keys().copied().filter(|of| self.fresh_hello(*of, now, config).is_some()).collect()
+    /// Processes whose hellos I heard lately, and what they told me alone; of members of my ring the ring shows that.
+    pub(crate) fn hears_hellos(
+        &self,
+        mine: &[ProcessId],
+        now: Instant,
+        config: &Config,
+    ) -> BTreeSet<ProcessId> {
+        self.hellos.keys().copied().filter(|of| self.hears_hello(*of, mine, now, config)).collect()
+    }
+
+    fn hears_hello(&self, of: ProcessId, mine: &[ProcessId], now: Instant, config: &Config) -> bool {
+        self.fresh_hello(of, now, config).is_some()
+            && (mine.contains(&of) || self.is_told_by(of, now, config))
     }
 
     /// Whether some process outside of `ring` was heard lately.
@@ -285,7 +314,7 @@ impl Gossip {
         let union: BTreeSet<ProcessId> = mine.iter().chain(theirs).copied().collect();
         let hears = |a: ProcessId, b: ProcessId| {
             if a == self.me {
-                self.fresh_hello(b, now, config).is_some()
+                self.hears_hello(b, mine, now, config)
             } else {
                 self.fresh_hello(a, now, config).is_some_and(|hello| hello.hears.contains(&b))
             }
@@ -354,6 +383,31 @@ mod tests {
         assert!(gossip.rows[&other].hears.iter().eq(&named[..3]));
     }
 
+    /// A path may let gossip through and not what is told to one daemon alone.
+    #[test]
+    fn who_is_heard_has_told_me_something_alone_as_well() {
+        let (me, other, config) = (process(0, 1), process(1, 1), config(2));
+        let mut gossip = Gossip::new(me, 1);
+        gossip.on_join(&join(other, 1, vec![]), &config, at(0));
+        assert!(gossip.hears(at(0), &config).is_empty());
+        assert!(gossip.on_told(other, at(1), &config), "news");
+        assert!(!gossip.on_told(other, at(2), &config), "no news");
+        assert_eq!(gossip.hears(at(2), &config), BTreeSet::from([other]));
+        gossip.on_join(&join(other, 2, vec![]), &config, at(1002));
+        assert!(gossip.hears(at(1002), &config).is_empty(), "too long ago");
+        let ring = RingId { epoch: 4, leader: other };
+        let hello = Hello { from: other, ring, members: vec![other], hears: BTreeSet::from([me]) };
+        gossip.on_hello(&hello, at(1003));
+        let hears = |gossip: &Gossip, mine: &[ProcessId]| gossip.hears_hellos(mine, at(1003), &config);
+        assert!(
+            hears(&gossip, &[me]).is_empty() && gossip.mergeable(&[me], other, at(1003), &config).is_none()
+        );
+        assert_eq!(hears(&gossip, &[me, other]), BTreeSet::from([other]), "a ring shows it");
+        assert!(gossip.on_told(other, at(1003), &config), "news again");
+        assert_eq!(hears(&gossip, &[me]), BTreeSet::from([other]));
+        assert_eq!(gossip.mergeable(&[me], other, at(1003), &config), Some(vec![me, other]));
+    }
+
     #[test]
     fn of_a_process_that_is_heard_only_its_own_word_counts() {
         let (me, liar, other, config) = (process(0, 1), process(1, 1), process(2, 1), config(3));
@@ -362,6 +416,7 @@ mod tests {
         gossip.on_join(&lie(1), &config, at(0));
         assert!(gossip.rows[&other].hears.is_empty(), "nothing else is known");
         gossip.on_join(&join(other, 1, vec![row(other, 1, &[me])]), &config, at(1));
+        gossip.on_told(other, at(1), &config);
         gossip.on_join(&lie(2), &config, at(2));
         assert_eq!(gossip.rows[&other].hears, BTreeSet::from([me]));
         gossip.on_join(&join(liar, 3, vec![row(other, 2, &[])]), &config, at(200));

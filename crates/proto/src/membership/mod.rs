@@ -15,7 +15,7 @@
 //! cliques from that ([`clique`]); the lowest member of a clique leads an attempt ([`attempt`]);
 //! the members exchange what they lack of their old rings ([`recovery`]) and install ([`install`]).
 //! The installed ring is one field, replaced by one assignment; an attempt never touches it but to
-//! fill its holes. Rules: docs/protocol.md, M1 to M16, after Totem (TOCS '95) and Spread's EVS.
+//! fill its holes. Rules: docs/protocol.md, M1 to M17, after Totem (TOCS '95) and Spread's EVS.
 
 mod attempt;
 mod clique;
@@ -338,6 +338,8 @@ impl Membership {
     }
 
     fn dispatch(&mut self, datagram: Datagram, cx: &mut Cx<'_>) {
+        let told = datagram.from().filter(|_| !datagram.is_gossip());
+        let is_news = told.is_some_and(|from| self.gossip.on_told(from, cx.now, cx.config));
         match datagram {
             Datagram::Token(token) => self.on_token(token, cx),
             Datagram::Wake(wake) => self.on_wake(&wake, cx),
@@ -352,6 +354,7 @@ impl Membership {
             Datagram::RecoveryRequest(request) => self.on_recovery_request(&request, cx),
             Datagram::Done(done) => self.on_done(done.from, done.ring, cx),
             Datagram::Install(install) => self.on_install(install.ring, cx),
+            Datagram::Probe(probe) => self.on_probe(probe.from, is_news, cx),
             // A piece inside a piece, or a packet: nothing that a daemon of ours sends.
             Datagram::Piece(_) | Datagram::Packet(_) => cx.stats.datagrams_rejected += 1,
         }

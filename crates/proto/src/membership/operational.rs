@@ -235,6 +235,7 @@ impl Membership {
         if !hears_me {
             self.hello_soon(cx);
         }
+        self.probe(hello.from, cx);
         let settled = cx.now.since(since) > cx.config.membership.hello * 2;
         if settled && hears_me && self.ring.i_lead() {
             self.ask_to_merge(hello, cx);
@@ -261,7 +262,7 @@ impl Membership {
         }
     }
 
-    fn hello_soon(&mut self, cx: &mut Cx<'_>) {
+    pub(super) fn hello_soon(&mut self, cx: &mut Cx<'_>) {
         let gap = cx.config.membership.hello / HELLO_SOON_SHARE;
         let at = (self.last_hello + gap).max(cx.now + gap / 4);
         cx.timers.set_no_later(Timer::Hello, at);
@@ -279,8 +280,8 @@ impl Membership {
             return;
         }
         self.last_hello = cx.now;
-        let hears = self.gossip.hears_hellos(cx.now, cx.config);
         let members = self.ring.members().to_vec();
+        let hears = self.gossip.hears_hellos(&members, cx.now, cx.config);
         let hello = Hello { from: self.me, ring: self.ring.id(), members, hears };
         self.gossip_to_everyone(&Datagram::Hello(hello), cx);
     }

@@ -32,6 +32,7 @@ impl Bench {
         let (now, mut out) = (Instant::default(), Outputs::default());
         let boot = Boot { incarnation: BOOT, epoch: BOOT, seed: 1, name_hash: NameHash::fixed() };
         let node = Node::new(config, boot, now, &mut out);
+        out.transmits.clear();
         Self { node, now, out }
     }
 

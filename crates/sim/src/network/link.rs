@@ -66,6 +66,9 @@ pub struct Link {
     pub quality: Quality,
     /// Whether nothing gets through.
     pub cut: bool,
+    /// Whether nothing gets through that is told to one daemon alone, as when a firewall knows one port and not
+    /// the other.
+    pub control_cut: bool,
     /// Kinds that do not get through.
     pub dropped_kinds: Vec<DatagramKind>,
     bad: bool,
@@ -89,6 +92,7 @@ impl Link {
         Self {
             quality,
             cut: false,
+            control_cut: false,
             dropped_kinds: Vec::new(),
             bad: false,
             last_arrival: Instant(0),

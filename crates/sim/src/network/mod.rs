@@ -15,6 +15,8 @@ use bytes::{Bytes, BytesMut};
 
 pub use link::{Burst, Link, Quality};
 
+/// Numbers of kinds, with 0 for what has none.
+const KINDS: usize = DatagramKind::ALL.len() + 1;
 /// Most ghosts that are kept.
 const GHOSTS: usize = 512;
 
@@ -56,14 +58,14 @@ pub struct Tally {
     /// Damaged.
     pub corrupted: u64,
     /// Sent, by the number of their kind.
-    pub kinds: [u64; 16],
+    pub kinds: [u64; KINDS],
 }
 
 impl Tally {
     /// Datagrams of that kind sent.
     #[must_use]
     pub fn of(&self, kind: DatagramKind) -> u64 {
-        self.kinds[kind as usize % self.kinds.len()]
+        self.kinds[kind as usize % KINDS]
     }
 }
 
@@ -112,11 +114,13 @@ impl Network {
             .map(|(_, link)| link)
     }
 
-    /// For each host, to whom its datagrams get through; always to itself.
+    /// For each host, to whom all its datagrams get through; always to itself.
     #[must_use]
     pub fn reaches(&self) -> Vec<Vec<bool>> {
         let hosts = self.hosts();
-        let reaches = |from: usize| (0..hosts).map(|to| from == to || !self.links[from][to].cut).collect();
+        let is_whole = |link: &Link| !link.cut && !link.control_cut;
+        let reaches =
+            |from: usize| (0..hosts).map(|to| from == to || is_whole(&self.links[from][to])).collect();
         (0..hosts).map(reaches).collect()
     }
 
@@ -124,6 +128,7 @@ impl Network {
     pub fn heal(&mut self) {
         for link in self.links_mut() {
             link.cut = false;
+            link.control_cut = false;
             link.dropped_kinds.clear();
         }
     }
@@ -155,12 +160,13 @@ impl Network {
     ) -> [Option<Arrival>; 2] {
         self.tally.sent += 1;
         let kind = DatagramKind::of(bytes).map_or(0, |kind| kind as usize);
-        self.tally.kinds[kind % 16] += 1;
+        self.tally.kinds[kind % KINDS] += 1;
         if DatagramKind::of(bytes).is_some_and(|kind| self.copied.contains(&kind)) {
             self.bury(to, channel, bytes);
         }
         let link = &mut self.links[from][to];
-        if link.cut || bytes.len() > link.quality.longest {
+        let is_cut = link.cut || link.control_cut && channel == Channel::Control;
+        if is_cut || bytes.len() > link.quality.longest {
             self.tally.cut += 1;
             self.bury(to, channel, bytes);
             return [None, None];

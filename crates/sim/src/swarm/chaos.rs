@@ -32,6 +32,8 @@ pub struct Faults {
     pub calendars: bool,
     /// Files that list more or fewer daemons.
     pub reloads: bool,
+    /// Ports for what is told to one host alone that let nothing in.
+    pub closed_ports: bool,
 }
 
 impl Faults {
@@ -50,6 +52,7 @@ impl Faults {
             leaps: rng.u32(..10) < 3,
             calendars: rng.u32(..10) < 2,
             reloads: false,
+            closed_ports: false,
         }
     }
 
@@ -71,6 +74,7 @@ impl Faults {
             15 if self.leaps => leap(world),
             16 if self.calendars => Some(calendar(world)),
             17 | 18 if self.reloads => Some(reload(world)),
+            19 if self.closed_ports => closed_port(world),
             17..20 => Some(Fault::Heal),
             _ => None,
         };
@@ -98,6 +102,14 @@ fn cut(world: &mut World) -> Option<Fault> {
     }
     let one_way = world.rng.u32(..3) != 0;
     Some(if one_way { Fault::CutOneWay { from, to } } else { Fault::CutBothWays(from, to) })
+}
+
+fn closed_port(world: &mut World) -> Option<Fault> {
+    let (from, to) = (any(world), any(world));
+    if from == to {
+        return None;
+    }
+    Some(if world.rng.bool() { Fault::CutControl { from, to } } else { Fault::CloseControl(to) })
 }
 
 fn deafness(world: &mut World) -> Option<Fault> {

@@ -99,6 +99,7 @@ impl Options {
             options.settings.newcomers = rng.usize(1..daemons.min(4));
             options.faults.reloads = true;
         }
+        options.faults.closed_ports = rng.u32(..6) == 0;
         options
     }
 

@@ -83,6 +83,15 @@ pub enum Fault {
     },
     /// Nothing gets between two hosts.
     CutBothWays(usize, usize),
+    /// What is told to one host alone does not reach it from another; gossip and packets do.
+    CutControl {
+        /// The sender.
+        from: usize,
+        /// The receiver.
+        to: usize,
+    },
+    /// Nothing that is told to one host alone reaches it from anybody.
+    CloseControl(usize),
     /// A host hears nobody.
     Deafen(usize),
     /// A host is heard by nobody.
@@ -132,6 +141,8 @@ impl Fault {
             Self::Flap { .. } => "flapping link",
             Self::CutOneWay { .. } => "one-way cut",
             Self::CutBothWays(..) => "cut",
+            Self::CutControl { .. } => "control cut",
+            Self::CloseControl(_) => "closed control port",
             Self::Deafen(_) => "deaf host",
             Self::Mute(_) => "mute host",
             Self::Partition(_) => "partition",
@@ -193,6 +204,10 @@ impl World {
                 self.network.link(one, other).cut = true;
                 self.network.link(other, one).cut = true;
             }
+            Fault::CutControl { from, to } => self.network.link(from, to).control_cut = true,
+            Fault::CloseControl(host) => self.each_other(host, |world, other| {
+                world.network.link(other, host).control_cut = true;
+            }),
             Fault::Deafen(host) => self.each_other(host, |world, other| {
                 world.network.link(other, host).cut = true;
             }),

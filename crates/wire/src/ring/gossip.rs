@@ -70,6 +70,13 @@ pub struct MergeRequest {
     pub from: ProcessId,
 }
 
+/// Said to a daemon whose gossip is heard, to show that what is told to it alone arrives as well.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Probe {
+    /// The sender.
+    pub from: ProcessId,
+}
+
 /// A member has messages while the token rests elsewhere.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Wake {
@@ -95,6 +102,12 @@ pub struct Ack {
 }
 
 impl Join {
+    /// Whether its sender hears that process.
+    #[must_use]
+    pub fn hears(&self, process: ProcessId) -> bool {
+        self.rows.iter().any(|row| row.of == self.from && row.hears.contains(&process))
+    }
+
     /// Rows are written as bitmaps over one table of all processes that they name.
     pub(super) fn encode(&self, to: &mut impl BufMut) {
         let (table, rows) = self.table();
@@ -205,6 +218,14 @@ impl Leave {
 }
 
 impl MergeRequest {
+    pub(super) fn encode(&self, _to: &mut impl BufMut) {}
+
+    pub(super) fn decode(from: ProcessId, _reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self { from })
+    }
+}
+
+impl Probe {
     pub(super) fn encode(&self, _to: &mut impl BufMut) {}
 
     pub(super) fn decode(from: ProcessId, _reader: &mut Reader<'_>) -> Result<Self, DecodeError> {

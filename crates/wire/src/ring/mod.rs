@@ -25,13 +25,13 @@ use bytes::{BufMut, Bytes, BytesMut};
 use crate::ids::{DaemonId, ProcessId};
 use crate::reader::{DecodeError, Reader};
 use attempt::{Accept, Commit, Done, Install, Propose, RecoveryRequest};
-use gossip::{Ack, Hello, Join, Leave, MergeRequest, Wake};
+use gossip::{Ack, Hello, Join, Leave, MergeRequest, Probe, Wake};
 use packet::{Packet, PacketHeader};
 use piece::Piece;
 use token::Token;
 
 /// Version of the daemon protocol; datagrams with another one are refused.
-pub const VERSION: u8 = 7;
+pub const VERSION: u8 = 8;
 
 /// Bytes that all datagrams have in common.
 pub const HEADER_BYTES: usize = 10;
@@ -84,6 +84,8 @@ pub enum Datagram {
     Piece(Piece),
     /// Up to where packets are held.
     Ack(Ack),
+    /// What is told to one daemon alone arrives.
+    Probe(Probe),
 }
 
 /// What a datagram is, without its fields: for counters, filters and faults.
@@ -106,11 +108,12 @@ pub enum DatagramKind {
     Install = 13,
     Piece = 14,
     Ack = 15,
+    Probe = 16,
 }
 
 impl DatagramKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Packet,
         Self::Token,
         Self::Join,
@@ -126,6 +129,7 @@ impl DatagramKind {
         Self::Install,
         Self::Piece,
         Self::Ack,
+        Self::Probe,
     ];
 
     /// The kind of an encoded datagram, without decoding the rest.
@@ -212,6 +216,7 @@ pub fn decode(bytes: Bytes) -> Result<(Envelope, Datagram), DecodeError> {
         DatagramKind::Install => Datagram::Install(Install::decode(from, r)?),
         DatagramKind::Piece => Datagram::Piece(Piece::decode(from, &bytes, r)?),
         DatagramKind::Ack => Datagram::Ack(Ack::decode(from, r)?),
+        DatagramKind::Probe => Datagram::Probe(Probe::decode(from, r)?),
     };
     if flags & PADDED == 0 {
         reader.finish()?;
@@ -239,6 +244,7 @@ impl Datagram {
             Self::Install(_) => DatagramKind::Install,
             Self::Piece(_) => DatagramKind::Piece,
             Self::Ack(_) => DatagramKind::Ack,
+            Self::Probe(_) => DatagramKind::Probe,
         }
     }
 
@@ -261,7 +267,14 @@ impl Datagram {
             Self::Install(x) => Some(x.from),
             Self::Piece(x) => Some(x.from),
             Self::Ack(x) => Some(x.from),
+            Self::Probe(x) => Some(x.from),
         }
+    }
+
+    /// Whether it is said to all daemons, the way packets go, and not to one.
+    #[must_use]
+    pub fn is_gossip(&self) -> bool {
+        matches!(self, Self::Join(_) | Self::Hello(_) | Self::Leave(_))
     }
 
     /// Encodes a control datagram and makes it `datagram_bytes` long if it is shorter.
@@ -305,6 +318,7 @@ impl Datagram {
             Self::Install(x) => x.encode(&mut to),
             Self::Piece(x) => x.encode(&mut to),
             Self::Ack(x) => x.encode(&mut to),
+            Self::Probe(x) => x.encode(&mut to),
         }
         to.freeze()
     }

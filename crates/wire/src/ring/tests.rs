@@ -70,6 +70,7 @@ fn samples() -> Vec<Datagram> {
         Datagram::Hello(Hello { from, ring, members: members.clone(), hears }),
         Datagram::Leave(Leave { from }),
         Datagram::MergeRequest(MergeRequest { from }),
+        Datagram::Probe(Probe { from }),
         Datagram::Wake(Wake { from, ring, hop: 7 }),
         Datagram::Ack(Ack { from, ring, ack: Seq(9), stable: Seq(8) }),
         Datagram::Propose(Propose { from, ring, members: members.clone() }),
