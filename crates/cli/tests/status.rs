@@ -15,6 +15,8 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 use serde_json::Value;
 use support::cluster::{Cluster, Layout};
 use support::golden::{Exchange, Step};
+use support::process::Process;
+use support::raw::Raw;
 use support::{PROGRAM, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -112,21 +114,48 @@ fn a_daemon_that_is_stopped_is_called_so() {
     assert!(error.contains("within 5 seconds") && error.contains("SIGSTOP"), "{error}");
 }
 
+fn limit_files(process: &Process, files: u64) {
+    let files = Rlimit { current: Some(files), ..getrlimit(Resource::Nofile) };
+    prlimit(Pid::from_raw(process.pid().cast_signed()), Resource::Nofile, files).expect("the limit is set");
+}
+
+/// A client that has said all that makes it a session, and stays one once it is accepted.
+fn greeting_client(cluster: &Cluster, number: u8) -> Raw {
+    let (mut raw, mut choice) = (cluster.raw(0), [0; 90]);
+    choice[..4].copy_from_slice(b"NULL");
+    let name = format!("c{number:02}");
+    raw.send(&[&[4, 4, 0, 1, 3], name.as_bytes(), &choice].concat()).expect("written");
+    raw
+}
+
+/// Who alone knows what is the matter can be asked, and do what is asked of it, whatever clients take.
+#[test]
+fn a_daemon_that_clients_have_filled_is_asked_and_reads_its_file_again() {
+    let cluster = serving();
+    let process = cluster.process(0);
+    limit_files(process, 40);
+    let mut clients: Vec<Raw> = (0..60).map(|number| greeting_client(&cluster, number)).collect();
+    // Where the first is refused, a client that has left may still make room.
+    let is_full = || process.log().contains("cannot accept clients (4 times so far)");
+    wait_until("clients are not accepted", PATIENCE, is_full);
+    assert!(process.log().contains("raise the daemon's limit of open files"), "{}", process.log());
+    assert!(cluster.status(0)["counters"]["accepts_refused"].as_u64().is_some_and(|times| times > 0));
+    process.signal(Signal::HUP);
+    wait_until("the file is read again", PATIENCE, || process.log().contains("are the same"));
+    limit_files(process, 256);
+    assert_eq!(clients[59].read(6, PATIENCE), b"\x05NULL ");
+}
+
 /// Nobody else asks meanwhile, so that the poller tells of the one who does only once.
 #[test]
 fn who_asks_while_the_daemon_is_out_of_descriptors_is_told_later() {
     let cluster = serving();
     let (process, socket) = (cluster.process(0), cluster.home(0).join(format!("{}.status", cluster.port())));
-    let limit = |files| {
-        let files = Rlimit { current: Some(files), ..getrlimit(Resource::Nofile) };
-        prlimit(Pid::from_raw(process.pid().cast_signed()), Resource::Nofile, files)
-            .expect("the limit is set");
-    };
-    limit(0);
+    limit_files(process, 0);
     let mut asker = UnixStream::connect(socket).expect("a socket");
     let _client = cluster.raw(0);
     wait_until("a client is not accepted", PATIENCE, || process.log().contains("cannot accept clients"));
-    limit(256);
+    limit_files(process, 256);
     asker.set_read_timeout(Some(PATIENCE)).expect("settable");
     let mut answer = String::new();
     asker.read_to_string(&mut answer).expect("an answer");

@@ -105,7 +105,7 @@ pub(crate) struct Counted {
     pub(crate) core: Stats,
     pub(crate) transport: TransportStats,
     pub(crate) monitor: MonitorStats,
-    /// Connections that the system did not give.
+    /// How often a client waited for whom there was no descriptor or memory.
     pub(crate) accepts_refused: u64,
 }
 

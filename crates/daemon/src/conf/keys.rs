@@ -13,6 +13,8 @@ use std::str::FromStr;
 
 use ring::digest::{SHA256, digest};
 
+use crate::error::limit_hint;
+
 /// Bytes by which a datagram becomes longer when it is sealed.
 pub(crate) const SEAL_BYTES: usize = 36;
 
@@ -71,7 +73,8 @@ impl Keys {
     pub(crate) fn read(path: &Path) -> Result<(Self, bool), String> {
         /// Writing by the group or others, reading by others.
         const FOR_OTHERS: u32 = 0o026;
-        let unreadable = |error: io::Error| format!("cannot read {}: {error}", path.display());
+        let unreadable =
+            |error: io::Error| format!("cannot read {}: {error}{}", path.display(), limit_hint(&error));
         let metadata = path.metadata().map_err(unreadable)?;
         if !metadata.is_file() {
             return Err(format!("{} is no file", path.display()));

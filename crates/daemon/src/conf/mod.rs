@@ -156,7 +156,7 @@ pub struct Loaded {
 #[derive(Debug, Error)]
 pub enum LoadError {
     /// The file that was named, or found, can not be read.
-    #[error("cannot read the configuration file {}: {error}", path.display())]
+    #[error("cannot read the configuration file {}: {error}{hint}", path.display(), hint = limit_hint(error))]
     Unreadable {
         /// The file.
         path: PathBuf,

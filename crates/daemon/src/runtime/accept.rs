@@ -6,6 +6,7 @@ use antiphon_proto::time::Instant;
 use antiphon_proto::{Input, Node, Outputs};
 use mio::Registry;
 
+use super::descriptors;
 use super::listen::Listener;
 use super::listeners::Listeners;
 use super::session_io::SessionIo;
@@ -20,18 +21,26 @@ pub(crate) const FIRST_TOKEN: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Acceptor {
     pub(crate) listeners: Listeners,
-    /// How often the system refused to accept.
+    /// How often somebody waited who could not be accepted.
     refusals: u64,
 }
 
 impl Acceptor {
     pub(crate) fn new(listeners: Vec<Listener>) -> Self {
-        Self { listeners: Listeners::new(listeners, FIRST_TOKEN, TURN_CONNECTIONS), refusals: 0 }
+        let listeners = Listeners::new(listeners, FIRST_TOKEN, TURN_CONNECTIONS, has_room);
+        Self { listeners, refusals: 0 }
     }
 
-    /// How often the system refused to accept a connection for want of descriptors or memory.
+    /// How often somebody waited who could not be accepted for want of descriptors or memory.
     pub(crate) fn refusals(&self) -> u64 {
         self.refusals
+    }
+
+    /// Warns if there can not be so many sessions, once everything else is open.
+    pub(crate) fn warn_if_short(&self, sessions: usize) {
+        if let Some(listener) = self.listeners.iter().next() {
+            descriptors::warn_if_short(sessions, listener);
+        }
     }
 
     /// Accepts what waits, as long as the core takes submissions.
@@ -52,6 +61,15 @@ impl Acceptor {
             self.refusals += 1;
             report(self.refusals, &error);
         }
+    }
+}
+
+/// Fails if the next client would take a descriptor that is not for clients, or if there is none: an accept would say
+/// the latter also where nobody waits.
+fn has_room(listener: &Listener) -> io::Result<()> {
+    match descriptors::spare_reserve(listener) {
+        Err(_) if !listener.is_awaited() => Err(io::ErrorKind::WouldBlock.into()),
+        other => other,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use antiphon_proto::Origin;
 use mio::net::{TcpListener, TcpStream, UnixListener};
 use mio::{Interest, Registry, Token as PollToken};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::geteuid;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
@@ -96,6 +98,13 @@ impl Listener {
         }
     }
 
+    /// Whether somebody waits to be accepted.
+    pub(crate) fn is_awaited(&self) -> bool {
+        // A socket that can not be asked is for `accept` to complain about.
+        poll(&mut [PollFd::new(self, PollFlags::IN)], Some(&Timespec::default()))
+            .map_or(true, |ready| ready > 0)
+    }
+
     /// The TCP address, if it is TCP.
     pub(crate) fn tcp_address(&self) -> Option<SocketAddr> {
         match &self.socket {
@@ -109,6 +118,15 @@ impl Listener {
         match &self.socket {
             Listening::Tcp(_) => None,
             Listening::Unix(_, file) => Some(&file.path),
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.socket {
+            Listening::Tcp(listener) => listener.as_fd(),
+            Listening::Unix(listener, _) => listener.as_fd(),
         }
     }
 }
@@ -263,6 +281,18 @@ mod tests {
         rustix::net::listen(&listener, 0).expect("a queue of one");
         let _in_the_way = std::os::unix::net::UnixStream::connect(&path).expect("the first fits");
         assert!(matches!(Listener::unix(&path, 0o666), Err(StartError::UnixInUse(_))));
+    }
+
+    #[test]
+    fn a_listener_is_awaited_by_who_was_not_accepted() {
+        let directory = Directory::new();
+        let path = directory.0.join("4803");
+        let listener = Listener::unix(&path, 0o666).expect("a socket");
+        assert!(!listener.is_awaited());
+        let _client = std::os::unix::net::UnixStream::connect(&path).expect("it listens");
+        assert!(listener.is_awaited());
+        let _accepted = listener.accept().expect("a client waits");
+        assert!(!listener.is_awaited());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Several listening sockets that are served together, and rest together when the system gives no more.
+//! Several listening sockets that are served together, and rest together when there is no more to give.
 
 use std::io;
 use std::time::Duration;
@@ -21,12 +21,19 @@ pub(crate) struct Listeners {
     first_token: usize,
     /// Connections accepted from one socket in a turn.
     turn_connections: usize,
+    /// Fails where the next connection of a socket is not to be accepted.
+    has_room: fn(&Listener) -> io::Result<()>,
     paused_until: Option<Instant>,
 }
 
 impl Listeners {
-    pub(crate) fn new(listeners: Vec<Listener>, first_token: usize, turn_connections: usize) -> Self {
-        Self { listeners, first_token, turn_connections, paused_until: None }
+    pub(crate) fn new(
+        listeners: Vec<Listener>,
+        first_token: usize,
+        turn_connections: usize,
+        has_room: fn(&Listener) -> io::Result<()>,
+    ) -> Self {
+        Self { listeners, first_token, turn_connections, has_room, paused_until: None }
     }
 
     /// Adds the sockets to the poller.
@@ -60,7 +67,7 @@ impl Listeners {
     }
 
     /// Accepts what waits, up to the limit for a turn and while `may_accept`, which `take` says anew of each
-    /// connection. What the system said when it gave no more: who waits is still there, and the poller does not
+    /// connection. What was said when there was no more to give: who waits is still there, and the poller does not
     /// tell of it again, so it is tried again after a pause.
     pub(crate) fn accept(
         &mut self,
@@ -77,7 +84,8 @@ impl Listeners {
                 if !listener.ready || !may_accept {
                     break;
                 }
-                match listener.accept().and_then(|(stream, origin)| take(stream, origin)) {
+                let accepted = (self.has_room)(listener).and_then(|()| listener.accept());
+                match accepted.and_then(|(stream, origin)| take(stream, origin)) {
                     Ok(may_go_on) => may_accept = may_go_on,
                     Err(error) => match consequence(&error) {
                         Consequence::Wait => listener.ready = false,

@@ -19,6 +19,7 @@
 
 mod accept;
 mod clock;
+mod descriptors;
 mod listen;
 mod listeners;
 mod reload;
@@ -133,7 +134,7 @@ impl Daemon {
     /// # Errors
     /// When an address is in use or not of this machine, and the other cases of [`StartError`].
     pub fn bind(mut settings: Settings) -> Result<Self, StartError> {
-        raise_descriptor_limit();
+        descriptors::raise_limit();
         let transport = Transport::bind(&settings)?;
         let ring = &mut settings.config.ring;
         ring.window_limit_packets =
@@ -203,6 +204,7 @@ impl Daemon {
     /// When the poller fails, which it does not in a healthy system.
     pub fn run(&mut self, stop: &StopHandle) -> io::Result<()> {
         stop.attach(&self.waker);
+        self.acceptor.warn_if_short(self.settings.config.sessions.max_sessions);
         self.act();
         while self.stopping != Stopping::Done {
             self.wait(stop)?;
@@ -465,17 +467,5 @@ impl Daemon {
             }
         }
         self.out.clear();
-    }
-}
-
-/// Lets the process have as many connections as the system allows it to ask for.
-fn raise_descriptor_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current == limit.maximum {
-        return;
-    }
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
-        tracing::debug!("cannot raise the limit of open files: {error}");
     }
 }

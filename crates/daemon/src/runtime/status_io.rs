@@ -41,7 +41,7 @@ impl StatusIo {
             }
         };
         let listeners = settings.unix_dirs.iter().map(path).filter_map(open).collect();
-        Self { listeners: Listeners::new(listeners, FIRST_TOKEN, TURN_CONNECTIONS) }
+        Self { listeners: Listeners::new(listeners, FIRST_TOKEN, TURN_CONNECTIONS, |_| Ok(())) }
     }
 
     /// Tells those who ask what `report` gives.
