@@ -81,6 +81,22 @@ fn numbers_are_told_to_people_and_to_prometheus() {
 }
 
 #[test]
+fn who_connects_and_says_nothing_is_told() {
+    let cluster = Cluster::single("EventPriority = DEBUG\n");
+    drop(cluster.client(0, "first"));
+    let before = cluster.process(0).log().matches("hung up before the handshake was finished").count();
+    drop(cluster.raw(0));
+    wait_until("who hung up is told", PATIENCE, || {
+        cluster.process(0).log().matches("hung up before the handshake was finished").count() > before
+    });
+    let counters = || cluster.status(0)["counters"].clone();
+    assert_eq!(counters()["handshakes_timed_out"], 0);
+    let _silent = cluster.raw(0);
+    wait_until("who is silent is counted", PATIENCE, || counters()["handshakes_timed_out"] == 1);
+    assert_eq!(counters()["sessions_accepted"], 1);
+}
+
+#[test]
 fn a_monitor_ends_no_daemon_unless_the_file_lets_it() {
     let mut cluster = serving();
     let socket = UdpSocket::bind((cluster.ip(0), 0)).expect("a free port");

@@ -111,6 +111,9 @@ impl EventLog {
             ),
             CloseReason::Shutdown => debug!(target: target::SESSIONS, "{who} closed: the daemon is leaving"),
             CloseReason::HungUp => info!(target: target::SESSIONS, "{who} hung up without a goodbye"),
+            CloseReason::HungUpEarly => {
+                debug!(target: target::SESSIONS, "{who} hung up before the handshake was finished")
+            }
         }
     }
 }

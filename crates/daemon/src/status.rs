@@ -264,7 +264,7 @@ fn of_monitors(monitor: MonitorStats) -> [(&'static str, u64); 5] {
     ]
 }
 
-fn of_core(stats: &Stats) -> [(&'static str, u64); 23] {
+fn of_core(stats: &Stats) -> [(&'static str, u64); 24] {
     [
         ("datagrams_rejected", stats.datagrams_rejected),
         ("datagrams_stale", stats.datagrams_stale),
@@ -285,6 +285,7 @@ fn of_core(stats: &Stats) -> [(&'static str, u64); 23] {
         ("attempts_failed", stats.attempts_failed),
         ("sessions_accepted", stats.sessions_accepted),
         ("sessions_refused", stats.sessions_refused),
+        ("handshakes_timed_out", stats.handshakes_timed_out),
         ("sessions_errored", stats.sessions_errored),
         ("sessions_slow", stats.sessions_slow),
         ("readers_given_up", stats.readers_given_up),

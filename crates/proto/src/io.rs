@@ -137,6 +137,8 @@ pub enum CloseReason {
     Shutdown,
     /// The client was the one that closed, without a goodbye. Only in [`Event::SessionClosed`].
     HungUp,
+    /// The same before its handshake was finished.
+    HungUpEarly,
 }
 
 /// Something that an operator may want to know.

@@ -142,6 +142,8 @@ pub struct Stats {
     pub sessions_accepted: u64,
     /// Sessions refused in the handshake.
     pub sessions_refused: u64,
+    /// Connections closed because too little was said in time even to be refused.
+    pub handshakes_timed_out: u64,
     /// Sessions closed for an error in their requests.
     pub sessions_errored: u64,
     /// Sessions cut off because they read too slowly.

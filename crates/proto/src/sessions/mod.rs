@@ -161,10 +161,12 @@ impl Sessions {
     pub(crate) fn on_closed(&mut self, id: SessionId, cx: &mut Cx<'_>) {
         self.forget_closed(cx);
         if let Some(handshake) = self.take_handshake(id) {
-            if let Some(name) = handshake.held_name() {
-                self.names.release(&name);
+            let held = handshake.held_name();
+            if let Some(name) = &held {
+                self.names.release(name);
             }
             self.arm(cx);
+            cx.out.events.push(Event::SessionClosed(id, held, CloseReason::HungUpEarly));
         }
         if let Some(session) = self.depart(id, cx) {
             cx.out.events.push(Event::SessionClosed(id, Some(session.member), CloseReason::HungUp));

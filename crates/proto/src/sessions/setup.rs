@@ -33,6 +33,7 @@ impl Sessions {
                     if is_cut_inside_name(&connection.reader) {
                         self.refuse(id, connection, None, ReplyCode::IllegalName, cx);
                     } else {
+                        cx.stats.handshakes_timed_out += 1;
                         self.drop_connection(id, connection, None, CloseReason::HandshakeTimeout, cx);
                     }
                 }

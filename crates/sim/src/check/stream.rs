@@ -54,7 +54,8 @@ fn judge(
             CloseReason::Refused(_)
             | CloseReason::HandshakeTimeout
             | CloseReason::ProtocolError(_)
-            | CloseReason::HungUp => Some(("C2", format!("was closed: {reason:?}"))),
+            | CloseReason::HungUp
+            | CloseReason::HungUpEarly => Some(("C2", format!("was closed: {reason:?}"))),
         },
         SessionEvent::Message(received) => {
             let number = received.submission;

@@ -6,7 +6,7 @@ use super::super::access::{AccessRule, AuthMethod, Authentication};
 use super::bench::{Bench, LOOPBACK, bytes, choice, frame, hello, member};
 use crate::config::Config;
 use crate::delivery::Kind;
-use crate::io::CloseReason;
+use crate::io::{CloseReason, Event};
 
 const LIST: &str = "054e554c4c20";
 const NONE: &[&str] = &[];
@@ -150,6 +150,9 @@ fn silence_is_answered_by_how_far_the_client_had_come() {
         bench.pass(bench.config.sessions.hello_timeout);
         bench.pass(bench.config.sessions.authentication_timeout);
         assert_eq!((bench.read(id), bench.closed(id)), (bytes(answer), Some(reason)), "{what}");
+        let is_refused = matches!(reason, CloseReason::Refused(_));
+        let counted = (bench.stats.sessions_refused, bench.stats.handshakes_timed_out);
+        assert_eq!(counted, if is_refused { (1, 0) } else { (0, 1) }, "{what}");
         assert!(!bench.timer_is_set());
     }
 }
@@ -185,6 +188,8 @@ fn a_name_belongs_to_one_session_from_its_hello_on() {
         (bytes("fa"), Some(CloseReason::Refused(ReplyCode::NotUnique)))
     );
     bench.run(|sessions, cx| sessions.on_closed(first, cx));
+    let told = Event::SessionClosed(first, Some(member("abc")), CloseReason::HungUpEarly);
+    assert_eq!(bench.out.events.last(), Some(&told));
     bench.connect("abc");
     assert!(bench.queued().is_empty(), "a session that was never open has no end to order");
 }
