@@ -11,6 +11,7 @@ use clap::Args;
 use thiserror::Error;
 
 use crate::conf::{self, Keys, LoadError, Loaded, Settings};
+use crate::runtime::{check_sockets, status_remarks};
 use crate::{Daemon, LocalAddresses, StartError, StopHandle, log_output, transport};
 
 /// Runs one daemon of a cluster until SIGTERM or SIGINT; at SIGHUP it reads its file again, for which daemons there are.
@@ -178,7 +179,7 @@ fn check(loaded: &Loaded) -> Result<(), Failure> {
         text += &loaded.source.render(warning);
         text.push('\n');
     }
-    for note in &loaded.notes {
+    for note in loaded.notes.iter().chain(&status_remarks(&loaded.settings)) {
         text += &format!("warning: {note}\n");
     }
     summarise(loaded, &mut text);
@@ -186,9 +187,10 @@ fn check(loaded: &Loaded) -> Result<(), Failure> {
     text += &format!("datagrams between daemons are {protection}\n");
     match io::stdout().write_all(text.as_bytes()) {
         // Who reads no more has seen enough; the exit code says what the check came to.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.map_err(Failure::Output),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        written => written.map_err(Failure::Output)?,
     }
+    Ok(check_sockets(&loaded.settings)?)
 }
 
 fn summarise(loaded: &Loaded, text: &mut String) {

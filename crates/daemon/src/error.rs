@@ -40,8 +40,24 @@ pub enum StartError {
         error: io::Error,
     },
     /// A live daemon answers at the Unix socket.
-    #[error("the socket {} is in use; is another daemon running?", .0.display())]
+    #[error(
+        "the socket {} is in use; is another daemon running? Daemons of one host that have the same port need a directory \
+         each: name one with UnixSocketDirectory or --unix-dir",
+        .0.display()
+    )]
     UnixInUse(PathBuf),
+    /// The address of a Unix socket has no room for its path.
+    #[error(
+        "the path {} is too long for a socket; expected a directory of at most {directory_max_bytes} bytes: \
+         name one with UnixSocketDirectory or --unix-dir",
+        path.display()
+    )]
+    UnixTooLong {
+        /// Where it should lie.
+        path: PathBuf,
+        /// How long its directory may be.
+        directory_max_bytes: usize,
+    },
     /// The Unix socket can not be made.
     #[error("cannot listen on {}: {error}{}", path.display(), file_hint(error))]
     Unix {

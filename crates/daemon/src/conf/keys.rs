@@ -74,7 +74,7 @@ impl Keys {
         /// Writing by the group or others, reading by others.
         const FOR_OTHERS: u32 = 0o026;
         let unreadable =
-            |error: io::Error| format!("cannot read {}: {error}{}", path.display(), limit_hint(&error));
+            |error: io::Error| format!("cannot read {}: {error}{}", path.display(), hint(&error));
         let metadata = path.metadata().map_err(unreadable)?;
         if !metadata.is_file() {
             return Err(format!("{} is no file", path.display()));
@@ -87,6 +87,19 @@ impl Keys {
         }
         let keys = text.parse().map_err(|error| format!("{}: {error}", path.display()))?;
         Ok((keys, metadata.permissions().mode() & FOR_OTHERS != 0))
+    }
+}
+
+/// What to do about a file that can not be read, if that is known.
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            "; expected the file that KeyFile names, with a key that all daemons have: `openssl rand -hex 32` makes one"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "; let the daemon's user, and nobody else, read what KeyFile names"
+        }
+        _ => limit_hint(error),
     }
 }
 
@@ -195,6 +208,8 @@ mod tests {
     fn what_is_no_file_is_not_read() {
         let error = |path: &str| Keys::read(Path::new(path)).expect_err("no key there");
         assert!(error("/dev/zero").contains("is no file"));
-        assert!(error("/nowhere/antiphon.key").contains("cannot read /nowhere/antiphon.key"));
+        let missing = error("/nowhere/antiphon.key");
+        assert!(missing.contains("cannot read /nowhere/antiphon.key"), "{missing}");
+        assert!(missing.contains("KeyFile") && missing.contains("openssl rand -hex 32"), "{missing}");
     }
 }

@@ -27,6 +27,8 @@ const PROBE_AFTER: Duration = Duration::from_secs(10);
 const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 /// A host that does not answer so many probes has vanished.
 const PROBES: u32 = 3;
+/// Room for a path in the address of a Unix socket, without the NUL behind it.
+const PATH_MAX_BYTES: usize = 107;
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
@@ -51,7 +53,7 @@ impl Listener {
         let tcp = settings.client_interfaces.iter().map(|ip| {
             Self::tcp(SocketAddr::new(*ip, port), settings.takes_ipv4_at(*ip), settings.port_reuse)
         });
-        let unix = settings.unix_dirs.iter().map(|dir| Self::unix(&dir.join(port.to_string()), 0o666));
+        let unix = paths(settings).map(|path| Self::unix(&path, 0o666));
         tcp.chain(unix).collect()
     }
 
@@ -67,6 +69,7 @@ impl Listener {
     }
 
     fn unix(path: &Path, mode: u32) -> Result<Self, StartError> {
+        check_length(path)?;
         clear_stale(path)?;
         let failed = |error| StartError::Unix { path: path.to_path_buf(), error };
         let listener = UnixListener::bind(path).map_err(failed)?;
@@ -131,6 +134,16 @@ impl AsFd for Listener {
     }
 }
 
+/// Where the Unix sockets of clients are to lie.
+fn paths(settings: &Settings) -> impl Iterator<Item = PathBuf> {
+    settings.unix_dirs.iter().map(|dir| dir.join(settings.here.port.to_string()))
+}
+
+/// What keeps the Unix sockets of clients from being made, as far as it can be told without making them.
+pub(crate) fn check(settings: &Settings) -> Result<(), StartError> {
+    paths(settings).try_for_each(|path| check_length(&path))
+}
+
 fn prepare_tcp(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let probing =
@@ -152,6 +165,16 @@ fn listen_tcp(address: SocketAddr, with_ipv4: bool, reuse: PortReuse) -> io::Res
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     Ok(TcpListener::from_std(socket.into()))
+}
+
+/// Whether the address of a socket has room for a path.
+pub(crate) fn check_length(path: &Path) -> Result<(), StartError> {
+    let (bytes, directory) = (path.as_os_str().len(), path.parent().map_or(0, |dir| dir.as_os_str().len()));
+    if bytes <= PATH_MAX_BYTES {
+        return Ok(());
+    }
+    let directory_max_bytes = (PATH_MAX_BYTES + directory).saturating_sub(bytes);
+    Err(StartError::UnixTooLong { path: path.to_path_buf(), directory_max_bytes })
 }
 
 /// Removes what a crashed daemon left behind, but nothing at which somebody listens or that is no socket.
@@ -265,7 +288,9 @@ mod tests {
         let directory = Directory::new();
         let live = directory.0.join("4803");
         let _listener = std::os::unix::net::UnixListener::bind(&live).expect("a socket");
-        assert!(matches!(Listener::unix(&live, 0o666), Err(StartError::UnixInUse(_))));
+        let error = Listener::unix(&live, 0o666).expect_err("in use");
+        assert!(matches!(error, StartError::UnixInUse(_)));
+        assert!(error.to_string().ends_with("name one with UnixSocketDirectory or --unix-dir"), "{error}");
         let plain = directory.0.join("4804");
         fs::write(&plain, b"precious").expect("writable");
         let error = Listener::unix(&plain, 0o666).expect_err("a file").to_string();
@@ -301,6 +326,21 @@ mod tests {
         let path = directory.0.join("missing").join("4803");
         let error = Listener::unix(&path, 0o666).expect_err("no directory").to_string();
         assert!(error.contains("expected a directory"), "{error}");
+        assert!(error.ends_with("UnixSocketDirectory or --unix-dir"), "{error}");
+    }
+
+    #[test]
+    fn a_directory_may_be_as_long_as_its_sockets_have_room_for() {
+        let directory = Directory::new();
+        let base = directory.0.as_os_str().len() + 1;
+        let socket = |directory_bytes: usize| {
+            let long = directory.0.join("d".repeat(directory_bytes - base));
+            fs::create_dir(&long).expect("a new directory");
+            Listener::unix(&long.join("4803"), 0o666)
+        };
+        assert!(socket(102).is_ok());
+        let error = socket(103).expect_err("too long").to_string();
+        assert!(error.contains("a directory of at most 102 bytes"), "{error}");
         assert!(error.ends_with("UnixSocketDirectory or --unix-dir"), "{error}");
     }
 

@@ -45,6 +45,8 @@ use mio::{Events, Interest, Poll, Token as PollToken, Waker};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
+pub(crate) use listen::check as check_sockets;
+pub(crate) use status_io::remarks as status_remarks;
 pub use stop::StopHandle;
 
 use crate::StartError;

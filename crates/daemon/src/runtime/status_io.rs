@@ -12,7 +12,8 @@ use antiphon_proto::time::Instant;
 use super::listen::Listener;
 use super::listeners::Listeners;
 use super::stream::Stream;
-use super::{accept, session_io};
+use super::{accept, listen, session_io};
+use crate::StartError;
 use crate::conf::Settings;
 use crate::status::StatusReport;
 
@@ -32,15 +33,14 @@ pub(crate) struct StatusIo {
 impl StatusIo {
     /// Opens the sockets. A daemon that can not tell where it stands serves its clients all the same.
     pub(crate) fn open(settings: &Settings) -> Self {
-        let path = |dir: &PathBuf| dir.join(format!("{}.status", settings.here.port));
         let open = |path: PathBuf| match Listener::private_unix(&path) {
             Ok(listener) => Some(listener),
             Err(error) => {
-                tracing::warn!("nobody can ask for the status: {error}");
+                tracing::warn!("{}", cannot_ask(&error));
                 None
             }
         };
-        let listeners = settings.unix_dirs.iter().map(path).filter_map(open).collect();
+        let listeners = paths(settings).filter_map(open).collect();
         Self { listeners: Listeners::new(listeners, FIRST_TOKEN, TURN_CONNECTIONS, |_| Ok(())) }
     }
 
@@ -54,6 +54,21 @@ impl StatusIo {
             tracing::debug!("cannot tell the status for now: {error}");
         }
     }
+}
+
+/// Where the sockets are to lie.
+fn paths(settings: &Settings) -> impl Iterator<Item = PathBuf> {
+    settings.unix_dirs.iter().map(|dir| dir.join(format!("{}.status", settings.here.port)))
+}
+
+/// What is odd about the sockets, as far as it can be told without opening them.
+pub(crate) fn remarks(settings: &Settings) -> Vec<String> {
+    let odd = |path: PathBuf| listen::check_length(&path).err();
+    paths(settings).filter_map(odd).map(|error| cannot_ask(&error)).collect()
+}
+
+fn cannot_ask(error: &StartError) -> String {
+    format!("nobody can ask for the status: {error}")
 }
 
 /// The buffer of a fresh socket takes a report whole, as it is bounded; whoever is gone again misses nothing.
