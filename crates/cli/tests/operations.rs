@@ -54,6 +54,8 @@ fn stops_with_a_goodbye(signal: Signal) {
     let view = view_of(&mut stays, 1, SOON);
     assert_eq!(view.members, [stays.member()]);
     assert_eq!(cluster.process_mut(1).wait(END_LIMIT).code(), Some(0));
+    let log = cluster.process(1).log();
+    assert!(log.contains("asked to stop, says goodbye\n") && log.ends_with(": stopped\n"), "{log}");
     assert!(!cluster.home(1).join(cluster.port().to_string()).exists(), "the Unix socket is left");
     assert!(cluster.process_mut(0).exited().is_none(), "the other ended as well");
 }

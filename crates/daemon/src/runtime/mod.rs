@@ -231,8 +231,9 @@ impl Daemon {
             self.transport.rejoin_if_lost(self.now);
             self.transport.update_interest(self.now, self.poll.registry());
         }
+        tracing::info!("stopped");
         tracing::debug!(
-            "stopped with {} clients connected, {} refused by the system: {:?} {:?}",
+            "{} clients were connected, {} accepts refused: {:?} {:?}",
             self.sessions.count(),
             self.acceptor.refusals(),
             self.transport.stats(),
@@ -345,12 +346,14 @@ impl Daemon {
     fn check_stop(&mut self, requests: usize) {
         match self.stopping {
             Stopping::No if requests > 0 => {
+                tracing::info!("asked to stop, says goodbye");
                 self.stopping = Stopping::Until(self.now + self.goodbye);
                 self.node.handle(self.now, Input::Shutdown, &mut self.out);
                 self.act();
             }
             Stopping::Until(deadline) if requests > 1 || self.now >= deadline => {
-                self.stopping = Stopping::Done
+                tracing::info!("does not wait any longer until the goodbye is said");
+                self.stopping = Stopping::Done;
             }
             _ => {}
         }
