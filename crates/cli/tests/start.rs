@@ -4,6 +4,9 @@
 
 mod support;
 
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::process::Command;
 use std::time::Duration;
 
 use support::directory::Directory;
@@ -79,4 +82,23 @@ fn a_directory_that_is_too_long_for_sockets_is_told_with_how_long_it_may_be() {
 fn a_key_that_is_missing_is_told_with_how_to_make_it() {
     let bed = Bed::new("KeyFile = missing.key");
     bed.assert_refused(&[], &["cannot read missing.key", "KeyFile", "`openssl rand -hex 32` makes one"]);
+}
+
+/// To open a pipe for writing waits for who reads it, which may be never.
+#[test]
+fn a_log_that_is_a_pipe_needs_somebody_who_reads_it() {
+    let bed = Bed::new("EventLogFile = pipe");
+    let pipe = bed.directory.file("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs");
+    assert!(made.success());
+    let (code, said) = bed.end_of(&[]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("cannot write the log pipe: it is a pipe that nobody reads"), "{said}");
+    // Open for writing too, so that to open it waits for nobody.
+    let reader = File::options().read(true).write(true).open(&pipe).expect("a pipe");
+    let home = bed.directory.path().display().to_string();
+    let _daemon = bed.launch("log", &["--unix-dir", &home]);
+    let mut lines = BufReader::new(reader).lines();
+    let found = lines.by_ref().map_while(Result::ok).find(|line| line.contains("connect with"));
+    assert!(found.is_some());
 }

@@ -1,11 +1,15 @@
 //! Where log lines go and how they look.
 
 use std::fmt;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use std::sync::Mutex;
 
 use jiff::Zoned;
+use rustix::fs::OFlags;
+use rustix::io::{Errno, ioctl_fionbio};
 use tracing::Level;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
@@ -31,7 +35,7 @@ pub(crate) fn start(settings: &LogSettings) -> io::Result<()> {
         .log_internal_errors(false);
     let started = match &settings.file {
         Some(path) => {
-            let file = OpenOptions::new().create(true).append(true).open(path)?;
+            let file = open(OpenOptions::new().create(true), path)?;
             subscriber.with_ansi(false).with_writer(Mutex::new(file)).try_init()
         }
         None => {
@@ -47,6 +51,18 @@ pub(crate) fn start(settings: &LogSettings) -> io::Result<()> {
         );
     }
     Ok(())
+}
+
+/// Opens the log, without waiting for somebody who reads it where it is a pipe; later lines may wait.
+fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
+    let opened = options.append(true).custom_flags(nonblocking).open(path);
+    let file = opened.map_err(|error| match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::NXIO) => io::Error::other("it is a pipe that nobody reads, or no file"),
+        _ => error,
+    })?;
+    ioctl_fionbio(&file, false)?;
+    Ok(file)
 }
 
 /// What is written, and what is wrong with the variable if it is set.
