@@ -36,7 +36,10 @@ fn parse(text: &str) -> (Vec<AccessRule>, Vec<String>) {
             continue;
         }
         match rule(line) {
-            Some(rule) => rules.push(rule),
+            Some(rule) => {
+                remarks.extend(complaint(&rule).map(|remark| format!("{}: {remark}", index + 1)));
+                rules.push(rule);
+            }
             None => remarks.push(format!(
                 "{}: expected unix, local, an address or address/bits, found {line:?}; the line is skipped",
                 index + 1
@@ -60,6 +63,19 @@ fn rule(line: &str) -> Option<AccessRule> {
     Some(AccessRule::Network { address, prefix_bits })
 }
 
+/// What is wrong with a network of which nobody can be, as its own address has bits behind its prefix and those of
+/// clients are compared with it without theirs. Without a prefix nothing is compared.
+fn complaint(rule: &AccessRule) -> Option<String> {
+    let AccessRule::Network { address, prefix_bits: prefix_bits @ 1.. } = *rule else { return None };
+    let mask = u32::MAX.checked_shl(32_u32.saturating_sub(prefix_bits.into())).unwrap_or_default();
+    let network = Ipv4Addr::from(address.to_bits() & mask);
+    (network != address).then(|| {
+        format!(
+            "{address}/{prefix_bits} matches nobody; expected {network}/{prefix_bits} for all of that network"
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,5 +96,18 @@ mod tests {
         assert_eq!(rules, expected);
         assert_eq!(remarks.len(), 3);
         assert!(remarks[0].starts_with("8: expected"), "{}", remarks[0]);
+    }
+
+    #[test]
+    fn a_network_that_nobody_can_be_of_is_remarked_on_and_stays() {
+        let (rules, remarks) = parse("127.0.0.31/8\n10.1.2.3/32\n10.1.2.128/25\n10.1.2.129/25\n1.2.3.4/0\n");
+        assert_eq!(rules.len(), 5);
+        assert_eq!(
+            remarks,
+            [
+                "1: 127.0.0.31/8 matches nobody; expected 127.0.0.0/8 for all of that network",
+                "4: 10.1.2.129/25 matches nobody; expected 10.1.2.128/25 for all of that network",
+            ]
+        );
     }
 }
