@@ -84,6 +84,32 @@ fn a_key_that_is_missing_is_told_with_how_to_make_it() {
     bed.assert_refused(&[], &["cannot read missing.key", "KeyFile", "`openssl rand -hex 32` makes one"]);
 }
 
+#[test]
+fn a_directory_that_is_missing_is_told_and_not_made() {
+    let bed = Bed::new("");
+    let missing = bed.directory.file("missing").display().to_string();
+    bed.assert_refused(&["--unix-dir", &missing], &["No such file or directory", "or --unix-dir"]);
+    let file = bed.directory.file("spread.conf").display().to_string();
+    bed.assert_refused(&["--unix-dir", &file], &["expected a directory to which"]);
+    for path in ["missing/log", "spread.conf/log", "."] {
+        let bed = Bed::new(&format!("EventLogFile = {path}"));
+        let complaint = format!("cannot write the log {path}: ");
+        bed.assert_refused(&[], &[&complaint, "set EventLogFile to a file that can be written"]);
+    }
+    assert!(!bed.directory.file("missing").exists());
+}
+
+#[test]
+fn a_check_makes_no_log_and_leaves_one_alone() {
+    let bed = Bed::new("EventLogFile = events");
+    let events = bed.directory.file("events");
+    let (code, said) = bed.end_of(&["--check"]);
+    assert!(code == Some(0) && !events.exists(), "{said}");
+    std::fs::write(&events, "precious").expect("writable");
+    assert_eq!(bed.end_of(&["--check"]).0, Some(0));
+    assert_eq!(std::fs::read(&events).expect("readable"), b"precious");
+}
+
 /// To open a pipe for writing waits for who reads it, which may be never.
 #[test]
 fn a_log_that_is_a_pipe_needs_somebody_who_reads_it() {

@@ -10,7 +10,7 @@ use antiphon_wire::names::DaemonName;
 use clap::Args;
 use thiserror::Error;
 
-use crate::conf::{self, Keys, LoadError, Loaded, Settings};
+use crate::conf::{self, Keys, LoadError, Loaded, LogSettings, Settings};
 use crate::runtime::{check_sockets, status_remarks};
 use crate::{Daemon, LocalAddresses, StartError, StopHandle, log_output, transport};
 
@@ -52,6 +52,12 @@ enum Failure {
     Run(io::Error),
 }
 
+impl Failure {
+    fn log(settings: &LogSettings, error: io::Error) -> Self {
+        Self::Log { path: settings.file.clone().unwrap_or_default(), error }
+    }
+}
+
 /// Does what the arguments say. The exit code is 0 after a clean stop and 1 after an error, which is
 /// written to the standard error.
 #[must_use]
@@ -84,8 +90,7 @@ fn load(args: &DaemonArgs) -> Result<Loaded, LoadError> {
 
 fn serve(args: &DaemonArgs, loaded: Loaded) -> Result<(), Failure> {
     let log = &loaded.settings.log;
-    log_output::start(log)
-        .map_err(|error| Failure::Log { path: log.file.clone().unwrap_or_default(), error })?;
+    log_output::start(log).map_err(|error| Failure::log(log, error))?;
     warn(args, &loaded);
     let (origin, name) = (loaded.source.name, loaded.settings.here.name);
     let (clients, network) = (clients(&loaded.settings), network(&loaded.settings));
@@ -190,6 +195,8 @@ fn check(loaded: &Loaded) -> Result<(), Failure> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         written => written.map_err(Failure::Output)?,
     }
+    let log = &loaded.settings.log;
+    log_output::check(log).map_err(|error| Failure::log(log, error))?;
     Ok(check_sockets(&loaded.settings)?)
 }
 

@@ -16,7 +16,7 @@ use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 
-use crate::conf::LogSettings;
+use crate::conf::{LogSettings, has_directory};
 
 /// What decides what is written instead of the settings, if it is set.
 const VARIABLE: &str = "RUST_LOG";
@@ -51,6 +51,15 @@ pub(crate) fn start(settings: &LogSettings) -> io::Result<()> {
         );
     }
     Ok(())
+}
+
+/// Whether the log file could be opened, as far as it can be told without making it, or ending it for who reads a pipe.
+pub(crate) fn check(settings: &LogSettings) -> io::Result<()> {
+    match &settings.file {
+        Some(path) if path.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        Some(path) => has_directory(path),
+        None => Ok(()),
+    }
 }
 
 /// Opens the log, without waiting for somebody who reads it where it is a pipe; later lines may wait.

@@ -284,6 +284,16 @@ pub(crate) fn distinct(dirs: &[PathBuf]) -> Vec<PathBuf> {
     dirs.iter().filter(is_new).cloned().collect()
 }
 
+/// Whether there is a directory for a file. Who may write there is not asked, as the daemon may be another user.
+pub(crate) fn has_directory(file: &Path) -> std::io::Result<()> {
+    let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if parent.unwrap_or(Path::new(".")).metadata()?.is_dir() {
+        Ok(())
+    } else {
+        Err(std::io::ErrorKind::NotADirectory.into())
+    }
+}
+
 impl Settings {
     /// Whether clients of IPv4 are accepted at this one of the interfaces too: that of all addresses of IPv6
     /// stands for all of IPv4 as well, unless interfaces of IPv4 stand beside it.

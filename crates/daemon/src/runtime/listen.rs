@@ -17,7 +17,7 @@ use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
 use super::stream::Stream;
 use crate::StartError;
-use crate::conf::{PortReuse, Settings};
+use crate::conf::{PortReuse, Settings, has_directory};
 
 /// Size of a TCP client's buffers in the system, each way: what waits there only makes messages late.
 const CLIENT_BUFFER_BYTES: usize = 128 << 10;
@@ -141,7 +141,10 @@ fn paths(settings: &Settings) -> impl Iterator<Item = PathBuf> {
 
 /// What keeps the Unix sockets of clients from being made, as far as it can be told without making them.
 pub(crate) fn check(settings: &Settings) -> Result<(), StartError> {
-    paths(settings).try_for_each(|path| check_length(&path))
+    paths(settings).try_for_each(|path| {
+        check_length(&path)?;
+        has_directory(&path).map_err(|error| StartError::Unix { path, error })
+    })
 }
 
 fn prepare_tcp(stream: &TcpStream) -> io::Result<()> {
