@@ -174,7 +174,7 @@ impl Output {
     pub(crate) fn look(&self, session: &Session, writes: u64) -> Look {
         let Some(mut turn) = try_lock(&self.turn) else { return Look::Busy(writes) };
         let mut gathered = lock(&self.gathered);
-        if gathered.bytes.is_empty() || !session.is_sound() {
+        if gathered.bytes.is_empty() || !session.is_sound() || session.is_closed() {
             gathered.watch = Watch::default();
             return Look::Done;
         }

@@ -2,10 +2,11 @@
 //!
 //! Any number of threads may use a session: senders take turns, receivers take turns, and neither waits
 //! for the other. A session lives until it is disconnected and the last call on it has returned; only then
-//! is its descriptor closed, so that no new session gets a mailbox number that a call still uses.
+//! is its descriptor closed, so that no new session gets a mailbox number that a call still uses. A program
+//! that closes the number by itself ends the session too, as soon as the system gives the number to another.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard, TryLockError};
 use std::thread;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use antiphon_wire::names::MemberName;
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::sockopt::socket_cookie;
 use rustix::net::{RecvFlags, Shutdown, recv, shutdown};
 use rustix::time::Timespec;
 
@@ -74,6 +76,8 @@ enum Health {
 #[derive(Debug)]
 pub(crate) struct Session {
     socket: OwnedFd,
+    /// What tells the socket from one that gets its number, if the system says.
+    cookie: Option<u64>,
     member: MemberName,
     /// A [`Health`].
     health: AtomicU8,
@@ -125,7 +129,8 @@ impl Session {
     /// A session on a connected socket.
     pub(crate) fn new(socket: OwnedFd, member: MemberName, flush: Option<FlushSession>) -> Self {
         let (input, output) = (Mutex::new(Input::new()), Output::new(member));
-        Self { socket, member, health: AtomicU8::new(Health::Sound as u8), input, output, flush }
+        let (cookie, health) = (cookie(&socket), AtomicU8::new(Health::Sound as u8));
+        Self { socket, cookie, member, health, input, output, flush }
     }
 
     /// The session's name.
@@ -139,6 +144,11 @@ impl Session {
 
     pub(crate) fn is_sound(&self) -> bool {
         self.health.load(Ordering::Acquire) == Health::Sound as u8
+    }
+
+    /// Whether the program has closed the mailbox by itself, and the number may be that of another file.
+    pub(crate) fn is_closed(&self) -> bool {
+        cookie(&self.socket) != self.cookie
     }
 
     /// For a call of the program, which must hand an error on.
@@ -199,12 +209,27 @@ impl Session {
     }
 }
 
+fn cookie(socket: &OwnedFd) -> Option<u64> {
+    socket_cookie(socket).ok()
+}
+
 /// Adds a session; its mailbox is the number of its descriptor.
 pub(crate) fn open(session: Session) -> Mailbox {
     flusher::arrange();
     let mailbox = session.socket.as_raw_fd();
-    lock_all().insert(mailbox, Arc::new(session));
+    let former = lock_all().insert(mailbox, Arc::new(session));
+    former.into_iter().for_each(disown);
     mailbox
+}
+
+/// Forgets a session without closing its descriptor, whose number has another owner by now.
+fn disown(session: Arc<Session>) {
+    session.fail(Code::IllegalSession);
+    match flusher::while_nobody_looks(|| Arc::try_unwrap(session)) {
+        Ok(session) => _ = session.socket.into_raw_fd(),
+        // A call of another thread would close it at its end; so it has no end, at the price of its memory.
+        Err(used) => std::mem::forget(used),
+    }
 }
 
 /// Keeps everybody else away from the table of sessions.
@@ -255,5 +280,43 @@ fn end_calls(session: &Arc<Session>) {
     session.fail(Code::IllegalSession);
     if flusher::while_nobody_looks(|| Arc::strong_count(session) > 1) {
         let _ = shutdown(&session.socket, Shutdown::Both);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use rustix::io::{fcntl_dupfd_cloexec, fcntl_getfd};
+
+    use super::*;
+
+    /// Higher than any that the system gives to other tests.
+    const NUMBER: Mailbox = 900;
+
+    fn open_with_number() {
+        let (_daemon, socket) = UnixStream::pair().expect("a pair");
+        let socket = fcntl_dupfd_cloexec(&socket, NUMBER).expect("a descriptor");
+        let member = MemberName::parse(b"#me#here").expect("a name");
+        assert_eq!(open(Session::new(socket, member, None)), NUMBER);
+    }
+
+    #[test]
+    fn the_number_of_a_closed_mailbox_is_left_to_its_next_session() {
+        for is_in_a_call in [false, true] {
+            open_with_number();
+            let call = is_in_a_call.then(|| find(NUMBER).expect("it is open"));
+            // SAFETY: it is open, and the session that takes it for its own is the matter of this test.
+            unsafe { libc::close(NUMBER) };
+            open_with_number();
+            drop(call);
+            let session = find(NUMBER).expect("it is open");
+            assert!(
+                fcntl_getfd(session.socket()).is_ok(),
+                "closed by the former one, in a call: {is_in_a_call}"
+            );
+            drop(session);
+            kill(NUMBER);
+        }
     }
 }

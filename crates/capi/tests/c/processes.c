@@ -125,6 +125,39 @@ static void child_lets_go(void) {
     CHECK_IS(receive(&number), 0), CHECK_IS(number, 7);
 }
 
+/* A child that closes the mailbox by itself, so that its own session gets the same number. */
+static void child_closes(void) {
+    int number;
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        char name[MAX_GROUP_NAME];
+        CHECK_IS(close(mbox), 0);
+        mailbox own = dial(NULL, name);
+        CHECK_IS(own, mbox);
+        for (int i = 0; i < 50; i++) CHECK_IS(SP_multicast(own, FIFO_MESS, me, 1, sizeof i, (char *)&i), sizeof i);
+        CHECK_IS(SP_disconnect(own), 0);
+        exit(0);
+    }
+    CHECK_IS(status_of(child), 0);
+    for (int i = 0; i < 50; i++) CHECK_IS(receive(&number), 1), CHECK_IS(number, i);
+    send_some(7, 1);
+    CHECK_IS(receive(&number), 0), CHECK_IS(number, 7);
+}
+
+/* What a mailbox had gathered when it was closed does not get into the session that has its number next. */
+static void closed_in_a_burst(void) {
+    for (int round = 0; round < 20; round++) {
+        char name[MAX_GROUP_NAME];
+        mailbox former = dial(NULL, name);
+        for (int i = 0; i < 20; i++) CHECK_IS(SP_multicast(former, FIFO_MESS, name, 0, sizeof i, (char *)&i), sizeof i);
+        CHECK_IS(close(former), 0);
+        mailbox next = dial(NULL, name);
+        CHECK_IS(next, former);
+        CHECK_IS(SP_disconnect(next), 0);
+    }
+}
+
 /* More sessions than fit into a set of select. */
 static void many(void) {
     static mailbox sessions[MANY];
@@ -151,6 +184,8 @@ int main(int argc, char **argv) {
     ended_while_waiting(1);
     child_takes_over();
     child_lets_go();
+    child_closes();
+    closed_in_a_burst();
     many();
     CHECK_IS(SP_disconnect(mbox), 0);
     return 0;
