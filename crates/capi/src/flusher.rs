@@ -137,8 +137,8 @@ thread_local! {
 }
 
 extern "C" fn before_fork() {
-    let looking = lock(&LOOKING);
     flush_all();
+    let looking = lock(&LOOKING);
     let (arrivals, sessions) = (lock(&ARRIVALS), session::lock_all());
     HELD.set(Some(Held { _looking: looking, arrivals, sessions }));
 }

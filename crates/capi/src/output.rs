@@ -152,8 +152,8 @@ impl Output {
 
     /// Writes what was gathered, as long as there is patience; the rest stays.
     pub(crate) fn flush(&self, session: &Session, patience: &mut Patience) {
-        // Whoever has the turn is writing.
-        let Some(mut turn) = try_lock(&self.turn) else { return };
+        // The flusher has turns in which it only looks; anybody else who has the turn is writing.
+        let Some(mut turn) = flusher::while_nobody_looks(|| try_lock(&self.turn)) else { return };
         // What goes wrong, the next call will tell.
         let _ = turn.write_patiently(session, &self.gathered, patience);
     }
@@ -345,9 +345,11 @@ fn write_all(session: &Session, mut parts: &mut [IoSlice<'_>]) -> Result<(), Cod
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
     use std::os::unix::net::UnixStream;
 
     use super::*;
+    use crate::session;
 
     /// A session whose daemon has gone, with something to write.
     fn left_alone() -> Session {
@@ -375,6 +377,26 @@ mod tests {
             assert_eq!(session.check(), Err(Code::ConnectionClosed));
             assert_eq!(session.check(), Err(Code::NetErrorOnSession));
         }
+    }
+
+    #[test]
+    fn what_was_gathered_is_written_at_the_end_although_the_flusher_was_looking() {
+        let (mut daemon, socket) = UnixStream::pair().expect("a pair");
+        let session = Session::new(socket.into(), MemberName::parse(b"#me#here").expect("a name"), None);
+        session.output.add(b"request");
+        let mailbox = session::open(session);
+        let session = session::find(mailbox).expect("it is open");
+        let killer = flusher::while_nobody_looks(|| {
+            let _turn = lock(&session.output.turn);
+            let killer = thread::spawn(move || session::kill(mailbox));
+            thread::sleep(Duration::from_millis(50));
+            killer
+        });
+        killer.join().expect("no panic");
+        drop(session);
+        let mut written = Vec::new();
+        daemon.read_to_end(&mut written).expect("readable");
+        assert_eq!(written, b"request");
     }
 
     #[test]
