@@ -20,10 +20,20 @@ const IDLE: Duration = Duration::from_micros(250);
 /// How long a daemon that takes no more is left alone.
 const PATIENCE: Duration = Duration::from_millis(5);
 
-/// Says of a session whether it is watched: in which life of the process it was told to the flusher, counted
-/// from 1 and increased by a fork. 0 is never.
+/// A life of the process; after a fork, the child has another one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Life(u64);
+
+impl Life {
+    /// The present one. Lives are told apart only once [`arrange`] was called.
+    pub(crate) fn now() -> Self {
+        Self(LIFE.load(Ordering::Relaxed))
+    }
+}
+
+/// Says of a session whether it is watched: in which life of the process it was told to the flusher.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Watch(u64);
+pub(crate) struct Watch(Option<Life>);
 
 /// A session to look at, and how often it had written at the last look.
 #[derive(Debug)]
@@ -38,7 +48,7 @@ struct Arrivals {
     list: Vec<Watched>,
 }
 
-static LIFE: AtomicU64 = AtomicU64::new(1);
+static LIFE: AtomicU64 = AtomicU64::new(0);
 static ARRIVALS: Mutex<Arrivals> = Mutex::new(Arrivals { is_running: false, list: Vec::new() });
 static ARRIVED: Condvar = Condvar::new();
 /// Held while the flusher looks at sessions. Locks are taken in the order: this one, those of sessions,
@@ -47,7 +57,7 @@ static LOOKING: Mutex<()> = Mutex::new(());
 
 /// Lets the flusher look at a session, if it does not already; false when there is no flusher.
 pub(crate) fn watch(session: &Arc<Session>, watch: &mut Watch) -> bool {
-    let life = Watch(LIFE.load(Ordering::Relaxed));
+    let life = Watch(Some(Life::now()));
     if *watch == life {
         return true;
     }

@@ -8,18 +8,21 @@
 
 mod table;
 pub mod time;
+mod wake;
 
 use std::ffi::{c_int, c_void};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use self::table::{FdEvent, FdKind, PRIORITIES, Place, Table, TimeEvent};
+use self::wake::Waker;
 use crate::layout::{FdFunction, SpTime, TimeFunction};
 use crate::session::lock;
 
 static TABLE: Mutex<Table> = Mutex::new(Table::new());
-static EXITING: AtomicBool = AtomicBool::new(false);
+
+/// How long the loop waits at most, in milliseconds, when the system has no descriptor to wake it up by.
+const UNWOKEN_MS: c_int = 50;
 
 const DONE: c_int = 0;
 const NOT_DONE: c_int = -1;
@@ -32,7 +35,7 @@ fn done(done: bool) -> c_int {
 #[unsafe(no_mangle)]
 pub extern "C" fn E_init() -> c_int {
     *lock(&TABLE) = Table::new();
-    EXITING.store(false, Ordering::Relaxed);
+    wake::begin();
     DONE
 }
 
@@ -137,7 +140,7 @@ pub extern "C" fn E_num_active(priority: c_int) -> c_int {
 /// What was promised of the functions that are queued and attached still holds.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn E_handle_events() {
-    while !EXITING.swap(false, Ordering::Relaxed) {
+    while !wake::take_exit() {
         // SAFETY: the program's promise.
         if unsafe { run_times() } {
             // SAFETY: the program's promise.
@@ -146,10 +149,11 @@ pub unsafe extern "C" fn E_handle_events() {
     }
 }
 
-/// Ends the loop, as soon as the function that it calls has returned. May be called by a signal handler.
+/// Ends the loop, as soon as the function that it calls has returned, or at once while it waits. May be called
+/// by a signal handler, and by another thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn E_exit_events() {
-    EXITING.store(true, Ordering::Relaxed);
+    wake::exit();
 }
 
 /// Calls what is due, without what gets queued meanwhile; false when the loop is to end.
@@ -158,7 +162,7 @@ pub extern "C" fn E_exit_events() {
 /// The queued functions can be called.
 unsafe fn run_times() -> bool {
     let (now, limit) = (Instant::now(), lock(&TABLE).queued());
-    while !EXITING.load(Ordering::Relaxed) {
+    while !wake::is_exiting() {
         let Some(event) = lock(&TABLE).take_due(now, limit) else { return true };
         // SAFETY: the caller's promise.
         unsafe { (event.function)(event.code, event.data) };
@@ -175,7 +179,7 @@ unsafe fn run_fds() {
     let ready = poll(&wanted);
     let Some(priority) = ready.iter().map(|(_, priority)| *priority).max() else { return };
     for (place, _) in ready.into_iter().filter(|(_, here)| *here == priority) {
-        if EXITING.load(Ordering::Relaxed) {
+        if wake::is_exiting() {
             return;
         }
         // A function called before may have detached it.
@@ -187,23 +191,22 @@ unsafe fn run_fds() {
     }
 }
 
-/// The descriptors that are ready, after waiting for one or for the next time.
+/// The descriptors that are ready, after waiting for one or for the next time, or until the loop is to end.
 fn poll(wanted: &[(Place, usize)]) -> Vec<(Place, usize)> {
-    let timeout = match lock(&TABLE).next_time() {
-        None => -1,
-        // Rounded up: a time that is not over yet would be waited for awake.
-        Some(at) => {
-            let left = at.saturating_duration_since(Instant::now()).as_micros().div_ceil(1000);
-            c_int::try_from(left).unwrap_or(c_int::MAX)
-        }
-    };
-    let entry =
-        |((fd, kind), _): &(Place, usize)| libc::pollfd { fd: *fd, events: events(*kind), revents: 0 };
-    let mut entries: Vec<libc::pollfd> = wanted.iter().map(entry).collect();
-    let count = libc::nfds_t::try_from(entries.len()).unwrap_or(0);
-    // SAFETY: `entries` has `count` elements; what is no descriptor is reported as such.
-    if unsafe { libc::poll(entries.as_mut_ptr(), count, timeout) } <= 0 {
+    let waker = Waker::here();
+    // Whoever ended the loop before the waker was there could not make it readable.
+    if wake::is_exiting() {
         return Vec::new();
+    }
+    let mut entries: Vec<libc::pollfd> =
+        wanted.iter().map(|((fd, kind), _)| entry(*fd, events(*kind))).collect();
+    // Without a waker the number is negative, and passed over.
+    entries.push(entry(waker.map_or(-1, Waker::number), libc::POLLIN));
+    if !wait(&mut entries, timeout_ms(waker.is_none().then_some(UNWOKEN_MS))) {
+        return Vec::new();
+    }
+    if let Some((waker, entry)) = waker.zip(entries.last()) {
+        waker.rest(entry.revents);
     }
     let mut ready = Vec::new();
     for (entry, (place, priority)) in entries.iter().zip(wanted) {
@@ -215,6 +218,27 @@ fn poll(wanted: &[(Place, usize)]) -> Vec<(Place, usize)> {
         }
     }
     ready
+}
+
+fn entry(fd: c_int, events: libc::c_short) -> libc::pollfd {
+    libc::pollfd { fd, events, revents: 0 }
+}
+
+/// Waits until something is ready; false when nothing is.
+fn wait(entries: &mut [libc::pollfd], timeout_ms: c_int) -> bool {
+    let count = libc::nfds_t::try_from(entries.len()).unwrap_or(0);
+    // SAFETY: `entries` has `count` elements; what is no descriptor is reported as such.
+    unsafe { libc::poll(entries.as_mut_ptr(), count, timeout_ms) > 0 }
+}
+
+/// How long the loop may wait, and no longer than `most`; -1 for ever.
+fn timeout_ms(most: Option<c_int>) -> c_int {
+    let next = lock(&TABLE).next_time().map(|at| {
+        // Rounded up: a time that is not over yet would be waited for awake.
+        let left = at.saturating_duration_since(Instant::now()).as_micros().div_ceil(1000);
+        c_int::try_from(left).unwrap_or(c_int::MAX)
+    });
+    next.into_iter().chain(most).min().unwrap_or(-1)
 }
 
 fn events(kind: FdKind) -> libc::c_short {

@@ -1,5 +1,10 @@
 /* The event loop, without a daemon. */
 
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -138,11 +143,93 @@ static void attaching(void) {
     CHECK_IS(E_num_active(HIGH_PRIORITY), 0);
 }
 
+/* What happens when the loop has looked at everything and is about to wait. */
+static void (*before_poll)(void);
+static int polls;
+
+/* Takes the place of the system's function, in the library too. */
+int poll(struct pollfd *entries, nfds_t count, int timeout) {
+    struct timespec time = {timeout / 1000, timeout % 1000 * 1000000L};
+    void (*meanwhile)(void) = before_poll;
+    before_poll = NULL;
+    polls++;
+    if (meanwhile) meanwhile();
+    return (int)syscall(SYS_ppoll, entries, count, timeout < 0 ? NULL : &time, NULL, 0);
+}
+
+static void on_signal(int number) {
+    (void)number;
+    E_exit_events();
+}
+
+static void interrupt(void) { CHECK_IS(raise(SIGUSR1), 0); }
+
+/* The child has a loop of its own, in which it does not see that of its parent end. */
+static void interrupt_and_fork(void) {
+    int status;
+    interrupt();
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        alarm(60);
+        CHECK_IS(E_init(), 0);
+        after(20, 1, "c");
+        E_handle_events();
+        before_poll = interrupt;
+        E_handle_events();
+        _exit(0);
+    }
+    CHECK_IS(waitpid(child, &status, 0), child);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+/* A loop that can have no descriptor of its own ends all the same. */
+static void exits_without_descriptors(void) {
+    struct rlimit before, none;
+    CHECK_IS(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = before, none.rlim_cur = 3;
+    CHECK_IS(setrlimit(RLIMIT_NOFILE, &none), 0);
+    before_poll = interrupt;
+    E_handle_events();
+    CHECK_IS(setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
+/* The loop ends although the signal came when it was about to wait for ever. */
+static void exits(void) {
+    for (int round = 0; round < 3; round++) {
+        before_poll = interrupt;
+        E_handle_events();
+        before_poll = interrupt_and_fork;
+        E_handle_events();
+    }
+    after(10, 1, "t"); /* and none of it ends the next one early */
+    E_handle_events();
+    expect("t");
+}
+
+/* A program that closes all descriptors, also those that it does not know, does not keep the loop busy. */
+static void closed_by_the_program(void) {
+    for (int fd = 3; fd < 100; fd++) close(fd);
+    polls = 0;
+    after(30, 1, "t");
+    E_handle_events();
+    expect("t");
+    CHECK(polls < 10);
+    before_poll = interrupt;
+    E_handle_events();
+}
+
 int main(void) {
+    CHECK(signal(SIGUSR1, on_signal) != SIG_ERR);
+    alarm(120);
     CHECK_IS(E_init(), 0);
+    exits_without_descriptors();
     times();
     priorities();
     attaching();
+    CHECK_IS(E_init(), 0);
+    exits();
+    closed_by_the_program();
     CHECK_IS(E_init(), 0);
     CHECK_IS(E_num_active(LOW_PRIORITY), 0);
     return 0;
