@@ -2,12 +2,13 @@
 //! forks or exits.
 //!
 //! Nothing gathered may be lost or doubled: before a fork all is written, so that the child begins with
-//! nothing; the child has no such thread, and starts one of its own when it needs it. At exit all is written.
+//! nothing; the child has no such thread, and starts one of its own when it needs it. At exit all is written,
+//! and nothing is gathered any more: functions of the program that run later may still send.
 //! Daemons that take nothing are waited for as long as there is [`Patience`].
 
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError, RwLockWriteGuard, Weak};
 use std::thread;
 use std::time::Duration;
@@ -49,14 +50,19 @@ struct Arrivals {
 }
 
 static LIFE: AtomicU64 = AtomicU64::new(0);
+/// Whether the process exits: the flusher may not come to look again.
+static EXITING: AtomicBool = AtomicBool::new(false);
 static ARRIVALS: Mutex<Arrivals> = Mutex::new(Arrivals { is_running: false, list: Vec::new() });
 static ARRIVED: Condvar = Condvar::new();
 /// Held while the flusher looks at sessions. Locks are taken in the order: this one, those of sessions,
 /// [`ARRIVALS`], the table of sessions.
 static LOOKING: Mutex<()> = Mutex::new(());
 
-/// Lets the flusher look at a session, if it does not already; false when there is no flusher.
+/// Lets the flusher look at a session, if it does not already; false when there is no flusher, or not for long.
 pub(crate) fn watch(session: &Arc<Session>, watch: &mut Watch) -> bool {
+    if EXITING.load(Ordering::SeqCst) {
+        return false;
+    }
     let life = Watch(Some(Life::now()));
     if *watch == life {
         return true;
@@ -167,6 +173,7 @@ extern "C" fn after_fork_in_child() {
 }
 
 extern "C" fn at_exit() {
+    EXITING.store(true, Ordering::SeqCst);
     flush_all();
 }
 

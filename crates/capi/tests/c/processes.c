@@ -158,6 +158,25 @@ static void closed_in_a_burst(void) {
     }
 }
 
+/* What a function sends that was registered before any session was opened, and so runs last of all. */
+static int has_last_words;
+
+static void say_last_words(void) {
+    if (has_last_words) send_some(0, 50);
+}
+
+static void child_speaks_last(void) {
+    int number;
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        has_last_words = 1;
+        exit(0);
+    }
+    CHECK_IS(status_of(child), 0);
+    for (int i = 0; i < 50; i++) CHECK_IS(receive(&number), 0), CHECK_IS(number, i);
+}
+
 /* More sessions than fit into a set of select. */
 static void many(void) {
     static mailbox sessions[MANY];
@@ -177,6 +196,7 @@ static void many(void) {
 
 int main(int argc, char **argv) {
     CHECK(argc == 2);
+    CHECK_IS(atexit(say_last_words), 0);
     address = argv[1];
     mbox = dial("processes", me);
     threads();
@@ -186,6 +206,7 @@ int main(int argc, char **argv) {
     child_lets_go();
     child_closes();
     closed_in_a_burst();
+    child_speaks_last();
     many();
     CHECK_IS(SP_disconnect(mbox), 0);
     return 0;
