@@ -20,7 +20,7 @@ use rustix::time::Timespec;
 
 use crate::codes::Code;
 use crate::flush::FlushSession;
-use crate::flusher;
+use crate::flusher::{self, Life};
 use crate::input::{Input, ready_bytes};
 use crate::layout::Mailbox;
 use crate::output::Output;
@@ -78,6 +78,8 @@ pub(crate) struct Session {
     socket: OwnedFd,
     /// What tells the socket from one that gets its number, if the system says.
     cookie: Option<u64>,
+    /// In which the session was opened.
+    life: Life,
     member: MemberName,
     /// A [`Health`].
     health: AtomicU8,
@@ -130,7 +132,7 @@ impl Session {
     pub(crate) fn new(socket: OwnedFd, member: MemberName, flush: Option<FlushSession>) -> Self {
         let (input, output) = (Mutex::new(Input::new()), Output::new(member));
         let (cookie, health) = (cookie(&socket), AtomicU8::new(Health::Sound as u8));
-        Self { socket, cookie, member, health, input, output, flush }
+        Self { socket, cookie, life: Life::now(), member, health, input, output, flush }
     }
 
     /// The session's name.
@@ -258,6 +260,7 @@ pub(crate) fn find(mailbox: Mailbox) -> Result<Arc<Session>, Code> {
 pub(crate) fn disconnect(mailbox: Mailbox) -> Result<(), Code> {
     let session = take(mailbox)?;
     session.disconnect();
+    session.fail(Code::IllegalSession);
     end_calls(&session);
     Ok(())
 }
@@ -265,8 +268,11 @@ pub(crate) fn disconnect(mailbox: Mailbox) -> Result<(), Code> {
 /// Forgets a session without a word to the daemon. After a fork, the one of the two processes that goes
 /// without the session calls this; the other one's session is not touched.
 pub(crate) fn kill(mailbox: Mailbox) {
-    if let Ok(session) = take(mailbox) {
-        session.output.flush(&session, &mut Patience::new());
+    let Ok(session) = take(mailbox) else { return };
+    session.output.flush(&session, &mut Patience::new());
+    session.fail(Code::IllegalSession);
+    // In a child, calls of the parent's threads seem to be under way, and the parent has the same socket.
+    if session.life == Life::now() {
         end_calls(&session);
     }
 }
@@ -277,7 +283,6 @@ fn take(mailbox: Mailbox) -> Result<Arc<Session>, Code> {
 
 /// Wakes up threads that wait in calls on a session that is over, if there are any.
 fn end_calls(session: &Arc<Session>) {
-    session.fail(Code::IllegalSession);
     if flusher::while_nobody_looks(|| Arc::strong_count(session) > 1) {
         let _ = shutdown(&session.socket, Shutdown::Both);
     }

@@ -158,6 +158,27 @@ static void closed_in_a_burst(void) {
     }
 }
 
+/* A child that lets go of the session while a thread of the parent waits in it. */
+static void child_lets_go_of_a_waiting_one(void) {
+    pthread_t waiting;
+    void *result;
+    char member[MAX_GROUP_NAME];
+    mailbox other = dial(NULL, member);
+    CHECK_IS(pthread_create(&waiting, NULL, wait_for_the_end, &other), 0);
+    usleep(50000);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        SP_kill(other);
+        _exit(0);
+    }
+    CHECK_IS(status_of(child), 0);
+    CHECK_IS(SP_multicast(mbox, FIFO_MESS, member, 3, 0, NULL), 0);
+    CHECK_IS(pthread_join(waiting, &result), 0);
+    CHECK_IS((long)result, 3);
+    CHECK_IS(SP_disconnect(other), 0);
+}
+
 /* What a function sends that was registered before any session was opened, and so runs last of all. */
 static int has_last_words;
 
@@ -207,6 +228,7 @@ int main(int argc, char **argv) {
     child_closes();
     closed_in_a_burst();
     child_speaks_last();
+    child_lets_go_of_a_waiting_one();
     many();
     CHECK_IS(SP_disconnect(mbox), 0);
     return 0;
