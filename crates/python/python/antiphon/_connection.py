@@ -24,6 +24,7 @@ from antiphon._transport import (
     LAST_TIMEOUT,
     READ_BYTES,
     RETRY_SECONDS,
+    SEND_FLAGS,
     SEND_TIMEOUT,
     STALL_TIMEOUT,
     UNIX_DIRECTORY,
@@ -163,7 +164,7 @@ def _shake_hands(
             opening.read(opened.recv(read_bytes))
         else:
             with contextlib.suppress(ConnectionError):
-                opened.sendall(request)
+                opened.sendall(request, SEND_FLAGS)
             opening.wrote()
     return session
 
@@ -365,7 +366,7 @@ class Connection(Named):
     def _write(self, deadline: _Deadline | None = None) -> None:
         """Writes all that is to be written; TimeoutError when the daemon takes nothing until the deadline,
         which begins anew when it does. What an exception leaves is written the next time."""
-        flags = 0 if deadline is None else socket.MSG_DONTWAIT
+        flags = SEND_FLAGS if deadline is None else SEND_FLAGS | socket.MSG_DONTWAIT
         while self._session.unsent:
             try:
                 self._session.send_some(self._socket.send, flags)

@@ -26,6 +26,8 @@ LAST_TIMEOUT = 60.0
 SEND_TIMEOUT = struct.pack("ll", 0, 500_000)
 """After so long, a write that waits says how much the daemon has taken, and goes on: as a `timeval`, half a
 second."""
+SEND_FLAGS = socket.MSG_NOSIGNAL
+"""A daemon that has gone is an exception, also in programs that let SIGPIPE end them."""
 READ_BYTES = 64 * 1024
 """Bytes read at once."""
 GATHER_BYTES = 64 * 1024

@@ -40,6 +40,7 @@ from antiphon._transport import (
     LAST_TIMEOUT,
     READ_BYTES,
     RETRY_SECONDS,
+    SEND_FLAGS,
     STALL_TIMEOUT,
     UNIX_DIRECTORY,
     Named,
@@ -168,9 +169,18 @@ async def _shake_hands(opened: socket.socket, handshake: Handshake) -> Session:
             opening.read(await loop.sock_recv(opened, HANDSHAKE_READ_BYTES))
         else:
             with contextlib.suppress(ConnectionError):
-                await loop.sock_sendall(opened, request)
+                await _send_all(opened, request)
             opening.wrote()
     return session
+
+
+async def _send_all(opened: socket.socket, request: bytes) -> None:
+    """As ``sock_sendall``, which has no flags."""
+    while request:
+        try:
+            request = request[opened.send(request, SEND_FLAGS) :]
+        except BlockingIOError:
+            await asyncio.sleep(RETRY_SECONDS)
 
 
 class Connection(Named):
@@ -334,7 +344,7 @@ class Connection(Named):
         if self._send_end is not None:
             return
         try:
-            while self._session.send_some(self._socket.send, 0):
+            while self._session.send_some(self._socket.send, SEND_FLAGS):
                 pass
         except (BlockingIOError, InterruptedError):
             self._watch_writes(True)
