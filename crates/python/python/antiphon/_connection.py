@@ -286,8 +286,11 @@ class Connection(Named):
         disconnect at once. Waits for the daemon to close, unless nothing comes for a second; events that
         were not received are lost. A thread that is sending is waited for. A daemon that takes nothing more,
         as one that is stopped, is given up after three seconds, and any after a minute. Does nothing when the
-        connection is closed."""
+        connection is closed, and in a child of the process that opened it no more than :meth:`close`."""
         if self._socket.fileno() < 0:
+            return
+        if self._is_inherited:
+            self.close()
             return
         try:
             self._say_goodbye(_Deadline(STALL_TIMEOUT, LAST_TIMEOUT))
@@ -299,11 +302,13 @@ class Connection(Named):
             self.close()
 
     def close(self) -> None:
-        """Closes the socket without a goodbye. Members of its groups see a disconnect."""
+        """Closes the socket without a goodbye. Members of its groups see a disconnect, but not when a child
+        of the process that opened it does so: the connection goes on in the parent."""
         self._end = "this connection was closed"
-        # Threads that wait for the socket are not woken by closing alone.
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
+        if not self._is_inherited:
+            # Threads that wait for the socket are not woken by closing alone.
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
     def __enter__(self) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import struct
 from collections.abc import Iterator
@@ -152,6 +153,7 @@ class Named:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._process = os.getpid()
 
     @property
     def member(self) -> str:
@@ -162,6 +164,11 @@ class Named:
     def daemon_version(self) -> tuple[int, int, int]:
         """The version that the daemon reports."""
         return self._session.daemon_version
+
+    @property
+    def _is_inherited(self) -> bool:
+        """Whether this is a child of the process that opened the session, and that one goes on with it."""
+        return os.getpid() != self._process
 
 
 def broken(error: OSError) -> str:

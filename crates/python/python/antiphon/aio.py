@@ -263,7 +263,11 @@ class Connection(Named):
         """Ends the session in order: everything sent before it is delivered, and the groups learn of the
         disconnect at once. Waits for the daemon to close, unless nothing comes for a second; events that
         were not received are lost. A daemon that takes nothing more, as one that is stopped, is given up
-        after three seconds. Does nothing when the connection is closed."""
+        after three seconds. Does nothing when the connection is closed, and in a child of the process that
+        opened it no more than :meth:`close`."""
+        if self._is_inherited:
+            self.close()
+            return
         try:
             if self._send_end is None:
                 if not self._is_ending:
@@ -281,8 +285,13 @@ class Connection(Named):
             self.close()
 
     def close(self) -> None:
-        """Closes the socket without a goodbye. Members of its groups see a disconnect."""
+        """Closes the socket without a goodbye. Members of its groups see a disconnect, but not when a child
+        of the process that opened it does so: the connection goes on in the parent."""
         self._send_end = self._read_end = "this connection was closed"
+        if self._is_inherited:
+            # What the loop watches, it watches for the parent.
+            self._socket.close()
+            return
         if self._socket.fileno() >= 0:
             self._watch_reads(False)
             self._watch_writes(False)
