@@ -91,6 +91,17 @@ def test_a_large_message_comes_in_parts(daemon: Daemon) -> None:
     alone.disconnect()
 
 
+def test_bodies_are_text_or_have_bytes(daemon: Daemon) -> None:
+    alone = connect(daemon, membership=0)
+    for wrong in (5, [1, 2], None):
+        with pytest.raises(TypeError):
+            alone.multicast(spread.FIFO_MESS, alone.private_group, wrong)  # type: ignore[arg-type]
+    for body in (b"ab", bytearray(b"ab"), memoryview(b"a-b-")[::2], "ab"):
+        assert alone.multicast(spread.FIFO_MESS, alone.private_group, body) == 2
+        assert regular(alone).message == b"ab"
+    alone.disconnect()
+
+
 def test_errors_have_the_old_numbers(daemon: Daemon) -> None:
     def code(failing: object) -> int:
         assert callable(failing)

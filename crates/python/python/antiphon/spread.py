@@ -161,7 +161,7 @@ class MailboxType:
         self, service_type: int, groups: tuple[str, ...], message: ReadableBuffer | str, mess_type: int = 0
     ) -> int:
         """Sends a message to several groups; returns the number of bytes of its body."""
-        body = message.encode() if isinstance(message, str) else bytes(message)
+        body = message.encode() if isinstance(message, str) else memoryview(message).tobytes()
         with _old_errors():
             self._opened().send(service_type, groups, body, mess_type)
         return len(body)
