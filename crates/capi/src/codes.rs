@@ -131,6 +131,15 @@ pub(crate) fn meaning(number: c_int) -> &'static CStr {
     known.map_or(c"unknown error code", Code::meaning)
 }
 
+/// Prints what a returned number means, with the name of the function that the program calls for it. The
+/// standard output is that of C, so that this comes in turn with what the program prints.
+pub(crate) fn print(function: &CStr, number: c_int) {
+    let meaning = meaning(number);
+    // SAFETY: the format wants a text, an `int` and a text, both texts ending with a NUL. There is nobody to tell
+    // that it failed.
+    unsafe { libc::printf(c"%s: (%d) %s\n".as_ptr(), function.as_ptr(), number, meaning.as_ptr()) };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,13 +2,12 @@
 //! in [`sp`](crate::sp) holds here.
 
 use std::ffi::{c_char, c_int};
-use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use antiphon_wire::names::{GroupName, MemberName};
 
-use crate::codes::{Code, meaning, returned};
+use crate::codes::{Code, print, returned};
 use crate::delivery::Room;
 use crate::flush::{Cast, FlushSession};
 use crate::layout::{Int16, Mailbox, NameField, Scatter, Service};
@@ -359,9 +358,7 @@ pub extern "C" fn FL_get_vs_set_offset_memb_mess() -> c_int {
 /// Prints what a code means, to the standard output.
 #[unsafe(no_mangle)]
 pub extern "C" fn FL_error(code: c_int) {
-    let text = format!("FL_error: ({code}) {}\n", meaning(code).to_string_lossy());
-    // There is nobody to tell that this failed.
-    let _ = io::stdout().write_all(text.as_bytes());
+    print(c"FL_error", code);
 }
 
 fn find(mailbox: Mailbox) -> Result<Arc<Session>, Code> {

@@ -5,7 +5,6 @@
 //! NUL, buffers are as large as it says, and nobody else uses them during the call.
 
 use std::ffi::{c_char, c_int, c_void};
-use std::io::{self, Write};
 use std::time::Duration;
 
 use antiphon::Address;
@@ -18,7 +17,7 @@ use antiphon_wire::names::NAME_FIELD_BYTES;
 use antiphon_wire::service::ServiceLevel;
 
 use crate::auth::{self, Method};
-use crate::codes::{ACCEPT_SESSION, Code, meaning, returned};
+use crate::codes::{ACCEPT_SESSION, Code, meaning, print, returned};
 use crate::connect::{Wish, connect};
 use crate::delivery::Room;
 use crate::flush::FlushSession;
@@ -469,9 +468,7 @@ pub extern "C" fn SP_poll(mailbox: Mailbox) -> c_int {
 /// Prints what a code means, to the standard output.
 #[unsafe(no_mangle)]
 pub extern "C" fn SP_error(code: c_int) {
-    let text = format!("SP_error: ({code}) {}\n", meaning(code).to_string_lossy());
-    // There is nobody to tell that this failed.
-    let _ = io::stdout().write_all(text.as_bytes());
+    print(c"SP_error", code);
 }
 
 /// What a code means, as a text that is never freed.

@@ -108,6 +108,16 @@ fn every_function_returns_what_it_should() {
 }
 
 #[test]
+fn errors_are_printed_in_turn() {
+    let told = run(&compile("errors", SHARED), &[]);
+    let lines: Vec<&str> = told.lines().collect();
+    let begins =
+        ["first: SP_error: (-14) the group's name", "then: FL_error: (-25) there is nothing", "last"];
+    assert_eq!(lines.len(), begins.len(), "{told}");
+    assert!(lines.iter().zip(begins).all(|(line, begin)| line.starts_with(begin)), "{told}");
+}
+
+#[test]
 fn threads_forks_and_many_sessions_lose_nothing() {
     let cluster = Cluster::single("");
     run(&compile("processes", SHARED), &[&cluster.address(0)]);
