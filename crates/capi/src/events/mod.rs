@@ -21,8 +21,9 @@ use crate::session::lock;
 
 static TABLE: Mutex<Table> = Mutex::new(Table::new());
 
-/// How long the loop waits at most, in milliseconds, when the system has no descriptor to wake it up by.
-const UNWOKEN_MS: c_int = 50;
+/// How long the loop waits at most, in milliseconds, for what the system would not tell it of: its end, when there
+/// is no descriptor to wake it up by, and descriptors that are passed over as they only report that they are broken.
+const UNTOLD_MS: c_int = 50;
 
 const DONE: c_int = 0;
 const NOT_DONE: c_int = -1;
@@ -202,8 +203,15 @@ fn poll(wanted: &[(Place, usize)]) -> Vec<(Place, usize)> {
         wanted.iter().map(|((fd, kind), _)| entry(*fd, events(*kind))).collect();
     // Without a waker the number is negative, and passed over.
     entries.push(entry(waker.map_or(-1, Waker::number), libc::POLLIN));
-    if !wait(&mut entries, timeout_ms(waker.is_none().then_some(UNWOKEN_MS))) {
+    if !wait(&mut entries, timeout_ms(waker.is_none().then_some(UNTOLD_MS))) {
         return Vec::new();
+    }
+    if !entries.iter().any(is_ready) {
+        // What is reported nobody has asked for, and it would be reported again at once.
+        entries.iter_mut().filter(|entry| entry.revents != 0).for_each(|entry| entry.fd = -1);
+        if !wait(&mut entries, timeout_ms(Some(UNTOLD_MS))) {
+            return Vec::new();
+        }
     }
     if let Some((waker, entry)) = waker.zip(entries.last()) {
         waker.rest(entry.revents);
@@ -213,11 +221,22 @@ fn poll(wanted: &[(Place, usize)]) -> Vec<(Place, usize)> {
         if entry.revents & libc::POLLNVAL != 0 {
             // Closed without being detached: it would be reported for ever.
             lock(&TABLE).detach(*place, None);
-        } else if entry.revents != 0 {
+        } else if is_ready(entry) {
             ready.push((*place, *priority));
         }
     }
     ready
+}
+
+/// Whether what `poll` reports is what `select` would report for this kind of readiness: an exception is neither
+/// the end nor the break of a connection, and what has been hung up need not be writable.
+fn is_ready(entry: &libc::pollfd) -> bool {
+    let broken = match entry.events {
+        libc::POLLIN => libc::POLLHUP | libc::POLLERR,
+        libc::POLLOUT => libc::POLLERR,
+        _ => 0,
+    };
+    entry.revents & (entry.events | broken | libc::POLLNVAL) != 0
 }
 
 fn entry(fd: c_int, events: libc::c_short) -> libc::pollfd {

@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -207,6 +208,46 @@ static void exits(void) {
     expect("t");
 }
 
+static void count(int fd, int code, void *data) {
+    CHECK(fd >= 0 && code == 0);
+    ++*(int *)data;
+}
+
+/* What has been hung up is no exception, as with select; nor does it keep the loop busy, or from others. */
+static void hang_ups(void) {
+    int ends[2], exceptions = 0, calls = 0;
+    CHECK_IS(E_init(), 0);
+    CHECK_IS(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    CHECK_IS(close(ends[1]), 0);
+    CHECK_IS(E_attach_fd(ends[0], EXCEPT_FD, count, 0, &exceptions, HIGH_PRIORITY), 0);
+    polls = 0;
+    after(30, 1, "t");
+    E_handle_events();
+    expect("t");
+    CHECK_IS(exceptions, 0);
+    CHECK(polls < 10);
+    fill(1);
+    CHECK_IS(E_attach_fd(pipes[1][0], READ_FD, on_fd, END, "m", MEDIUM_PRIORITY), 0);
+    E_handle_events();
+    expect("m");
+    before_poll = interrupt;
+    E_handle_events();
+
+    /* Who reads or writes is told, to see the end or the error. */
+    for (int kind = READ_FD; kind <= WRITE_FD; kind++) {
+        calls = 0;
+        CHECK_IS(E_attach_fd(ends[0], kind, count, 0, &calls, HIGH_PRIORITY), 0);
+        after(0, 0, "a"), after(10, 1, "b");
+        E_handle_events();
+        expect("ab");
+        CHECK(calls > 0);
+        CHECK_IS(E_detach_fd(ends[0], kind), 0);
+    }
+    CHECK_IS(exceptions, 0);
+    CHECK_IS(E_detach_fd(ends[0], EXCEPT_FD), 0);
+    CHECK_IS(close(ends[0]), 0);
+}
+
 /* A program that closes all descriptors, also those that it does not know, does not keep the loop busy. */
 static void closed_by_the_program(void) {
     for (int fd = 3; fd < 100; fd++) close(fd);
@@ -229,6 +270,7 @@ int main(void) {
     attaching();
     CHECK_IS(E_init(), 0);
     exits();
+    hang_ups();
     closed_by_the_program();
     CHECK_IS(E_init(), 0);
     CHECK_IS(E_num_active(LOW_PRIORITY), 0);
