@@ -175,7 +175,7 @@ pub(crate) unsafe fn open(
 /// How long a connection may take, `None` for ever.
 fn limit(time: SpTime) -> Result<Option<Duration>, Code> {
     let one_sign = time.sec.signum() * time.usec.signum() >= 0;
-    if !one_sign || time.usec.abs() >= 1_000_000 {
+    if !one_sign || time.usec.unsigned_abs() >= 1_000_000 {
         return Err(Code::IllegalTime);
     }
     if time == SpTime::default() {

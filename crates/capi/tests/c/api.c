@@ -1,5 +1,7 @@
 /* Every SP_ function with its results, and the room that a receiver has: api ADDRESS. */
 
+#include <limits.h>
+
 #include "check.h"
 #include "sp.h"
 
@@ -51,7 +53,7 @@ static void versions_and_texts(void) {
 static void connecting(void) {
     /* The library has it for as long as it has the methods. */
     static int calls = 0;
-    sp_time odd = {1, -5}, soon = {5, 0}, past = {-1, 0};
+    sp_time odd = {1, -5}, least = {0, LONG_MIN}, soon = {5, 0}, past = {-1, 0};
     const char *names[3] = {"NULL", "NULL", "IP"};
     int (*functions[3])(int, void *) = {count_yes, count_yes, count_yes};
     void *data[3] = {&calls, &calls, &calls};
@@ -60,6 +62,7 @@ static void connecting(void) {
     CHECK_IS(SP_connect("1@127.0.0.1", "api", 0, 1, &mbox, me), COULD_NOT_CONNECT);
     CHECK_IS(SP_connect(address, "a#b", 0, 1, &mbox, me), REJECT_ILLEGAL_NAME);
     CHECK_IS(SP_connect_timeout(address, "api", 0, 1, &mbox, me, odd), ILLEGAL_TIME);
+    CHECK_IS(SP_connect_timeout(address, "api", 0, 1, &mbox, me, least), ILLEGAL_TIME);
     CHECK_IS(SP_connect_timeout(address, "api", 0, 1, &mbox, me, past), COULD_NOT_CONNECT);
     CHECK_IS(SP_connect(address, "api", 0, 1, NULL, me), SP_BUG);
 
