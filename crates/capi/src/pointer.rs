@@ -6,7 +6,7 @@ use std::slice;
 
 use antiphon_wire::names::NAME_FIELD_BYTES;
 
-use crate::layout::{MAX_SCATTER_ELEMENTS, Scatter};
+use crate::layout::{MAX_SCATTER_ELEMENTS, Scatter, ScatterElement};
 
 /// The bytes of a text, without its NUL.
 ///
@@ -82,14 +82,21 @@ pub(crate) unsafe fn bytes<'a>(from: *const c_char, count: usize) -> &'a [u8] {
     unsafe { slice(from.cast(), count) }
 }
 
-/// The pieces of a body to send; `None` when the scatter is null or has too many elements.
+/// The elements in use; `None` when they are too many, or have more bytes than there can be.
+fn elements(scatter: &Scatter) -> Option<&[ScatterElement]> {
+    let elements = scatter.elements.get(..scatter.num_elements)?;
+    let bytes = elements.iter().try_fold(0_usize, |bytes, element| bytes.checked_add(element.len));
+    // No object has more, whatever the program says, and a slice must not.
+    bytes.filter(|bytes| isize::try_from(*bytes).is_ok()).map(|_| elements)
+}
+
+/// The pieces of a body to send; `None` when the scatter is null, or its elements are too many or too long.
 ///
 /// # Safety
 /// `scatter` is null or points to a scatter, and each of its elements in use to bytes, as for [`slice()`].
 pub(crate) unsafe fn pieces<'a>(scatter: *const Scatter) -> Option<Vec<&'a [u8]>> {
     // SAFETY: the caller's promise.
-    let scatter = unsafe { scatter.as_ref() }?;
-    let elements = scatter.elements.get(..scatter.num_elements)?;
+    let elements = elements(unsafe { scatter.as_ref() }?)?;
     if elements.iter().any(|element| element.buf.is_null() && element.len > 0) {
         return None;
     }
@@ -97,15 +104,14 @@ pub(crate) unsafe fn pieces<'a>(scatter: *const Scatter) -> Option<Vec<&'a [u8]>
     Some(elements.iter().map(|element| unsafe { bytes(element.buf, element.len) }).collect())
 }
 
-/// The pieces of room for a body; `None` when the scatter is null or has too many elements.
+/// The pieces of room for a body; `None` when the scatter is null, or its elements are too many or too long.
 ///
 /// # Safety
 /// `scatter` is null or points to a scatter, and each of its elements in use to room, as for [`room`], that
 /// does not overlap with that of another.
 pub(crate) unsafe fn room_pieces<'a>(scatter: *const Scatter) -> Option<Vec<&'a mut [u8]>> {
     // SAFETY: the caller's promise.
-    let scatter = unsafe { scatter.as_ref() }?;
-    let elements = scatter.elements.get(..scatter.num_elements)?;
+    let elements = elements(unsafe { scatter.as_ref() }?)?;
     // SAFETY: the caller's promise for each element in use; `c_char` and `u8` have the same size.
     Some(elements.iter().map(|element| unsafe { room(element.buf.cast(), element.len) }).collect())
 }

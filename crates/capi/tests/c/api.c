@@ -1,6 +1,7 @@
 /* Every SP_ function with its results, and the room that a receiver has: api ADDRESS. */
 
 #include <limits.h>
+#include <stdint.h>
 
 #include "check.h"
 #include "sp.h"
@@ -167,6 +168,15 @@ static void pieces(void) {
     }
     CHECK_IS(SP_scat_receive(mbox, &kind, sender, 10, &group_count, groups, &type, &mismatch, NULL),
              ILLEGAL_MESSAGE);
+
+    /* Lengths that no memory has, each or together, and that together are few for who counts no further. */
+    scatter absurd = {.num_elements = 2, .elements = {{head, (size_t)-1}, {tail, 4}}};
+    for (int i = 0; i < 3; i++) {
+        CHECK_IS(SP_scat_multicast(mbox, SAFE_MESS, me, 1, &absurd), ILLEGAL_MESSAGE);
+        CHECK_IS(SP_scat_receive(mbox, &kind, sender, 10, &group_count, groups, &type, &mismatch, &absurd),
+                 ILLEGAL_MESSAGE);
+        absurd.elements[0].len = (size_t)PTRDIFF_MAX + 1 - (i > 0), absurd.elements[1].len = 4 * i;
+    }
 }
 
 static void views(void) {
