@@ -57,7 +57,8 @@ fn a_demo_that_is_ended_takes_its_daemons_with_it() {
         let directory = directory_of(child.id());
         let mut told = BufReader::new(child.stdout.take().unwrap());
         told.read_line(&mut String::new()).unwrap();
-        assert_eq!(processes_in(&directory).len(), 3);
+        // It may have killed one by now.
+        assert!(processes_in(&directory).len() >= 2);
         kill_process(Pid::from_child(&child), signal).unwrap();
         assert_eq!(child.wait().unwrap().code(), Some(128 + signal.as_raw()));
         told.read_to_string(&mut String::new()).unwrap();

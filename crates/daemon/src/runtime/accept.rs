@@ -36,10 +36,10 @@ impl Acceptor {
         self.refusals
     }
 
-    /// Warns if there can not be so many sessions, once everything else is open.
-    pub(crate) fn warn_if_short(&self, sessions: usize) {
+    /// Tells if there can not be so many sessions, once everything else is open.
+    pub(crate) fn tell_if_short(&self, sessions: usize) {
         if let Some(listener) = self.listeners.iter().next() {
-            descriptors::warn_if_short(sessions, listener);
+            descriptors::tell_if_short(sessions, listener);
         }
     }
 

@@ -6,6 +6,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _};
 
+use antiphon_proto::config::SessionConfig;
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -23,12 +24,15 @@ pub(super) fn raise_limit() {
     }
 }
 
-/// Warns if there can not be so many sessions beside what is open; `descriptor` is any that is.
-pub(super) fn warn_if_short(sessions: usize, descriptor: impl AsFd) {
+/// Tells if there can not be so many sessions beside what is open, as a warning if somebody has asked for them;
+/// `descriptor` is any that is open.
+pub(super) fn tell_if_short(sessions: usize, descriptor: impl AsFd) {
     let others = lowest_free(descriptor).unwrap_or_default();
     let shortage = getrlimit(Resource::Nofile).current.and_then(|limit| shortage(limit, others, sessions));
-    if let Some(shortage) = shortage {
-        tracing::warn!("{shortage}");
+    match shortage {
+        Some(shortage) if sessions == SessionConfig::default().max_sessions => tracing::info!("{shortage}"),
+        Some(shortage) => tracing::warn!("{shortage}"),
+        None => {}
     }
 }
 

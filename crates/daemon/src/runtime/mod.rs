@@ -206,7 +206,7 @@ impl Daemon {
     /// When the poller fails, which it does not in a healthy system.
     pub fn run(&mut self, stop: &StopHandle) -> io::Result<()> {
         stop.attach(&self.waker);
-        self.acceptor.warn_if_short(self.settings.config.sessions.max_sessions);
+        self.acceptor.tell_if_short(self.settings.config.sessions.max_sessions);
         self.act();
         while self.stopping != Stopping::Done {
             self.wait(stop)?;
