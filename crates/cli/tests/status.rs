@@ -70,7 +70,9 @@ fn numbers_are_told_to_people_and_to_prometheus() {
     assert!(metrics.contains("# TYPE antiphon_groups gauge\n"), "{metrics}");
     assert!(metrics.contains("antiphon_groups{daemon=\"localhost\"} 1\n"), "{metrics}");
     assert!(metrics.contains("antiphon_messages_unfinished{daemon=\"localhost\"} 0\n"), "{metrics}");
-    assert!(metrics.contains("antiphon_bytes_behind{daemon=\"localhost\"} 0\n"), "{metrics}");
+    for gauge in ["bytes_behind", "bytes_kept"] {
+        assert!(metrics.contains(&format!("antiphon_{gauge}{{daemon=\"localhost\"}} 0\n")), "{metrics}");
+    }
     for counter in ["datagram_send_calls", "datagrams_cut"] {
         assert!(
             metrics.contains(&format!("antiphon_{counter}_total{{daemon=\"localhost\"}} 0\n")),

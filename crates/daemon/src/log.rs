@@ -105,9 +105,9 @@ impl EventLog {
             }
             CloseReason::OutboxesFull => warn!(
                 target: target::SESSIONS,
-                "{who} closed: what all clients have not read took more than {} MiB (OutboxLimit), and most of it for this one; \
-                 see \"Slow clients\" in docs/operations.md",
-                self.config.sessions.max_owed_bytes >> 20
+                "{who} closed: what all clients have not read, or have sent of requests that are not whole, took more than \
+                 {} MiB (OutboxLimit), and this one had the most of it; see \"Slow clients\" in docs/operations.md",
+                self.config.sessions.max_kept_bytes >> 20
             ),
             CloseReason::Shutdown => debug!(target: target::SESSIONS, "{who} closed: the daemon is leaving"),
             CloseReason::HungUp => info!(target: target::SESSIONS, "{who} hung up without a goodbye"),

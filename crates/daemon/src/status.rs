@@ -205,7 +205,7 @@ impl StatusBoard {
         }
     }
 
-    fn gauges(&self, status: &Status, readers: &Readers) -> [(&'static str, u64); 11] {
+    fn gauges(&self, status: &Status, readers: &Readers) -> [(&'static str, u64); 12] {
         let to_reload = status.next_cluster.as_ref().map_or(0, |next| next.lacking.len());
         [
             ("daemons_configured", self.config.daemons.len() as u64),
@@ -218,6 +218,7 @@ impl StatusBoard {
             ("messages_waiting", status.messages_waiting as u64),
             ("bytes_waiting", status.bytes_waiting as u64),
             ("bytes_behind", readers.bytes_behind as u64),
+            ("bytes_kept", readers.bytes_kept as u64),
             ("window_packets", status.windows.all.into()),
         ]
     }

@@ -217,12 +217,12 @@ pub struct SessionConfig {
     pub max_outbox_messages: usize,
     /// Bytes that a client may be behind before it is cut off.
     pub max_outbox_bytes: usize,
-    /// Bytes of memory that what all clients have not read may take before those are cut off for which the most is
-    /// taken, until seven eighths are left (`OutboxLimit`). A body that is larger than a packet is there once for all
-    /// its receivers.
-    pub max_owed_bytes: usize,
+    /// Bytes of memory that what all clients have not read, and what they have sent of requests that are not whole,
+    /// may take before those are cut off that have the most of it, until seven eighths are left (`OutboxLimit`). A
+    /// body that is larger than a packet counts once, as long as one of its receivers has not read it.
+    pub max_kept_bytes: usize,
     /// Bytes that a client may be behind before the ring waits for it. While all together take more than a quarter
-    /// of `max_owed_bytes`, each may be behind by its share of that quarter, at least 64 KiB.
+    /// of `max_kept_bytes`, each may be behind by its share of that quarter, at least 64 KiB.
     pub pressure_bytes: usize,
     /// How long the ring waits for one that does not catch up, to half of either; less for one that takes nothing
     /// after others did so.
@@ -251,7 +251,7 @@ impl Default for SessionConfig {
             max_sessions: 20_000,
             max_outbox_messages: 1_000_000,
             max_outbox_bytes: 64 << 20,
-            max_owed_bytes: 1 << 30,
+            max_kept_bytes: 1 << 30,
             pressure_bytes: 1 << 20,
             pressure_patience: Duration::from_millis(500),
             frames_at_once: 200_000,

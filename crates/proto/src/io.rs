@@ -131,7 +131,8 @@ pub enum CloseReason {
     ProtocolError(&'static str),
     /// The client reads too slowly: its outbox passed the configured limit.
     SlowReader,
-    /// What all clients together are owed takes more memory than the configured limit, and most of it for this one.
+    /// What all clients together have not read, or have sent of requests that are not whole, takes more memory than
+    /// the configured limit, and this one has the most of it.
     OutboxesFull,
     /// The daemon is leaving.
     Shutdown,

@@ -292,7 +292,8 @@ impl Node {
     /// How far the sessions are behind with reading. Looks at every one.
     #[must_use]
     pub fn readers(&self) -> Readers {
-        Readers { bytes_behind: self.sessions.bytes_behind(), furthest: self.sessions.behind() }
+        let (bytes_behind, bytes_kept) = (self.sessions.bytes_behind(), self.sessions.kept_bytes());
+        Readers { bytes_behind, bytes_kept, furthest: self.sessions.behind() }
     }
 
     /// The counters.

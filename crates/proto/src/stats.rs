@@ -58,6 +58,8 @@ pub struct NextCluster {
 pub struct Readers {
     /// Bytes of all sessions together.
     pub bytes_behind: usize,
+    /// Bytes of memory that these take, and requests that are not whole: what several share counts once.
+    pub bytes_kept: usize,
     /// The sessions that are furthest behind, the furthest first.
     pub furthest: Vec<Behind>,
 }

@@ -166,7 +166,7 @@ impl Directives {
                 options.sessions.max_outbox_messages = number(value, 1..=u32::MAX)?.value as usize;
             }
             "OutboxLimit" => {
-                options.sessions.max_owed_bytes = (number(value, 1..=1 << 20)?.value as usize) << 20;
+                options.sessions.max_kept_bytes = (number(value, 1..=1 << 20)?.value as usize) << 20;
             }
             "MaxSessions" => options.sessions.max_sessions = number(value, 1..=1_000_000)?.value as usize,
             "WideAreaNetwork" => self.wide_area = Some(boolean(value)?),

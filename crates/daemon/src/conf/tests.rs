@@ -44,7 +44,7 @@ fn the_customary_file_is_read() {
     assert!(settings.client_interfaces.iter().all(IpAddr::is_unspecified));
     assert_eq!(settings.config.ring.window_packets, 80);
     assert_eq!(settings.config.sessions.max_outbox_messages, 5000);
-    assert_eq!(settings.config.sessions.max_owed_bytes, 256 << 20);
+    assert_eq!(settings.config.sessions.max_kept_bytes, 256 << 20);
     assert_eq!(settings.log.timestamp.as_deref(), Some("[%a %d %b %Y %H:%M:%S]"));
 }
 

@@ -55,12 +55,12 @@ impl Groups {
         if name.is_private() {
             let member = MemberName::from_field(name.as_field()).ok();
             if let Some(receiver) = member.and_then(|member| sessions.receiver(&member)) {
-                sessions.deliver_once(receiver.session, &SharedFrame { head, body, receivers: 1 }, cx);
+                sessions.deliver_once(receiver.session, &SharedFrame::new(head, body), cx);
             }
             return true;
         }
         let Some(audience) = self.table.audience(name) else { return false };
-        let frame = SharedFrame { head, body, receivers: audience.listeners().len() };
+        let frame = SharedFrame::new(head, body);
         for Listener { receiver, .. } in audience.listeners() {
             if receiver.wants_membership || !cx.config.is_mutant(Mutant::DeafWithoutViews) {
                 sessions.deliver_once(receiver.session, &frame, cx);

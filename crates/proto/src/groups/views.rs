@@ -41,12 +41,12 @@ pub(super) fn send_view(
     let frame = encode_view(&group.name, cause, group.id, &members, sets);
     sessions.note_built(frame.len());
     let common = with_own_set(&frame, own_set_offset(sets, own.common));
-    let common = SharedFrame::whole(&common, audience.listeners().len());
+    let common = SharedFrame::whole(&common);
     for Listener { member, receiver } in audience.viewers() {
         match own.joiner {
             Some((joiner, position)) if joiner == *member => {
                 let joiners = with_own_set(&frame, own_set_offset(sets, position));
-                sessions.deliver(receiver.session, &SharedFrame::whole(&joiners, 1), cx);
+                sessions.deliver(receiver.session, &SharedFrame::whole(&joiners), cx);
             }
             _ => sessions.deliver(receiver.session, &common, cx),
         }
@@ -57,7 +57,7 @@ pub(super) fn send_view(
 pub(super) fn send_transition(table: &Table, group: &Group, sessions: &mut Sessions, cx: &mut Cx<'_>) {
     let Some(audience) = table.viewed_audience(group, sessions) else { return };
     let frame = encode_transition(&group.name, group.id);
-    let frame = SharedFrame::whole(&frame, audience.listeners().len());
+    let frame = SharedFrame::whole(&frame);
     for Listener { receiver, .. } in audience.viewers() {
         sessions.deliver(receiver.session, &frame, cx);
     }
@@ -72,7 +72,7 @@ pub(super) fn send_self_leave(
 ) {
     if let Some(leaver) = leaver.filter(|leaver| leaver.wants_membership) {
         let frame = encode_self_leave(group);
-        sessions.deliver(leaver.session, &SharedFrame::whole(&frame, 1), cx);
+        sessions.deliver(leaver.session, &SharedFrame::whole(&frame), cx);
     }
 }
 

@@ -9,10 +9,10 @@ pub(crate) mod access;
 mod handover;
 mod handshake;
 mod ingress;
+mod memory;
 mod names;
 mod outbox;
 mod outflow;
-mod owed;
 mod pressure;
 mod setup;
 
@@ -44,7 +44,6 @@ use names::Names;
 pub use outbox::Outbox;
 pub(crate) use outflow::SharedFrame;
 use outflow::{Excess, Outflow};
-use owed::{Owed, Share};
 use pressure::Threshold;
 
 /// How often it is looked whether readers have caught up.
@@ -71,7 +70,8 @@ struct Session {
     wants_membership: bool,
     reader: FrameReader,
     outbox: Outbox,
-    owes: Share,
+    /// Bytes of a request that is not whole.
+    begun_bytes: usize,
     /// The last message that it got or must not get; see [`Sessions::begin_message`].
     last_message: u64,
     arrivals: Arrivals,
@@ -139,8 +139,12 @@ impl Sessions {
     pub(crate) fn on_opened(&mut self, id: SessionId, origin: Origin, cx: &mut Cx<'_>) {
         self.forget_closed(cx);
         let deadline = cx.now + cx.config.sessions.hello_timeout;
-        let connection =
-            Connection { origin, reader: HelloReader::new(), outbox: Outbox::default(), deadline };
+        let connection = Connection {
+            origin,
+            reader: HelloReader::new(),
+            outbox: Outbox::new(&self.outflow.memory),
+            deadline,
+        };
         self.greet(id, Connecting { connection }, cx);
         self.arm(cx);
     }
@@ -199,7 +203,6 @@ impl Sessions {
             }
         }
         self.ids.clear();
-        self.outflow.owed = Owed::default();
         for (id, mut handshake) in std::mem::take(&mut self.handshakes) {
             self.report_closed(id, handshake.held_name(), CloseReason::Shutdown, cx);
             self.closed.insert(id, std::mem::take(&mut handshake.connection_mut().outbox));
@@ -212,6 +215,11 @@ impl Sessions {
     /// How many sessions are established.
     pub(crate) fn count(&self) -> usize {
         self.ids.len()
+    }
+
+    /// What is kept of all: what they have not read, and what they have sent of requests that are not whole.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.outflow.memory.bytes()
     }
 
     /// How many bytes all are behind with reading.
@@ -240,7 +248,6 @@ impl Sessions {
 
     /// Bytes owed to a session; to one in [`crate::Outputs::closed`] at least for as long as it stands there.
     pub(crate) fn outbox(&mut self, id: SessionId) -> Option<&mut Outbox> {
-        self.lend(id);
         if let Some(session) = self.established.get_mut(&id) {
             return Some(&mut session.outbox);
         }
@@ -257,7 +264,7 @@ impl Sessions {
             return false;
         }
         let limits = &cx.config.sessions;
-        let threshold = Threshold::new(limits, self.owed_memory_bytes(), self.ids.len());
+        let threshold = Threshold::new(limits, self.kept_bytes(), self.ids.len());
         let established = &self.established;
         let outbox = |id| established.get(&id).map(|session| &session.outbox);
         let on = self.outflow.pressure.is_on(limits, threshold, cx.now, cx.stats, outbox);
@@ -352,7 +359,10 @@ impl Sessions {
         session.reader.push(bytes);
         let reason = loop {
             let request = match session.reader.next_frame() {
-                Ok(None) => return,
+                Ok(None) => {
+                    session.count_begun(&self.outflow.memory);
+                    return self.relieve(cx);
+                }
                 Ok(Some(frame)) => ingress::admit(frame, &session.member, &mut self.packing),
                 Err(error) => Err(error.cause()),
             };
@@ -385,7 +395,7 @@ impl Sessions {
     fn depart(&mut self, id: SessionId, cx: &mut Cx<'_>) -> Option<Session> {
         let session = self.established.remove(&id)?;
         self.ids.remove(&id);
-        self.outflow.owed.forget(session.owes);
+        self.outflow.memory.remove(session.begun_bytes);
         self.outflow.pressure.on_departed(id);
         self.names.begin_leaving(&session.member);
         let frame = encode_disconnect(&session.member);

@@ -5,14 +5,16 @@ use std::io::IoSlice;
 
 use bytes::{Buf, Bytes};
 
-use crate::delivery::{Lent, SMALL_BYTES};
+use super::SharedFrame;
+use super::memory::Memory;
+use crate::delivery::SMALL_BYTES;
 
 /// When the copied frames reach this size, they become one shared piece.
 const TAIL_BYTES: usize = 16 << 10;
 
 /// Bytes owed to one client. Implements [`Buf`]: write what `chunk` (or `chunks_vectored`) gives,
 /// then `advance`, and say by `set_refused` whether the socket took less than it was offered.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Outbox {
     /// Pieces before the tail, the next to be written first.
     pieces: VecDeque<Bytes>,
@@ -25,18 +27,25 @@ pub struct Outbox {
     /// Bytes not yet written of each message that is not written whole.
     messages: VecDeque<u32>,
     refused: bool,
-}
-
-/// Bytes of a message in an outbox.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct Kept {
-    /// Those that are its own.
-    pub(super) copied: usize,
-    /// Those that lie in the memory once for all that have them.
-    pub(super) shared: usize,
+    /// Counts the pieces and the tail.
+    memory: Memory,
 }
 
 impl Outbox {
+    /// One whose bytes are counted there.
+    pub(super) fn new(memory: &Memory) -> Self {
+        Self {
+            pieces: VecDeque::new(),
+            tail: Vec::new(),
+            tail_start: 0,
+            bytes: 0,
+            taken: 0,
+            messages: VecDeque::new(),
+            refused: false,
+            memory: memory.clone(),
+        }
+    }
+
     /// Messages that are not yet written whole.
     #[must_use]
     pub fn messages(&self) -> usize {
@@ -63,26 +72,29 @@ impl Outbox {
     /// larger than one, is copied: it would keep a whole receive buffer in memory for as long as the reader
     /// takes. So is a small one, as one more piece to write costs as much as the copy. Others are shared by all
     /// their receivers.
-    pub(super) fn push(&mut self, head: &[u8], body: Lent<'_>, packet_bytes: usize) -> Kept {
-        let bytes = body.bytes();
-        let length = head.len() + bytes.len();
+    pub(super) fn push(&mut self, frame: &SharedFrame<'_>, packet_bytes: usize) {
+        let (head, body) = (frame.head(), frame.body());
+        let length = head.len() + body.len();
         if length == 0 {
-            return Kept::default();
+            return;
         }
         self.bytes += length;
         self.messages.push_back(u32::try_from(length).unwrap_or(u32::MAX));
-        self.tail.extend_from_slice(head);
-        if bytes.len() < SMALL_BYTES.max(packet_bytes) {
-            self.tail.extend_from_slice(bytes);
+        self.extend_tail(head);
+        if body.len() < SMALL_BYTES.max(packet_bytes) {
+            self.extend_tail(body);
             if self.tail.len() >= TAIL_BYTES {
                 self.close_tail();
             }
-            Kept { copied: length, shared: 0 }
         } else {
             self.close_tail();
-            self.pieces.push_back(body.keep());
-            Kept { copied: head.len(), shared: bytes.len() }
+            self.pieces.push_back(frame.share_body(&self.memory));
         }
+    }
+
+    fn extend_tail(&mut self, bytes: &[u8]) {
+        self.memory.add(bytes.len());
+        self.tail.extend_from_slice(bytes);
     }
 
     /// Makes the tail a piece. One that is full is likely to be followed by another, which need not grow to its size
@@ -90,9 +102,10 @@ impl Outbox {
     fn close_tail(&mut self) {
         let start = std::mem::take(&mut self.tail_start);
         let next = if self.tail.len() < TAIL_BYTES { 0 } else { self.tail.len() };
-        let tail = Bytes::from(std::mem::replace(&mut self.tail, Vec::with_capacity(next))).slice(start..);
-        if !tail.is_empty() {
-            self.pieces.push_back(tail);
+        let tail = std::mem::replace(&mut self.tail, Vec::with_capacity(next));
+        self.memory.remove(tail.len());
+        if start < tail.len() {
+            self.pieces.push_back(self.memory.count(tail.into()).slice(start..));
         }
     }
 
@@ -149,15 +162,29 @@ impl Buf for Outbox {
         }
         self.tail_start += left;
         if self.tail_start == self.tail.len() {
+            self.memory.remove(self.tail.len());
             self.tail.clear();
             self.tail_start = 0;
         }
     }
 }
 
+impl Default for Outbox {
+    fn default() -> Self {
+        Self::new(&Memory::default())
+    }
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        self.memory.remove(self.tail.len());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::delivery::Lent;
 
     const PACKET: usize = 1472;
 
@@ -172,7 +199,7 @@ mod tests {
         for step in [1, 7, 511, 1000, 50_000] {
             let mut outbox = Outbox::default();
             for frame in &frames {
-                outbox.push(&[], Lent::whole(frame), PACKET);
+                outbox.push(&SharedFrame::whole(frame), PACKET);
             }
             assert_eq!((outbox.messages(), outbox.remaining()), (frames.len(), expected.len()));
             let mut written = Vec::new();
@@ -191,7 +218,7 @@ mod tests {
         let frames = frames(&[10, 20, 2600, 30]);
         let mut outbox = Outbox::default();
         for frame in &frames {
-            outbox.push(b"head", Lent::whole(frame), PACKET);
+            outbox.push(&SharedFrame::new(b"head", Lent::whole(frame)), PACKET);
         }
         let mut slices = [IoSlice::new(&[]); 8];
         let count = outbox.chunks_vectored(&mut slices);
@@ -204,8 +231,8 @@ mod tests {
     fn what_may_lie_in_a_large_packet_is_copied() {
         for (bytes, packet_bytes, pieces) in [(8000, 8972, 1), (8972, 8972, 2), (8000, 1472, 2)] {
             let mut outbox = Outbox::default();
-            outbox.push(&[], Lent::whole(&Bytes::from(vec![0; bytes])), packet_bytes);
-            outbox.push(b"next", Lent::whole(&Bytes::new()), packet_bytes);
+            outbox.push(&SharedFrame::whole(&Bytes::from(vec![0; bytes])), packet_bytes);
+            outbox.push(&SharedFrame::new(b"next", Lent::whole(&Bytes::new())), packet_bytes);
             let mut slices = [IoSlice::new(&[]); 4];
             assert_eq!(outbox.chunks_vectored(&mut slices), pieces, "{bytes} bytes");
         }
@@ -214,13 +241,13 @@ mod tests {
     #[test]
     fn a_message_counts_until_its_last_byte_is_written() {
         let mut outbox = Outbox::default();
-        outbox.push(&[], Lent::whole(&Bytes::from_static(b"abc")), PACKET);
-        outbox.push(&[], Lent::whole(&Bytes::from_static(b"de")), PACKET);
+        outbox.push(&SharedFrame::whole(&Bytes::from_static(b"abc")), PACKET);
+        outbox.push(&SharedFrame::whole(&Bytes::from_static(b"de")), PACKET);
         outbox.advance(2);
         assert_eq!(outbox.messages(), 2);
         outbox.advance(2);
         assert_eq!((outbox.messages(), outbox.chunk(), outbox.taken()), (1, &b"e"[..], 4));
-        outbox.push(&[], Lent::whole(&Bytes::from_static(b"f")), PACKET);
+        outbox.push(&SharedFrame::whole(&Bytes::from_static(b"f")), PACKET);
         assert_eq!(outbox.chunk(), b"ef");
     }
 }

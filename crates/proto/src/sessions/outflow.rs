@@ -1,11 +1,13 @@
 //! Frames put into outboxes, and all that limits them.
 
+use std::cell::OnceCell;
+
 use antiphon_wire::ids::SessionId;
 use bytes::{Buf, Bytes};
 
 use super::Session;
 use super::handover::Handover;
-use super::owed::Owed;
+use super::memory::Memory;
 use super::pressure::{Pressure, Threshold};
 use crate::config::Config;
 use crate::cx::Cx;
@@ -13,20 +15,36 @@ use crate::delivery::Lent;
 use crate::mutant::Mutant;
 
 /// A frame for clients, in two parts.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct SharedFrame<'a> {
-    /// The first part.
-    pub(crate) head: &'a [u8],
-    /// The rest; what is large is shared by the outboxes.
-    pub(crate) body: Lent<'a>,
-    /// About how many sessions get it.
-    pub(crate) receivers: usize,
+    head: &'a [u8],
+    /// The rest.
+    body: Lent<'a>,
+    /// The same as outboxes share it, once one does.
+    shared: OnceCell<Bytes>,
 }
 
 impl<'a> SharedFrame<'a> {
+    pub(crate) fn new(head: &'a [u8], body: Lent<'a>) -> Self {
+        Self { head, body, shared: OnceCell::new() }
+    }
+
     /// One in one part.
-    pub(crate) fn whole(body: &'a Bytes, receivers: usize) -> Self {
-        Self { head: &[], body: Lent::whole(body), receivers }
+    pub(crate) fn whole(body: &'a Bytes) -> Self {
+        Self::new(&[], Lent::whole(body))
+    }
+
+    pub(super) fn head(&self) -> &'a [u8] {
+        self.head
+    }
+
+    pub(super) fn body(&self) -> &'a [u8] {
+        self.body.bytes()
+    }
+
+    /// The body for one more outbox, counted once for all of them.
+    pub(super) fn share_body(&self, memory: &Memory) -> Bytes {
+        self.shared.get_or_init(|| memory.count(self.body.keep())).clone()
     }
 }
 
@@ -43,14 +61,15 @@ pub(super) enum Excess {
 #[derive(Debug)]
 pub(super) struct Outflow {
     pub(super) pressure: Pressure,
-    pub(super) owed: Owed,
+    /// What is kept of all sessions.
+    pub(super) memory: Memory,
     pub(super) handover: Handover,
 }
 
 impl Outflow {
     pub(super) fn new(config: &Config) -> Self {
         let handover = Handover::new(config.frames_at_once());
-        Self { pressure: Pressure::default(), owed: Owed::default(), handover }
+        Self { pressure: Pressure::default(), memory: Memory::default(), handover }
     }
 
     /// Puts a frame into the outbox of one of so many sessions. Messages are judged by what the socket has left, so
@@ -64,7 +83,7 @@ impl Outflow {
         cx: &mut Cx<'_>,
     ) -> Option<Excess> {
         let limits = &cx.config.sessions;
-        let bytes = frame.head.len() + frame.body.bytes().len();
+        let bytes = frame.head().len() + frame.body().len();
         let is_impatient = cx.config.is_mutant(Mutant::Impatient) && session.outbox.messages() > 10;
         if is_impatient
             || session.messages_left(cx.now) >= limits.max_outbox_messages
@@ -76,17 +95,16 @@ impl Outflow {
             cx.out.dirty.push(id);
         }
         if !self.pressure.is_empty() {
-            let threshold = Threshold::new(limits, self.owed.memory_bytes(), sessions);
+            let threshold = Threshold::new(limits, self.memory.bytes(), sessions);
             self.pressure.before_growth(id, &session.outbox, threshold);
         }
         session.arrivals.messages += 1;
-        let kept = session.outbox.push(frame.head, frame.body, cx.config.ring.datagram_bytes);
+        session.outbox.push(frame, cx.config.ring.datagram_bytes);
         self.handover.note_frame(bytes);
-        self.owed.add(&mut session.owes, kept, frame.receivers);
         if Threshold::may_be_passed(limits, &session.outbox) {
-            let threshold = Threshold::new(limits, self.owed.memory_bytes(), sessions);
+            let threshold = Threshold::new(limits, self.memory.bytes(), sessions);
             self.pressure.on_growth(id, &session.outbox, threshold, cx.now);
         }
-        (self.owed.memory_bytes() > limits.max_owed_bytes).then_some(Excess::OfAll)
+        (self.memory.bytes() > limits.max_kept_bytes).then_some(Excess::OfAll)
     }
 }

@@ -54,7 +54,7 @@ pub(super) struct Threshold {
 impl Threshold {
     /// While `owed_bytes` to `sessions` sessions together are much, each of them may be behind by its share.
     pub(super) fn new(config: &SessionConfig, owed_bytes: usize, sessions: usize) -> Self {
-        let much = config.max_owed_bytes / MUCH;
+        let much = config.max_kept_bytes / MUCH;
         let bytes = if owed_bytes > much {
             (much / sessions.max(1))
                 .clamp(LEAST_SHARE_BYTES.min(config.pressure_bytes), config.pressure_bytes)
@@ -196,13 +196,13 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::delivery::Lent;
+    use crate::sessions::SharedFrame;
 
     const MS: Duration = Duration::from_millis(1);
 
     fn filled(bytes: usize) -> Outbox {
         let mut outbox = Outbox::default();
-        outbox.push(&[], Lent::whole(&Bytes::from(vec![0; bytes])), 0);
+        outbox.push(&SharedFrame::whole(&Bytes::from(vec![0; bytes])), 0);
         outbox
     }
 
@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn each_may_be_behind_by_its_share_when_all_together_are_owed_much() {
-        let config = SessionConfig { max_owed_bytes: 8 << 20, ..SessionConfig::default() };
+        let config = SessionConfig { max_kept_bytes: 8 << 20, ..SessionConfig::default() };
         let threshold = |owed_bytes, sessions| Threshold::new(&config, owed_bytes, sessions).bytes;
         assert_eq!(threshold(2 << 20, 1000), 1 << 20, "not much");
         assert_eq!(

@@ -12,9 +12,8 @@ use super::handshake::{
 };
 use super::names::Claim;
 use super::outbox::Outbox;
-use super::{Arrivals, Session, Sessions};
+use super::{Arrivals, Session, Sessions, SharedFrame};
 use crate::cx::Cx;
-use crate::delivery::Lent;
 use crate::io::{CloseReason, Event};
 use crate::time::{Instant, Timer};
 
@@ -159,8 +158,8 @@ impl Sessions {
             member,
             wants_membership: hello.wants_membership,
             reader: FrameReader::new(FrameLimits::FROM_CLIENT),
-            owes: self.outflow.owed.begin(&outbox),
             outbox,
+            begun_bytes: 0,
             last_message: 0,
             arrivals,
         };
@@ -232,5 +231,5 @@ fn push_reply(id: SessionId, outbox: &mut Outbox, reply: &Bytes, cx: &mut Cx<'_>
     if !outbox.has_remaining() {
         cx.out.dirty.push(id);
     }
-    outbox.push(&[], Lent::whole(reply), 0);
+    outbox.push(&SharedFrame::whole(reply), 0);
 }

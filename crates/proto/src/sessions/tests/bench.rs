@@ -165,7 +165,7 @@ impl Bench {
     /// A frame for a session.
     pub(super) fn deliver(&mut self, id: SessionId, frame: &[u8]) {
         let frame = Bytes::copy_from_slice(frame);
-        self.run(|sessions, cx| sessions.deliver(id, &SharedFrame::whole(&frame, 1), cx));
+        self.run(|sessions, cx| sessions.deliver(id, &SharedFrame::whole(&frame), cx));
     }
 
     /// Its socket takes nothing more for now.

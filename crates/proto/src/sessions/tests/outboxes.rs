@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use antiphon_wire::ids::SessionId;
+use antiphon_wire::service::ServiceLevel;
 use bytes::{Buf, Bytes};
 
 use super::super::SharedFrame;
-use super::bench::{Bench, LOOPBACK, choice, hello, member};
+use super::bench::{Bench, LOOPBACK, choice, frame, hello, member};
 use crate::delivery::Kind;
 use crate::io::CloseReason;
 
@@ -108,7 +109,7 @@ fn a_reader_that_is_too_many_bytes_behind_is_cut_off() {
 
 #[test]
 fn who_is_furthest_behind_is_cut_off_when_all_together_are_owed_too_much() {
-    let mut bench = Bench::with(|config| config.sessions.max_owed_bytes = 10_000);
+    let mut bench = Bench::with(|config| config.sessions.max_kept_bytes = 10_000);
     let sessions = ["one", "two", "three", "four"].map(|name| bench.connect(name));
     for (id, bytes) in sessions.into_iter().zip([2000, 5000, 1500, 1000]) {
         bench.deliver(id, &vec![1; bytes]);
@@ -126,37 +127,78 @@ fn who_is_furthest_behind_is_cut_off_when_all_together_are_owed_too_much() {
 
 #[test]
 fn what_is_written_or_goes_with_its_session_is_owed_no_more() {
-    let mut bench = Bench::with(|config| config.sessions.max_owed_bytes = 10_000);
+    let mut bench = Bench::with(|config| config.sessions.max_kept_bytes = 10_000);
     let (reader, other) = (bench.connect("reader"), bench.connect("other"));
     bench.deliver(other, &[1; 4000]);
     for _ in 0..10 {
         bench.deliver(reader, &[1; 5000]);
         assert_eq!(bench.read(reader).len(), 5000);
-        assert_eq!(bench.sessions.owed_memory_bytes(), 4000);
+        assert_eq!(bench.sessions.kept_bytes(), 4000);
     }
     bench.run(|sessions, cx| sessions.on_closed(other, cx));
-    assert_eq!(bench.sessions.owed_memory_bytes(), 0);
+    assert_eq!(bench.sessions.kept_bytes(), 0);
     bench.deliver(reader, &[1; 100]);
     bench.run(|sessions, cx| sessions.on_shutdown(cx));
-    assert_eq!((bench.sessions.owed_memory_bytes(), bench.stats.sessions_slow), (0, 0));
+    assert_eq!(bench.sessions.kept_bytes(), 100, "the host may write it before it closes");
+    assert_eq!(bench.stats.sessions_slow, 0);
 }
 
 #[test]
 fn what_many_share_takes_its_memory_once() {
-    let mut bench = Bench::with(|config| config.sessions.max_owed_bytes = 10_000);
+    let mut bench = Bench::with(|config| config.sessions.max_kept_bytes = 10_000);
     let sessions: Vec<SessionId> = (0..100).map(|number| bench.connect(&format!("s{number}"))).collect();
-    assert_eq!(bench.sessions.owed_memory_bytes(), 0, "all have read their answers");
-    let (body, receivers) = (Bytes::from(vec![1; 5000]), sessions.len());
-    bench.run(|sessions_of_all, cx| {
-        sessions
-            .iter()
-            .for_each(|id| sessions_of_all.deliver(*id, &SharedFrame::whole(&body, receivers), cx));
+    assert_eq!(bench.sessions.kept_bytes(), 0, "all have read their answers");
+    let body = Bytes::from(vec![1; 5000]);
+    bench.run(|all, cx| {
+        let frame = SharedFrame::whole(&body);
+        sessions.iter().for_each(|id| all.deliver(*id, &frame, cx));
     });
-    assert_eq!((bench.sessions.owed_memory_bytes(), bench.sessions.bytes_behind()), (5000, 500_000));
-    bench.sessions.outbox(sessions[0]).expect("open").advance(2500);
-    assert_eq!(bench.sessions.owed_memory_bytes(), 4975);
-    bench.deliver(sessions[0], &[1; 1000]);
-    assert_eq!(bench.sessions.owed_memory_bytes(), 5975, "small ones are copied");
+    assert_eq!((bench.sessions.kept_bytes(), bench.sessions.bytes_behind()), (5000, 500_000));
+    for id in &sessions[1..] {
+        bench.sessions.outbox(*id).expect("open").advance(5000);
+        assert_eq!(bench.sessions.kept_bytes(), 5000, "one has not read it yet");
+    }
+    bench.deliver(sessions[1], &[1; 1000]);
+    assert_eq!(bench.sessions.kept_bytes(), 6000, "small ones are copied");
+    bench.sessions.outbox(sessions[0]).expect("open").advance(4999);
+    assert_eq!(bench.sessions.kept_bytes(), 6000);
+    bench.sessions.outbox(sessions[0]).expect("open").advance(1);
+    assert_eq!(bench.sessions.kept_bytes(), 1000);
+}
+
+/// It stays in the memory for the one who has not read it, however many others have.
+#[test]
+fn who_alone_has_not_read_what_many_share_is_cut_off_for_all_of_it() {
+    let mut bench = Bench::with(|config| config.sessions.max_kept_bytes = 10_000);
+    let (slow, fast) = (bench.connect("slow"), bench.connect("fast"));
+    for kept in [5000, 10_000, 0] {
+        let body = Bytes::from(vec![1; 5000]);
+        bench.run(|all, cx| {
+            let frame = SharedFrame::whole(&body);
+            [slow, fast].iter().for_each(|id| all.deliver(*id, &frame, cx));
+        });
+        drop(body);
+        bench.read(fast);
+        assert_eq!(bench.sessions.kept_bytes(), kept);
+    }
+    assert_eq!(bench.out.closed, [(slow, CloseReason::OutboxesFull)]);
+}
+
+#[test]
+fn requests_that_are_not_whole_are_kept_within_the_same_limit() {
+    let mut bench = Bench::with(|config| config.sessions.max_kept_bytes = 10_000);
+    let (slow, other) = (bench.connect("slow"), bench.connect("other"));
+    let request = frame(b"#slow#localhost", ServiceLevel::Agreed.flag(), &[b"grp"], &[1; 6000]);
+    bench.feed(slow, &request[..6000]);
+    assert_eq!(bench.sessions.kept_bytes(), 6000);
+    bench.feed(slow, &request[6000..]);
+    assert_eq!(bench.sessions.kept_bytes(), 0, "it is whole");
+    bench.feed(slow, &request[..6000]);
+    bench.deliver(other, &[1; 4000]);
+    assert!(bench.out.closed.is_empty(), "as much as may be");
+    bench.feed(slow, &request[6000..6001]);
+    assert_eq!(bench.out.closed, [(slow, CloseReason::OutboxesFull)]);
+    assert_eq!(bench.sessions.kept_bytes(), 4000);
 }
 
 #[test]
@@ -181,13 +223,13 @@ fn one_message_is_delivered_once_and_not_to_who_discards_it() {
     bench.run(|sessions, cx| {
         sessions.begin_message(Some(&member("one")));
         for id in [one, other, one, other] {
-            sessions.deliver_once(id, &SharedFrame::whole(&Bytes::from_static(b"x"), 2), cx);
+            sessions.deliver_once(id, &SharedFrame::whole(&Bytes::from_static(b"x")), cx);
         }
     });
     assert_eq!((bench.read(one), bench.read(other)), (Vec::new(), b"x".to_vec()));
     bench.run(|sessions, cx| {
         sessions.begin_message(None);
-        sessions.deliver_once(one, &SharedFrame::whole(&Bytes::from_static(b"y"), 1), cx);
+        sessions.deliver_once(one, &SharedFrame::whole(&Bytes::from_static(b"y")), cx);
     });
     assert_eq!(bench.read(one), b"y");
 }

@@ -186,7 +186,7 @@ fn a_broken_connection_ends_the_session_and_drops_half_a_message() {
 #[test]
 fn whatever_is_owed_to_a_session_that_disconnects_is_discarded() {
     let (mut bench, id) = alice();
-    bench.run(|sessions, cx| sessions.deliver(id, &SharedFrame::whole(&Bytes::from_static(b"owed"), 1), cx));
+    bench.run(|sessions, cx| sessions.deliver(id, &SharedFrame::whole(&Bytes::from_static(b"owed")), cx));
     bench.feed(id, &frame(ALICE, KILL, &[], b""));
     assert!(bench.read(id).is_empty());
     assert!(bench.sessions.receiver(&member("alice")).is_none());
