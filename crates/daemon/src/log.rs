@@ -57,6 +57,12 @@ impl EventLog {
                 "another process, {process}, says that it is {}; give each daemon a name and an address of its own",
                 self.config.name_of(*process)
             ),
+            Event::OnlyHeard(process) => warn!(
+                target: target::MEMBERSHIP,
+                "gossip of {} arrives, but nothing that it tells to this daemon alone, so that no ring can be formed with it; \
+                 let the UDP port after the segment's through as well",
+                self.config.name_of(*process)
+            ),
             Event::ForeignCluster { cluster } => warn!(
                 target: target::MEMBERSHIP,
                 "a daemon with another configuration (hash {cluster:08x}) is heard and ignored; \

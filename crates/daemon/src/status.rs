@@ -95,6 +95,7 @@ pub(crate) struct StatusBoard {
     config: Config,
     configurations: VecDeque<Installed>,
     duplicates_heard: u64,
+    only_heard: u64,
     foreign_clusters: u64,
     foreign_versions: u64,
 }
@@ -115,6 +116,7 @@ impl StatusBoard {
             config: config.clone(),
             configurations: VecDeque::new(),
             duplicates_heard: 0,
+            only_heard: 0,
             foreign_clusters: 0,
             foreign_versions: 0,
         }
@@ -139,6 +141,7 @@ impl StatusBoard {
                 self.forget_old_configurations();
             }
             Event::DuplicateDaemon(_) => self.duplicates_heard += 1,
+            Event::OnlyHeard(_) => self.only_heard += 1,
             Event::ForeignCluster { .. } => self.foreign_clusters += 1,
             Event::ForeignVersion { .. } => self.foreign_versions += 1,
             Event::MembershipState { .. }
@@ -223,8 +226,9 @@ impl StatusBoard {
         ]
     }
 
-    fn heard(&self) -> [(&'static str, u64); 3] {
+    fn heard(&self) -> [(&'static str, u64); 4] {
         [
+            ("daemons_only_heard", self.only_heard),
             ("duplicate_daemons_heard", self.duplicates_heard),
             ("foreign_clusters_heard", self.foreign_clusters),
             ("foreign_versions_heard", self.foreign_versions),

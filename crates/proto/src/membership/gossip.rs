@@ -17,6 +17,8 @@ const FORGET_INCARNATION: Duration = Duration::from_secs(3);
 const MAX_RUNS: usize = 2;
 /// Times the hello interval that a hello counts.
 const HELLOS_FRESH: u32 = 3;
+/// So many hellos in a row without anything told are no accident.
+const HELLOS_UNTOLD: u32 = 10;
 /// Times the freshness of a join that what a process told me alone counts: it is not repeated as joins are.
 const TOLD_FRESH: u32 = 10;
 
@@ -60,6 +62,8 @@ struct SeenHello {
     ring: RingId,
     members: Vec<ProcessId>,
     hears: BTreeSet<ProcessId>,
+    /// Hellos in a row before which nothing was told.
+    untold: u32,
 }
 
 /// How a sender's incarnation relates to what I knew.
@@ -179,11 +183,13 @@ impl Gossip {
 
     /// Takes a hello in; returns whether its sender hears me.
     pub(crate) fn on_hello(&mut self, hello: &Hello, now: Instant) -> bool {
+        let untold = self.hellos.get(&hello.from).map_or(0, |before| before.untold);
         let seen = SeenHello {
             at: now,
             ring: hello.ring,
             members: hello.members.clone(),
             hears: hello.hears.clone(),
+            untold,
         };
         self.hellos.insert(hello.from, seen);
         hello.hears.contains(&self.me)
@@ -199,6 +205,15 @@ impl Gossip {
     fn is_told_by(&self, process: ProcessId, now: Instant, config: &Config) -> bool {
         let fresh = config.membership.fresh * TOLD_FRESH;
         self.told.get(&process).is_some_and(|at| now.since(*at) < fresh)
+    }
+
+    /// A process that hears me said hello. Returns whether that was so, without anything told, once too often for
+    /// chance.
+    pub(crate) fn is_only_heard(&mut self, process: ProcessId, now: Instant, config: &Config) -> bool {
+        let is_told = self.is_told_by(process, now, config);
+        let Some(hello) = self.hellos.get_mut(&process) else { return false };
+        hello.untold = if is_told { 0 } else { hello.untold.saturating_add(1) };
+        hello.untold == HELLOS_UNTOLD
     }
 
     /// Processes that I heard lately: their joins, and what they told me alone.

@@ -10,6 +10,7 @@ use super::{Membership, State, count_packet};
 use crate::cx::Cx;
 use crate::delivery::stream::{self, Complete, Limit};
 use crate::delivery::{Delivery, KeptDelivery, KeptMessage, Place};
+use crate::io::Event;
 use crate::mutant::Mutant;
 use crate::ring::Visited;
 use crate::time::Timer;
@@ -236,6 +237,9 @@ impl Membership {
             self.hello_soon(cx);
         }
         self.probe(hello.from, cx);
+        if hears_me && self.gossip.is_only_heard(hello.from, cx.now, cx.config) {
+            cx.out.events.push(Event::OnlyHeard(hello.from));
+        }
         let settled = cx.now.since(since) > cx.config.membership.hello * 2;
         if settled && hears_me && self.ring.i_lead() {
             self.ask_to_merge(hello, cx);

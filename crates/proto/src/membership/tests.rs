@@ -1,8 +1,10 @@
 //! What a daemon makes of single datagrams of others, while it looks for a ring.
 
+use std::time::Duration;
+
 use antiphon_wire::names::DaemonName;
 use antiphon_wire::ring::attempt::{Commit, Propose};
-use antiphon_wire::ring::gossip::{HearsRow, Hello};
+use antiphon_wire::ring::gossip::{HearsRow, Hello, Probe};
 
 use super::*;
 use crate::NameHash;
@@ -122,6 +124,30 @@ fn a_hello_that_names_more_processes_than_there_are_daemons_is_refused() {
         bench.hear(&Datagram::Hello(Hello { from, ring, members: vec![from], hears }));
         assert_eq!(bench.node.stats().datagrams_rejected, 2 * rejected);
     }
+}
+
+#[test]
+fn who_hears_me_and_can_tell_me_nothing_is_reported() {
+    let mut bench = Bench::new(2, 1472);
+    (0..20).for_each(|_| bench.wait());
+    let (from, me) = (process(1), process(0));
+    let ring = RingId { epoch: BOOT, leader: from };
+    let hello = |hears: &[ProcessId]| {
+        Datagram::Hello(Hello { from, ring, members: vec![from], hears: hears.iter().copied().collect() })
+    };
+    let reports = |bench: &Bench| {
+        let is_report = |event: &&Event| matches!(event, Event::OnlyHeard(process) if *process == from);
+        bench.out.events.iter().filter(is_report).count()
+    };
+    (0..50).for_each(|_| drop(bench.hear(&hello(&[]))));
+    assert_eq!(reports(&bench), 0, "it does not hear me");
+    (0..9).for_each(|_| drop(bench.hear(&hello(&[me]))));
+    bench.hear(&Datagram::Probe(Probe { from }));
+    (0..50).for_each(|_| drop(bench.hear(&hello(&[me]))));
+    assert_eq!(reports(&bench), 0, "it told me something");
+    bench.now = bench.now + Duration::from_secs(2);
+    (0..50).for_each(|_| drop(bench.hear(&hello(&[me]))));
+    assert_eq!(reports(&bench), 1);
 }
 
 #[test]
