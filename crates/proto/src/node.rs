@@ -126,7 +126,7 @@ impl Node {
         if matches!(input, Input::Shutdown) && self.leave_by.is_none() {
             let by = now + self.config.membership.leave;
             self.leave_by = Some(by);
-            self.timers.set(Timer::Leave, by);
+            self.timers.set(Timer::Handover, by);
         }
         if let Input::SetWindows(change) = &input {
             self.config.ring.change_windows(*change);

@@ -62,7 +62,9 @@ pub enum Timer {
     /// Announce my ring to daemons outside of it.
     Hello,
     /// Say goodbye again.
-    Leave,
+    Goodbye,
+    /// What clients had sent has been handed over for long enough: leave.
+    Handover,
     /// A client has not finished its handshake in time.
     Handshake,
     /// Look whether readers have caught up.
@@ -71,7 +73,7 @@ pub enum Timer {
 
 impl Timer {
     /// Every timer, in firing order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::TokenRetransmit,
         Self::TokenLoss,
         Self::TokenHold,
@@ -81,7 +83,8 @@ impl Timer {
         Self::AttemptRetransmit,
         Self::AttemptDeadline,
         Self::Hello,
-        Self::Leave,
+        Self::Goodbye,
+        Self::Handover,
         Self::Handshake,
         Self::Pressure,
     ];

@@ -353,7 +353,7 @@ impl Membership {
             Datagram::Commit(commit) => self.on_commit(commit, cx),
             Datagram::RecoveryRequest(request) => self.on_recovery_request(&request, cx),
             Datagram::Done(done) => self.on_done(done.from, done.ring, cx),
-            Datagram::Install(install) => self.on_install(install.ring, cx),
+            Datagram::Install(install) => self.on_install(install, cx),
             Datagram::Probe(probe) => self.on_probe(probe.from, is_news, cx),
             // A piece inside a piece, or a packet: nothing that a daemon of ours sends.
             Datagram::Piece(_) | Datagram::Packet(_) => cx.stats.datagrams_rejected += 1,
@@ -387,9 +387,8 @@ impl Membership {
             Timer::AttemptRetransmit => self.on_attempt_retransmit(cx),
             Timer::AttemptDeadline => self.on_attempt_deadline(cx),
             Timer::Hello => self.on_hello_timer(cx),
-            Timer::Leave if matches!(self.state, State::Leaving(_)) => self.say_goodbye(cx),
-            Timer::Leave => {}
-            Timer::Handshake | Timer::Pressure => {}
+            Timer::Goodbye => self.say_goodbye(cx),
+            Timer::Handover | Timer::Handshake | Timer::Pressure => {}
         }
     }
 
@@ -397,7 +396,7 @@ impl Membership {
     pub(crate) fn say_goodbye(&mut self, cx: &mut Cx<'_>) {
         let said = if let State::Leaving(said) = self.state { said } else { 0 };
         if said == GOODBYES || self.everyone.is_empty() {
-            cx.timers.stop(Timer::Leave);
+            cx.timers.stop(Timer::Goodbye);
             cx.out.events.push(Event::Stopped);
             return;
         }
@@ -408,7 +407,7 @@ impl Membership {
         let leave = Datagram::Leave(Leave { from: self.me });
         self.gossip_to_everyone(&leave, cx);
         self.enter(State::Leaving(said + 1), "asked to stop", cx);
-        cx.timers.set(Timer::Leave, cx.now + cx.config.ring.wake * 2);
+        cx.timers.set(Timer::Goodbye, cx.now + cx.config.ring.wake * 2);
     }
 
     /// Leaves a state for another; returns the one that was left.

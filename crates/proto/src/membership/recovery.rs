@@ -49,8 +49,9 @@ pub(crate) struct Recover {
 
 impl Recover {
     pub(super) fn new(commit: Commit, old: &Ring, me: ProcessId) -> Self {
-        let pairs =
-            || commit.members.iter().zip(&commit.holdings).filter(|(_, report)| report.old == old.id());
+        let of_my_ring =
+            |(member, report): &(&ProcessId, &Holdings)| report.old == old.id() && old.contains(**member);
+        let pairs = || commit.members.iter().zip(&commit.holdings).filter(of_my_ring);
         let together: Vec<ProcessId> = pairs().map(|(member, _)| *member).collect();
         let reports: Vec<Holdings> = pairs().map(|(_, report)| report.clone()).collect();
         let claimed = reports.iter().map(Holdings::highest).max().unwrap_or_default();
@@ -171,13 +172,12 @@ impl Membership {
         let State::Recover(recover) = &mut self.state else {
             return;
         };
-        let ring = recover.ring();
-        let requests = recover.requests(self.me);
         if recover.lacks_nothing() {
             self.say_done(cx);
             return;
         }
-        for (holder, missing) in requests {
+        let ring = recover.ring();
+        for (holder, missing) in recover.requests(self.me) {
             let request = RecoveryRequest { from: self.me, ring, missing: ranges::collect(missing) };
             self.tell(holder, &Datagram::RecoveryRequest(request), cx);
         }
@@ -231,8 +231,8 @@ impl Membership {
         }
     }
 
-    pub(super) fn on_install(&mut self, ring: RingId, cx: &mut Cx<'_>) {
-        self.install_on_evidence(|new| new == ring, cx);
+    pub(super) fn on_install(&mut self, Install { from, ring }: Install, cx: &mut Cx<'_>) {
+        self.install_on_evidence(|new| new == ring && new.leader == from, cx);
     }
 
     /// A member lacks packets of the old ring.
@@ -241,7 +241,7 @@ impl Membership {
             cx.stats.datagrams_stale += 1;
             return;
         };
-        if recover.ring() != request.ring {
+        if recover.ring() != request.ring || !recover.together.contains(&request.from) {
             cx.stats.datagrams_stale += 1;
             return;
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use antiphon_wire::names::DaemonName;
-use antiphon_wire::ring::attempt::{Commit, Propose};
+use antiphon_wire::ring::attempt::{Commit, Install, Propose, RecoveryRequest};
 use antiphon_wire::ring::gossip::{HearsRow, Hello, Probe};
 
 use super::*;
@@ -170,6 +170,13 @@ fn a_commit_that_is_not_the_leaders_or_takes_me_for_another_rings_is_refused() {
     }
     bench.hear(&commit(from, &mine));
     assert_eq!(bench.node.status().state, StateName::Recover);
+    let stale = bench.node.stats().datagrams_stale;
+    bench.hear(&Datagram::RecoveryRequest(RecoveryRequest { from: process(2), ring, missing: Vec::new() }));
+    assert_eq!(bench.node.stats().datagrams_stale, stale + 1, "it is of another old ring");
+    bench.hear(&Datagram::Install(Install { from: process(2), ring }));
+    assert_eq!(bench.node.status().state, StateName::Recover, "it does not lead");
+    bench.hear(&Datagram::Install(Install { from, ring }));
+    assert_eq!(bench.node.status().state, StateName::Operational);
 }
 
 #[test]
