@@ -16,7 +16,7 @@ use bytes::Bytes;
 use super::unfinished::{Added, Assembled, Unfinished};
 use super::{Kind, Lent, Message};
 use crate::preambles::Heard;
-use crate::ring::window::{Stored, Window};
+use crate::ring::packets::{PacketStore, Stored};
 
 /// Largest message that is put together; what claims to be larger is dropped.
 const MAX_MESSAGE_BYTES: u32 = 1 << 20;
@@ -165,7 +165,7 @@ impl Stream {
     }
 
     /// Looks for the next message in order, as far as `limit` allows and packets are there.
-    pub(crate) fn find(&mut self, window: &Window, limit: Limit) -> Option<Found> {
+    pub(crate) fn find(&mut self, packets: &PacketStore, limit: Limit) -> Option<Found> {
         // A question for each message is less than what it takes to drop nothing.
         if self.assembly.assembled.is_some() {
             self.assembly.assembled = None;
@@ -177,7 +177,7 @@ impl Stream {
             }
             let open = match &mut self.open {
                 Some(open) => open,
-                None => self.open.insert(OpenPacket::new(window.get(seq)?)),
+                None => self.open.insert(OpenPacket::new(packets.get(seq)?)),
             };
             match self.assembly.read(open, seq <= limit.safe, Wanted::All) {
                 Step::Found(found) => return Some(found),
@@ -209,8 +209,8 @@ impl Stream {
     }
 
     /// The next message in order, to be kept.
-    pub(crate) fn next(&mut self, window: &Window, limit: Limit) -> Option<Complete> {
-        let found = self.find(window, limit)?;
+    pub(crate) fn next(&mut self, packets: &PacketStore, limit: Limit) -> Option<Complete> {
+        let found = self.find(packets, limit)?;
         Some(self.keep(found))
     }
 

@@ -180,7 +180,7 @@ impl Membership {
             State::Operational { .. } | State::Gather(_) | State::Leaving(_) => return,
         };
         let names: Vec<String> = waiting_for.iter().map(|process| cx.config.name_of(*process)).collect();
-        self.search(&format!("no answer from {}", names.join(", ")), cx);
+        self.gather(&format!("no answer from {}", names.join(", ")), cx);
     }
 
     /// How long an attempt may be without progress. Where several have failed, machines or links are

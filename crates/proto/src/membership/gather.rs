@@ -16,7 +16,7 @@ const JOIN_GAP_SHARE: u32 = 10;
 /// Failed attempts that make the next one more patient.
 const MAX_FAILURES: u32 = 3;
 
-/// What a search needs to remember.
+/// What gathering needs to remember.
 #[derive(Debug)]
 pub(crate) struct Gather {
     /// Daemons that will probably come: when all of them are in my clique, there is nobody to wait for.
@@ -36,14 +36,14 @@ impl Gather {
 
 impl Membership {
     /// Looks for whoever is left of the ring.
-    pub(super) fn search(&mut self, reason: &str, cx: &mut Cx<'_>) {
+    pub(super) fn gather(&mut self, reason: &str, cx: &mut Cx<'_>) {
         let left = self.ring.members().iter().filter(|member| !self.gossip.is_gone(**member));
         let expected = left.map(|member| member.daemon).collect();
-        self.search_for(expected, Vec::new(), reason, cx);
+        self.gather_for(expected, Vec::new(), reason, cx);
     }
 
     /// Leaves the current state, whatever it is, and looks for others.
-    pub(super) fn search_for(
+    pub(super) fn gather_for(
         &mut self,
         expected: BTreeSet<DaemonId>,
         wanted: Vec<ProcessId>,
@@ -54,7 +54,7 @@ impl Membership {
         cx.stats.attempts_failed += u64::from(failed);
         self.failures = (self.failures + u32::from(failed)).min(MAX_FAILURES);
         self.stop_ring_timers(cx);
-        self.gossip.begin_search(cx.now, cx.config);
+        self.gossip.begin_gather(cx.now, cx.config);
         self.early = false;
         self.enter(State::Gather(Gather { expected, wanted, window_over: false }), reason, cx);
         cx.timers.set(Timer::Join, cx.now);
@@ -91,7 +91,7 @@ impl Membership {
             }
             State::Accepted(_) | State::Recover(_) => {
                 if self.state.was_given_up(join) {
-                    self.search(&format!("{} gave up its proposal", cx.config.name_of(join.from)), cx);
+                    self.gather(&format!("{} gave up its proposal", cx.config.name_of(join.from)), cx);
                 }
             }
             State::Leaving(_) => {}

@@ -265,15 +265,15 @@ impl Gossip {
         self.heard.values().map(|heard| heard.epoch).max().unwrap_or_default().max(self.epoch)
     }
 
-    /// Keeps only what is fresh, at the start of a new search.
-    pub(crate) fn begin_search(&mut self, now: Instant, config: &Config) {
+    /// Keeps only what is fresh, at the start of gathering.
+    pub(crate) fn begin_gather(&mut self, now: Instant, config: &Config) {
         let fresh = config.membership.fresh;
         self.heard.retain(|_, heard| now.since(heard.at) < fresh);
         self.avoided.retain(|_, until| *until > now);
     }
 
     /// A ring is installed: what was heard before it says nothing about it.
-    pub(crate) fn end_search(&mut self) {
+    pub(crate) fn end_gather(&mut self) {
         self.heard.clear();
         self.rows.clear();
         self.avoided.clear();

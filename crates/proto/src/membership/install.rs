@@ -59,7 +59,7 @@ impl Membership {
         }
         self.stream = Stream::after(before);
         self.obligations = [self.me].into();
-        self.gossip.end_search();
+        self.gossip.end_gather();
         self.failures /= 2;
         // The groups layer opens the lane again, at once or after its exchange.
         if !cx.config.is_mutant(Mutant::ForgetUnsent) {
@@ -102,7 +102,7 @@ impl Membership {
     }
 
     fn close_old_ring(&mut self, recover: &Recover, cx: &mut Cx<'_>) {
-        let mut last = self.ring.window().contiguous().min(recover.highest());
+        let mut last = self.ring.packets().contiguous().min(recover.highest());
         while recover.is_held(last.next()) {
             last = last.next();
         }
@@ -120,7 +120,7 @@ impl Membership {
     }
 
     fn deliver_until(&mut self, limit: Limit) {
-        while let Some(message) = self.stream.next(self.ring.window(), limit) {
+        while let Some(message) = self.stream.next(self.ring.packets(), limit) {
             self.hand_up(message, false);
         }
     }
@@ -146,7 +146,7 @@ impl Membership {
             if !recover.is_held(seq) {
                 // What is lost can not have been sent by those of whom we have all.
                 self.stream.drop_unfinished(|sender| complete.contains(&sender));
-            } else if let Some(stored) = self.ring.window().get(seq) {
+            } else if let Some(stored) = self.ring.packets().get(seq) {
                 let wanted = match complete.contains(&stored.packet.header.sender) {
                     true => Wanted::All,
                     false => Wanted::Unordered,

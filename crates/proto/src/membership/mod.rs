@@ -23,6 +23,7 @@ pub(crate) mod epoch;
 mod gather;
 mod gossip;
 mod install;
+mod oddities;
 mod operational;
 mod recovery;
 mod transmit;
@@ -35,7 +36,7 @@ use antiphon_wire::ring::attempt::Holdings;
 use antiphon_wire::ring::gossip::{Join, Leave};
 use antiphon_wire::ring::packet::Packet;
 use antiphon_wire::ring::piece::{Assembler, Piece, Splitter};
-use antiphon_wire::ring::{self, Datagram, DatagramKind, Envelope};
+use antiphon_wire::ring::{self, Datagram, Envelope};
 use bytes::Bytes;
 
 use crate::config::Config;
@@ -50,6 +51,7 @@ use attempt::Accepted;
 use epoch::Calendar;
 use gather::Gather;
 use gossip::{Gossip, Sighting};
+use oddities::Oddities;
 use recovery::Recover;
 
 /// How often the goodbye is said.
@@ -131,12 +133,7 @@ pub(crate) struct Membership {
     failures: u32,
     last_hello: Instant,
     last_join: Instant,
-    strange_clusters: BTreeSet<u32>,
-    strange_versions: BTreeSet<u8>,
-    /// Other processes that claim to be this daemon.
-    duplicates: BTreeSet<ProcessId>,
-    /// What could not be sent because it was too long.
-    too_long: BTreeSet<DatagramKind>,
+    oddities: Oddities,
     /// What is delivered next, before anything else of the stream.
     deliveries: VecDeque<KeptDelivery>,
     /// The last of these that was taken, while it is lent.
@@ -145,9 +142,6 @@ pub(crate) struct Membership {
 
 /// Steps from one ring to the next that are remembered. Later ones are repetitions after failures.
 const MAX_REASONS: usize = 32;
-/// Other clusters, other versions of the protocol, and other processes that claim to be this daemon, that are
-/// reported once each.
-const MAX_STRANGERS: usize = 16;
 
 impl Membership {
     /// Boots as the only member of a ring of its own, looking for others.
@@ -174,15 +168,12 @@ impl Membership {
             failures: 0,
             last_hello: Instant::default(),
             last_join: Instant::default(),
-            strange_clusters: BTreeSet::new(),
-            strange_versions: BTreeSet::new(),
-            duplicates: BTreeSet::new(),
-            too_long: BTreeSet::new(),
+            oddities: Oddities::default(),
             deliveries: VecDeque::new(),
             delivering: None,
         };
         cx.timers.set(Timer::Hello, cx.now);
-        membership.search_for(daemons(cx.config).collect(), Vec::new(), "start", cx);
+        membership.gather_for(daemons(cx.config).collect(), Vec::new(), "start", cx);
         membership
     }
 
@@ -254,7 +245,9 @@ impl Membership {
         let version = ring::other_version(&bytes).filter(|(_, cluster)| cx.config.understands(*cluster));
         let Ok((envelope, datagram)) = ring::decode(bytes) else {
             cx.stats.datagrams_rejected += 1;
-            self.report_version(version.map(|(version, _)| version), cx);
+            if let Some((version, _)) = version {
+                self.report_version(version, cx);
+            }
             return;
         };
         if !cx.config.understands(envelope.cluster) || cx.config.daemon(envelope.daemon).is_none() {
@@ -287,20 +280,6 @@ impl Membership {
         }
     }
 
-    fn report_cluster(&mut self, cluster: u32, cx: &mut Cx<'_>) {
-        if !cx.config.understands(cluster) && is_news(&mut self.strange_clusters, cluster) {
-            cx.out.events.push(Event::ForeignCluster { cluster });
-        }
-    }
-
-    fn report_version(&mut self, version: Option<u8>, cx: &mut Cx<'_>) {
-        if let Some(version) = version
-            && is_news(&mut self.strange_versions, version)
-        {
-            cx.out.events.push(Event::ForeignVersion { version });
-        }
-    }
-
     /// Everything but packets: checks who says it, then what it says.
     fn on_control(&mut self, datagram: Datagram, cx: &mut Cx<'_>) {
         let Some(from) = datagram.from() else {
@@ -321,18 +300,6 @@ impl Membership {
             Sighting::Newer => {
                 self.on_restart_of(from, cx);
                 self.dispatch(datagram, cx);
-            }
-        }
-    }
-
-    /// Processes were named. A later run of this daemon than this one can only be another process that
-    /// uses its place, for this one is still here. The others take it for a restart of this one, and
-    /// what this one says for late words of the dead; so it is for this one to report it.
-    fn notice_double(&mut self, named: &[ProcessId], cx: &mut Cx<'_>) {
-        let is_double = |it: &&ProcessId| it.daemon == self.me.daemon && it.incarnation > self.me.incarnation;
-        for process in named.iter().filter(is_double) {
-            if is_news(&mut self.duplicates, *process) {
-                cx.out.events.push(Event::DuplicateDaemon(*process));
             }
         }
     }
@@ -463,11 +430,6 @@ fn daemons(config: &Config) -> impl Iterator<Item = DaemonId> + '_ {
 
 fn others(config: &Config, me: DaemonId) -> Arc<[DaemonId]> {
     daemons(config).filter(|daemon| *daemon != me).collect()
-}
-
-/// Whether a stranger is to be reported: each once, and not too many.
-fn is_news<T: Ord>(reported: &mut BTreeSet<T>, stranger: T) -> bool {
-    reported.len() < MAX_STRANGERS && reported.insert(stranger)
 }
 
 fn count_packet(new: bool, cx: &mut Cx<'_>) {

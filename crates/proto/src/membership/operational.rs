@@ -47,8 +47,8 @@ impl Membership {
                     self.deliver_early(seq, cx);
                 }
             }
-            Visited::Exhausted => self.search("the numbers of the ring are used up", cx),
-            Visited::Deaf => self.search("packets that others hold do not reach this daemon", cx),
+            Visited::Exhausted => self.gather("the numbers of the ring are used up", cx),
+            Visited::Deaf => self.gather("packets that others hold do not reach this daemon", cx),
         }
     }
 
@@ -56,7 +56,7 @@ impl Membership {
         if self.is_operational() {
             let silent = cx.now.since(self.ring.last_visit()).as_millis();
             let from = cx.config.name_of(self.ring.predecessor());
-            self.search(&format!("no token from {from} for {silent} ms"), cx);
+            self.gather(&format!("no token from {from} for {silent} ms"), cx);
         }
     }
 
@@ -101,7 +101,7 @@ impl Membership {
             self.ring.start(cx);
             self.after_visit(Visited::Done, cx);
         }
-        let numbered = self.ring.window().highest();
+        let numbered = self.ring.packets().highest();
         if cx.queue.has_sendable() {
             if self.ring.has_resting_token() {
                 let visited = self.ring.resume(cx);
@@ -111,7 +111,7 @@ impl Membership {
             }
             self.ring.expect_token_soon(cx);
         }
-        self.ring.window().highest() != numbered
+        self.ring.packets().highest() != numbered
     }
 
     /// How far the order can be delivered. What had to wait when the ring was left goes on, until it is reported what
@@ -120,7 +120,7 @@ impl Membership {
         if self.is_reported() && !cx.config.is_mutant(Mutant::DeliverReported) {
             return Limit { last: Seq::ZERO, safe: Seq::ZERO };
         }
-        let last = self.ring.window().contiguous();
+        let last = self.ring.packets().contiguous();
         Limit {
             last,
             safe: if cx.config.is_mutant(Mutant::SafeOnReceipt) { last } else { self.ring.stable() },
@@ -136,7 +136,7 @@ impl Membership {
             return Some(delivery.lend());
         }
         loop {
-            let found = self.stream.find(self.ring.window(), limit)?;
+            let found = self.stream.find(self.ring.packets(), limit)?;
             if let Some(sender) = self.ring.member_of(found.sender) {
                 let place = Place { seq: found.seq, index: found.index, early: false };
                 return Some(Delivery::Message(self.stream.lend(found, sender), place));
@@ -174,7 +174,7 @@ impl Membership {
 
     /// Hands up the messages of a packet that need no order.
     fn deliver_early(&mut self, seq: Seq, cx: &Cx<'_>) {
-        let stored = self.ring.window().get(seq).filter(|stored| stored.packet.header.has_unordered);
+        let stored = self.ring.packets().get(seq).filter(|stored| stored.packet.header.has_unordered);
         let Some(stored) = stored.filter(|_| self.early && seq > self.stream.done()) else { return };
         for message in stream::unordered(&stored.packet) {
             self.hand_up(message, true);
@@ -199,7 +199,7 @@ impl Membership {
             // An older epoch was said before this ring was agreed on.
             if join.epoch >= self.ring.id().epoch {
                 let from = cx.config.name_of(join.from);
-                self.search(&format!("{from} has left the ring: {}", join.cause), cx);
+                self.gather(&format!("{from} has left the ring: {}", join.cause), cx);
             }
             return;
         }
@@ -216,7 +216,7 @@ impl Membership {
 
     fn merge(&mut self, union: Vec<ProcessId>, with: ProcessId, cx: &mut Cx<'_>) {
         let expected = union.iter().map(|process| process.daemon).collect();
-        self.search_for(expected, union, &format!("merge agreed with {}", cx.config.name_of(with)), cx);
+        self.gather_for(expected, union, &format!("merge agreed with {}", cx.config.name_of(with)), cx);
     }
 
     pub(super) fn on_hello(&mut self, hello: &Hello, cx: &mut Cx<'_>) {
@@ -298,7 +298,7 @@ impl Membership {
             attempt => attempt.is_to_have(process.daemon),
         };
         if counted_on {
-            self.search(&format!("{} was restarted", cx.config.name_of(process)), cx);
+            self.gather(&format!("{} was restarted", cx.config.name_of(process)), cx);
         }
     }
 
@@ -309,7 +309,7 @@ impl Membership {
             attempt => attempt.is_to_have(from.daemon),
         };
         if counted_on {
-            self.search(&format!("{} said goodbye", cx.config.name_of(from)), cx);
+            self.gather(&format!("{} said goodbye", cx.config.name_of(from)), cx);
         } else if let State::Gather(gather) = &mut self.state {
             gather.expect_no_more(from.daemon);
         }

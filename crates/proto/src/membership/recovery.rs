@@ -18,7 +18,7 @@ use crate::cx::Cx;
 use crate::io::{Channel, Target, Transmit};
 use crate::mutant::Mutant;
 use crate::ring::Ring;
-use crate::ring::window::CAPACITY_PACKETS;
+use crate::ring::packets::CAPACITY_PACKETS;
 
 /// Packets asked for, or sent, at once.
 const BATCH_PACKETS: usize = 256;
@@ -55,7 +55,7 @@ impl Recover {
         let together: Vec<ProcessId> = pairs().map(|(member, _)| *member).collect();
         let reports: Vec<Holdings> = pairs().map(|(_, report)| report.clone()).collect();
         let claimed = reports.iter().map(Holdings::highest).max().unwrap_or_default();
-        let last = claimed.min(old.window().contiguous().advanced(CAPACITY_PACKETS));
+        let last = claimed.min(old.packets().contiguous().advanced(CAPACITY_PACKETS));
         let done = (commit.ring.leader == me).then(BTreeSet::new);
         let mut recover = Self {
             commit,
@@ -68,7 +68,7 @@ impl Recover {
             said_done: false,
             done,
         };
-        recover.missing = old.window().missing(last).filter(|seq| recover.is_held(*seq)).collect();
+        recover.missing = old.packets().missing(last).filter(|seq| recover.is_held(*seq)).collect();
         recover
     }
 
@@ -245,9 +245,9 @@ impl Membership {
             cx.stats.datagrams_stale += 1;
             return;
         }
-        let window = self.ring.window();
-        let held = request.missing.iter().flat_map(|range| window.held_of(*range));
-        for stored in held.filter_map(|seq| window.get(seq)).take(BATCH_PACKETS) {
+        let packets = self.ring.packets();
+        let held = request.missing.iter().flat_map(|range| packets.held_of(*range));
+        for stored in held.filter_map(|seq| packets.get(seq)).take(BATCH_PACKETS) {
             let burst = stored.packet.bytes.clone();
             let segment_bytes = burst.len();
             let to = Target::One(request.from.daemon);
@@ -290,7 +290,7 @@ impl Membership {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ring::window::tests::packet;
+    use crate::ring::packets::tests::packet;
     use crate::time::Instant;
 
     fn process(daemon: u16) -> ProcessId {
@@ -303,7 +303,7 @@ mod tests {
             let (beyond, obligations) = (Vec::new(), BTreeSet::new());
             Holdings { old: ring.id(), ack, beyond, stable, obligations }
         };
-        let holdings = vec![holds(ring.window().contiguous(), Seq::ZERO), holds(theirs, stable)];
+        let holdings = vec![holds(ring.packets().contiguous(), Seq::ZERO), holds(theirs, stable)];
         let (members, new) = (ring.members().to_vec(), RingId { epoch: 8, leader: process(1) });
         let commit = Commit { from: process(1), ring: new, members, holdings };
         Recover::new(commit, ring, process(0))

@@ -1,12 +1,12 @@
 //! How a process says something to one other, to the members of a list, or to all configured daemons.
 
 use antiphon_wire::ids::{DaemonId, ProcessId};
-use antiphon_wire::ring::{Datagram, DatagramKind};
+use antiphon_wire::ring::Datagram;
 use bytes::Bytes;
 
 use super::Membership;
 use crate::cx::Cx;
-use crate::io::{Channel, Event, Target, Transmit};
+use crate::io::{Channel, Target, Transmit};
 
 impl Membership {
     /// Sends to one daemon, in pieces if need be.
@@ -40,16 +40,6 @@ impl Membership {
         for burst in pieces {
             let segment_bytes = burst.len();
             cx.out.transmits.push(Transmit { to: to.clone(), channel, burst, segment_bytes });
-        }
-    }
-
-    /// A step that can not be sent is repeated in vain; only another configuration helps.
-    fn report_too_long(&mut self, whole: &Bytes, cx: &mut Cx<'_>) {
-        cx.stats.datagrams_too_long += 1;
-        if let Some(kind) = DatagramKind::of(whole)
-            && self.too_long.insert(kind)
-        {
-            cx.out.events.push(Event::DatagramTooLong { kind, bytes: whole.len() });
         }
     }
 }

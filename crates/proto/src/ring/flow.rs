@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use super::window::CAPACITY_PACKETS;
+use super::packets::CAPACITY_PACKETS;
 use crate::config::RingConfig;
 
 /// A round of one member that takes longer than this is not made longer.

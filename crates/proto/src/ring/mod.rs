@@ -9,15 +9,15 @@
 //! acknowledgement vector is our own (docs/protocol.md, O3).
 
 mod ack_vector;
-mod acks;
 mod arrival;
 mod flow;
+mod immediate_ack;
 mod lateness;
 mod pack;
+pub(crate) mod packets;
 mod requests;
 mod roster;
 mod token;
-pub(crate) mod window;
 
 use std::time::Duration;
 
@@ -35,8 +35,8 @@ use ack_vector::AckVector;
 use arrival::Arrival;
 pub use flow::Windows;
 use lateness::Lateness;
+use packets::PacketStore;
 use roster::Roster;
-use window::Window;
 
 pub(crate) use token::Visited;
 
@@ -73,7 +73,7 @@ pub(crate) struct Ring {
     /// [`RingId::tag`], for every packet that comes.
     tag: RingTag,
     roster: Roster,
-    window: Window,
+    packets: PacketStore,
     acks: AckVector,
     /// Who sent the last packet of those that I know of.
     last_sender: Option<DaemonId>,
@@ -133,7 +133,7 @@ impl Ring {
             tag: id.tag(),
             acks: AckVector::new(roster.len(), roster.my_position(), before),
             roster,
-            window: Window::after(before),
+            packets: PacketStore::after(before),
             last_sender: None,
             hop: before.0,
             token: TokenPlace::Elsewhere,
@@ -214,8 +214,8 @@ impl Ring {
     }
 
     /// The packets.
-    pub(crate) fn window(&self) -> &Window {
-        &self.window
+    pub(crate) fn packets(&self) -> &PacketStore {
+        &self.packets
     }
 
     /// The windows of a round: as the token said last, or as configured before there was one.
@@ -245,7 +245,7 @@ impl Ring {
 
     /// Notes that the unordered messages of a packet were delivered.
     pub(crate) fn mark_early(&mut self, seq: Seq) {
-        self.window.mark_early(seq);
+        self.packets.mark_early(seq);
     }
 
     /// The packets that the last visit numbered; asked for once.
@@ -266,15 +266,15 @@ impl Ring {
 
     /// The same, where another member knows of more that everyone holds.
     pub(crate) fn discard_stable(&mut self, delivered: Seq, stable: Seq) {
-        self.window.discard(delivered.min(stable));
+        self.packets.discard(delivered.min(stable));
     }
 
     /// What I hold, for the report to the next ring's leader.
     pub(crate) fn holdings(&self, obligations: std::collections::BTreeSet<ProcessId>) -> Holdings {
         Holdings {
             old: self.id,
-            ack: self.window.contiguous(),
-            beyond: self.window.beyond(),
+            ack: self.packets.contiguous(),
+            beyond: self.packets.beyond(),
             stable: self.stable(),
             obligations,
         }
@@ -287,7 +287,7 @@ impl Ring {
             return false;
         };
         // Nothing that comes with a number that can not be is to be believed.
-        if !self.window.reaches(header.seq) {
+        if !self.packets.reaches(header.seq) {
             return false;
         }
         if let TokenPlace::Passed(token, _) = &self.token
@@ -311,8 +311,8 @@ impl Ring {
     /// any more. False if it is a duplicate, was discarded or lies beyond the window.
     pub(crate) fn store(&mut self, packet: Packet) -> bool {
         let (seq, sender) = (packet.header.seq, packet.header.sender);
-        let new = self.window.insert(packet);
-        if new && seq == self.window.highest() {
+        let new = self.packets.insert(packet);
+        if new && seq == self.packets.highest() {
             self.last_sender = Some(sender);
         }
         self.acknowledge();
@@ -323,7 +323,7 @@ impl Ring {
     /// delivered may have to be stable before it can be.
     fn acknowledge(&mut self) {
         if !self.held_back {
-            let held = self.window.contiguous();
+            let held = self.packets.contiguous();
             self.acks.raise_mine(self.put_off.map_or(held, |put_off| put_off.delivered.next().min(held)));
         }
     }
@@ -350,7 +350,7 @@ impl Ring {
         let Some(PutOff { delivered, since }) = &mut self.put_off else { return false };
         let put_off_for = ended + now.since(std::mem::replace(since, now));
         let shortest = self.shortest_round.filter(|round| *round >= FAR).unwrap_or_default();
-        self.window.contiguous() > *delivered && put_off_for >= shortest / LAG_PART
+        self.packets.contiguous() > *delivered && put_off_for >= shortest / LAG_PART
     }
 
     /// Keeps my acknowledgement where it is, or lets it go on.

@@ -5,7 +5,7 @@ use antiphon_wire::ring::ranges;
 use antiphon_wire::ring::token::{MAX_REQUESTS, Request};
 
 use super::lateness::Lateness;
-use super::window::Window;
+use super::packets::PacketStore;
 use crate::time::Instant;
 
 /// From this age on the member that answers may be one that the asker can not hear, so holders
@@ -18,7 +18,7 @@ const MAX_STUBBORN_REQUESTS: usize = MAX_REQUESTS / 2;
 /// ranges that are answered in full off the token.
 pub(crate) fn answer(
     requests: &mut Vec<Request>,
-    window: &Window,
+    packets: &PacketStore,
     my_index: usize,
     members: usize,
     limit: usize,
@@ -32,7 +32,7 @@ pub(crate) fn answer(
             return true;
         }
         let room = limit.saturating_sub(answered.len());
-        let held: Vec<Seq> = window.held_of(request.range).take(room).collect();
+        let held: Vec<Seq> = packets.held_of(request.range).take(room).collect();
         let complete = held.len() as u64 == request.range.packets();
         answered.extend(held);
         !complete || request.age >= STUBBORN_AGE
@@ -65,7 +65,7 @@ pub(crate) struct Asker {
 /// has asked. Returns how many packets these are.
 pub(crate) fn ask(
     requests: &mut Vec<Request>,
-    window: &Window,
+    packets: &PacketStore,
     lateness: &mut Lateness,
     now: Instant,
     asker: Asker,
@@ -73,7 +73,7 @@ pub(crate) fn ask(
     let asked =
         |seq: Seq| requests.iter().any(|request| request.age < STUBBORN_AGE && request.range.contains(seq));
     let due = lateness.due(now);
-    let lacking = window.missing(due).filter(|seq| !asked(*seq) && !lateness.awaits(*seq, now));
+    let lacking = packets.missing(due).filter(|seq| !asked(*seq) && !lateness.awaits(*seq, now));
     let mut missing = ranges::collect(lacking);
     let most = if asker.age < STUBBORN_AGE { MAX_REQUESTS } else { MAX_STUBBORN_REQUESTS };
     missing.truncate(MAX_REQUESTS.saturating_sub(requests.len()).min(most));
@@ -90,16 +90,16 @@ mod tests {
 
     use antiphon_wire::ring::ranges::SeqRange;
 
-    use super::super::window::tests::packet;
+    use super::super::packets::tests::packet;
     use super::*;
 
     /// A member that lacks every second one of 200 packets.
     fn ask_for_many(requests: &mut Vec<Request>, asker: Asker) -> u32 {
-        let mut window = Window::after(Seq::ZERO);
-        (2..=200).step_by(2).for_each(|seq| assert!(window.insert(packet(seq))));
+        let mut packets = PacketStore::after(Seq::ZERO);
+        (2..=200).step_by(2).for_each(|seq| assert!(packets.insert(packet(seq))));
         let mut lateness = Lateness::default();
         lateness.note_passed(Instant(0), Seq(200));
-        ask(requests, &window, &mut lateness, Instant(1), asker)
+        ask(requests, &packets, &mut lateness, Instant(1), asker)
     }
 
     #[test]

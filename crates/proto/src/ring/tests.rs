@@ -8,7 +8,7 @@ use antiphon_wire::service::ServiceLevel;
 use bytes::Bytes;
 
 use super::pack::{self, Visit};
-use super::window::CAPACITY_PACKETS;
+use super::packets::CAPACITY_PACKETS;
 use super::*;
 use crate::config::{Config, Daemon};
 use crate::delivery::Kind;
@@ -167,12 +167,12 @@ fn a_ring_is_saturated_while_more_waits_than_its_rounds_carry() {
     assert!(!bench.ring.is_saturated(), "all that waited has left");
     (0..100).for_each(|_| bench.push(1000));
     for _ in 0..3 {
-        let held = bench.ring.window().highest();
+        let held = bench.ring.packets().highest();
         bench.token_returns(held, held);
         assert!(bench.ring.is_saturated(), "20 packets each, of about 70");
     }
     for _ in 0..2 {
-        let held = bench.ring.window().highest();
+        let held = bench.ring.packets().highest();
         bench.token_returns(held, held);
     }
     assert!(!bench.ring.is_saturated() && !bench.queue.has_sendable());
@@ -241,9 +241,9 @@ fn no_packet_is_numbered_that_could_not_be_stored() {
     (0..10).for_each(|_| bench.push(1400));
     // All hold it, but nothing is discarded yet.
     bench.token_returns(last, last);
-    assert_eq!(bench.ring.window().highest(), Seq(CAPACITY_PACKETS));
+    assert_eq!(bench.ring.packets().highest(), Seq(CAPACITY_PACKETS));
     bench.token_returns(Seq(CAPACITY_PACKETS), last);
-    assert_eq!(bench.ring.window().highest(), Seq(CAPACITY_PACKETS));
+    assert_eq!(bench.ring.packets().highest(), Seq(CAPACITY_PACKETS));
     assert!(bench.queue.has_sendable(), "the rest waits");
 }
 
@@ -278,7 +278,7 @@ struct Passage {
     bench: Bench,
     preambles: Vec<Vec<u8>>,
     seq: Seq,
-    window: Window,
+    packets: PacketStore,
     stream: Stream,
     read: Vec<Read>,
     known: usize,
@@ -300,7 +300,7 @@ impl Passage {
             preambles: (0..random.usize(1..300)).map(|_| preamble(random)).collect(),
             bench,
             seq: Seq::ZERO,
-            window: Window::after(Seq::ZERO),
+            packets: PacketStore::after(Seq::ZERO),
             stream: Stream::after(Seq::ZERO),
             read: Vec::new(),
             known: 0,
@@ -344,14 +344,14 @@ impl Passage {
                 self.known += usize::from(matches!(chunk.head.preamble, Some(chunk::Preamble::Known { .. })));
             }
             let early = if random.bool() { unordered(&packet) } else { Vec::new() };
-            assert!(self.window.insert(packet));
+            assert!(self.packets.insert(packet));
             if !early.is_empty() {
-                self.window.mark_early(self.seq);
+                self.packets.mark_early(self.seq);
             }
             self.read.extend(early.into_iter().map(Read::from));
         }
         let limit = Limit { last: self.seq, safe: Seq(random.u64(..=self.seq.0)) };
-        self.read.extend(std::iter::from_fn(|| self.stream.next(&self.window, limit)).map(Read::from));
+        self.read.extend(std::iter::from_fn(|| self.stream.next(&self.packets, limit)).map(Read::from));
     }
 
     fn sent(&mut self) -> Vec<Read> {
@@ -381,7 +381,7 @@ fn receivers_read_what_was_packed_whatever_the_sizes_and_preambles() {
             assert!(passage.seq > before, "seed {seed}: what waits can be sent");
         }
         let limit = Limit { last: passage.seq, safe: passage.seq };
-        let rest = std::iter::from_fn(|| passage.stream.next(&passage.window, limit)).map(Read::from);
+        let rest = std::iter::from_fn(|| passage.stream.next(&passage.packets, limit)).map(Read::from);
         passage.read.extend(rest);
         passage.read.sort();
         let sent = passage.sent();

@@ -6,7 +6,7 @@ use antiphon_wire::ring::token::Token;
 
 use super::flow::{self, Load, Round, Windows};
 use super::pack::{self, Burst, Visit};
-use super::window::CAPACITY_PACKETS;
+use super::packets::CAPACITY_PACKETS;
 use super::{Ring, TokenPlace, requests};
 use crate::cx::Cx;
 use crate::io::{Channel, Target, Transmit};
@@ -78,8 +78,8 @@ impl Ring {
     /// holds, and to look for those that a forged token claims could take for ever.
     fn is_plausible(&self, token: &Token) -> bool {
         token.acks.len() == self.roster.len()
-            && token.seq >= self.window.highest()
-            && token.seq.ahead_of(self.window.contiguous()) <= CAPACITY_PACKETS
+            && token.seq >= self.packets.highest()
+            && token.seq.ahead_of(self.packets.contiguous()) <= CAPACITY_PACKETS
     }
 
     /// Continues with the token that rests here, because there is something to send or it has
@@ -165,7 +165,7 @@ impl Ring {
         let burst = self.number(&mut token, origin, retransmitted, cx);
         if !cx.config.is_mutant(Mutant::NeverAsk) {
             let asker = requests::Asker { member: self.roster.my_position(), age: self.asked };
-            let lost = requests::ask(&mut token.requests, &self.window, &mut self.lateness, cx.now, asker);
+            let lost = requests::ask(&mut token.requests, &self.packets, &mut self.lateness, cx.now, asker);
             if lost > 0 {
                 self.asked = requests::older(self.asked);
             }
@@ -175,7 +175,7 @@ impl Ring {
             token.window = flow::after_lag(&cx.config.ring, token.window);
         }
         if cx.config.is_mutant(Mutant::AckBeyondHole) {
-            self.acks.raise_mine(self.window.highest());
+            self.acks.raise_mine(self.packets.highest());
         }
         self.round_packets = Some(token.window);
         let round_was_empty = token.seq == self.passed_seq && token.backlog == 0;
@@ -225,12 +225,12 @@ impl Ring {
     fn answer(&mut self, token: &mut Token, cx: &mut Cx<'_>) -> u32 {
         let limit = token.window as usize;
         let (me, members) = (self.roster.my_position(), self.roster.len());
-        let answered = requests::answer(&mut token.requests, &self.window, me, members, limit);
+        let answered = requests::answer(&mut token.requests, &self.packets, me, members, limit);
         if cx.config.is_mutant(Mutant::NeverAnswer) {
             return 0;
         }
         for seq in &answered {
-            if let Some(stored) = self.window.get(*seq) {
+            if let Some(stored) = self.packets.get(*seq) {
                 // As long as its first sender made it, which may be configured otherwise.
                 let packet = stored.packet.bytes.clone();
                 let segment_bytes = packet.len();
@@ -266,7 +266,7 @@ impl Ring {
         let after_quiet = self.is_quiet_but_for_me(token, origin) && !self.is_alone();
         let allowance = flow::allowance(&cx.config.ring, windows, load);
         // What is numbered must be stored, or nobody could ever get it.
-        let packets = allowance.min(self.window.room_behind(token.seq));
+        let packets = allowance.min(self.packets.room_behind(token.seq));
         let visit = Visit {
             ring: self.id,
             tag: self.tag,
@@ -312,7 +312,7 @@ impl Ring {
 
     /// Watches my own prefix: it must move while I ask for packets.
     fn is_deaf(&mut self, now: Instant, cx: &Cx<'_>) -> bool {
-        let ack = self.window.contiguous();
+        let ack = self.packets.contiguous();
         if ack >= self.passed_seq || ack != self.progress.0 {
             self.progress = (ack, now);
             self.asked = 0;

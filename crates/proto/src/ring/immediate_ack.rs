@@ -30,7 +30,7 @@ impl Ring {
             cx.stats.datagrams_stale += 1;
             return;
         }
-        let known = self.window.highest();
+        let known = self.packets.highest();
         let of_each = |member: &ProcessId| if *member == told.from { told.ack } else { told.stable };
         self.acks.learn_all(self.roster.members().iter().map(|member| of_each(member).min(known)));
         let all_hold = |seq: &Seq| self.stable() >= *seq || cx.config.is_mutant(Mutant::AnnounceEarly);

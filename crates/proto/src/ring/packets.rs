@@ -6,7 +6,7 @@ use antiphon_wire::ids::Seq;
 use antiphon_wire::ring::packet::Packet;
 use antiphon_wire::ring::ranges::{self, SeqRange};
 
-/// Packets that a window holds at most; what lies further ahead is refused. No more than half of that is
+/// Packets that are held at most; what lies further ahead is refused. No more than half of that is
 /// ever outstanding.
 pub(crate) const CAPACITY_PACKETS: u64 = 1 << 16;
 
@@ -20,7 +20,7 @@ pub(crate) struct Stored {
 
 /// See the module documentation.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Window {
+pub(crate) struct PacketStore {
     /// Everything up to here was discarded.
     discarded: Seq,
     /// Position `i` holds the packet `discarded + 1 + i`.
@@ -29,8 +29,8 @@ pub(crate) struct Window {
     contiguous: Seq,
 }
 
-impl Window {
-    /// A window of packets after `before`, which counts as received and discarded.
+impl PacketStore {
+    /// No packets. What is not after `before` counts as received and discarded.
     pub(crate) fn after(before: Seq) -> Self {
         Self { discarded: before, slots: VecDeque::new(), contiguous: before }
     }
@@ -154,45 +154,45 @@ pub(crate) mod tests {
 
     #[test]
     fn the_contiguous_part_grows_when_a_hole_is_filled() {
-        let mut window = Window::default();
+        let mut packets = PacketStore::default();
         for seq in [1, 2, 5, 4] {
-            assert!(window.insert(packet(seq)));
+            assert!(packets.insert(packet(seq)));
         }
-        assert!(!window.insert(packet(2)), "a duplicate");
-        assert_eq!((window.contiguous(), window.highest()), (Seq(2), Seq(5)));
-        assert_eq!(window.missing(Seq(6)).collect::<Vec<_>>(), [Seq(3), Seq(6)]);
-        assert_eq!(window.beyond().len(), 1);
-        assert!(window.insert(packet(3)));
-        assert_eq!(window.contiguous(), Seq(5));
+        assert!(!packets.insert(packet(2)), "a duplicate");
+        assert_eq!((packets.contiguous(), packets.highest()), (Seq(2), Seq(5)));
+        assert_eq!(packets.missing(Seq(6)).collect::<Vec<_>>(), [Seq(3), Seq(6)]);
+        assert_eq!(packets.beyond().len(), 1);
+        assert!(packets.insert(packet(3)));
+        assert_eq!(packets.contiguous(), Seq(5));
     }
 
     #[test]
     fn discarded_packets_stay_received_and_are_not_stored_again() {
-        let mut window = Window::default();
+        let mut packets = PacketStore::default();
         for seq in 1..=4 {
-            window.insert(packet(seq));
+            packets.insert(packet(seq));
         }
-        window.discard(Seq(3));
-        assert_eq!((window.len(), window.contiguous()), (1, Seq(4)));
-        assert!(!window.insert(packet(2)));
-        assert!(!window.contains(Seq(2)) && window.contains(Seq(4)));
+        packets.discard(Seq(3));
+        assert_eq!((packets.len(), packets.contiguous()), (1, Seq(4)));
+        assert!(!packets.insert(packet(2)));
+        assert!(!packets.contains(Seq(2)) && packets.contains(Seq(4)));
     }
 
     #[test]
-    fn a_forged_range_costs_no_more_than_the_window_has() {
-        let mut window = Window::default();
-        assert!([1, 2, 4].into_iter().all(|seq| window.insert(packet(seq))));
-        window.discard(Seq(1));
+    fn a_forged_range_costs_no_more_than_is_held() {
+        let mut packets = PacketStore::default();
+        assert!([1, 2, 4].into_iter().all(|seq| packets.insert(packet(seq))));
+        packets.discard(Seq(1));
         let range = |first, last| SeqRange { first: Seq(first), last: Seq(last) };
-        let held = |range| window.held_of(range).collect::<Vec<_>>();
+        let held = |range| packets.held_of(range).collect::<Vec<_>>();
         assert_eq!(held(range(0, u64::MAX / 2)), [Seq(2), Seq(4)]);
         assert!(held(range(1 << 40, u64::MAX / 2)).is_empty());
     }
 
     #[test]
     fn what_is_absurdly_far_ahead_is_refused() {
-        let mut window = Window::default();
-        assert!(!window.insert(packet(1 << 40)));
-        assert_eq!(window.len(), 0);
+        let mut packets = PacketStore::default();
+        assert!(!packets.insert(packet(1 << 40)));
+        assert_eq!(packets.len(), 0);
     }
 }
