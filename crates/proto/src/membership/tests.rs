@@ -82,7 +82,8 @@ fn what_is_too_long_to_be_sent_is_counted_and_reported_once() {
     let rows = (1..30).map(|of| HearsRow { of: process(of), version: 1, hears: hears.clone() }).collect();
     bench.hear(&join(process(1), rows));
     (0..4).for_each(|_| bench.wait());
-    let too_long = |event: &&Event| matches!(event, Event::DatagramTooLong { kind: DatagramKind::Join, .. });
+    let too_long =
+        |event: &&Event| matches!(event, Event::DatagramTooLong { kind: ring::DatagramKind::Join, .. });
     assert_eq!(bench.out.events.iter().filter(too_long).count(), 1);
     assert!(bench.node.stats().datagrams_too_long > 1);
 }

@@ -15,7 +15,7 @@ use crate::config::RingConfig;
 const ROUND_OF_EACH: Duration = Duration::from_micros(500);
 /// The same for small rings.
 const SHORT_ROUND: Duration = Duration::from_millis(3);
-/// Nor is one that takes longer than the way alone by more than this part of it, where that is still longer.
+/// Nor is one that takes longer than an unloaded one by more than this part of it, where that is still longer.
 const QUEUEING_PART: u32 = 4;
 /// A window changes by this part of itself.
 const STEP: u32 = 8;
@@ -71,7 +71,7 @@ pub(crate) struct Round {
     /// How long it took.
     pub(crate) took: Duration,
     /// How long one takes when nothing waits on its way.
-    pub(crate) way: Duration,
+    pub(crate) unloaded: Duration,
     /// How many members passed the token.
     pub(crate) members: u32,
     /// Packets that were sent.
@@ -86,7 +86,7 @@ pub(crate) struct Round {
 /// losses have lowered rises again whatever a round is like, or a link that always loses a little would
 /// keep it low for ever.
 pub(crate) fn after_round(config: &RingConfig, window: u32, round: Round) -> u32 {
-    let far = round.way + round.way / QUEUEING_PART;
+    let far = round.unloaded + round.unloaded / QUEUEING_PART;
     let short = SHORT_ROUND.max(ROUND_OF_EACH * round.members).max(far);
     let step = (window / STEP).max(1);
     let is_raised = window > config.window_packets;
@@ -167,7 +167,7 @@ mod tests {
 
     const ROUND: Round = Round {
         took: Duration::from_micros(300),
-        way: Duration::from_micros(200),
+        unloaded: Duration::from_micros(200),
         members: 4,
         fcc: 160,
         backlog: 500,
@@ -251,7 +251,7 @@ mod tests {
     #[test]
     fn a_round_is_short_where_the_way_takes_most_of_it() {
         let config = RingConfig::default();
-        let far = Round { way: Duration::from_millis(160), ..ROUND };
+        let far = Round { unloaded: Duration::from_millis(160), ..ROUND };
         let after =
             |window, ms| after_round(&config, window, Round { took: Duration::from_millis(ms), ..far });
         assert_eq!((after(160, 161), after(160, 199), after(160, 200)), (180, 180, 160));

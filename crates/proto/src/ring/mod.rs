@@ -10,6 +10,7 @@
 
 mod ack_vector;
 mod arrival;
+mod asking;
 mod flow;
 mod immediate_ack;
 mod lateness;
@@ -17,9 +18,9 @@ mod pack;
 pub(crate) mod packets;
 mod requests;
 mod roster;
+mod rounds;
 mod token;
-
-use std::time::Duration;
+mod withheld;
 
 use antiphon_wire::ids::{DaemonId, ProcessId, RingId, RingTag, Seq};
 use antiphon_wire::ring::attempt::Holdings;
@@ -33,15 +34,16 @@ use crate::preambles::Said;
 use crate::time::Instant;
 use ack_vector::AckVector;
 use arrival::Arrival;
+use asking::Asking;
 pub use flow::Windows;
 use lateness::Lateness;
 use packets::PacketStore;
 use roster::Roster;
+use rounds::Rounds;
+use withheld::Withheld;
 
 pub(crate) use token::Visited;
 
-/// In a ring that no round of the token takes less, daemons are far apart.
-const FAR: Duration = Duration::from_millis(20);
 /// What was put off for less than this part of the shortest round is no reason to send less there.
 const LAG_PART: u32 = 8;
 
@@ -55,15 +57,6 @@ enum TokenPlace {
     Passed(Token, ProcessId),
     /// It rests here until there is something to send.
     Resting(Token),
-}
-
-/// Deliveries put off: I acknowledge no more than is delivered.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct PutOff {
-    /// Up to where I have delivered.
-    delivered: Seq,
-    /// Since when some were put off, or since the last visit.
-    since: Instant,
 }
 
 /// One configuration's total order. Built new for every ring; no field survives its ring.
@@ -92,29 +85,15 @@ pub(crate) struct Ring {
     backlog_last_visit: u32,
     /// Visits in a row in which nothing was left to do for anyone.
     quiet_visits: u32,
-    /// When the token was here last, or the ring began.
-    visited: Instant,
-    /// The same if it went from here to all in turn, and over nobody's head.
-    round_began: Option<Instant>,
-    /// What such a round takes when nothing waits on its way.
-    way: Option<Duration>,
-    /// What the shortest such round took.
-    shortest_round: Option<Duration>,
-    /// My last acknowledged prefix that was new, and when: stands still when I am deaf.
-    progress: (Seq, Instant),
-    /// How often I asked since my acknowledged prefix was new, as the age of the next request.
-    asked: u8,
+    rounds: Rounds,
+    asking: Asking,
     /// A packet of mine whose receivers acknowledge it without the token, until all have.
     awaited: Option<Seq>,
     /// Preambles that need not be sent again.
     said: Said,
     /// Packets that my last visit numbered: first and last.
     numbered: Option<(Seq, Seq)>,
-    /// Whether I keep to myself that I hold more, because my clients can not take it.
-    held_back: bool,
-    put_off: Option<PutOff>,
-    /// For how long deliveries were put off since the last visit, and are not any more.
-    was_put_off: Duration,
+    withheld: Withheld,
     preference: Channel,
     /// New packets that a round may have, as the token said when it was here last; none when the configured windows
     /// have changed since, or it was not here.
@@ -143,18 +122,12 @@ impl Ring {
             sent_last_visit: 0,
             backlog_last_visit: 0,
             quiet_visits: 0,
-            visited: now,
-            round_began: None,
-            way: None,
-            shortest_round: None,
-            progress: (before, now),
-            asked: 0,
+            rounds: Rounds::new(now),
+            asking: Asking::new(before, now),
             awaited: None,
             said: Said::default(),
             numbered: None,
-            held_back: false,
-            put_off: None,
-            was_put_off: Duration::ZERO,
+            withheld: Withheld::default(),
             preference: Channel::Data,
             round_packets: None,
             saturated: false,
@@ -205,7 +178,7 @@ impl Ring {
 
     /// When the token was here last, or the ring began.
     pub(crate) fn last_visit(&self) -> Instant {
-        self.visited
+        self.rounds.visited()
     }
 
     /// Whether I am the only member.
@@ -319,25 +292,17 @@ impl Ring {
         new
     }
 
-    /// Says that I hold what I hold, unless I am to hold the ring back. The packet behind the last one that was
-    /// delivered may have to be stable before it can be.
+    /// Says that I hold what I hold, as far as I may.
     fn acknowledge(&mut self) {
-        if !self.held_back {
-            let held = self.packets.contiguous();
-            self.acks.raise_mine(self.put_off.map_or(held, |put_off| put_off.delivered.next().min(held)));
+        if let Some(seq) = self.withheld.limit(self.packets.contiguous()) {
+            self.acks.raise_mine(seq);
         }
     }
 
     /// Says no more than that I hold what was delivered, or lets the acknowledgement go on. Returns whether it did.
     pub(crate) fn limit_ack(&mut self, delivered: Option<Seq>, now: Instant) -> bool {
         let before = self.acks.mine();
-        let since = self.put_off.map_or(now, |put_off| put_off.since);
-        if delivered.is_none() {
-            self.was_put_off += now.since(since);
-        }
-        let put_off = delivered.map(|delivered| PutOff { delivered, since });
-        if self.put_off != put_off {
-            self.put_off = put_off;
+        if self.withheld.put_off(delivered, now) {
             self.acknowledge();
         }
         self.acks.mine() > before
@@ -346,17 +311,13 @@ impl Ring {
     /// Whether deliveries are put off, and where daemons are far apart were for so long since the last visit, that the
     /// others are to send less. What is put off for a moment is delivered there long before more comes.
     fn lags(&mut self, now: Instant) -> bool {
-        let ended = std::mem::take(&mut self.was_put_off);
-        let Some(PutOff { delivered, since }) = &mut self.put_off else { return false };
-        let put_off_for = ended + now.since(std::mem::replace(since, now));
-        let shortest = self.shortest_round.filter(|round| *round >= FAR).unwrap_or_default();
-        self.packets.contiguous() > *delivered && put_off_for >= shortest / LAG_PART
+        let lag = self.withheld.lag(self.packets.contiguous(), now);
+        lag.is_some_and(|lag| lag >= self.rounds.shortest_if_far() / LAG_PART)
     }
 
     /// Keeps my acknowledgement where it is, or lets it go on.
     pub(crate) fn hold_back(&mut self, held_back: bool) {
-        if self.held_back != held_back {
-            self.held_back = held_back;
+        if self.withheld.hold_back(held_back) {
             self.acknowledge();
         }
     }

@@ -1,5 +1,7 @@
 //! Single visits of a ring of two, of which I am the leader.
 
+use std::time::Duration;
+
 use antiphon_wire::ids::{RingTag, SessionId};
 use antiphon_wire::names::DaemonName;
 use antiphon_wire::ring::packet::PacketHeader;

@@ -11,7 +11,7 @@ use super::{Ring, TokenPlace, requests};
 use crate::cx::Cx;
 use crate::io::{Channel, Target, Transmit};
 use crate::mutant::Mutant;
-use crate::time::{Instant, Timer};
+use crate::time::Timer;
 
 /// What came of a token.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -102,7 +102,7 @@ impl Ring {
                 // Everyone holds everything and, where there are others, has delivered it, and not for a moment only:
                 // what lowered the window is over, and rounds begin with the configured one, as in a new ring.
                 let config = &cx.config.ring;
-                if cx.now.since(self.visited) >= config.token_hold {
+                if cx.now.since(self.rounds.visited()) >= config.token_hold {
                     token.window = Windows::new(config, token.window.max(config.window_packets)).all;
                 }
                 self.quiet_visits = 0;
@@ -148,26 +148,25 @@ impl Ring {
     fn visit(&mut self, mut token: Token, origin: TokenOrigin, next: ProcessId, cx: &mut Cx<'_>) -> Visited {
         cx.stats.token_visits += 1;
         if origin == TokenOrigin::Passed {
-            self.note_way(&token, cx.now);
+            self.rounds.note_end(token.fcc == 0 && token.requests.is_empty(), cx.now);
         }
         self.note_round(&mut token, origin, cx);
-        self.visited = cx.now;
-        self.round_began = Some(cx.now).filter(|_| next == self.roster.successor());
+        self.rounds.note_visit(next == self.roster.successor(), cx.now);
         self.preference = Channel::Data;
         if token.seq >= LAST_SEQ {
             return Visited::Exhausted;
         }
         self.acks.learn_all(token.acks.iter().copied());
-        if self.is_deaf(cx.now, cx) {
+        if self.asking.in_vain_for(self.packets.contiguous(), self.passed_seq, cx.now) > cx.config.ring.deaf {
             return Visited::Deaf;
         }
         let retransmitted = self.answer(&mut token, cx);
         let burst = self.number(&mut token, origin, retransmitted, cx);
         if !cx.config.is_mutant(Mutant::NeverAsk) {
-            let asker = requests::Asker { member: self.roster.my_position(), age: self.asked };
+            let asker = requests::Asker { member: self.roster.my_position(), age: self.asking.age() };
             let lost = requests::ask(&mut token.requests, &self.packets, &mut self.lateness, cx.now, asker);
             if lost > 0 {
-                self.asked = requests::older(self.asked);
+                self.asking.note_asked();
             }
             token.window = flow::after_loss(&cx.config.ring, token.window, token.fcc, lost);
         }
@@ -191,15 +190,6 @@ impl Ring {
         Visited::Done
     }
 
-    /// Measures what the way round takes: what the shortest round took, or the last one in which nobody sent, as the way
-    /// may have become longer.
-    fn note_way(&mut self, token: &Token, now: Instant) {
-        let Some(round) = self.round_began.map(|began| now.since(began)) else { return };
-        self.shortest_round = Some(self.shortest_round.map_or(round, |shortest| shortest.min(round)));
-        let was_empty = token.fcc == 0 && token.requests.is_empty();
-        self.way = self.way.filter(|way| !was_empty && *way < round).or(Some(round));
-    }
-
     /// Adapts the window to the round that ends here if I lead, and to a rest if it was here. A rest counts as a long
     /// round: a ring that comes to rest in between has a greater window than it needs, and messages in greater bursts
     /// are later. The empty rounds around it say nothing.
@@ -209,8 +199,8 @@ impl Ring {
             token.window = config.window_packets;
         } else if origin != TokenOrigin::Passed || (self.i_lead() && self.quiet_visits == 0) {
             let round = Round {
-                took: cx.now.since(self.visited),
-                way: self.way.unwrap_or_default(),
+                took: cx.now.since(self.rounds.visited()),
+                unloaded: self.rounds.unloaded(),
                 members: self.roster.len() as u32,
                 fcc: token.fcc,
                 backlog: token.backlog,
@@ -310,17 +300,6 @@ impl Ring {
         nobody && (origin != TokenOrigin::Passed || self.quiet_visits > 0)
     }
 
-    /// Watches my own prefix: it must move while I ask for packets.
-    fn is_deaf(&mut self, now: Instant, cx: &Cx<'_>) -> bool {
-        let ack = self.packets.contiguous();
-        if ack >= self.passed_seq || ack != self.progress.0 {
-            self.progress = (ack, now);
-            self.asked = 0;
-            return false;
-        }
-        now.since(self.progress.1) > cx.config.ring.deaf
-    }
-
     /// Passes the token on, or keeps it where there is nothing left to do for anyone.
     fn pass_or_rest(&mut self, token: Token, next: ProcessId, round_was_empty: bool, cx: &mut Cx<'_>) {
         let idle = round_was_empty && token.requests.is_empty() && self.stable() == token.seq;
@@ -417,6 +396,7 @@ mod tests {
     use antiphon_wire::ids::{DaemonId, ProcessId, RingId};
 
     use super::*;
+    use crate::time::Instant;
 
     #[test]
     fn a_token_that_claims_more_than_a_window_of_packets_is_forged() {
