@@ -1,6 +1,7 @@
 /* Threads, forks, many sessions, and the end of a process: processes ADDRESS. */
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -106,35 +107,18 @@ static void child_takes_over(void) {
     CHECK(!is_readable(mbox, 50));
 }
 
-/* A child that lets go of the session, and has one of its own. */
-static void child_lets_go(void) {
+/* A child that lets go of the session, or closes the mailbox by itself, so that its own session gets the same
+ * number. */
+static void child_has_its_own(bool closes) {
     int number;
     pid_t child = fork();
     CHECK(child >= 0);
     if (child == 0) {
         char name[MAX_GROUP_NAME];
-        SP_kill(mbox);
+        if (closes) CHECK_IS(close(mbox), 0);
+        else SP_kill(mbox);
         mailbox own = dial(NULL, name);
-        for (int i = 0; i < 50; i++) CHECK_IS(SP_multicast(own, FIFO_MESS, me, 1, sizeof i, (char *)&i), sizeof i);
-        CHECK_IS(SP_disconnect(own), 0);
-        exit(0);
-    }
-    CHECK_IS(status_of(child), 0);
-    for (int i = 0; i < 50; i++) CHECK_IS(receive(&number), 1), CHECK_IS(number, i);
-    send_some(7, 1);
-    CHECK_IS(receive(&number), 0), CHECK_IS(number, 7);
-}
-
-/* A child that closes the mailbox by itself, so that its own session gets the same number. */
-static void child_closes(void) {
-    int number;
-    pid_t child = fork();
-    CHECK(child >= 0);
-    if (child == 0) {
-        char name[MAX_GROUP_NAME];
-        CHECK_IS(close(mbox), 0);
-        mailbox own = dial(NULL, name);
-        CHECK_IS(own, mbox);
+        CHECK(!closes || own == mbox);
         for (int i = 0; i < 50; i++) CHECK_IS(SP_multicast(own, FIFO_MESS, me, 1, sizeof i, (char *)&i), sizeof i);
         CHECK_IS(SP_disconnect(own), 0);
         exit(0);
@@ -224,8 +208,8 @@ int main(int argc, char **argv) {
     ended_while_waiting(0);
     ended_while_waiting(1);
     child_takes_over();
-    child_lets_go();
-    child_closes();
+    child_has_its_own(false);
+    child_has_its_own(true);
     closed_in_a_burst();
     child_speaks_last();
     child_lets_go_of_a_waiting_one();
