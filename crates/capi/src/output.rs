@@ -154,6 +154,9 @@ impl Output {
     pub(crate) fn flush(&self, session: &Session, patience: &mut Patience) {
         // The flusher has turns in which it only looks; anybody else who has the turn is writing.
         let Some(mut turn) = flusher::while_nobody_looks(|| try_lock(&self.turn)) else { return };
+        if session.is_closed() {
+            return;
+        }
         // What goes wrong, the next call will tell.
         let _ = turn.write_patiently(session, &self.gathered, patience);
     }

@@ -60,7 +60,7 @@ impl EventLog {
             Event::OnlyHeard(process) => warn!(
                 target: target::MEMBERSHIP,
                 "gossip of {} arrives, but nothing that it tells to this daemon alone, so that no ring can be formed with it; \
-                 let the UDP port after the segment's through as well",
+                 let UDP through between the two in both directions, to the segment's port and to the one after it",
                 self.config.name_of(*process)
             ),
             Event::ForeignCluster { cluster } => warn!(

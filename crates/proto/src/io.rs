@@ -174,7 +174,7 @@ pub enum Event {
     SessionClosed(SessionId, Option<MemberName>, CloseReason),
     /// Another live process uses this daemon's place in the configuration.
     DuplicateDaemon(ProcessId),
-    /// That process and this one hear each other's gossip, but what it tells to this one alone does not arrive.
+    /// That process's gossip arrives, but nothing that it tells to this one alone, if it tells it anything.
     OnlyHeard(ProcessId),
     /// The list of daemons that came with [`Input::Reload`] has taken effect: others may be heard, and are to be
     /// reached, from now on.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use antiphon_sim::scenario::ms;
 use antiphon_sim::world::{Fault, Settings, World};
+use antiphon_wire::ring::DatagramKind;
 use antiphon_wire::service::ServiceLevel::{Agreed, Safe};
 
 /// SC-31: the leader is back under the same address long before anyone could miss it.
@@ -267,5 +268,26 @@ fn a_closed_control_port_does_not_keep_the_rings_changing() {
             world.apply(Fault::Heal);
             world.finish();
         }
+    }
+}
+
+/// SC-80: several daemons, or all, can be told nothing. Those are alone, and nobody's gossip calls forth others' more
+/// often than they say hello by themselves.
+#[test]
+fn closed_control_ports_call_forth_no_gossip() {
+    const SECONDS: u64 = 10;
+    let daemons = 8;
+    for closed in [1, 2, daemons] {
+        let mut world = World::ring_of(daemons);
+        (0..closed).for_each(|host| world.apply(Fault::CloseControl(host)));
+        world.run(ms(4000));
+        let hellos = |world: &World| world.network.tally.of(DatagramKind::Hello);
+        let (before, installs) = (hellos(&world), world.installs());
+        world.run(ms(SECONDS * 1000));
+        assert_eq!(world.installs(), installs, "{closed} closed ports keep the rings changing");
+        let each_second = (hellos(&world) - before) / SECONDS / (daemons * (daemons - 1)) as u64;
+        assert!(each_second <= 10, "{each_second} hellos a second on each link with {closed} closed ports");
+        world.apply(Fault::Heal);
+        world.finish();
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::Groups;
 use super::audience::Listener;
 use crate::cx::Cx;
-use crate::delivery::{Lent, Message};
+use crate::delivery::Message;
 use crate::mutant::Mutant;
 use crate::sessions::{Sessions, SharedFrame};
 
@@ -40,9 +40,11 @@ impl Groups {
         let sender = if discards { MemberName::from_field(&header.name).ok() } else { None };
         sessions.begin_message(sender.as_ref());
         let groups = self.unpacker.head().get(HEADER_BYTES..).unwrap_or_default();
+        // One for all groups, so that a large body is shared by all who get it.
+        let frame = SharedFrame::new(self.unpacker.head(), body);
         let mut is_deaf = !preamble.is_empty();
         for field in groups.as_chunks().0 {
-            is_deaf &= !self.route_to(&GroupName::from_field(field), body, sessions, cx);
+            is_deaf &= !self.route_to(&GroupName::from_field(field), &frame, sessions, cx);
         }
         self.deaf_to = is_deaf.then(|| preamble.clone());
         Ok(())
@@ -50,20 +52,24 @@ impl Groups {
 
     /// Passes a multicast to those whom one of its groups has here. Returns whether there may be any, also for the
     /// next message.
-    fn route_to(&self, name: &GroupName, body: Lent<'_>, sessions: &mut Sessions, cx: &mut Cx<'_>) -> bool {
-        let head = self.unpacker.head();
+    fn route_to(
+        &self,
+        name: &GroupName,
+        frame: &SharedFrame<'_>,
+        sessions: &mut Sessions,
+        cx: &mut Cx<'_>,
+    ) -> bool {
         if name.is_private() {
             let member = MemberName::from_field(name.as_field()).ok();
             if let Some(receiver) = member.and_then(|member| sessions.receiver(&member)) {
-                sessions.deliver_once(receiver.session, &SharedFrame::new(head, body), cx);
+                sessions.deliver_once(receiver.session, frame, cx);
             }
             return true;
         }
         let Some(audience) = self.table.audience(name) else { return false };
-        let frame = SharedFrame::new(head, body);
         for Listener { receiver, .. } in audience.listeners() {
             if receiver.wants_membership || !cx.config.is_mutant(Mutant::DeafWithoutViews) {
-                sessions.deliver_once(receiver.session, &frame, cx);
+                sessions.deliver_once(receiver.session, frame, cx);
             }
         }
         true

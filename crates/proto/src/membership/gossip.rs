@@ -181,8 +181,9 @@ impl Gossip {
         }
     }
 
-    /// Takes a hello in; returns whether its sender hears me.
-    pub(crate) fn on_hello(&mut self, hello: &Hello, now: Instant) -> bool {
+    /// Takes a hello in; returns whether its sender was not heard lately.
+    pub(crate) fn on_hello(&mut self, hello: &Hello, now: Instant, config: &Config) -> bool {
+        let is_news = self.fresh_hello(hello.from, now, config).is_none();
         let untold = self.hellos.get(&hello.from).map_or(0, |before| before.untold);
         let seen = SeenHello {
             at: now,
@@ -192,7 +193,7 @@ impl Gossip {
             untold,
         };
         self.hellos.insert(hello.from, seen);
-        hello.hears.contains(&self.me)
+        is_news
     }
 
     /// A process told me something that was not gossip. Returns whether that had not been so lately.
@@ -207,8 +208,7 @@ impl Gossip {
         self.told.get(&process).is_some_and(|at| now.since(*at) < fresh)
     }
 
-    /// A process that hears me said hello. Returns whether that was so, without anything told, once too often for
-    /// chance.
+    /// A process said hello. Returns whether that was so, without anything told, once too often for chance.
     pub(crate) fn is_only_heard(&mut self, process: ProcessId, now: Instant, config: &Config) -> bool {
         let is_told = self.is_told_by(process, now, config);
         let Some(hello) = self.hellos.get_mut(&process) else { return false };
@@ -412,7 +412,7 @@ mod tests {
         assert!(gossip.hears(at(1002), &config).is_empty(), "too long ago");
         let ring = RingId { epoch: 4, leader: other };
         let hello = Hello { from: other, ring, members: vec![other], hears: BTreeSet::from([me]) };
-        gossip.on_hello(&hello, at(1003));
+        assert!(gossip.on_hello(&hello, at(1003), &config), "news");
         let hears = |gossip: &Gossip, mine: &[ProcessId]| gossip.hears_hellos(mine, at(1003), &config);
         assert!(
             hears(&gossip, &[me]).is_empty() && gossip.mergeable(&[me], other, at(1003), &config).is_none()

@@ -226,18 +226,20 @@ impl Membership {
             return;
         }
         self.notice_double(&hello.members, cx);
-        let hears_me = self.gossip.on_hello(hello, cx.now);
+        let is_news = self.gossip.on_hello(hello, cx.now, cx.config);
+        let hears_me = hello.hears.contains(&self.me);
         let State::Operational { since } = self.state else {
             return;
         };
         if hello.ring == self.ring.id() || self.ring.contains(hello.from) {
             return;
         }
-        if !hears_me {
+        // Only at first: of two that can not tell each other anything, each would answer the other for ever.
+        if is_news && !hears_me {
             self.hello_soon(cx);
         }
         self.probe(hello.from, cx);
-        if hears_me && self.gossip.is_only_heard(hello.from, cx.now, cx.config) {
+        if self.gossip.is_only_heard(hello.from, cx.now, cx.config) {
             cx.out.events.push(Event::OnlyHeard(hello.from));
         }
         let settled = cx.now.since(since) > cx.config.membership.hello * 2;

@@ -80,7 +80,8 @@ impl Session {
 }
 
 impl Sessions {
-    /// Closes the sessions of which the most is kept if what is kept of all is too much.
+    /// Closes the sessions of which the most is kept if what is kept of all is too much. What several share is free
+    /// only once all of them are closed, so these may be many, if none of them reads.
     pub(super) fn relieve(&mut self, cx: &mut Cx<'_>) {
         let limit = cx.config.sessions.max_kept_bytes;
         if self.outflow.memory.bytes() <= limit {

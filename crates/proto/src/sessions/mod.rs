@@ -199,6 +199,7 @@ impl Sessions {
         for id in self.ids.clone() {
             if let Some(session) = self.established.remove(&id) {
                 self.report_closed(id, Some(session.member), CloseReason::Shutdown, cx);
+                self.outflow.memory.remove(session.begun_bytes);
                 self.closed.insert(id, session.outbox);
             }
         }

@@ -199,6 +199,11 @@ fn requests_that_are_not_whole_are_kept_within_the_same_limit() {
     bench.feed(slow, &request[6000..6001]);
     assert_eq!(bench.out.closed, [(slow, CloseReason::OutboxesFull)]);
     assert_eq!(bench.sessions.kept_bytes(), 4000);
+    bench
+        .feed(other, &frame(b"#other#localhost", ServiceLevel::Agreed.flag(), &[b"grp"], &[1; 6000])[..1000]);
+    assert_eq!(bench.sessions.kept_bytes(), 5000);
+    bench.run(|sessions, cx| sessions.on_shutdown(cx));
+    assert_eq!(bench.sessions.kept_bytes(), 4000, "what the host may still write");
 }
 
 #[test]
