@@ -162,3 +162,34 @@ fn what_is_put_off_for_a_moment_does_not_narrow_the_way() {
     });
     assert!(in_parts < at_once * 2, "{in_parts:?} in parts, {at_once:?} at once");
 }
+
+/// SC-81: daemons between which a datagram takes as long as the times allow for, also where some are lost: they form
+/// a ring, part, merge, and form one without a member that has crashed, each in seconds.
+#[test]
+fn rings_form_over_the_longest_ways() {
+    let near = Settings::default();
+    let far = wide();
+    for (way, settings, patience) in [(ms(20), near, ms(5000)), (ms(150), far, ms(15_000))] {
+        for (daemons, loss_ppm) in [(4, 0), (4, 50_000), (8, 0), (8, 20_000)] {
+            let quality = Quality { delay: way, loss_ppm, ..Quality::default() };
+            let mut world = World::new(1, Settings { daemons, quality, ..settings.clone() });
+            let all: Vec<usize> = (0..daemons).collect();
+            expect_one_ring(&mut world, &all, patience);
+            world.apply(Fault::Partition(all.iter().map(|host| usize::from(*host < daemons / 2)).collect()));
+            world.run(patience);
+            world.apply(Fault::Heal);
+            expect_one_ring(&mut world, &all, patience);
+            world.apply(Fault::Crash { host: 1, silent: true });
+            let rest: Vec<usize> = all.into_iter().filter(|host| *host != 1).collect();
+            expect_one_ring(&mut world, &rest, patience);
+        }
+    }
+}
+
+fn expect_one_ring(world: &mut World, hosts: &[usize], patience: Duration) {
+    let until = world.now() + patience;
+    while !(hosts.iter().all(|host| world.is_up(*host)) && world.are_one_ring(hosts)) {
+        assert!(world.now() < until, "{} daemons form no ring in {patience:?}", hosts.len());
+        world.run(ms(10));
+    }
+}

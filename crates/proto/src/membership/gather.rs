@@ -23,8 +23,16 @@ pub(crate) struct Gather {
     expected: BTreeSet<DaemonId>,
     /// The processes of an agreed merge.
     wanted: Vec<ProcessId>,
-    /// Whether the time to wait for more is over.
-    window_over: bool,
+    window: Window,
+}
+
+/// The time to wait for more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Window {
+    Open,
+    /// Open once more, as somebody is heard of whom it is not known yet whom it hears: it may be far away.
+    Extended,
+    Over,
 }
 
 impl Gather {
@@ -56,7 +64,7 @@ impl Membership {
         self.stop_ring_timers(cx);
         self.gossip.begin_gather(cx.now, cx.config);
         self.early = false;
-        self.enter(State::Gather(Gather { expected, wanted, window_over: false }), reason, cx);
+        self.enter(State::Gather(Gather { expected, wanted, window: Window::Open }), reason, cx);
         cx.timers.set(Timer::Join, cx.now);
         self.probe_everyone(cx);
         // After a failure the others' windows should not end together again.
@@ -146,12 +154,13 @@ impl Membership {
             return;
         };
         // Each of many joins asks this, and most are answered without the clique, which takes long.
-        if !gather.window_over && !self.hears_all(&gather.expected, cx) {
+        let is_over = gather.window == Window::Over;
+        if !is_over && !self.hears_all(&gather.expected, cx) {
             return;
         }
         let clique = self.clique(cx);
         let here: BTreeSet<DaemonId> = clique.iter().map(|member| member.daemon).collect();
-        let ready = gather.window_over || gather.expected.is_subset(&here);
+        let ready = is_over || gather.expected.is_subset(&here);
         if ready && self.leader_of(&clique, cx.now) == self.me {
             self.propose(clique, cx);
         }
@@ -177,17 +186,18 @@ impl Membership {
     }
 
     pub(super) fn on_gather_timer(&mut self, cx: &mut Cx<'_>) {
+        let clique = self.clique(cx);
+        let is_settled = self.gossip.hears(cx.now, cx.config).iter().all(|heard| clique.contains(heard));
         let State::Gather(gather) = &mut self.state else {
             return;
         };
-        let again = gather.window_over;
-        gather.window_over = true;
         cx.timers.set(Timer::Gather, cx.now + cx.config.membership.gather);
-        if !again {
+        if gather.window != Window::Over {
+            let may_change = gather.window == Window::Open && !is_settled;
+            gather.window = if may_change { Window::Extended } else { Window::Over };
             self.consider_proposal(cx);
             return;
         }
-        let clique = self.clique(cx);
         let leader = self.leader_of(&clique, cx.now);
         if leader != self.me {
             self.gossip.avoid(leader, cx.now + cx.config.membership.gather * 3);
