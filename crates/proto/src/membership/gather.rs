@@ -153,8 +153,8 @@ impl Membership {
         let State::Gather(gather) = &self.state else {
             return;
         };
-        // Each of many joins asks this, and most are answered without the clique, which takes long.
         let is_over = gather.window == Window::Over;
+        // Each of many joins asks this, and most are answered without the clique, which takes long.
         if !is_over && !self.hears_all(&gather.expected, cx) {
             return;
         }
@@ -179,7 +179,7 @@ impl Membership {
         clique::containing(self.me, &mine, &rows)
     }
 
-    /// The lowest member that has not failed as leader lately.
+    /// The lowest member that is not passed over for a while.
     fn leader_of(&self, clique: &[ProcessId], now: Instant) -> ProcessId {
         let able = |member: &&ProcessId| **member == self.me || !self.gossip.is_avoided(**member, now);
         clique.iter().find(able).copied().unwrap_or(self.me)
