@@ -64,14 +64,20 @@ static void *wait_for_the_end(void *from) {
     return (void *)(long)receive_from(*(mailbox *)from, &number);
 }
 
+/* Opens a session in which a thread waits. */
+static void open_waiting(mailbox *other, char *member, pthread_t *waiting) {
+    *other = dial(NULL, member);
+    CHECK_IS(pthread_create(waiting, NULL, wait_for_the_end, other), 0);
+    usleep(50000);
+}
+
 /* Who waits on a session that another thread ends is woken up. */
 static void ended_while_waiting(int by_kill) {
     pthread_t waiting;
     void *result;
     char member[MAX_GROUP_NAME];
-    mailbox other = dial(NULL, member);
-    CHECK_IS(pthread_create(&waiting, NULL, wait_for_the_end, &other), 0);
-    usleep(50000);
+    mailbox other;
+    open_waiting(&other, member, &waiting);
     if (by_kill)
         SP_kill(other);
     else
@@ -147,9 +153,8 @@ static void child_lets_go_of_a_waiting_one(void) {
     pthread_t waiting;
     void *result;
     char member[MAX_GROUP_NAME];
-    mailbox other = dial(NULL, member);
-    CHECK_IS(pthread_create(&waiting, NULL, wait_for_the_end, &other), 0);
-    usleep(50000);
+    mailbox other;
+    open_waiting(&other, member, &waiting);
     pid_t child = fork();
     CHECK(child >= 0);
     if (child == 0) {

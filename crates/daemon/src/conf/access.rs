@@ -67,8 +67,7 @@ fn rule(line: &str) -> Option<AccessRule> {
 /// clients are compared with it without theirs. Without a prefix nothing is compared.
 fn complaint(rule: &AccessRule) -> Option<String> {
     let AccessRule::Network { address, prefix_bits: prefix_bits @ 1.. } = *rule else { return None };
-    let mask = u32::MAX.checked_shl(32_u32.saturating_sub(prefix_bits.into())).unwrap_or_default();
-    let network = Ipv4Addr::from(address.to_bits() & mask);
+    let network = AccessRule::network_of(address, prefix_bits);
     (network != address).then(|| {
         format!(
             "{address}/{prefix_bits} matches nobody; expected {network}/{prefix_bits} for all of that network"

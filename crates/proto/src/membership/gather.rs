@@ -66,7 +66,8 @@ impl Membership {
         self.early = false;
         self.enter(State::Gather(Gather { expected, wanted, window: Window::Open }), reason, cx);
         cx.timers.set(Timer::Join, cx.now);
-        self.probe_everyone(cx);
+        let everyone = self.everyone.clone();
+        everyone.iter().for_each(|daemon| self.probe(*daemon, cx));
         // After a failure the others' windows should not end together again.
         let window = cx.config.membership.gather;
         let window = if failed { self.jittered(window) } else { window };
@@ -90,7 +91,7 @@ impl Membership {
             State::Operational { .. } => self.join_while_operational(join, cx),
             State::Gather(_) => {
                 if !join.hears(self.me) {
-                    self.probe(join.from, cx);
+                    self.probe(join.from.daemon, cx);
                 }
                 if new_neighbour {
                     self.join_soon(cx);
@@ -111,15 +112,10 @@ impl Membership {
         cx.timers.set_no_later(Timer::Join, (self.last_join + gap).max(cx.now));
     }
 
-    /// Shows to a process whose gossip I hear that what I tell it alone arrives: a path may let one through and
+    /// Shows to a daemon whose gossip I may hear that what I tell it alone arrives: a path may let one through and
     /// not the other, and no ring could be formed with it (docs/protocol.md, M3a).
-    pub(super) fn probe(&mut self, process: ProcessId, cx: &mut Cx<'_>) {
-        self.tell(process.daemon, &Datagram::Probe(Probe { from: self.me }), cx);
-    }
-
-    fn probe_everyone(&mut self, cx: &mut Cx<'_>) {
-        let everyone = self.everyone.clone();
-        everyone.iter().for_each(|daemon| self.tell(*daemon, &Datagram::Probe(Probe { from: self.me }), cx));
+    pub(super) fn probe(&mut self, daemon: DaemonId, cx: &mut Cx<'_>) {
+        self.tell(daemon, &Datagram::Probe(Probe { from: self.me }), cx);
     }
 
     /// What a process tells me alone arrives.
@@ -187,20 +183,23 @@ impl Membership {
 
     pub(super) fn on_gather_timer(&mut self, cx: &mut Cx<'_>) {
         let clique = self.clique(cx);
-        let is_settled = self.gossip.hears(cx.now, cx.config).iter().all(|heard| clique.contains(heard));
         let State::Gather(gather) = &mut self.state else {
             return;
         };
         cx.timers.set(Timer::Gather, cx.now + cx.config.membership.gather);
-        if gather.window != Window::Over {
-            let may_change = gather.window == Window::Open && !is_settled;
-            gather.window = if may_change { Window::Extended } else { Window::Over };
-            self.consider_proposal(cx);
-            return;
-        }
-        let leader = self.leader_of(&clique, cx.now);
-        if leader != self.me {
-            self.gossip.avoid(leader, cx.now + cx.config.membership.gather * 3);
+        match gather.window {
+            Window::Open => {
+                let heard = self.gossip.hears(cx.now, cx.config);
+                let is_settled = heard.iter().all(|process| clique.contains(process));
+                gather.window = if is_settled { Window::Over } else { Window::Extended };
+            }
+            Window::Extended => gather.window = Window::Over,
+            Window::Over => {
+                let leader = self.leader_of(&clique, cx.now);
+                if leader != self.me {
+                    self.gossip.avoid(leader, cx.now + cx.config.membership.gather * 3);
+                }
+            }
         }
         self.consider_proposal(cx);
     }

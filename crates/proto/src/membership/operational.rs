@@ -238,7 +238,7 @@ impl Membership {
         if is_news && !hears_me {
             self.hello_soon(cx);
         }
-        self.probe(hello.from, cx);
+        self.probe(hello.from.daemon, cx);
         if self.gossip.is_only_heard(hello.from, cx.now, cx.config) {
             cx.out.events.push(Event::OnlyHeard(hello.from));
         }

@@ -64,11 +64,16 @@ impl AccessRule {
             (Self::Local, client) => client.is_loopback(),
             (Self::Unix, _) | (Self::Network { .. }, IpAddr::V6(_)) => false,
             (Self::Network { address, prefix_bits }, IpAddr::V4(client)) => {
-                let host_bits = 32_u32.saturating_sub(u32::from(prefix_bits));
-                let mask = u32::MAX.checked_shl(host_bits).unwrap_or(0);
-                client.to_bits() & mask == address.to_bits()
+                Self::network_of(client, prefix_bits) == address
             }
         }
+    }
+
+    /// The network of so many bits that an address is of.
+    #[must_use]
+    pub fn network_of(address: Ipv4Addr, prefix_bits: u8) -> Ipv4Addr {
+        let host_bits = 32_u32.saturating_sub(u32::from(prefix_bits));
+        Ipv4Addr::from(address.to_bits() & u32::MAX.checked_shl(host_bits).unwrap_or(0))
     }
 }
 
