@@ -51,7 +51,7 @@ fn parse(text: &str) -> (Vec<AccessRule>, Vec<String>) {
 
 fn rule(line: &str) -> Option<AccessRule> {
     if line.starts_with("unix") {
-        return Some(AccessRule::Unix);
+        return Some(AccessRule::UNIX);
     }
     if line.starts_with("local") {
         return Some(AccessRule::Local);
@@ -86,7 +86,7 @@ mod tests {
         let (rules, remarks) = parse(text);
         let network = |a: [u8; 4], prefix_bits| AccessRule::Network { address: a.into(), prefix_bits };
         let expected = [
-            AccessRule::Unix,
+            AccessRule::UNIX,
             AccessRule::Local,
             network([10, 1, 2, 3], 32),
             network([10, 0, 0, 0], 8),

@@ -38,11 +38,9 @@ impl AuthMethod {
 /// One line of the access list of the `IP` method.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AccessRule {
-    /// Clients of the Unix socket.
-    Unix,
     /// TCP clients from this host: from 127.0.0.0/8 or ::1.
     Local,
-    /// TCP clients from a network.
+    /// Clients from a network.
     Network {
         /// Its address.
         address: Ipv4Addr,
@@ -52,17 +50,20 @@ pub enum AccessRule {
 }
 
 impl AccessRule {
-    /// Whether the rule lets in a client from there. A client of IPv6 counts as the IPv4 address that
-    /// it maps, if it maps one. A network of 0 bits is everyone on TCP, unlike in the reference.
+    /// Clients of the Unix socket, who count as coming from 0.0.0.0.
+    pub const UNIX: Self = Self::Network { address: Ipv4Addr::UNSPECIFIED, prefix_bits: 32 };
+
+    /// Whether the rule lets in a client from there. One of IPv6 counts as the IPv4 address that it maps, if
+    /// it maps one. A network of 0 bits is everyone, unlike in the reference.
     fn admits(self, origin: Origin) -> bool {
         let client = match origin {
-            Origin::Unix => return self == Self::Unix,
+            Origin::Unix => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             Origin::Tcp(address) => address.to_canonical(),
         };
         match (self, client) {
             (Self::Network { prefix_bits: 0, .. }, _) => true,
             (Self::Local, client) => client.is_loopback(),
-            (Self::Unix, _) | (Self::Network { .. }, IpAddr::V6(_)) => false,
+            (Self::Network { .. }, IpAddr::V6(_)) => false,
             (Self::Network { address, prefix_bits }, IpAddr::V4(client)) => {
                 Self::network_of(client, prefix_bits) == address
             }
@@ -141,7 +142,7 @@ mod tests {
 
     #[test]
     fn rules_let_in_whom_they_name() {
-        assert!(AccessRule::Unix.admits(Origin::Unix) && !AccessRule::Unix.admits(tcp([127, 0, 0, 1])));
+        assert!(AccessRule::UNIX.admits(Origin::Unix) && !AccessRule::UNIX.admits(tcp([127, 0, 0, 1])));
         assert!(
             AccessRule::Local.admits(tcp([127, 9, 9, 9])) && !AccessRule::Local.admits(tcp([10, 0, 0, 1]))
         );
@@ -153,7 +154,8 @@ mod tests {
         assert!(network([10, 1, 2, 3], 32).admits(tcp([10, 1, 2, 3])));
         assert!(!network([127, 0, 0, 1], 8).admits(tcp([127, 0, 0, 1])), "host bits of the rule are set");
         assert!(network([0, 0, 0, 0], 0).admits(tcp([192, 168, 1, 1])), "/0 is everyone");
-        assert!(!network([0, 0, 0, 0], 0).admits(Origin::Unix));
+        assert!(network([0, 0, 0, 0], 0).admits(Origin::Unix), "also on this host");
+        assert!(!network([127, 0, 0, 0], 8).admits(Origin::Unix) && !AccessRule::Local.admits(Origin::Unix));
     }
 
     #[test]

@@ -12,6 +12,10 @@ use crate::groups::codec::encode_operation;
 use crate::payload::Payload;
 use crate::send_queue::Outgoing;
 
+/// A longer frame of the levels below FIFO is ordered nevertheless: clients know only that what fits into one
+/// packet of the reference may overtake others, however long ours are.
+const MAX_OVERTAKING_BYTES: usize = 1432;
+
 /// What a well-formed frame asks for.
 #[derive(Debug)]
 pub(super) enum Request {
@@ -55,6 +59,8 @@ pub(super) fn admit(
         (JOIN, Some(group)) => Request::Send(operation(Kind::Join, member, &group)),
         (LEAVE, Some(group)) => Request::Send(operation(Kind::Leave, member, &group)),
         (flags, Some(_)) => ServiceLevel::from_flags(flags).map_or(Request::Nothing, |service| {
+            let may_overtake = frame.whole().len() <= MAX_OVERTAKING_BYTES;
+            let service = if may_overtake { service } else { service.max(ServiceLevel::Fifo) };
             let preamble_bytes = put_packed_head(&frame, member, packing);
             let payload = Payload::new(packing.split().freeze(), preamble_bytes, frame.into_body());
             Request::Send(Outgoing { kind: Kind::Client, service, payload })

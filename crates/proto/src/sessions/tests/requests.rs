@@ -1,6 +1,8 @@
 //! Requests of established sessions, well-formed and not.
 
+use antiphon_wire::client::flags::HEADER_BYTES;
 use antiphon_wire::ids::SessionId;
+use antiphon_wire::names::NAME_FIELD_BYTES;
 use antiphon_wire::service::ServiceLevel;
 use bytes::Bytes;
 
@@ -118,13 +120,32 @@ fn messages_pass_as_they_were_sent() {
 }
 
 #[test]
-fn the_last_byte_of_a_sender_is_its_terminator() {
+fn the_last_byte_of_a_name_is_its_terminator() {
     let (mut bench, id) = alice();
     let mut sent = frame(ALICE, FIFO, &[b"grp"], b"x");
-    sent[35] = b'!';
+    let ends = [35, HEADER_BYTES + 31];
+    ends.iter().for_each(|end| sent[*end] = b'!');
     bench.feed(id, &sent);
-    sent[35] = 0;
+    ends.iter().for_each(|end| sent[*end] = 0);
     assert_eq!(&bench.queued()[0].frame[..], &sent[..]);
+}
+
+/// docs/protocol.md, P6.
+#[test]
+fn what_is_longer_than_a_packet_of_the_reference_does_not_overtake() {
+    let (mut bench, id) = alice();
+    for (flags, bytes, service) in [
+        (1, 1432, ServiceLevel::Unreliable),
+        (1, 1433, ServiceLevel::Fifo),
+        (2, 1432, ServiceLevel::Reliable),
+        (2, 1433, ServiceLevel::Fifo),
+        (0x20, 1433, ServiceLevel::Safe),
+    ] {
+        let sent = frame(ALICE, flags, &[b"grp"], &vec![7; bytes - HEADER_BYTES - NAME_FIELD_BYTES]);
+        bench.feed(id, &sent);
+        let queued = bench.queued();
+        assert_eq!((queued[0].service, &queued[0].frame[..]), (service, &sent[..]), "{flags} {bytes}");
+    }
 }
 
 #[test]
