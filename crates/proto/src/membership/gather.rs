@@ -119,7 +119,8 @@ impl Membership {
     }
 
     /// What a process tells me alone arrives.
-    pub(super) fn on_probe(&mut self, from: ProcessId, is_news: bool, cx: &mut Cx<'_>) {
+    pub(super) fn on_probe(&mut self, from: ProcessId, cx: &mut Cx<'_>) {
+        let is_news = self.gossip.on_probe(from, cx.now, cx.config);
         match &self.state {
             State::Gather(_) if is_news => {
                 self.join_soon(cx);

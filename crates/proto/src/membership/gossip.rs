@@ -17,10 +17,10 @@ const FORGET_INCARNATION: Duration = Duration::from_secs(3);
 const MAX_RUNS: usize = 2;
 /// Times the hello interval that a hello counts.
 const HELLOS_FRESH: u32 = 3;
-/// So many hellos in a row without anything told are no accident.
-const HELLOS_UNTOLD: u32 = 10;
-/// Times the freshness of a join that what a process told me alone counts: it is not repeated as joins are.
-const TOLD_FRESH: u32 = 10;
+/// So many hellos in a row without a probe are no accident.
+const HELLOS_UNPROBED: u32 = 10;
+/// Times the freshness of a join that a probe counts: it is not repeated as joins are.
+const PROBE_FRESH: u32 = 10;
 
 /// See the module documentation.
 #[derive(Clone, Debug)]
@@ -34,8 +34,8 @@ pub(crate) struct Gossip {
     heard: BTreeMap<ProcessId, Heard>,
     rows: BTreeMap<ProcessId, Row>,
     hellos: BTreeMap<ProcessId, SeenHello>,
-    /// When a process told something to me alone.
-    told: BTreeMap<ProcessId, Instant>,
+    /// When a probe of a process arrived: what it tells me alone does.
+    probes: BTreeMap<ProcessId, Instant>,
     /// Processes that failed as leaders, and until when they are passed over.
     avoided: BTreeMap<ProcessId, Instant>,
     /// Processes that said goodbye.
@@ -62,8 +62,8 @@ struct SeenHello {
     ring: RingId,
     members: Vec<ProcessId>,
     hears: BTreeSet<ProcessId>,
-    /// Hellos in a row before which nothing was told.
-    untold: u32,
+    /// Hellos in a row before which no probe came.
+    unprobed: u32,
 }
 
 /// How a sender's incarnation relates to what I knew.
@@ -87,7 +87,7 @@ impl Gossip {
             heard: BTreeMap::new(),
             rows: BTreeMap::new(),
             hellos: BTreeMap::new(),
-            told: BTreeMap::new(),
+            probes: BTreeMap::new(),
             avoided: BTreeMap::new(),
             departed: BTreeSet::new(),
         }
@@ -126,7 +126,7 @@ impl Gossip {
         self.heard.retain(|process, _| keep(process));
         self.rows.retain(|process, _| keep(process));
         self.hellos.retain(|process, _| keep(process));
-        self.told.retain(|process, _| keep(process));
+        self.probes.retain(|process, _| keep(process));
         self.avoided.retain(|process, _| keep(process));
         self.departed.retain(keep);
     }
@@ -137,7 +137,7 @@ impl Gossip {
         self.heard.remove(&process);
         self.rows.remove(&process);
         self.hellos.remove(&process);
-        self.told.remove(&process);
+        self.probes.remove(&process);
     }
 
     /// Whether the process can not be in a ring any more.
@@ -184,43 +184,43 @@ impl Gossip {
     /// Takes a hello in; returns whether its sender was not heard lately.
     pub(crate) fn on_hello(&mut self, hello: &Hello, now: Instant, config: &Config) -> bool {
         let is_news = self.fresh_hello(hello.from, now, config).is_none();
-        let untold = self.hellos.get(&hello.from).map_or(0, |before| before.untold);
+        let unprobed = self.hellos.get(&hello.from).map_or(0, |before| before.unprobed);
         let seen = SeenHello {
             at: now,
             ring: hello.ring,
             members: hello.members.clone(),
             hears: hello.hears.clone(),
-            untold,
+            unprobed,
         };
         self.hellos.insert(hello.from, seen);
         is_news
     }
 
-    /// A process told me something that was not gossip. Returns whether that had not been so lately.
-    pub(crate) fn on_told(&mut self, by: ProcessId, now: Instant, config: &Config) -> bool {
-        let is_news = !self.is_told_by(by, now, config);
-        self.told.insert(by, now);
+    /// A probe arrived: what the process tells me alone does. Returns whether that had not been known lately.
+    pub(crate) fn on_probe(&mut self, from: ProcessId, now: Instant, config: &Config) -> bool {
+        let is_news = !self.has_probed(from, now, config);
+        self.probes.insert(from, now);
         is_news
     }
 
-    fn is_told_by(&self, process: ProcessId, now: Instant, config: &Config) -> bool {
-        let fresh = config.membership.fresh * TOLD_FRESH;
-        self.told.get(&process).is_some_and(|at| now.since(*at) < fresh)
+    fn has_probed(&self, process: ProcessId, now: Instant, config: &Config) -> bool {
+        let fresh = config.membership.fresh * PROBE_FRESH;
+        self.probes.get(&process).is_some_and(|at| now.since(*at) < fresh)
     }
 
-    /// A process said hello. Returns whether that was so, without anything told, once too often for chance.
+    /// A process said hello. Returns whether that was so, without a probe, once too often for chance.
     pub(crate) fn is_only_heard(&mut self, process: ProcessId, now: Instant, config: &Config) -> bool {
-        let is_told = self.is_told_by(process, now, config);
+        let has_probed = self.has_probed(process, now, config);
         let Some(hello) = self.hellos.get_mut(&process) else { return false };
-        hello.untold = if is_told { 0 } else { hello.untold.saturating_add(1) };
-        hello.untold == HELLOS_UNTOLD
+        hello.unprobed = if has_probed { 0 } else { hello.unprobed.saturating_add(1) };
+        hello.unprobed == HELLOS_UNPROBED
     }
 
-    /// Processes that I heard lately: their joins, and what they told me alone.
+    /// Processes that I heard lately: their joins, and a probe.
     pub(crate) fn hears(&self, now: Instant, config: &Config) -> BTreeSet<ProcessId> {
         let fresh = config.membership.fresh;
         let heard = self.heard.iter().filter(|(_, heard)| now.since(heard.at) < fresh);
-        heard.map(|(process, _)| *process).filter(|process| self.is_told_by(*process, now, config)).collect()
+        heard.map(|(process, _)| *process).filter(|process| self.has_probed(*process, now, config)).collect()
     }
 
     /// Rows of others that are fresh enough to build on. They may be a little older than what I
@@ -294,7 +294,7 @@ impl Gossip {
         self.hellos.get(&of).filter(|hello| now.since(hello.at) < fresh)
     }
 
-    /// Processes whose hellos I heard lately, and what they told me alone; of members of my ring the ring shows that.
+    /// Processes whose hellos I heard lately, and a probe; that members of my ring reach me, the ring shows.
     pub(crate) fn hears_hellos(
         &self,
         mine: &[ProcessId],
@@ -306,7 +306,7 @@ impl Gossip {
 
     fn hears_hello(&self, of: ProcessId, mine: &[ProcessId], now: Instant, config: &Config) -> bool {
         self.fresh_hello(of, now, config).is_some()
-            && (mine.contains(&of) || self.is_told_by(of, now, config))
+            && (mine.contains(&of) || self.has_probed(of, now, config))
     }
 
     /// Whether some process outside of `ring` was heard lately.
@@ -400,13 +400,13 @@ mod tests {
 
     /// A path may let gossip through and not what is told to one daemon alone.
     #[test]
-    fn who_is_heard_has_told_me_something_alone_as_well() {
+    fn who_is_heard_has_sent_a_probe_as_well() {
         let (me, other, config) = (process(0, 1), process(1, 1), config(2));
         let mut gossip = Gossip::new(me, 1);
         gossip.on_join(&join(other, 1, vec![]), &config, at(0));
         assert!(gossip.hears(at(0), &config).is_empty());
-        assert!(gossip.on_told(other, at(1), &config), "news");
-        assert!(!gossip.on_told(other, at(2), &config), "no news");
+        assert!(gossip.on_probe(other, at(1), &config), "news");
+        assert!(!gossip.on_probe(other, at(2), &config), "no news");
         assert_eq!(gossip.hears(at(2), &config), BTreeSet::from([other]));
         gossip.on_join(&join(other, 2, vec![]), &config, at(1002));
         assert!(gossip.hears(at(1002), &config).is_empty(), "too long ago");
@@ -418,7 +418,7 @@ mod tests {
             hears(&gossip, &[me]).is_empty() && gossip.mergeable(&[me], other, at(1003), &config).is_none()
         );
         assert_eq!(hears(&gossip, &[me, other]), BTreeSet::from([other]), "a ring shows it");
-        assert!(gossip.on_told(other, at(1003), &config), "news again");
+        assert!(gossip.on_probe(other, at(1003), &config), "news again");
         assert_eq!(hears(&gossip, &[me]), BTreeSet::from([other]));
         assert_eq!(gossip.mergeable(&[me], other, at(1003), &config), Some(vec![me, other]));
     }
@@ -431,7 +431,7 @@ mod tests {
         gossip.on_join(&lie(1), &config, at(0));
         assert!(gossip.rows[&other].hears.is_empty(), "nothing else is known");
         gossip.on_join(&join(other, 1, vec![row(other, 1, &[me])]), &config, at(1));
-        gossip.on_told(other, at(1), &config);
+        gossip.on_probe(other, at(1), &config);
         gossip.on_join(&lie(2), &config, at(2));
         assert_eq!(gossip.rows[&other].hears, BTreeSet::from([me]));
         gossip.on_join(&join(liar, 3, vec![row(other, 2, &[])]), &config, at(200));

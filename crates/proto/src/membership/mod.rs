@@ -305,8 +305,6 @@ impl Membership {
     }
 
     fn dispatch(&mut self, datagram: Datagram, cx: &mut Cx<'_>) {
-        let told = datagram.from().filter(|_| !datagram.is_gossip());
-        let is_news = told.is_some_and(|from| self.gossip.on_told(from, cx.now, cx.config));
         match datagram {
             Datagram::Token(token) => self.on_token(token, cx),
             Datagram::Wake(wake) => self.on_wake(&wake, cx),
@@ -321,7 +319,7 @@ impl Membership {
             Datagram::RecoveryRequest(request) => self.on_recovery_request(&request, cx),
             Datagram::Done(done) => self.on_done(done.from, done.ring, cx),
             Datagram::Install(install) => self.on_install(install, cx),
-            Datagram::Probe(probe) => self.on_probe(probe.from, is_news, cx),
+            Datagram::Probe(probe) => self.on_probe(probe.from, cx),
             // A piece inside a piece, or a packet: nothing that a daemon of ours sends.
             Datagram::Piece(_) | Datagram::Packet(_) => cx.stats.datagrams_rejected += 1,
         }

@@ -271,12 +271,6 @@ impl Datagram {
         }
     }
 
-    /// Whether it may be said to all, the way packets go, and not to one alone.
-    #[must_use]
-    pub fn is_gossip(&self) -> bool {
-        matches!(self, Self::Join(_) | Self::Hello(_) | Self::Leave(_) | Self::Ack(_))
-    }
-
     /// Encodes a control datagram and makes it `datagram_bytes` long if it is shorter.
     #[must_use]
     pub fn encode_padded(&self, cluster: u32, datagram_bytes: usize) -> Bytes {
