@@ -158,7 +158,7 @@ impl FlushSession {
         let mut state = lock(&self.state);
         state.layer.on_event(event).map_err(|error| session.fail(code(&error)))?;
         while let Some(event) = state.layer.next_event() {
-            lock(&self.ready).push_back(Item::new(event, session.member(), ending));
+            lock(&self.ready).extend(Item::new(event, session.member(), ending));
         }
         state.hand_over(session, false)?;
         drop(state);
@@ -193,20 +193,19 @@ impl State {
 }
 
 impl Item {
-    fn new(event: Event, me: &MemberName, ending: Option<GroupId>) -> Self {
-        match event {
+    fn new(event: Event, me: &MemberName, ending: Option<GroupId>) -> Option<Self> {
+        Some(match event {
             Event::Message { group, message } => Self::message(message, Some(group)),
             Event::Outside(message) => Self::message(message, None),
             Event::FlushRequest(group) => Self::about(FLUSH_REQ, group, Bytes::new()),
             Event::Transition(group) => {
                 Self::about(TRANSITION, group, id_bytes(ending.unwrap_or_default()).into())
             }
-            // Programs have no limit to flush, so nothing is ever overdue.
-            Event::SelfLeave(group) | Event::Overdue(group) => {
-                Self::about(CAUSED_BY_LEAVE, group, Bytes::new())
-            }
+            Event::SelfLeave(group) => Self::about(CAUSED_BY_LEAVE, group, Bytes::new()),
             Event::View(view) => Self::view(&view, me),
-        }
+            // No limit to flush is set here, and programs would have no name for it.
+            Event::Overdue(_) => return None,
+        })
     }
 
     fn about(service: u32, group: GroupName, body: Bytes) -> Self {

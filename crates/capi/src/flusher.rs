@@ -14,7 +14,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::output::Look;
-use crate::session::{self, Patience, Session, Sessions, lock};
+use crate::session::{self, Session, Sessions, lock};
+use antiphon::patience::Patience;
 
 /// A sender that has written nothing for so long, although it has gathered something, is idle.
 const IDLE: Duration = Duration::from_micros(250);
@@ -178,7 +179,7 @@ extern "C" fn at_exit() {
 }
 
 fn flush_all() {
-    let mut patience = Patience::new();
+    let mut patience = Patience::default();
     for session in session::all() {
         session.output.flush(&session, &mut patience);
     }

@@ -16,6 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use antiphon::pace::{LARGE_BODY_BYTES, Pace};
+use antiphon::patience::Patience;
 use antiphon_wire::client::flags::{HEADER_BYTES, KILL};
 use antiphon_wire::client::header::{Header, Hint};
 use antiphon_wire::names::{MemberName, NAME_FIELD_BYTES};
@@ -26,7 +27,7 @@ use rustix::net::{SendAncillaryBuffer, SendFlags, send, sendmsg};
 use crate::codes::Code;
 use crate::flusher::{self, Watch};
 use crate::input::wait_for;
-use crate::session::{LOCK_POLL, Patience, Session, lock, try_lock};
+use crate::session::{LOCK_POLL, Session, lock, try_lock};
 
 /// When to write again to a daemon that took no more.
 const RETRY: Duration = Duration::from_millis(5);
@@ -368,7 +369,7 @@ mod tests {
         let found: [fn(&Session); 4] = [
             |session| assert_eq!(session.output.look(session, 0), Look::Done),
             |session| session.output.push(session),
-            |session| session.output.flush(session, &mut Patience::new()),
+            |session| session.output.flush(session, &mut Patience::default()),
             |session| session.output.leave_to_parent(session),
         ];
         for find in found {

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard, T
 use std::thread;
 use std::time::{Duration, Instant};
 
+use antiphon::patience::Patience;
 use antiphon_wire::names::MemberName;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::sockopt::socket_cookie;
@@ -28,38 +29,8 @@ use crate::output::Output;
 /// How long a daemon may stand still after a goodbye before it closes. One that still sends events gets on with what
 /// was sent to it.
 const GOODBYE_LIMIT: Duration = Duration::from_secs(1);
-/// How long a daemon may take nothing of what comes last before it is given up. One that is only slow takes
-/// something.
-const STALL_LIMIT: Duration = Duration::from_secs(3);
-/// How long daemons may take in all for what comes last, however they get on.
-const LAST_LIMIT: Duration = Duration::from_secs(60);
 /// How often it is looked whether another thread has left.
 pub(crate) const LOCK_POLL: Duration = Duration::from_millis(1);
-
-/// Until when daemons are waited for that take nothing.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
-    until: Instant,
-    /// When it is over, whatever they take.
-    last: Instant,
-}
-
-impl Patience {
-    /// From now on.
-    pub(crate) fn new() -> Self {
-        let now = Instant::now();
-        Self { until: now + STALL_LIMIT, last: now + LAST_LIMIT }
-    }
-
-    /// Begins anew, as one of them has taken something.
-    pub(crate) fn renew(&mut self) {
-        self.until = self.last.min(Instant::now() + STALL_LIMIT);
-    }
-
-    pub(crate) fn is_over(&self) -> bool {
-        Instant::now() >= self.until
-    }
-}
 
 /// Whether the connection is broken; it never becomes sound again.
 #[derive(Clone, Copy, Debug)]
@@ -192,21 +163,22 @@ impl Session {
     /// Says goodbye and waits a moment for the daemon to close. A socket closed with bytes unread resets the
     /// connection, and takes with it what the daemon has not read yet.
     fn disconnect(&self) {
-        if !self.is_sound() || self.output.disconnect(self, &mut Patience::new()).is_err() {
+        let mut patience = Patience::default();
+        if !self.is_sound() || self.output.disconnect(self, &mut patience).is_err() {
             return;
         }
         let _ = shutdown(&self.socket, Shutdown::Write);
-        let end = Instant::now() + LAST_LIMIT;
         // A receiver in another thread leaves with what comes next, at the latest with the end.
         let Some(_input) = lock_until(&self.input, Instant::now() + GOODBYE_LIMIT) else { return };
         let mut ignored = [0; 16 * 1024];
         loop {
-            let left = Timespec::try_from(GOODBYE_LIMIT.min(end.saturating_duration_since(Instant::now())));
+            let left = Timespec::try_from(GOODBYE_LIMIT.min(patience.left()));
             let mut socket = [PollFd::new(&self.socket, PollFlags::IN)];
             let readable = left.is_ok_and(|left| poll(&mut socket, Some(&left)) == Ok(1));
             if !readable || !matches!(recv(&self.socket, &mut ignored, RecvFlags::DONTWAIT), Ok((1.., _))) {
                 return;
             }
+            patience.renew();
         }
     }
 }
@@ -269,7 +241,7 @@ pub(crate) fn disconnect(mailbox: Mailbox) -> Result<(), Code> {
 /// without the session calls this; the other one's session is not touched.
 pub(crate) fn kill(mailbox: Mailbox) {
     let Ok(session) = take(mailbox) else { return };
-    session.output.flush(&session, &mut Patience::new());
+    session.output.flush(&session, &mut Patience::default());
     session.fail(Code::IllegalSession);
     // In a child, calls of the parent's threads seem to be under way, and the parent has the same socket.
     if session.life == Life::now() {

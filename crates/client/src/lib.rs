@@ -34,6 +34,7 @@
 //! | [`reconnect`] | connections that are opened anew, and say what may have been missed |
 //! | [`flush`] | virtual synchrony: messages delivered in the view in which they were sent |
 //! | [`pace`] | when what was gathered is written, and how much may be on its way |
+//! | [`patience`] | how long a daemon is waited for when a session ends |
 //! | [`error`] | what can go wrong |
 
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
@@ -49,7 +50,7 @@ pub mod flush;
 pub mod guide {}
 pub mod message;
 pub mod pace;
-mod patience;
+pub mod patience;
 pub mod reconnect;
 pub mod session;
 mod socket;

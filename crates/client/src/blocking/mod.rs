@@ -26,11 +26,6 @@ use crate::message::Event;
 use crate::patience::Patience;
 use crate::session::Outbox;
 
-/// How long a daemon may stand still before it is given up when a session ends. One that is only slow takes or sends
-/// something.
-const STALL_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long the end of a session may take, however the daemon gets on.
-const LAST_TIMEOUT: Duration = Duration::from_secs(60);
 /// When to write again to a daemon that took no more. The system calls a socket writable only when much of it
 /// is free.
 const RETRY: Duration = Duration::from_millis(5);
@@ -197,13 +192,12 @@ impl Connection {
     /// When the connection is broken, or the daemon was given up: what was sent last may be lost then. It is closed
     /// all the same.
     pub fn disconnect(self) -> Result<(), Error> {
-        self.disconnect_within(STALL_TIMEOUT, LAST_TIMEOUT)
+        self.disconnect_within(Patience::default())
     }
 
-    /// As [`Connection::disconnect`], unless the daemon stands still for so long, or takes so long in all.
-    fn disconnect_within(mut self, stall: Duration, most: Duration) -> Result<(), Error> {
+    /// As [`Connection::disconnect`], with so much patience with the daemon.
+    fn disconnect_within(mut self, mut patience: Patience) -> Result<(), Error> {
         let mut left_bytes = self.sender.say_goodbye();
-        let mut patience = Patience::new(stall).at_most(most);
         loop {
             let before = left_bytes;
             left_bytes = self.sender.push_last()?;
@@ -215,7 +209,10 @@ impl Connection {
                 // Somebody else may have written the rest meanwhile.
                 return if self.sender.push_last()? == 0 { Ok(()) } else { Err(Error::Closed) };
             }
-            if patience.is_over(read.is_some() || left_bytes < before) {
+            if read.is_some() || left_bytes < before {
+                patience.renew();
+            }
+            if patience.is_over() {
                 return Err(self.sender.give_up());
             }
         }

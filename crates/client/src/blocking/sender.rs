@@ -6,11 +6,11 @@ use std::sync::Arc;
 use antiphon_wire::names::MemberName;
 use antiphon_wire::service::ServiceLevel;
 
-use super::STALL_TIMEOUT;
 use super::stream::Stream;
 use super::writer::{Gathering, Progress, Writer};
 use crate::envelope::{Destination, Envelope};
 use crate::error::Error;
+use crate::patience::Patience;
 use crate::session::Outbox;
 
 /// The sending half of a [`Connection`](crate::Connection).
@@ -110,12 +110,12 @@ impl Sender {
     /// [`Error::Closed`] after what was already on the way to it. It must be read until then: one that is dropped
     /// with events unread resets the connection, and what the daemon has not read yet is lost.
     ///
-    /// A daemon that takes nothing more, as one that is stopped, is given up after three seconds.
+    /// A daemon that takes nothing more, as one that is stopped, is given up after three seconds, and any after a minute.
     ///
     /// # Errors
     /// When the connection is broken, or the daemon was given up.
     pub fn disconnect(self) -> Result<(), Error> {
-        self.writer.lock().disconnect(STALL_TIMEOUT)
+        self.writer.lock().disconnect(Patience::default())
     }
 
     /// Adds requests without waiting; see [`Connection::post`](super::Connection::post).
@@ -149,7 +149,7 @@ impl Sender {
 impl Drop for Sender {
     fn drop(&mut self) {
         // There is nobody left to tell; who needs to know calls flush first.
-        let _ = self.writer.lock().flush_within(STALL_TIMEOUT);
+        let _ = self.writer.lock().flush_last(Patience::default());
         self.writer.close();
     }
 }

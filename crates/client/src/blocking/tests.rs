@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::dial;
 use crate::message::{Message, Transition};
+use crate::patience::{LAST_LIMIT, STALL_LIMIT};
 use crate::{AuthMethod, Change, GroupId, ReplyCode};
 
 pub(crate) const HELLO: &str = "0404000105616c696365";
@@ -453,7 +454,7 @@ fn a_disconnect_from_a_daemon_that_does_not_close_is_no_success() {
     let (over, end) = mpsc::channel();
     let (address, playing) = daemon(move |stream| stand_still(stream, &end));
     let connection = Connection::connect(&address, "alice").expect("accepted");
-    let late = connection.disconnect_within(Duration::from_millis(20), LAST_TIMEOUT);
+    let late = connection.disconnect_within(Patience::within(Duration::from_millis(20), LAST_LIMIT));
     assert!(matches!(&late, Err(Error::Io(error)) if error.kind() == ErrorKind::TimedOut), "{late:?}");
     over.send(()).expect("listens");
     playing.join().expect("played");
@@ -463,7 +464,7 @@ fn a_disconnect_from_a_daemon_that_does_not_close_is_no_success() {
 fn a_daemon_that_sends_for_ever_does_not_hold_up_a_disconnect() {
     let (address, playing) = daemon(send_for_ever);
     let connection = Connection::connect(&address, "alice").expect("accepted");
-    let late = connection.disconnect_within(STALL_TIMEOUT, Duration::from_millis(50));
+    let late = connection.disconnect_within(Patience::within(STALL_LIMIT, Duration::from_millis(50)));
     assert!(matches!(&late, Err(Error::Io(error)) if error.kind() == ErrorKind::TimedOut), "{late:?}");
     playing.join().expect("played");
 }

@@ -202,15 +202,17 @@ impl State {
         if self.broken { Err(self.refuse()) } else { Ok(Progress::Done) }
     }
 
-    /// Writes what was gathered, unless the daemon takes nothing for so long.
-    pub(super) fn flush_within(&mut self, stall: Duration) -> Result<(), Error> {
-        let mut patience = Patience::new(stall);
+    /// Writes what was gathered, as long as there is patience with the daemon.
+    pub(super) fn flush_last(&mut self, mut patience: Patience) -> Result<(), Error> {
         loop {
             let before = self.outbox.pending().len();
             if self.push()? == Progress::Done {
                 return Ok(());
             }
-            if patience.is_over(self.outbox.pending().len() < before) {
+            if self.outbox.pending().len() < before {
+                patience.renew();
+            }
+            if patience.is_over() {
                 return Err(self.give_up());
             }
             self.stream.wait_writable(RETRY).map_err(|error| self.break_off(error))?;
@@ -231,10 +233,10 @@ impl State {
         self.break_off(io::ErrorKind::TimedOut.into())
     }
 
-    /// Says goodbye, unless the daemon takes nothing for so long.
-    pub(super) fn disconnect(&mut self, stall: Duration) -> Result<(), Error> {
+    /// Says goodbye, as long as there is patience with the daemon.
+    pub(super) fn disconnect(&mut self, patience: Patience) -> Result<(), Error> {
         self.outbox.disconnect();
-        let written = self.flush_within(stall);
+        let written = self.flush_last(patience);
         let _ = self.stream.end_writing();
         written
     }
@@ -283,6 +285,7 @@ mod tests {
     use antiphon_wire::service::ServiceLevel;
 
     use super::*;
+    use crate::patience::{LAST_LIMIT, STALL_LIMIT};
 
     /// A writer with something gathered, whose daemon reads nothing and has no room for more; and what it has.
     fn held_up() -> (Writer, UnixStream, usize) {
@@ -326,15 +329,37 @@ mod tests {
             }
             taken
         });
-        writer.lock().disconnect(Duration::from_secs(1)).expect("it takes something all the time");
+        writer
+            .lock()
+            .disconnect(Patience::within(Duration::from_secs(1), LAST_LIMIT))
+            .expect("it takes something all the time");
         drop(writer);
         assert!(reading.join().expect("no panic") > expected, "the goodbye too");
     }
 
     #[test]
+    fn a_daemon_that_is_slow_for_ever_does_not_hold_up_a_goodbye() {
+        let (writer, mut daemon, _) = held_up();
+        let envelope = Envelope::new(ServiceLevel::Agreed).to("grp").expect("legal");
+        writer.lock().outbox.send(&envelope, &[0; 100_000]).expect("gathered");
+        let reading = thread::spawn(move || {
+            while let Ok(1..) = daemon.read(&mut [0; 4096]) {
+                thread::sleep(Duration::from_millis(5));
+            }
+        });
+        let late = writer.lock().disconnect(Patience::within(STALL_LIMIT, Duration::from_millis(20)));
+        assert!(
+            matches!(&late, Err(Error::Io(error)) if error.kind() == io::ErrorKind::TimedOut),
+            "{late:?}"
+        );
+        drop(writer);
+        reading.join().expect("no panic");
+    }
+
+    #[test]
     fn a_goodbye_waits_no_longer_than_it_may_and_ends_the_session() {
         let (writer, _daemon, _) = held_up();
-        let late = writer.lock().disconnect(Duration::from_millis(10));
+        let late = writer.lock().disconnect(Patience::within(Duration::from_millis(10), LAST_LIMIT));
         assert!(
             matches!(&late, Err(Error::Io(error)) if error.kind() == io::ErrorKind::TimedOut),
             "{late:?}"

@@ -52,11 +52,6 @@ use crate::error::Error;
 use crate::message::Event;
 use crate::patience::Patience;
 
-/// How long a daemon may stand still before it is given up when a session ends. One that is only slow takes or sends
-/// something.
-const STALL_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long the end of a session may take, however the daemon gets on.
-const LAST_TIMEOUT: Duration = Duration::from_secs(60);
 /// When to write again to a daemon that took no more. The system calls a socket writable only when much of it
 /// is free.
 const RETRY: Duration = Duration::from_millis(20);
@@ -177,14 +172,13 @@ impl Connection {
     /// When the connection is broken, or the daemon was given up: what was sent last may be lost then. It is closed
     /// all the same.
     pub async fn disconnect(self) -> Result<(), Error> {
-        self.disconnect_within(STALL_TIMEOUT, LAST_TIMEOUT).await
+        self.disconnect_within(Patience::default()).await
     }
 
-    /// As [`Connection::disconnect`], unless the daemon stands still for so long, or takes so long in all.
-    async fn disconnect_within(self, stall: Duration, most: Duration) -> Result<(), Error> {
+    /// As [`Connection::disconnect`], with so much patience with the daemon.
+    async fn disconnect_within(self, mut patience: Patience) -> Result<(), Error> {
         let (sender, mut receiver) = self.split();
         let mut left_bytes = sender.say_goodbye();
-        let mut patience = Patience::new(stall).at_most(most);
         loop {
             let before = left_bytes;
             left_bytes = sender.push_last()?;
@@ -197,7 +191,10 @@ impl Connection {
                 // Somebody else may have written the rest meanwhile.
                 return if sender.push_last()? == 0 { Ok(()) } else { Err(Error::Closed) };
             }
-            if patience.is_over(read.is_some() || left_bytes < before) {
+            if read.is_some() || left_bytes < before {
+                patience.renew();
+            }
+            if patience.is_over() {
                 return sender.give_up();
             }
         }

@@ -14,8 +14,8 @@ use std::time::Instant;
 use ::tokio::time::{Sleep, sleep};
 use bytes::{Buf, Bytes};
 
+use super::RETRY;
 use super::socket::{Socket, is_spurious};
-use super::{RETRY, STALL_TIMEOUT};
 use crate::envelope::Envelope;
 use crate::error::Error;
 use crate::pace::{LARGE_BODY_BYTES, Pace};
@@ -367,7 +367,7 @@ struct Last {
 
 impl Last {
     fn new(left_bytes: usize) -> Self {
-        Self { left_bytes, patience: Patience::new(STALL_TIMEOUT), retry: Box::pin(sleep(RETRY)) }
+        Self { left_bytes, patience: Patience::default(), retry: Box::pin(sleep(RETRY)) }
     }
 
     /// Whether to write again, whatever the system says.
@@ -379,6 +379,9 @@ impl Last {
     fn is_over(&mut self, left_bytes: usize) -> bool {
         self.retry.as_mut().reset((Instant::now() + RETRY).into());
         let before = std::mem::replace(&mut self.left_bytes, left_bytes);
-        self.patience.is_over(left_bytes < before)
+        if left_bytes < before {
+            self.patience.renew();
+        }
+        self.patience.is_over()
     }
 }

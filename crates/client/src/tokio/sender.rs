@@ -4,7 +4,6 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use ::tokio::time::timeout;
 use antiphon_wire::names::{GroupName, MemberName};
@@ -14,9 +13,10 @@ use futures_sink::Sink;
 
 use super::queue::Queue;
 use super::socket::Socket;
-use super::{Outgoing, RETRY, STALL_TIMEOUT};
+use super::{Outgoing, RETRY};
 use crate::envelope::{Destination, Envelope};
 use crate::error::Error;
+use crate::patience::Patience;
 use crate::session::Outbox;
 
 /// The sending half of a [`Connection`](super::Connection).
@@ -110,26 +110,25 @@ impl Sender {
     /// [`Error::Closed`] after what was already on the way to it. It must be read until then: one that is dropped
     /// with events unread resets the connection, and what the daemon has not read yet is lost.
     ///
-    /// A daemon that takes nothing more, as one that is stopped, is given up after three seconds.
+    /// A daemon that takes nothing more, as one that is stopped, is given up after three seconds, and any after a minute.
     ///
     /// # Errors
     /// When the connection is broken, or the daemon was given up.
     pub async fn disconnect(mut self) -> Result<(), Error> {
         self.queue.say_goodbye();
-        let mut until = Instant::now() + STALL_TIMEOUT;
-        let mut waiting_bytes = self.queue.waiting_bytes();
+        let mut patience = Patience::default();
         loop {
+            let before = self.queue.waiting_bytes();
             if let Ok(written) = timeout(RETRY, self.flush()).await {
                 return written;
             }
             self.queue.push_anyway();
-            let now = Instant::now();
-            if self.queue.waiting_bytes() < waiting_bytes {
-                until = now + STALL_TIMEOUT;
-            } else if now >= until {
+            if self.queue.waiting_bytes() < before {
+                patience.renew();
+            }
+            if patience.is_over() {
                 return self.queue.give_up();
             }
-            waiting_bytes = self.queue.waiting_bytes();
         }
     }
 

@@ -20,6 +20,7 @@ use crate::blocking::tests::{
     JOIN_VIEW, SELF_LEAVE, accept_alice, bytes, close_late, daemon, say, send_for_ever, stand_still,
     two_addresses,
 };
+use crate::patience::{LAST_LIMIT, STALL_LIMIT};
 use crate::reconnect::tests::{
     QUICK, assert_is_gap, assert_is_view, daemon_with, die_in_a_frame, die_in_the_handshake,
     die_with_messages, end_after_a_leave, live, refuse,
@@ -138,7 +139,9 @@ fn a_disconnect_waits_for_a_daemon_that_still_sends_something() {
 fn a_disconnect_from_a_daemon_that_does_not_close_is_no_success() {
     let (over, end) = mpsc::channel();
     let (address, playing) = daemon(move |stream| stand_still(stream, &end));
-    let late = block_on(async { connect(&address).await.disconnect_within(SOON, LAST_TIMEOUT).await });
+    let late = block_on(async {
+        connect(&address).await.disconnect_within(Patience::within(SOON, LAST_LIMIT)).await
+    });
     assert!(matches!(&late, Err(Error::Io(error)) if error.kind() == ErrorKind::TimedOut), "{late:?}");
     over.send(()).expect("listens");
     playing.join().expect("played");
@@ -147,7 +150,9 @@ fn a_disconnect_from_a_daemon_that_does_not_close_is_no_success() {
 #[test]
 fn a_daemon_that_sends_for_ever_does_not_hold_up_a_disconnect() {
     let (address, playing) = daemon(send_for_ever);
-    let late = block_on(async { connect(&address).await.disconnect_within(STALL_TIMEOUT, SOON).await });
+    let late = block_on(async {
+        connect(&address).await.disconnect_within(Patience::within(STALL_LIMIT, SOON)).await
+    });
     assert!(matches!(&late, Err(Error::Io(error)) if error.kind() == ErrorKind::TimedOut), "{late:?}");
     playing.join().expect("played");
 }
@@ -278,11 +283,11 @@ fn a_daemon_that_reads_nothing_does_not_keep_what_was_dropped() {
         let tasks = || ::tokio::runtime::Handle::current().metrics().num_alive_tasks();
         drop(connection);
         let dropped = Instant::now();
-        while tasks() > 0 && dropped.elapsed() < 4 * STALL_TIMEOUT {
+        while tasks() > 0 && dropped.elapsed() < 4 * STALL_LIMIT {
             ::tokio::time::sleep(SOON).await;
         }
         assert_eq!(tasks(), 0);
-        assert!(dropped.elapsed() >= STALL_TIMEOUT, "it has its time");
+        assert!(dropped.elapsed() >= STALL_LIMIT, "it has its time");
     });
     over.send(()).expect("listens");
     playing.join().expect("played");

@@ -109,7 +109,7 @@ pub(crate) struct Groups {
     me: ProcessId,
     /// The current ring, also while it is being closed.
     ring: RingId,
-    /// Where the table comes from. `closed_by` means nothing while its ring is the current one.
+    /// The last component that was closed: where the table comes from while the ring is not settled.
     component: Component,
     table: Table,
     /// How many groups have emptied in the current configuration, which tells apart the ids of the

@@ -119,7 +119,6 @@ impl Groups {
     /// From here on clients may send.
     pub(super) fn settle(&mut self, cx: &mut Cx<'_>) {
         self.exchange = None;
-        self.component.settled = self.ring;
         cx.queue.set_clients_open(true);
         cx.out.record(|| self.trace(None));
         cx.out.events.push(Event::Settled { ring: self.ring });
