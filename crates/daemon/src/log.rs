@@ -63,6 +63,13 @@ impl EventLog {
                  let UDP through between the two in both directions, to the segment's port and to the one after it",
                 self.config.name_of(*process)
             ),
+            Event::OnlyTold(process) => warn!(
+                target: target::MEMBERSHIP,
+                "what {} tells to this daemon alone arrives, but not its gossip, so that no ring can be formed with it; \
+                 see that UDP to the segment's port gets through, and if its address is of multicast or broadcast, that \
+                 the network brings this to the interface that has this daemon's address",
+                self.config.name_of(*process)
+            ),
             Event::ForeignCluster { cluster } => warn!(
                 target: target::MEMBERSHIP,
                 "a daemon with another configuration (hash {cluster:08x}) is heard and ignored; \

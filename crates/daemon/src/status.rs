@@ -96,6 +96,7 @@ pub(crate) struct StatusBoard {
     configurations: VecDeque<Installed>,
     duplicates_heard: u64,
     only_heard: u64,
+    only_told: u64,
     foreign_clusters: u64,
     foreign_versions: u64,
 }
@@ -117,6 +118,7 @@ impl StatusBoard {
             configurations: VecDeque::new(),
             duplicates_heard: 0,
             only_heard: 0,
+            only_told: 0,
             foreign_clusters: 0,
             foreign_versions: 0,
         }
@@ -142,6 +144,7 @@ impl StatusBoard {
             }
             Event::DuplicateDaemon(_) => self.duplicates_heard += 1,
             Event::OnlyHeard(_) => self.only_heard += 1,
+            Event::OnlyTold(_) => self.only_told += 1,
             Event::ForeignCluster { .. } => self.foreign_clusters += 1,
             Event::ForeignVersion { .. } => self.foreign_versions += 1,
             Event::MembershipState { .. }
@@ -226,9 +229,10 @@ impl StatusBoard {
         ]
     }
 
-    fn heard(&self) -> [(&'static str, u64); 4] {
+    fn heard(&self) -> [(&'static str, u64); 5] {
         [
             ("daemons_only_heard", self.only_heard),
+            ("daemons_only_told", self.only_told),
             ("duplicate_daemons_heard", self.duplicates_heard),
             ("foreign_clusters_heard", self.foreign_clusters),
             ("foreign_versions_heard", self.foreign_versions),
@@ -269,11 +273,12 @@ fn of_monitors(monitor: MonitorStats) -> [(&'static str, u64); 5] {
     ]
 }
 
-fn of_core(stats: &Stats) -> [(&'static str, u64); 24] {
+fn of_core(stats: &Stats) -> [(&'static str, u64); 25] {
     [
         ("datagrams_rejected", stats.datagrams_rejected),
         ("datagrams_stale", stats.datagrams_stale),
         ("datagrams_too_long", stats.datagrams_too_long),
+        ("gossip_withheld", stats.gossip_withheld),
         ("datagrams_unfinished", stats.datagrams_unfinished),
         ("packets_received", stats.packets_received),
         ("packets_duplicate", stats.packets_duplicate),

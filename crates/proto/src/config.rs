@@ -171,6 +171,8 @@ pub struct MembershipConfig {
     pub attempt_deadline: Duration,
     /// How often a ring announces itself while configured daemons are missing (`LookupTimeout`).
     pub hello: Duration,
+    /// Datagrams to daemons that are silent that a system may hold at one time, as it does for some seconds.
+    pub held_datagrams: u32,
     /// How long a daemon that is asked to stop tries to hand over what its clients had sent.
     pub leave: Duration,
 }
@@ -184,6 +186,7 @@ impl Default for MembershipConfig {
             attempt_retransmit: Duration::from_millis(15),
             attempt_deadline: Duration::from_millis(300),
             hello: Duration::from_millis(150),
+            held_datagrams: 4096,
             leave: Duration::from_millis(100),
         }
     }
@@ -200,6 +203,7 @@ impl MembershipConfig {
             attempt_retransmit: LONG_WAYS,
             attempt_deadline: self.attempt_deadline * WIDE_AREA,
             hello: self.hello * WIDE_AREA,
+            held_datagrams: self.held_datagrams,
             leave: self.leave * WIDE_AREA,
         }
     }

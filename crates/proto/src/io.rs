@@ -176,6 +176,8 @@ pub enum Event {
     DuplicateDaemon(ProcessId),
     /// That process's gossip arrives, but nothing that it tells to this one alone, if it tells it anything.
     OnlyHeard(ProcessId),
+    /// What a process tells to this one alone arrives, but not its gossip.
+    OnlyTold(ProcessId),
     /// The list of daemons that came with [`Input::Reload`] has taken effect: others may be heard, and are to be
     /// reached, from now on.
     Reloaded {

@@ -230,6 +230,12 @@ impl Node {
         self.membership.ring().preference()
     }
 
+    /// Whether all configured daemons are members of the installed ring.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.membership.ring().members().len() == self.config.daemons.len()
+    }
+
     /// Whether messages wait for windows, as far as the token told. Then a packet that is read a little later
     /// makes nobody wait; the token must be read at once all the same.
     #[must_use]

@@ -111,6 +111,8 @@ pub struct Stats {
     pub datagrams_stale: u64,
     /// Control datagrams that were not sent, as they need more pieces than a datagram may have.
     pub datagrams_too_long: u64,
+    /// Times that gossip did not go to a daemon of which nothing is heard, so that others can be reached.
+    pub gossip_withheld: u64,
     /// Control datagrams of which pieces were missing until others took their place.
     pub datagrams_unfinished: u64,
     /// Packets received for the first time.

@@ -175,7 +175,7 @@ impl Directives {
             "KeyFile" => options.key_file = Some((&value.value).into()),
             "DatagramBytes" => {
                 let bytes = number(value, 508..=65_000)?;
-                options.ring.datagram_bytes = bytes.value as usize;
+                options.datagram_bytes = Some(bytes.value as usize);
                 self.datagram_bytes = Some(bytes);
             }
             "EventPriority" => options.log.level = log_settings::priority(value)?,

@@ -5,7 +5,8 @@ use std::io;
 use std::net::IpAddr;
 
 use antiphon_wire::ids::DaemonId;
-use nix::ifaddrs::getifaddrs;
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
+use nix::net::if_::if_nametoindex;
 use nix::sys::socket::SockaddrStorage;
 
 use super::locations::Topology;
@@ -40,6 +41,13 @@ impl OwnAddresses {
     pub(crate) fn read() -> io::Result<Self> {
         let addresses = getifaddrs()?.filter_map(|interface| interface.address.as_ref().and_then(ip));
         Ok(Self(addresses.collect()))
+    }
+
+    /// The number of the interface that has the address, if one has.
+    pub(crate) fn interface_of(address: IpAddr) -> Option<u32> {
+        let mut interfaces = getifaddrs().ok()?;
+        let has_it = |interface: &InterfaceAddress| interface.address.as_ref().and_then(ip) == Some(address);
+        if_nametoindex(interfaces.find(has_it)?.interface_name.as_str()).ok()
     }
 
     /// Whether the address is one of this machine. Every machine has all loopback addresses, though its interface
@@ -95,5 +103,8 @@ mod tests {
         let has = |address: &str| own.has(address.parse().expect("an address"));
         assert!(has("127.0.0.1") && has("127.1.2.3") && has("::1"));
         assert!(!has("192.0.2.1") && !has("2001:db8::1"));
+        let loopback = if_nametoindex("lo").expect("every machine has it");
+        assert_eq!(OwnAddresses::interface_of([127, 0, 0, 1].into()), Some(loopback));
+        assert_eq!(OwnAddresses::interface_of([192, 0, 2, 1].into()), None);
     }
 }

@@ -294,6 +294,13 @@ pub(crate) fn has_directory(file: &Path) -> std::io::Result<()> {
     }
 }
 
+/// UDP payload of a full frame of Ethernet, from an address of that kind.
+fn ethernet_payload_bytes(address: IpAddr) -> usize {
+    const MTU: usize = 1500;
+    const UDP_HEADER: usize = 8;
+    MTU - UDP_HEADER - if address.is_ipv6() { 40 } else { 20 }
+}
+
 impl Settings {
     /// Whether clients of IPv4 are accepted at this one of the interfaces too: that of all addresses of IPv6
     /// stands for all of IPv4 as well, unless interfaces of IPv4 stand beside it.
@@ -312,6 +319,7 @@ impl Settings {
         let cluster = identity::cluster_hash(&topology, options.hash_segments, options.wide_area);
         let Topology { segments, locations, daemons } = topology;
         let Options { mut ring, membership, sessions, .. } = options;
+        ring.datagram_bytes = options.datagram_bytes.unwrap_or_else(|| ethernet_payload_bytes(here.address));
         if options.key_file.is_some() {
             ring.datagram_bytes -= SEAL_BYTES;
         }

@@ -13,6 +13,8 @@ pub(crate) struct Options {
     pub(crate) ring: RingConfig,
     pub(crate) membership: MembershipConfig,
     pub(crate) sessions: SessionConfig,
+    /// UDP payload of a packet, if the file says it.
+    pub(crate) datagram_bytes: Option<usize>,
     pub(crate) unix_dirs: Vec<PathBuf>,
     pub(crate) port_reuse: PortReuse,
     pub(crate) ignore_join_errors: bool,
@@ -33,6 +35,7 @@ impl Default for Options {
             ring: RingConfig::default(),
             membership: MembershipConfig::default(),
             sessions: SessionConfig::default(),
+            datagram_bytes: None,
             unix_dirs: Vec::new(),
             port_reuse: PortReuse::default(),
             ignore_join_errors: false,

@@ -418,6 +418,14 @@ fn damaged_files_never_panic() {
     }
 }
 
+#[test]
+fn datagrams_fill_a_frame_of_ethernet_unless_the_file_says_otherwise() {
+    let bytes = |text: &str| good(text).settings.config.ring.datagram_bytes;
+    assert_eq!(bytes("Spread_Segment 127.0.0.255 { a 127.0.0.1 b 127.0.0.2 }"), 1472);
+    assert_eq!(bytes("Spread_Segment [::1]:4803 { a ::1 }"), 1452);
+    assert_eq!(bytes("Spread_Segment [::1]:4803 { a ::1 }\nDatagramBytes = 1472"), 1472);
+}
+
 /// The key itself is read by the daemon: who else uses the file may not be allowed to.
 #[test]
 fn a_key_takes_room_in_each_datagram() {

@@ -118,8 +118,7 @@ fn consequence(error: &io::Error) -> Consequence {
         io::ErrorKind::Interrupted
         | io::ErrorKind::ConnectionAborted
         | io::ErrorKind::ConnectionReset
-        | io::ErrorKind::NotConnected
-        | io::ErrorKind::InvalidInput => Consequence::Next,
+        | io::ErrorKind::NotConnected => Consequence::Next,
         _ => Consequence::Pause,
     }
 }

@@ -42,7 +42,7 @@ use antiphon_proto::time::{Instant, Timer};
 use antiphon_proto::{Boot, Event, Input, NameHash, Node, Outputs};
 use bytes::Bytes;
 use mio::{Events, Interest, Poll, Token as PollToken, Waker};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook_mio::v1_0::Signals;
 
 pub(crate) use listen::check as check_sockets;
@@ -141,6 +141,9 @@ impl Daemon {
         let ring = &mut settings.config.ring;
         ring.window_limit_packets =
             ring.window_limit_packets.min(transport.window_limit_packets(ring.datagram_bytes));
+        let held = transport.held_datagrams(ring.datagram_bytes);
+        let membership = &mut settings.config.membership;
+        membership.held_datagrams = membership.held_datagrams.min(held);
         let acceptor = Acceptor::new(Listener::open_all(&settings)?);
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
@@ -189,12 +192,13 @@ impl Daemon {
     }
 
     /// Makes SIGTERM and SIGINT stop this daemon, and SIGHUP read its configuration again, for a process that is
-    /// nothing else.
+    /// nothing else. What is written beyond a limit to the length of files is lost, as on a full disk, in place of
+    /// ending it.
     ///
     /// # Errors
     /// When the system does not let signals be handled.
     pub fn obey_signals(&mut self) -> io::Result<()> {
-        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGXFSZ])?;
         self.poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
         self.signals = Some(signals);
         Ok(())
@@ -228,7 +232,7 @@ impl Daemon {
             self.go_on();
             // One that polls is not woken by packets.
             self.transport.moderate(self.now, self.node.is_saturated() && !self.busy_poll);
-            self.transport.rejoin_if_lost(self.now);
+            self.transport.rejoin_if_lost(self.now, !self.node.is_whole());
             self.transport.update_interest(self.now, self.poll.registry());
         }
         tracing::info!("stopped");
@@ -298,6 +302,7 @@ impl Daemon {
         for signal in signals {
             match signal {
                 SIGHUP => self.ask_to_reload(Asker::Signal),
+                SIGXFSZ => {}
                 _ => stop.stop(),
             }
         }

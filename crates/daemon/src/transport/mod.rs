@@ -182,6 +182,7 @@ impl Transport {
             Ok(socket) => {
                 self.shared = Some(socket);
                 self.routes.share(group);
+                self.rejoin.joined(OwnAddresses::interface_of(self.me.ip()));
                 Ok(())
             }
             Err(error) if settings.ignore_join_errors => {
@@ -216,18 +217,24 @@ impl Transport {
         Ok(shared)
     }
 
-    /// Joins the group again if its interface was made anew. The new membership has a socket of its own, as a socket
-    /// keeps the old one.
-    pub(crate) fn rejoin_if_lost(&mut self, now: Instant) {
-        if !self.sender.has_lost_group() || !self.rejoin.begin(now) {
+    /// Joins the group again if its interface was made anew, or, while daemons are missing, if this daemon's address
+    /// has moved to another. The new membership has a socket of its own, as a socket keeps the old one.
+    pub(crate) fn rejoin_if_lost(&mut self, now: Instant, are_some_missing: bool) {
+        let Some(group) = self.routes.group().filter(|group| group.ip().is_multicast()) else { return };
+        let is_lost = self.sender.has_lost_group();
+        if !(is_lost || are_some_missing) || !self.rejoin.begin(now) {
             return;
         }
-        let Some(group) = self.routes.group() else { return };
+        let interface = OwnAddresses::interface_of(self.me.ip());
+        if !is_lost && !self.rejoin.has_moved_to(interface) {
+            return;
+        }
         self.sender.forget_lost_group();
         match self.join(group) {
             Ok(socket) => {
-                tracing::info!("joined {group} again, as its interface was made anew");
+                tracing::info!("joined {group} again, as the interface of {} is another", self.me.ip());
                 self.shared = Some(socket);
+                self.rejoin.joined(interface);
             }
             Err(error) => self.rejoin.failed(group, self.me, &error),
         }
@@ -247,8 +254,22 @@ impl Transport {
 
     /// Packets of one round that the receive buffer has room for.
     pub(crate) fn window_limit_packets(&self, datagram_bytes: usize) -> u32 {
-        let sealed_bytes = datagram_bytes + self.seal.as_ref().map_or(0, |_| SEAL_BYTES);
-        u32::try_from(self.data.room_for_datagrams(sealed_bytes)).unwrap_or(u32::MAX).max(1)
+        let room = self.data.room_for_datagrams(self.sealed_bytes(datagram_bytes));
+        u32::try_from(room).unwrap_or(u32::MAX).max(1)
+    }
+
+    fn sealed_bytes(&self, datagram_bytes: usize) -> usize {
+        datagram_bytes + self.seal.as_ref().map_or(0, |_| SEAL_BYTES)
+    }
+
+    /// Datagrams to hosts that do not answer that may be held: they may take half of the room, and of what goes to all
+    /// at once none are held.
+    pub(crate) fn held_datagrams(&self, datagram_bytes: usize) -> u32 {
+        if self.routes.reaches_all_at_once() {
+            return u32::MAX;
+        }
+        let most = self.data.room_to_hold_datagrams(self.sealed_bytes(datagram_bytes)) / 2;
+        u32::try_from(most).unwrap_or(u32::MAX)
     }
 
     /// Adds the sockets to the poller.

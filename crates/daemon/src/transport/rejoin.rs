@@ -2,7 +2,8 @@
 //!
 //! The system knows the interface of a membership, and the one by which a socket sends to groups, by number. One
 //! that is taken away and made anew has another number, although it has the same name and address: from then on
-//! what is sent to the group is refused, and what others send there does not arrive.
+//! what is sent to the group is refused, and what others send there does not arrive. Nor does it when the daemon's
+//! address moves to another interface, as when a bridge is laid over the old one, and then nothing is refused.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,7 +14,7 @@ use rustix::io::Errno;
 
 use super::failures::Failures;
 
-/// Between two attempts: what is in the way takes a person, or a program that sets up networks, to remove.
+/// Between two looks or attempts: what is in the way takes a person, or a program that sets up networks, to remove.
 const PAUSE: Duration = Duration::from_secs(1);
 /// What the system answers to a datagram for a group when the interface for it is gone.
 const INTERFACE_GONE: [i32; 2] = [Errno::NODEV.raw_os_error(), Errno::ADDRNOTAVAIL.raw_os_error()];
@@ -26,12 +27,24 @@ pub(crate) fn is_sign(to: SocketAddr, error: &io::Error) -> bool {
 /// The attempts so far.
 #[derive(Debug, Default)]
 pub(crate) struct Rejoin {
+    /// The interface by which the group was joined last, if the system told.
+    interface: Option<u32>,
     not_before: Instant,
     failures: Failures,
 }
 
 impl Rejoin {
-    /// Whether an attempt may be made now, which then counts as made.
+    /// The group was joined by that interface.
+    pub(crate) fn joined(&mut self, interface: Option<u32>) {
+        self.interface = interface;
+    }
+
+    /// Whether the daemon's address is at an interface now by which the group was not joined.
+    pub(crate) fn has_moved_to(&self, interface: Option<u32>) -> bool {
+        interface.is_some() && interface != self.interface
+    }
+
+    /// Whether it may be looked, or an attempt made, now, which then counts as done.
     pub(crate) fn begin(&mut self, now: Instant) -> bool {
         let may = now >= self.not_before;
         if may {
@@ -65,6 +78,16 @@ mod tests {
         }
         // While the address is gone as well there is nothing to join by.
         assert!(!is_sign(group, &Errno::NETUNREACH.into()));
+    }
+
+    #[test]
+    fn a_group_is_joined_again_where_the_address_is_if_it_is_anywhere_else() {
+        let mut rejoin = Rejoin::default();
+        rejoin.joined(Some(2));
+        let moved = [None, Some(2), Some(3)].map(|interface| rejoin.has_moved_to(interface));
+        assert_eq!(moved, [false, false, true]);
+        rejoin.joined(None);
+        assert!(rejoin.has_moved_to(Some(2)), "it was not told where it is");
     }
 
     #[test]

@@ -59,6 +59,11 @@ impl Routes {
         self.group
     }
 
+    /// Whether one datagram reaches all other daemons.
+    pub(crate) fn reaches_all_at_once(&self) -> bool {
+        self.group.is_some() && self.locations.iter().all(|location| location.segment == self.my_segment)
+    }
+
     /// Appends the addresses to which a datagram must go. Daemons that share my segment are reached
     /// at once if there are at least two of them; those that are not meant drop what they get.
     pub(crate) fn resolve(

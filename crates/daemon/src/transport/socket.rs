@@ -85,6 +85,11 @@ impl Socket {
         self.receive_buffer_bytes() / charged_bytes(datagram_bytes)
     }
 
+    /// How many datagrams of that size that can not leave yet the send buffer has room for, at least.
+    pub(crate) fn room_to_hold_datagrams(&self, datagram_bytes: usize) -> usize {
+        self.options().send_buffer_size().unwrap_or_default() / charged_bytes(datagram_bytes)
+    }
+
     /// How many datagrams of that size one call may carry.
     pub(crate) fn burst_limit(&self, segment_bytes: usize) -> usize {
         self.state.max_gso_segments().min(65_000 / segment_bytes.max(1)).max(1)
@@ -103,7 +108,7 @@ impl Socket {
     }
 }
 
-/// What the system charges a receive buffer for a datagram, at most: the memory that it takes for it, which
+/// What the system charges a socket's buffer for a datagram, at most: the memory that it takes for it, which
 /// is a power of two up to 16 KiB and whole pages beyond, and its own record of it.
 fn charged_bytes(datagram_bytes: usize) -> usize {
     /// Headers around the datagram, and the end of the memory, which describes it.
@@ -148,7 +153,8 @@ fn enlarge(socket: &RawSocket) {
     if forced.is_err() && socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES).is_err() {
         tracing::debug!("the receive buffer can not be enlarged");
     }
-    if socket.set_send_buffer_size(SOCKET_BUFFER_BYTES).is_err() {
+    let forced = sockopt::set_socket_send_buffer_size_force(socket, SOCKET_BUFFER_BYTES);
+    if forced.is_err() && socket.set_send_buffer_size(SOCKET_BUFFER_BYTES).is_err() {
         tracing::debug!("the send buffer can not be enlarged");
     }
 }

@@ -19,6 +19,7 @@ const MAX_FAILURES: u32 = 3;
 /// What gathering needs to remember.
 #[derive(Debug)]
 pub(crate) struct Gather {
+    since: Instant,
     /// Daemons that will probably come: when all of them are in my clique, there is nobody to wait for.
     expected: BTreeSet<DaemonId>,
     /// The processes of an agreed merge.
@@ -36,6 +37,11 @@ enum Window {
 }
 
 impl Gather {
+    /// Whether members of the ring that was left have had no time yet to say something.
+    pub(super) fn has_begun_just_now(&self, cx: &Cx<'_>) -> bool {
+        cx.now.since(self.since) < cx.config.membership.join * 2
+    }
+
     /// A daemon will not come.
     pub(super) fn expect_no_more(&mut self, daemon: DaemonId) {
         self.expected.remove(&daemon);
@@ -64,10 +70,18 @@ impl Membership {
         self.stop_ring_timers(cx);
         self.gossip.begin_gather(cx.now, cx.config);
         self.early = false;
-        self.enter(State::Gather(Gather { expected, wanted, window: Window::Open }), reason, cx);
+        self.enter(
+            State::Gather(Gather { since: cx.now, expected, wanted, window: Window::Open }),
+            reason,
+            cx,
+        );
         cx.timers.set(Timer::Join, cx.now);
         let everyone = self.everyone.clone();
-        everyone.iter().for_each(|daemon| self.probe(*daemon, cx));
+        for daemon in
+            everyone.iter().filter(|daemon| !self.is_silent(**daemon, cx)).copied().collect::<Vec<_>>()
+        {
+            self.probe(daemon, cx);
+        }
         // After a failure the others' windows should not end together again.
         let window = cx.config.membership.gather;
         let window = if failed { self.jittered(window) } else { window };
@@ -139,7 +153,9 @@ impl Membership {
         let cause = self.reasons.first().cloned().unwrap_or_default();
         let join = self.gossip.join(wanted, cause, cx.now, cx.config);
         self.last_join = cx.now;
-        self.gossip_to_everyone(&Datagram::Join(join), cx);
+        for silent in self.gossip_to_everyone(&Datagram::Join(join), cx) {
+            self.probe(silent, cx);
+        }
         let interval = cx.config.membership.join;
         cx.timers.set(Timer::Join, cx.now + self.jittered(interval));
         self.consider_proposal(cx);

@@ -17,8 +17,8 @@ const FORGET_INCARNATION: Duration = Duration::from_secs(3);
 const MAX_RUNS: usize = 2;
 /// Times the hello interval that a hello counts.
 const HELLOS_FRESH: u32 = 3;
-/// So many hellos in a row without a probe are no accident.
-const HELLOS_UNPROBED: u32 = 10;
+/// So many hellos in a row without a probe, or probes without a hello, are no accident.
+const TOO_OFTEN: u32 = 10;
 /// Times the freshness of a join that a probe counts: it is not repeated as joins are.
 const PROBE_FRESH: u32 = 10;
 
@@ -34,8 +34,7 @@ pub(crate) struct Gossip {
     heard: BTreeMap<ProcessId, Heard>,
     rows: BTreeMap<ProcessId, Row>,
     hellos: BTreeMap<ProcessId, SeenHello>,
-    /// When a probe of a process arrived: what it tells me alone does.
-    probes: BTreeMap<ProcessId, Instant>,
+    probes: BTreeMap<ProcessId, SeenProbe>,
     /// Processes that failed as leaders, and until when they are passed over.
     avoided: BTreeMap<ProcessId, Instant>,
     /// Processes that said goodbye.
@@ -64,6 +63,14 @@ struct SeenHello {
     hears: BTreeSet<ProcessId>,
     /// Hellos in a row before which no probe came.
     unprobed: u32,
+}
+
+/// What a process tells me alone arrives.
+#[derive(Clone, Copy, Debug)]
+struct SeenProbe {
+    at: Instant,
+    /// Hello intervals in a row at whose end nothing else of the process had come.
+    alone: u32,
 }
 
 /// How a sender's incarnation relates to what I knew.
@@ -147,6 +154,11 @@ impl Gossip {
         newer || self.departed.contains(&process)
     }
 
+    /// Whether something of a daemon arrived in the time before `now`.
+    pub(crate) fn was_sighted(&self, daemon: DaemonId, within: Duration, now: Instant) -> bool {
+        self.incarnations.get(&daemon).is_some_and(|(_, at)| now.since(*at) < within)
+    }
+
     /// Takes a join in; returns whether it told anything new, and `None` when it is an old one.
     /// Of a process that I hear myself only its own word counts, so that nobody can put a version that is
     /// never reached before it.
@@ -199,13 +211,14 @@ impl Gossip {
     /// A probe arrived: what the process tells me alone does. Returns whether that had not been known lately.
     pub(crate) fn on_probe(&mut self, from: ProcessId, now: Instant, config: &Config) -> bool {
         let is_news = !self.has_probed(from, now, config);
-        self.probes.insert(from, now);
+        let alone = self.probes.get(&from).map_or(0, |before| before.alone);
+        self.probes.insert(from, SeenProbe { at: now, alone });
         is_news
     }
 
     fn has_probed(&self, process: ProcessId, now: Instant, config: &Config) -> bool {
         let fresh = config.membership.fresh * PROBE_FRESH;
-        self.probes.get(&process).is_some_and(|at| now.since(*at) < fresh)
+        self.probes.get(&process).is_some_and(|probe| now.since(probe.at) < fresh)
     }
 
     /// A process said hello. Returns whether that was so, without a probe, once too often for chance.
@@ -213,7 +226,24 @@ impl Gossip {
         let has_probed = self.has_probed(process, now, config);
         let Some(hello) = self.hellos.get_mut(&process) else { return false };
         hello.unprobed = if has_probed { 0 } else { hello.unprobed.saturating_add(1) };
-        hello.unprobed == HELLOS_UNPROBED
+        hello.unprobed == TOO_OFTEN
+    }
+
+    /// Processes whose probes come and whose hellos do not, at the end of a hello interval; and whether that was so
+    /// once too often for chance.
+    pub(crate) fn only_probe(&mut self, now: Instant, config: &Config) -> Vec<(ProcessId, bool)> {
+        let probing: Vec<ProcessId> =
+            self.probes.keys().copied().filter(|process| self.has_probed(*process, now, config)).collect();
+        let mut only_probe = Vec::new();
+        for process in probing {
+            let is_heard = self.fresh_hello(process, now, config).is_some();
+            let Some(probe) = self.probes.get_mut(&process) else { continue };
+            probe.alone = if is_heard { 0 } else { probe.alone.saturating_add(1) };
+            if !is_heard {
+                only_probe.push((process, probe.alone == TOO_OFTEN));
+            }
+        }
+        only_probe
     }
 
     /// Processes that I heard lately: their joins, and a probe.

@@ -26,6 +26,7 @@ mod install;
 mod oddities;
 mod operational;
 mod recovery;
+mod silence;
 mod transmit;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -53,6 +54,7 @@ use gather::Gather;
 use gossip::{Gossip, Sighting};
 use oddities::Oddities;
 use recovery::Recover;
+use silence::Silence;
 
 /// How often the goodbye is said.
 const GOODBYES: u8 = 3;
@@ -133,6 +135,7 @@ pub(crate) struct Membership {
     failures: u32,
     last_hello: Instant,
     last_join: Instant,
+    silence: Silence,
     oddities: Oddities,
     /// What is delivered next, before anything else of the stream.
     deliveries: VecDeque<KeptDelivery>,
@@ -168,6 +171,7 @@ impl Membership {
             failures: 0,
             last_hello: Instant::default(),
             last_join: Instant::default(),
+            silence: Silence::from_place(me.daemon.index()),
             oddities: Oddities::default(),
             deliveries: VecDeque::new(),
             delivering: None,

@@ -290,6 +290,21 @@ impl Membership {
         let hears = self.gossip.hears_hellos(&members, cx.now, cx.config);
         let hello = Hello { from: self.me, ring: self.ring.id(), members, hears };
         self.gossip_to_everyone(&Datagram::Hello(hello), cx);
+        self.answer_probes(cx);
+    }
+
+    /// Shows those whom I do not hear, and who therefore are not probed when they say hello, that what I tell them
+    /// alone arrives: it is the way of gossip that is closed.
+    fn answer_probes(&mut self, cx: &mut Cx<'_>) {
+        for (process, too_often) in self.gossip.only_probe(cx.now, cx.config) {
+            if self.ring.contains(process) {
+                continue;
+            }
+            self.probe(process.daemon, cx);
+            if too_often {
+                cx.out.events.push(Event::OnlyTold(process));
+            }
+        }
     }
 
     /// A later run of a daemon was heard: the earlier one is dead, and whatever counts on it is void.

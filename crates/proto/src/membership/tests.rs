@@ -150,6 +150,39 @@ fn who_is_heard_and_tells_me_nothing_is_reported() {
 }
 
 #[test]
+fn who_tells_me_something_and_is_not_heard_is_probed_and_reported() {
+    let mut bench = Bench::new(2, 1472);
+    (0..20).for_each(|_| bench.wait());
+    bench.out.transmits.clear();
+    let from = process(1);
+    let probes = |bench: &Bench| {
+        let is_probe = |burst: &Bytes| matches!(ring::decode(burst.clone()), Ok((_, Datagram::Probe(_))));
+        bench.out.transmits.iter().filter(|transmit| is_probe(&transmit.burst)).count()
+    };
+    let reports = |bench: &Bench| {
+        let is_report = |event: &&Event| matches!(event, Event::OnlyTold(process) if *process == from);
+        bench.out.events.iter().filter(is_report).count()
+    };
+    let probe = Datagram::Probe(Probe { from }).encode(CLUSTER);
+    for _ in 0..60 {
+        bench.node.handle(bench.now, Input::Datagram(probe.clone()), &mut bench.out);
+        bench.wait();
+    }
+    assert!(probes(&bench) > 10, "so that it knows that this way is open: {}", probes(&bench));
+    assert_eq!(reports(&bench), 1);
+    let (ring, hears) = (RingId { epoch: BOOT, leader: from }, BTreeSet::new());
+    bench.out.transmits.clear();
+    for _ in 0..60 {
+        let hello = Hello { from, ring, members: vec![from], hears: BTreeSet::clone(&hears) };
+        for datagram in [Datagram::Hello(hello), Datagram::Probe(Probe { from })] {
+            bench.node.handle(bench.now, Input::Datagram(datagram.encode(CLUSTER)), &mut bench.out);
+        }
+        bench.wait();
+    }
+    assert_eq!(reports(&bench), 1, "it is heard now");
+}
+
+#[test]
 fn a_commit_that_is_not_the_leaders_or_takes_me_for_another_rings_is_refused() {
     let mut bench = Bench::new(3, 1472);
     let (from, members) = (process(1), (0..3).map(process).collect::<Vec<_>>());

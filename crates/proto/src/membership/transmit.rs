@@ -4,9 +4,12 @@ use antiphon_wire::ids::{DaemonId, ProcessId};
 use antiphon_wire::ring::Datagram;
 use bytes::Bytes;
 
-use super::Membership;
+use super::{Membership, State};
 use crate::cx::Cx;
 use crate::io::{Channel, Target, Transmit};
+
+/// Times the hello interval without a word after which a daemon is silent.
+const HELLOS_SILENT: u32 = 4;
 
 impl Membership {
     /// Sends to one daemon, in pieces if need be.
@@ -23,12 +26,39 @@ impl Membership {
     }
 
     /// Sends to all configured daemons the way packets go and as long as they are, so that who hears
-    /// it hears packets too (docs/protocol.md, M3).
-    pub(super) fn gossip_to_everyone(&mut self, datagram: &Datagram, cx: &mut Cx<'_>) {
-        if !self.everyone.is_empty() {
-            let whole = datagram.encode_padded(cx.config.cluster, cx.config.ring.datagram_bytes);
-            self.transmit(Target::Each(self.everyone.clone()), Channel::Data, &whole, cx);
+    /// it hears packets too (docs/protocol.md, M3). Of those that are silent, some may have to wait for
+    /// their turn (M3b); returns which had it.
+    pub(super) fn gossip_to_everyone(&mut self, datagram: &Datagram, cx: &mut Cx<'_>) -> Vec<DaemonId> {
+        let size = cx.config.ring.datagram_bytes;
+        let whole = datagram.encode_padded(cx.config.cluster, size);
+        let datagrams = whole.len().div_ceil(size.max(1)) as u32;
+        let mut silence = std::mem::take(&mut self.silence);
+        let is_silent = |daemon| self.is_silent(daemon, cx);
+        let most = cx.config.membership.held_datagrams;
+        let admitted = silence.admit(&self.everyone, is_silent, datagrams, most, cx.now);
+        self.silence = silence;
+        cx.stats.gossip_withheld += admitted.withheld;
+        let to = if admitted.withheld == 0 {
+            self.everyone.clone()
+        } else {
+            admitted.heard.iter().chain(&admitted.silent).copied().collect()
+        };
+        if !to.is_empty() {
+            self.transmit(Target::Each(to), Channel::Data, &whole, cx);
         }
+        admitted.silent
+    }
+
+    /// Whether nothing was heard of a daemon for so long that its host may be down. Of most members of a working
+    /// ring little is heard but through the token.
+    pub(super) fn is_silent(&self, daemon: DaemonId, cx: &Cx<'_>) -> bool {
+        let counts_as_member = match &self.state {
+            State::Gather(gather) => gather.has_begun_just_now(cx),
+            _ => true,
+        };
+        let is_member = counts_as_member && self.ring.member_of(daemon).is_some();
+        let within = cx.config.membership.hello * HELLOS_SILENT;
+        !is_member && !self.gossip.was_sighted(daemon, within, cx.now)
     }
 
     fn transmit(&mut self, to: Target, channel: Channel, whole: &Bytes, cx: &mut Cx<'_>) {

@@ -100,6 +100,9 @@ impl Options {
             options.faults.reloads = true;
         }
         options.faults.closed_ports = rng.u32(..6) == 0;
+        if rng.u32(..4) == 0 {
+            options.settings.membership.held_datagrams = one_of(&[10, 30, 100], rng);
+        }
         options
     }
 

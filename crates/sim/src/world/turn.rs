@@ -167,6 +167,7 @@ impl World {
                 self.note(host, || format!("duplicate daemon {process}"));
             }
             Event::Reloaded { cluster } => self.note(host, || format!("goes over to {cluster:08x}")),
+            Event::OnlyTold(process) => self.note(host, || format!("hears no gossip of {process}")),
             Event::OnlyHeard(process) => self.note(host, || format!("only hears {process}")),
             Event::ForeignCluster { .. }
             | Event::ForeignVersion { .. }
