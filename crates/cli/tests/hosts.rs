@@ -21,6 +21,8 @@ use support::{PROGRAM, wait_until};
 
 /// How long a program that ends by itself may take.
 const END_LIMIT: Duration = Duration::from_secs(20);
+/// Rings that a machine that stands still may cost: one breaks, and is made again.
+const BY_A_BUSY_MACHINE: f64 = 2.0;
 
 /// As beside keepalived or haproxy, which bind to addresses that another host has for now.
 #[test]
@@ -52,6 +54,46 @@ fn a_daemon_joins_its_multicast_group_again_when_its_interface_is_made_anew() {
         cluster.settle(&[0, 1, 2]);
     }
     cluster.assert_running();
+}
+
+/// What is sent to the group still leaves by the old interface, without an error, and what others send there does not
+/// arrive.
+#[test]
+fn a_daemon_joins_its_multicast_group_again_where_its_address_has_moved() {
+    if !Namespaces::are_possible() {
+        return;
+    }
+    let cluster = Cluster::in_namespaces(Layout::SharedSegment, 3, "");
+    let installed = rings_installed(&cluster, 0);
+    cluster.namespaces().move_address_to_bridge(2);
+    // A ring in which nobody says anything sends nothing to the group.
+    cluster.client(0, "says").join("something").expect("joined");
+    wait_until("the others miss it, or it them", END_LIMIT, || rings_installed(&cluster, 0) > installed);
+    cluster.settle(&[0, 1, 2]);
+    assert!(cluster.process(2).log().contains("again, as the interface of 10.77.0.3 is another"));
+}
+
+/// The system holds what is sent to a host that does not answer for three seconds, in the memory for all that a socket
+/// sends: with datagrams of this length, the hellos to so many take more than twice of it.
+#[test]
+fn hosts_that_are_down_do_not_hold_up_those_that_are_up() {
+    if !Namespaces::are_possible() {
+        return;
+    }
+    let bed = Namespaces::new(3);
+    bed.set_mtu(9000);
+    let cluster = Cluster::on(bed, 117, Layout::OneByOne, "DatagramBytes = 8972\n");
+    let installed = rings_installed(&cluster, 0);
+    std::thread::sleep(Duration::from_secs(8));
+    let since = rings_installed(&cluster, 0) - installed;
+    assert!(since <= BY_A_BUSY_MACHINE, "{since} rings since\n{}", cluster.process(0).log());
+    assert!(cluster.status(0)["counters"]["gossip_withheld"].as_u64() > Some(0));
+    cluster.settle(&[0, 1, 2]);
+}
+
+fn rings_installed(cluster: &Cluster, host: usize) -> f64 {
+    let status = cluster.status(host);
+    status["counters"]["rings_installed"].as_f64().expect("a number")
 }
 
 #[test]

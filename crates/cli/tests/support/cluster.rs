@@ -28,6 +28,8 @@ pub(crate) const MULTICAST: Ipv4Addr = Ipv4Addr::new(239, 77, 0, 1);
 pub(crate) enum Layout {
     /// Every daemon is alone in its segment: they send to one another.
     OwnSegments,
+    /// One segment with the address of a daemon: likewise.
+    OneByOne,
     /// One segment with a multicast address.
     SharedSegment,
     /// One segment with the broadcast address of hosts of their own.
@@ -106,24 +108,34 @@ impl Cluster {
     /// `count` daemons named d1, d2, …, each on a host of its own, running as one ring. Clients reach
     /// them by their Unix sockets.
     pub(crate) fn in_namespaces(layout: Layout, count: u8, directives: &str) -> Self {
-        let bed = Namespaces::new(count);
+        Self::on(Namespaces::new(count), 0, layout, directives)
+    }
+
+    /// One daemon on each of these hosts, running as one ring; so many more are configured, on hosts that are not there.
+    pub(crate) fn on(bed: Namespaces, missing: usize, layout: Layout, directives: &str) -> Self {
         let host = |number: usize| Host {
             name: format!("d{}", number + 1),
             address: namespaces::address(number),
             process: None,
         };
-        let hosts = (0..bed.count()).map(host).collect();
+        let there = bed.count();
+        let hosts = (0..there + missing).map(host).collect();
         let mut cluster = Self::with_hosts(layout, hosts, directives);
         cluster.namespaces = Some(bed);
-        cluster.all_running()
+        cluster.first_running(there)
     }
 
-    fn all_running(mut self) -> Self {
-        let all: Vec<usize> = (0..self.count()).collect();
-        for host in &all {
+    fn all_running(self) -> Self {
+        let all = self.count();
+        self.first_running(all)
+    }
+
+    fn first_running(mut self, count: usize) -> Self {
+        let first: Vec<usize> = (0..count).collect();
+        for host in &first {
             self.launch(*host);
         }
-        self.settle(&all);
+        self.settle(&first);
         self
     }
 
@@ -360,8 +372,12 @@ fn segments(layout: Layout, hosts: &[Host], port: u16) -> String {
                 let _ = writeln!(text, "Spread_Segment {}:{port} {{\n{}}}", host.address, line(host));
             }
         }
-        Layout::SharedSegment | Layout::Broadcast => {
-            let all = if layout == Layout::Broadcast { namespaces::BROADCAST } else { MULTICAST };
+        Layout::OneByOne | Layout::SharedSegment | Layout::Broadcast => {
+            let all = match layout {
+                Layout::SharedSegment => MULTICAST,
+                Layout::Broadcast => namespaces::BROADCAST,
+                _ => hosts[0].address,
+            };
             let daemons: String = hosts.iter().map(line).collect();
             let _ = writeln!(text, "Spread_Segment {all}:{port} {{\n{daemons}}}");
         }

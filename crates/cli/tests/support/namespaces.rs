@@ -126,6 +126,25 @@ impl Namespaces {
         self.heal();
     }
 
+    /// Moves a host's address to a bridge over its interface, as where virtual machines are to share that.
+    pub(crate) fn move_address_to_bridge(&self, host: usize) {
+        let (name, address) = (self.name(host), address(host));
+        must(&format!("-n {name} addr del {address}/24 dev {INTERFACE}"));
+        must(&format!("-n {name} link add over0 address {} type bridge", hardware(host)));
+        must(&format!("-n {name} link set {INTERFACE} master over0"));
+        must(&format!("-n {name} addr add {address}/24 dev over0"));
+        must(&format!("-n {name} link set over0 up"));
+    }
+
+    /// Lets all frames be so long.
+    pub(crate) fn set_mtu(&self, mtu: u32) {
+        for host in 0..self.count() {
+            must(&format!("-n {} link set {INTERFACE} mtu {mtu}", self.name(host)));
+            must(&format!("-n {} link set {} mtu {mtu}", self.bridge(), port(host)));
+        }
+        must(&format!("-n {} link set br0 mtu {mtu}", self.bridge()));
+    }
+
     /// Sets one of the numbers below `net.ipv4` of a host.
     pub(crate) fn set(&self, host: usize, name: &str, value: u32) {
         let mut command = Command::new("ip");
