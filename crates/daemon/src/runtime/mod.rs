@@ -69,6 +69,8 @@ const SIGNALS: PollToken = PollToken(transport::FIRST_FREE_TOKEN + 1);
 const EVENTS: usize = 1024;
 /// A stopping daemon waits for its goodbye to be said so many times as long as it tries to hand over what clients sent.
 const GOODBYE: u32 = 5;
+/// How late a timer may be of a process that was not held up.
+const PUNCTUAL: Duration = Duration::from_millis(2);
 /// Turns that a due timer may have to wait because the sockets do not run dry.
 const PATIENCE_TURNS: u32 = 8;
 
@@ -386,14 +388,16 @@ impl Daemon {
         }
     }
 
-    /// Fires due timers. A process that was held up finds timers due and sockets full; what the
-    /// sockets hold came first, and often makes the timer moot.
+    /// Fires due timers. A process that was held up finds timers due and sockets full, whatever the poller told it
+    /// before; what the sockets hold came first, and often makes the timer moot.
     fn fire_timers(&mut self) {
         if !self.is_due() {
             self.postponed = 0;
             return;
         }
-        self.transport.suspect_all();
+        if self.is_late() {
+            self.transport.suspect_all();
+        }
         self.serve_ring();
         if ring_io::is_ready(&self.transport) && self.postponed < PATIENCE_TURNS {
             self.postponed += 1;
@@ -411,6 +415,12 @@ impl Daemon {
 
     fn is_due(&self) -> bool {
         self.node.next_timeout().is_some_and(|(deadline, _)| deadline <= self.now)
+    }
+
+    /// Whether a timer has been due for longer than the poller, which counts in milliseconds, makes it wait. When it is
+    /// not, the poller has just told of all that the sockets hold.
+    fn is_late(&self) -> bool {
+        self.node.next_timeout().is_some_and(|(deadline, _)| deadline + PUNCTUAL <= self.now)
     }
 
     /// Tells where this daemon stands to those who ask.
