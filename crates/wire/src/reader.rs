@@ -138,7 +138,23 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`DecodeError::Truncated`] when its end is missing, [`DecodeError::BadValue`] when it is longer or
     /// does not fit 32 bits.
+    #[inline]
     pub fn number(&mut self) -> Result<u32, DecodeError> {
+        // Nearly all are lengths of small messages.
+        match self.bytes {
+            [first @ ..0x80, rest @ ..] => {
+                self.bytes = rest;
+                Ok(u32::from(*first))
+            }
+            [first, second @ ..0x80, rest @ ..] => {
+                self.bytes = rest;
+                Ok(u32::from(first & 0x7f) | u32::from(*second) << 7)
+            }
+            _ => self.long_number(),
+        }
+    }
+
+    fn long_number(&mut self) -> Result<u32, DecodeError> {
         let mut number: u64 = 0;
         for shift in (0..7 * NUMBER_MAX_BYTES).step_by(7) {
             let byte = u64::from(self.u8()?);
