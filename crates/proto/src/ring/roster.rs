@@ -8,6 +8,8 @@ use antiphon_wire::ids::{DaemonId, ProcessId};
 #[derive(Clone, Debug)]
 pub(super) struct Roster {
     members: Vec<ProcessId>,
+    /// Where in `members` the member of each daemon is: every message asks.
+    positions: Vec<Option<u16>>,
     me: ProcessId,
     /// Where I am in `members`.
     position: usize,
@@ -25,8 +27,15 @@ impl Roster {
         let (before, behind) = members.split_at(position);
         let behind = behind.get(1..).unwrap_or_default();
         let nearest = |first: Option<&ProcessId>, then: Option<&ProcessId>| *first.or(then).unwrap_or(&me);
+        let mut positions = vec![None; members.last().map_or(0, |last| last.daemon.index() + 1)];
+        for (position, member) in (0..).zip(&members) {
+            if let Some(place) = positions.get_mut(member.daemon.index()) {
+                *place = Some(position);
+            }
+        }
         Self {
             me,
+            positions,
             position,
             predecessor: nearest(before.last(), behind.last()),
             successor: nearest(behind.first(), before.first()),
@@ -82,7 +91,7 @@ impl Roster {
 
     /// Where among all the member of that daemon is, in whichever incarnation.
     pub(super) fn position_of(&self, daemon: DaemonId) -> Option<usize> {
-        self.members.binary_search_by_key(&daemon, |member| member.daemon).ok()
+        self.positions.get(daemon.index()).copied().flatten().map(usize::from)
     }
 
     /// The member of that daemon, in whichever incarnation.
