@@ -24,7 +24,7 @@ use antiphon_wire::client::handshake::HelloReader;
 use antiphon_wire::ids::SessionId;
 use antiphon_wire::names::MemberName;
 use antiphon_wire::service::ServiceLevel;
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use foldhash::fast::FixedState;
 
 use crate::NameHash;
@@ -39,7 +39,7 @@ use crate::stats::Behind;
 use crate::time::{Instant, Timer};
 use handover::Handover;
 use handshake::{Connecting, Connection, Handshake};
-use ingress::Request;
+use ingress::{Ingress, Request};
 use names::Names;
 pub use outbox::Outbox;
 pub(crate) use outflow::SharedFrame;
@@ -51,8 +51,6 @@ const PRESSURE_CHECK: Duration = Duration::from_millis(1);
 
 /// Sessions that a status names for being behind.
 const MAX_BEHIND: usize = 20;
-/// Bytes of packed heads that share an allocation.
-const PACKING_BYTES: usize = 4096;
 
 /// A session of this daemon as a receiver.
 #[derive(Clone, Copy, Debug)]
@@ -110,8 +108,7 @@ pub(crate) struct Sessions {
     closed: HashMap<SessionId, Outbox, FixedState>,
     /// Number of the message being routed.
     message: u64,
-    /// Where the heads of multicasts are packed, many in one allocation.
-    packing: BytesMut,
+    ingress: Ingress,
     outflow: Outflow,
 }
 
@@ -130,7 +127,7 @@ impl Sessions {
             parked: BTreeSet::new(),
             closed: HashMap::default(),
             message: 0,
-            packing: BytesMut::with_capacity(PACKING_BYTES),
+            ingress: Ingress::new(),
             outflow: Outflow::new(config),
         }
     }
@@ -364,7 +361,7 @@ impl Sessions {
                     session.count_begun(&self.outflow.memory);
                     return self.relieve(cx);
                 }
-                Ok(Some(frame)) => ingress::admit(frame, &session.member, &mut self.packing),
+                Ok(Some(frame)) => self.ingress.admit(frame, &session.member),
                 Err(error) => Err(error.cause()),
             };
             match request {

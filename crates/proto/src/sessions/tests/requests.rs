@@ -71,6 +71,32 @@ fn what_breaks_the_protocol_ends_the_session_behind_what_it_sent_before() {
 }
 
 #[test]
+fn what_differs_from_the_message_before_is_packed_as_it_is() {
+    let (mut bench, id) = alice();
+    let bob = bench.connect("bob");
+    let sent = [
+        frame(ALICE, FIFO, &[b"grp"], b"body"),
+        frame(ALICE, FIFO, &[b"grp"], b"another body"),
+        frame(ALICE, 0x10, &[b"grp"], b"body"),
+        frame(ALICE, 0x10, &[b"grp2"], b"body"),
+        frame(ALICE, 0x10, &[b"grp2", b"grp"], b""),
+        frame(ALICE, 0x10, &[b"grp2", b"grp3"], b""),
+        with_header(40, &[0x80, 1, 2, 0x80]),
+    ];
+    let of_bob = frame(b"#bob#localhost", FIFO, &[b"grp"], b"body");
+    let mut packed = |id, frames: &[Vec<u8>]| {
+        bench.feed(id, &frames.concat());
+        let queued = bench.queued();
+        assert!(queued.iter().map(|queued| &queued.frame[..]).eq(frames));
+    };
+    packed(id, &sent);
+    packed(bob, &[of_bob]);
+    packed(id, &sent);
+    bench.feed(bob, &sent[6]);
+    assert!(bench.closed(bob).is_some(), "somebody else's name, which was good a moment ago");
+}
+
+#[test]
 fn odd_requests_do_what_little_they_ask_for() {
     let join = |group: &[u8]| {
         let mut field = [0; 32];
