@@ -38,7 +38,6 @@ mod views;
 use antiphon_wire::client::membership::GroupId;
 use antiphon_wire::ids::{ProcessId, RingId, Seq};
 use antiphon_wire::ring::multicast::Unpacker;
-use bytes::Bytes;
 
 use crate::NameHash;
 use crate::config::Config;
@@ -50,6 +49,7 @@ use crate::mutant::Mutant;
 use crate::sessions::Sessions;
 use codec::Component;
 use exchange::Exchange;
+use route::Known;
 use table::Table;
 
 /// What group ids of one configuration have in common.
@@ -120,9 +120,9 @@ pub(crate) struct Groups {
     exchange: Option<Exchange>,
     /// Has header and groups of the frame being routed.
     unpacker: Unpacker,
-    /// The preamble of the last message, if its groups have nobody here: most messages of a great ring concern
-    /// nobody on most daemons, and what follows mostly has the same. Until somebody may have come.
-    deaf_to: Option<Bytes>,
+    /// Who here gets messages with the preamble of the last one, which most have that follow. In a great ring that is
+    /// nobody on most daemons. Until somebody may have come or gone.
+    known: Option<Known>,
 }
 
 impl Groups {
@@ -137,7 +137,7 @@ impl Groups {
             transitional: None,
             exchange: None,
             unpacker: Unpacker::default(),
-            deaf_to: None,
+            known: None,
         }
     }
 
@@ -164,7 +164,7 @@ impl Groups {
         cx: &mut Cx<'_>,
     ) {
         self.emptied = 0;
-        self.deaf_to = None;
+        self.known = None;
         match configuration {
             Configuration::Transitional { new, members, .. } => {
                 self.on_transitional(*new, members, sessions, cx);
@@ -180,7 +180,7 @@ impl Groups {
     pub(crate) fn on_message(&mut self, message: Message<'_>, sessions: &mut Sessions, cx: &mut Cx<'_>) {
         let sender = message.sender;
         if message.kind != Kind::Client && !cx.config.is_mutant(Mutant::StayDeaf) {
-            self.deaf_to = None;
+            self.known = None;
         }
         let taken = match message.kind {
             Kind::Client => self.route(message, sessions, cx),

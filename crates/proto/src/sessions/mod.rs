@@ -319,18 +319,17 @@ impl Sessions {
         }
     }
 
-    /// Puts the message being routed into an outbox, unless the session has got it already.
+    /// Puts the message being routed into an outbox, unless the session has got it already. Returns whether it did.
     // Of a message to several groups most calls find that the session has it: that is not worth a call.
     #[inline]
-    pub(crate) fn deliver_once(&mut self, id: SessionId, frame: &SharedFrame<'_>, cx: &mut Cx<'_>) {
-        if let Some(session) = self.established.get_mut(&id)
-            && session.last_message != self.message
-        {
-            session.last_message = self.message;
-            if let Some(excess) = self.outflow.put(id, session, frame, self.ids.len(), cx) {
-                self.on_excess(id, excess, cx);
-            }
+    pub(crate) fn deliver_once(&mut self, id: SessionId, frame: &SharedFrame<'_>, cx: &mut Cx<'_>) -> bool {
+        let session = self.established.get_mut(&id).filter(|session| session.last_message != self.message);
+        let Some(session) = session else { return false };
+        session.last_message = self.message;
+        if let Some(excess) = self.outflow.put(id, session, frame, self.ids.len(), cx) {
+            self.on_excess(id, excess, cx);
         }
+        true
     }
 
     /// Puts a frame into an outbox.

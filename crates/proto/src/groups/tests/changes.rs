@@ -164,6 +164,30 @@ fn each_target_gets_one_copy_whatever_its_roles() {
 }
 
 #[test]
+fn messages_in_a_row_reach_each_member_once_and_only_while_it_is_one() {
+    for (flags, discarded) in [(AGREED, false), (AGREED | SELF_DISCARD, true)] {
+        let mut world = World::together(1);
+        let [a, b, c] = ["a", "b", "c"].map(|name| world.connect_with(0, name, false));
+        let changes = [(Some(a), None), (Some(b), None), (Some(c), Some(a)), (None, Some(b))];
+        for (comes, goes) in changes {
+            for group in ["g1", "g2"] {
+                comes.iter().for_each(|client| world.join(*client, group));
+                goes.iter().for_each(|client| world.leave(*client, group));
+            }
+            world.run();
+            for body in ["1", "2", "3"] {
+                world.send(b, flags, &["g1", "g2", "g1"], body);
+            }
+            world.run();
+        }
+        let row = ["DATA 1", "DATA 2", "DATA 3"];
+        assert_eq!(world.told(a), row.repeat(2));
+        assert_eq!(world.told(b), row.repeat(if discarded { 0 } else { 2 }));
+        assert_eq!(world.told(c), row.repeat(2));
+    }
+}
+
+#[test]
 fn a_hundred_groups_reach_every_member() {
     let mut world = World::together(2);
     let client = world.connect(1, "a");
