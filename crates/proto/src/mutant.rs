@@ -49,7 +49,7 @@ mutants! {
     ForgetAGroup: "A session that ends stays in the first of its groups.",
     LeaveForDisconnect: "The end of a session is shown as a leave.",
     SameLife: "A group that begins again has the ids of its last life.",
-    StayDeaf: "What concerned nobody at a daemon is not routed there when somebody has joined.",
+    KeepReceivers: "Messages with one preamble go on to those who got the first, whoever has come or gone since.",
     DeafWithoutViews: "Sessions without membership messages get no messages of their groups.",
     LeaveOvertakes: "A leave overtakes what its session sent before.",
     EndOvertakes: "The end of a session overtakes what it sent.",

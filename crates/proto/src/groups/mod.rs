@@ -179,7 +179,7 @@ impl Groups {
     /// settled.
     pub(crate) fn on_message(&mut self, message: Message<'_>, sessions: &mut Sessions, cx: &mut Cx<'_>) {
         let sender = message.sender;
-        if message.kind != Kind::Client && !cx.config.is_mutant(Mutant::StayDeaf) {
+        if message.kind != Kind::Client && !cx.config.is_mutant(Mutant::KeepReceivers) {
             self.known = None;
         }
         let taken = match message.kind {
