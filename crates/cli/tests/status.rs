@@ -83,6 +83,25 @@ fn numbers_are_told_to_people_and_to_prometheus() {
 }
 
 #[test]
+fn every_number_of_a_status_is_explained() {
+    let (_, tables) = include_str!("../../../docs/operations.md")
+        .split_once("### All counters and gauges")
+        .expect("a section for them");
+    let names: Vec<&str> = tables.lines().filter_map(|line| line.split('|').nth(1)).collect();
+    let status = Cluster::single("").status(0);
+    for kind in ["counters", "gauges"] {
+        for name in status[kind].as_object().expect("numbers by name").keys() {
+            let name = format!("`{name}`");
+            assert_eq!(
+                names.iter().filter(|row| row.contains(&name)).count(),
+                1,
+                "{name} in docs/operations.md"
+            );
+        }
+    }
+}
+
+#[test]
 fn who_connects_and_says_nothing_is_told() {
     let cluster = Cluster::single("EventPriority = DEBUG\n");
     drop(cluster.client(0, "first"));
