@@ -114,7 +114,7 @@ impl Fed {
             self.now = self.now.max(at);
             self.input(Input::Timeout);
         }
-        self.input(Input::GoOn);
+        self.input(Input::OutboxesOffered);
     }
 }
 

@@ -30,7 +30,7 @@ pub enum Input {
     Timeout,
     /// All outboxes that had something were offered to their sockets: what waits for that, as
     /// [`crate::Node::awaits_offers`] says, goes on.
-    GoOn,
+    OutboxesOffered,
     /// Rounds begin anew with these windows, as if they had been configured. For an operator; daemons of a ring
     /// with different ones do no harm.
     SetWindows(WindowChange),
@@ -97,6 +97,13 @@ pub struct Transmit {
     pub burst: Bytes,
     /// Size of each datagram in `burst`; only the last may be shorter.
     pub segment_bytes: usize,
+}
+
+impl Transmit {
+    /// One datagram.
+    pub(crate) fn one(to: Target, channel: Channel, datagram: Bytes) -> Self {
+        Self { to, channel, segment_bytes: datagram.len(), burst: datagram }
+    }
 }
 
 /// Receiver of a [`Transmit`]. The core knows daemons, never addresses.

@@ -15,7 +15,7 @@
 //!   cuts off a client for its number of messages;
 //! - writes what the outboxes of `closed` sessions have, as far as their sockets take it, and closes them;
 //! - calls with [`Input::Timeout`] when the deadline of [`Node::next_timeout`] has come;
-//! - calls with [`Input::GoOn`] when all outboxes were offered to their sockets, if [`Node::awaits_offers`], and
+//! - calls with [`Input::OutboxesOffered`] when all outboxes were offered to their sockets, if [`Node::awaits_offers`], and
 //!   leaves what other daemons sent unread meanwhile as long as [`Node::ring_may_wait`];
 //! - reads no more of a session than [`Node::room_for`], and accepts clients only while
 //!   [`Node::accepts_submissions`].

@@ -126,7 +126,7 @@ impl Node {
         if matches!(input, Input::Shutdown) && self.leave_by.is_none() {
             let by = now + self.config.membership.leave;
             self.leave_by = Some(by);
-            self.timers.set(Timer::Handover, by);
+            self.timers.set(Timer::LeaveBy, by);
         }
         if let Input::SetWindows(change) = &input {
             self.config.ring.change_windows(*change);
@@ -145,7 +145,7 @@ impl Node {
                 Input::SessionBytes(id, bytes) => parts.sessions.on_bytes(id, bytes, cx),
                 Input::SessionClosed(id) => parts.sessions.on_closed(id, cx),
                 Input::Timeout => parts.fire(cx),
-                Input::GoOn => parts.sessions.on_offered(cx),
+                Input::OutboxesOffered => parts.sessions.on_offered(cx),
                 Input::SetWindows(_) => parts.membership.begin_windows_anew(),
                 Input::Reload(_) if is_news => parts.reload.announce(cx),
                 Input::Reload(_) => {}
@@ -217,11 +217,11 @@ impl Node {
         self.has_put_off && waited < self.config.ring.token_loss / (RING_WAIT_DIVISOR * daemons.max(1))
     }
 
-    /// Whether [`Input::GoOn`] is due as soon as all outboxes were offered to their sockets: deliveries were put off,
+    /// Whether [`Input::OutboxesOffered`] is due as soon as all outboxes were offered to their sockets: deliveries were put off,
     /// or may soon be.
     #[must_use]
     pub fn awaits_offers(&self) -> bool {
-        self.has_put_off || self.sessions.have_half()
+        self.has_put_off || self.sessions.is_budget_half_spent()
     }
 
     /// Which socket to read first when both have something.
@@ -342,7 +342,7 @@ impl Parts<'_> {
     fn deliver_all(&mut self, cx: &mut Cx<'_>) -> Progress {
         let (limit, mut has_delivered) = (self.membership.limit(cx), false);
         let has_put_off = loop {
-            if self.sessions.have_enough() && self.membership.may_wait() {
+            if self.sessions.is_budget_spent() && self.membership.may_wait() {
                 break self.membership.has_more(limit);
             }
             let Some(delivery) = self.membership.next_delivery(limit) else { break false };

@@ -64,7 +64,7 @@ pub enum Timer {
     /// Say goodbye again.
     Goodbye,
     /// What clients had sent has been handed over for long enough: leave.
-    Handover,
+    LeaveBy,
     /// A client has not finished its handshake in time.
     Handshake,
     /// Look whether readers have caught up.
@@ -84,7 +84,7 @@ impl Timer {
         Self::AttemptDeadline,
         Self::Hello,
         Self::Goodbye,
-        Self::Handover,
+        Self::LeaveBy,
         Self::Handshake,
         Self::Pressure,
     ];

@@ -370,7 +370,7 @@ impl Daemon {
     /// more in the next turn, which is not waited for.
     fn go_on(&mut self) {
         if self.node.awaits_offers() && self.sessions.has_written() {
-            self.node.handle(self.now, Input::GoOn, &mut self.out);
+            self.node.handle(self.now, Input::OutboxesOffered, &mut self.out);
             self.act();
             self.sessions.unpark(&self.node);
         }

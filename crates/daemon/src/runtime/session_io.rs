@@ -403,7 +403,7 @@ mod tests {
         while sessions.has_work() || node.has_put_off() {
             out.clear();
             sessions.drain(node, now, &mut out);
-            node.handle(now, Input::GoOn, &mut out);
+            node.handle(now, Input::OutboxesOffered, &mut out);
             sessions.mark_dirty(&out.dirty);
             sessions.flush(node, poll.registry());
         }
@@ -459,9 +459,9 @@ mod tests {
         sessions.flush(&mut node, poll.registry());
         assert!(sessions.has_written());
         out.clear();
-        node.handle(now, Input::GoOn, &mut out);
+        node.handle(now, Input::OutboxesOffered, &mut out);
         assert_eq!((messages(&mut node), out.dirty), (Some(1), vec![id]));
-        node.handle(now, Input::GoOn, &mut Outputs::default());
+        node.handle(now, Input::OutboxesOffered, &mut Outputs::default());
         assert!(!node.has_put_off() && node.accepts_submissions() && node.room_for(id) > 0);
         sessions.unpark(&node);
         assert_eq!((sessions.unread.len(), sessions.parked.len()), (1, 0), "it has its turn");

@@ -357,7 +357,7 @@ impl Membership {
             Timer::AttemptDeadline => self.on_attempt_deadline(cx),
             Timer::Hello => self.on_hello_timer(cx),
             Timer::Goodbye => self.say_goodbye(cx),
-            Timer::Handover | Timer::Handshake | Timer::Pressure => {}
+            Timer::LeaveBy | Timer::Handshake | Timer::Pressure => {}
         }
     }
 

@@ -248,11 +248,10 @@ impl Membership {
         let packets = self.ring.packets();
         let held = request.missing.iter().flat_map(|range| packets.held_of(*range));
         for stored in held.filter_map(|seq| packets.get(seq)).take(BATCH_PACKETS) {
-            let burst = stored.packet.bytes.clone();
-            let segment_bytes = burst.len();
+            let packet = stored.packet.bytes.clone();
             let to = Target::One(request.from.daemon);
             cx.stats.packets_retransmitted += 1;
-            cx.out.transmits.push(Transmit { to, channel: Channel::Data, burst, segment_bytes });
+            cx.out.transmits.push(Transmit::one(to, Channel::Data, packet));
         }
     }
 

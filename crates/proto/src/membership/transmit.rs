@@ -67,9 +67,8 @@ impl Membership {
             self.report_too_long(whole, cx);
             return;
         };
-        for burst in pieces {
-            let segment_bytes = burst.len();
-            cx.out.transmits.push(Transmit { to: to.clone(), channel, burst, segment_bytes });
+        for piece in pieces {
+            cx.out.transmits.push(Transmit::one(to.clone(), channel, piece));
         }
     }
 }

@@ -47,7 +47,6 @@ impl Ring {
         let (ack, stable) = (self.acks.mine(), self.stable());
         let burst = Datagram::Ack(Ack { from: self.roster.me(), ring: self.id, ack, stable })
             .encode(cx.config.cluster);
-        let segment_bytes = burst.len();
-        cx.out.transmits.push(Transmit { to, channel, burst, segment_bytes });
+        cx.out.transmits.push(Transmit::one(to, channel, burst));
     }
 }

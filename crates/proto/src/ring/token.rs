@@ -30,7 +30,7 @@ pub(crate) enum Visited {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum TokenOrigin {
     /// From another member, or I made it.
-    Passed,
+    Received,
     /// It rested here.
     Rested,
     /// It rested here and may be that of a ring that is gone: nothing may be numbered with it.
@@ -56,7 +56,7 @@ impl Ring {
             requests: Vec::new(),
         };
         self.hop = token.hop;
-        self.visit(token, TokenOrigin::Passed, self.roster.successor(), cx);
+        self.visit(token, TokenOrigin::Received, self.roster.successor(), cx);
     }
 
     /// A token of this ring arrived. A copy can not be newer than what I passed on, because every
@@ -71,7 +71,7 @@ impl Ring {
         self.arrival.note_sign(cx.now);
         cx.timers.stop(Timer::Wake);
         cx.patience.note_visit(cx.now, self.quiet_visits == 0);
-        self.visit(token, TokenOrigin::Passed, self.roster.successor(), cx)
+        self.visit(token, TokenOrigin::Received, self.roster.successor(), cx)
     }
 
     /// Whether the token can be one of this ring: no ring has more packets on their way than a window
@@ -147,7 +147,7 @@ impl Ring {
     /// A visit, after which the token goes to `next`.
     fn visit(&mut self, mut token: Token, origin: TokenOrigin, next: ProcessId, cx: &mut Cx<'_>) -> Visited {
         cx.stats.token_visits += 1;
-        if origin == TokenOrigin::Passed {
+        if origin == TokenOrigin::Received {
             self.rounds.note_end(token.fcc == 0 && token.requests.is_empty(), cx.now);
         }
         self.note_round(&mut token, origin, cx);
@@ -197,7 +197,7 @@ impl Ring {
         let config = &cx.config.ring;
         if self.i_lead() && self.round_packets.is_none() {
             token.window = config.window_packets;
-        } else if origin != TokenOrigin::Passed || (self.i_lead() && self.quiet_visits == 0) {
+        } else if origin != TokenOrigin::Received || (self.i_lead() && self.quiet_visits == 0) {
             let round = Round {
                 took: cx.now.since(self.rounds.visited()),
                 unloaded: self.rounds.unloaded(),
@@ -297,7 +297,7 @@ impl Ring {
     /// has been at rest or about to.
     fn is_quiet_but_for_me(&self, token: &Token, origin: TokenOrigin) -> bool {
         let nobody = token.fcc <= self.sent_last_visit && token.requests.is_empty();
-        nobody && (origin != TokenOrigin::Passed || self.quiet_visits > 0)
+        nobody && (origin != TokenOrigin::Received || self.quiet_visits > 0)
     }
 
     /// Passes the token on, or keeps it where there is nothing left to do for anyone.
@@ -356,13 +356,7 @@ impl Ring {
             return;
         };
         let burst = Datagram::Token(token.clone()).encode(cx.config.cluster);
-        let segment_bytes = burst.len();
-        cx.out.transmits.push(Transmit {
-            to: Target::One(next.daemon),
-            channel: Channel::Control,
-            burst,
-            segment_bytes,
-        });
+        cx.out.transmits.push(Transmit::one(Target::One(next.daemon), Channel::Control, burst));
         let longest = cx.config.ring.token_retransmit;
         // A quiet token may come to rest, which gives no sign either.
         let wait = if self.may_rest_elsewhere() && !cx.queue.has_sendable() {

@@ -6,7 +6,7 @@
 //! its connection closes, so what it sent before counts.
 
 pub(crate) mod access;
-mod handover;
+mod frame_budget;
 mod handshake;
 mod ingress;
 mod memory;
@@ -37,7 +37,7 @@ use crate::mutant::Mutant;
 use crate::send_queue::Outgoing;
 use crate::stats::Behind;
 use crate::time::{Instant, Timer};
-use handover::Handover;
+use frame_budget::FrameBudget;
 use handshake::{Connecting, Connection, Handshake};
 use ingress::{Ingress, Request};
 use names::Names;
@@ -274,27 +274,27 @@ impl Sessions {
 
     /// The host has offered outboxes to their sockets.
     pub(crate) fn on_offered(&mut self, cx: &Cx<'_>) {
-        self.outflow.handover = Handover::new(cx.config.frames_at_once());
+        self.outflow.budget = FrameBudget::new(cx.config.frames_at_once());
     }
 
     /// Whether what is next must wait until outboxes were offered to their sockets.
-    pub(crate) fn have_enough(&self) -> bool {
-        self.outflow.handover.is_spent()
+    pub(crate) fn is_budget_spent(&self) -> bool {
+        self.outflow.budget.is_spent()
     }
 
     /// Whether that may soon be so.
-    pub(crate) fn have_half(&self) -> bool {
-        self.outflow.handover.is_half_spent()
+    pub(crate) fn is_budget_half_spent(&self) -> bool {
+        self.outflow.budget.is_half_spent()
     }
 
     /// A message of so many bytes was built for sessions.
     pub(crate) fn note_built(&mut self, bytes: usize) {
-        self.outflow.handover.note_built(bytes);
+        self.outflow.budget.note_built(bytes);
     }
 
     /// So many memberships of whatever sessions began or ended.
     pub(crate) fn note_changes(&mut self, memberships: usize) {
-        self.outflow.handover.note_changes(memberships);
+        self.outflow.budget.note_changes(memberships);
     }
 
     /// The established session of that name, unless it is leaving.

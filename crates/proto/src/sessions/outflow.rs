@@ -6,7 +6,7 @@ use antiphon_wire::ids::SessionId;
 use bytes::{Buf, Bytes};
 
 use super::Session;
-use super::handover::Handover;
+use super::frame_budget::FrameBudget;
 use super::memory::Memory;
 use super::pressure::{Pressure, Threshold};
 use crate::config::Config;
@@ -63,13 +63,13 @@ pub(super) struct Outflow {
     pub(super) pressure: Pressure,
     /// What is kept of all sessions.
     pub(super) memory: Memory,
-    pub(super) handover: Handover,
+    pub(super) budget: FrameBudget,
 }
 
 impl Outflow {
     pub(super) fn new(config: &Config) -> Self {
-        let handover = Handover::new(config.frames_at_once());
-        Self { pressure: Pressure::default(), memory: Memory::default(), handover }
+        let budget = FrameBudget::new(config.frames_at_once());
+        Self { pressure: Pressure::default(), memory: Memory::default(), budget }
     }
 
     /// Puts a frame into the outbox of one of so many sessions. Messages are judged by what the socket has left, so
@@ -100,7 +100,7 @@ impl Outflow {
         }
         session.arrivals.messages += 1;
         session.outbox.push(frame, cx.config.ring.datagram_bytes);
-        self.handover.note_frame(bytes);
+        self.budget.note_frame(bytes);
         if Threshold::may_be_passed(limits, &session.outbox) {
             let threshold = Threshold::new(limits, self.memory.bytes(), sessions);
             self.pressure.on_growth(id, &session.outbox, threshold, cx.now);

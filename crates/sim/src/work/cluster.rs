@@ -230,7 +230,7 @@ impl Cluster {
             }
             if self.nodes[node].awaits_offers() {
                 self.now = self.now + TICK;
-                self.input(node, Input::GoOn);
+                self.input(node, Input::OutboxesOffered);
             }
         }
     }

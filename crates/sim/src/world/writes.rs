@@ -74,7 +74,7 @@ impl World {
     /// Lets the daemon go on with what it put off until all were offered what is for them.
     pub(super) fn go_on(&mut self, host: usize) {
         if self.awaits_offers(host) && self.hosts[host].writes.all_offered() {
-            self.input(host, Input::GoOn);
+            self.input(host, Input::OutboxesOffered);
         }
     }
 

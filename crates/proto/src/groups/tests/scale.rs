@@ -57,10 +57,16 @@ fn the_end_of_a_session_in_all_groups_touches_each_once() {
         world.join(client, &format!("group-{number:05}"));
     }
     world.run();
-    assert!(!world.hosts[0].sessions.have_half(), "the joins are a quarter of what may be handed up at once");
+    assert!(
+        !world.hosts[0].sessions.is_budget_half_spent(),
+        "the joins are a quarter of what may be handed up at once"
+    );
     world.kill(client);
     world.run();
-    assert!(world.hosts[0].sessions.have_half(), "with what ends they are half of it, though nobody is told");
+    assert!(
+        world.hosts[0].sessions.is_budget_half_spent(),
+        "with what ends they are half of it, though nobody is told"
+    );
     assert!(world.table(0).iter().all(|(_, _, _, members)| members.len() == MEMBERS));
 }
 

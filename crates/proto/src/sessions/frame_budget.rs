@@ -1,10 +1,11 @@
 //! How much is put into outboxes before the host has come to all of them.
 //!
 //! One packet may bring a message for a thousand sessions, a change of a group that each of them is shown with
-//! all its members, or the end of a session in ten thousand groups. What is to be handed up for the packets of a round can so take longer than the others wait for
-//! the token. Only so many frames are therefore put into outboxes, and the rest waits until the host has offered
-//! these to their sockets ([`crate::Input::GoOn`]), which it says when half of the frames are there, so that one who keeps
-//! up never waits. The ring goes on meanwhile, no faster than this daemon hands up.
+//! all its members, or the end of a session in ten thousand groups. What is to be handed up for the packets of a
+//! round can so take longer than the others wait for the token. Only so many frames are therefore put into
+//! outboxes, and the rest waits until the host has offered these to their sockets
+//! ([`crate::Input::OutboxesOffered`]), which it says when half of the frames are there, so that one who keeps up
+//! never waits. The ring goes on meanwhile, no faster than this daemon hands up.
 
 /// Bytes that are built for a message which shows members, and take as long as another frame.
 const BUILT_BYTES_A_FRAME: usize = 128;
@@ -13,14 +14,14 @@ const WRITTEN_BYTES_A_FRAME: usize = 512;
 
 /// See the module documentation.
 #[derive(Debug)]
-pub(super) struct Handover {
+pub(super) struct FrameBudget {
     /// Frames that may still be put into outboxes.
     left: usize,
     /// When no more than so many are left, the host is to say that it has offered the rest.
     half: usize,
 }
 
-impl Handover {
+impl FrameBudget {
     /// Outboxes were offered to their sockets.
     pub(super) fn new(frames_at_once: usize) -> Self {
         Self { left: frames_at_once, half: frames_at_once / 2 }
@@ -58,18 +59,18 @@ mod tests {
 
     #[test]
     fn frames_and_what_is_built_for_them_are_handed_up_so_far() {
-        let mut handover = Handover::new(5);
-        handover.note_frame(100);
-        handover.note_built(BUILT_BYTES_A_FRAME);
-        assert!(!handover.is_half_spent());
-        handover.note_frame(WRITTEN_BYTES_A_FRAME);
-        assert!(handover.is_half_spent() && !handover.is_spent());
-        handover.note_frame(WRITTEN_BYTES_A_FRAME);
-        assert!(handover.is_spent());
-        let mut handover = Handover::new(5);
-        handover.note_changes(4);
-        assert!(!handover.is_spent());
-        handover.note_changes(10_000);
-        assert!(handover.is_spent());
+        let mut budget = FrameBudget::new(5);
+        budget.note_frame(100);
+        budget.note_built(BUILT_BYTES_A_FRAME);
+        assert!(!budget.is_half_spent());
+        budget.note_frame(WRITTEN_BYTES_A_FRAME);
+        assert!(budget.is_half_spent() && !budget.is_spent());
+        budget.note_frame(WRITTEN_BYTES_A_FRAME);
+        assert!(budget.is_spent());
+        let mut budget = FrameBudget::new(5);
+        budget.note_changes(4);
+        assert!(!budget.is_spent());
+        budget.note_changes(10_000);
+        assert!(budget.is_spent());
     }
 }
