@@ -12,6 +12,14 @@ use super::{Membership, State, epoch};
 use crate::cx::Cx;
 use crate::time::Timer;
 
+/// What I am in an attempt.
+#[derive(Debug)]
+pub(super) enum Role<T> {
+    /// The one who leads it, with what the members have answered.
+    Leader(T),
+    Follower,
+}
+
 /// A proposal that I accepted, or made. From here on nothing of the old ring is taken in: what I
 /// reported is what I will be held to.
 #[derive(Debug)]
@@ -20,14 +28,24 @@ pub(crate) struct Accepted {
     members: Vec<ProcessId>,
     /// What I reported.
     holdings: Holdings,
-    /// The reports that I have, if the proposal is mine.
-    reports: Option<BTreeMap<ProcessId, Holdings>>,
+    /// A leader has the reports of the members.
+    role: Role<BTreeMap<ProcessId, Holdings>>,
 }
 
 impl Accepted {
     /// The ring to be, and its members.
     pub(super) fn proposal(&self) -> (RingId, &[ProcessId]) {
         (self.ring, &self.members)
+    }
+
+    /// Whom the attempt waits for.
+    fn awaited(&self) -> Vec<ProcessId> {
+        match &self.role {
+            Role::Leader(reports) => {
+                self.members.iter().copied().filter(|member| !reports.contains_key(member)).collect()
+            }
+            Role::Follower => vec![self.ring.leader],
+        }
     }
 
     /// Whether the commit is of this proposal, and knows which ring I come from.
@@ -47,8 +65,8 @@ impl Membership {
         let ring = RingId { epoch, leader: self.me };
         self.gossip.epoch = epoch;
         let holdings = self.holdings();
-        let reports = BTreeMap::from([(self.me, holdings.clone())]);
-        self.begin_attempt(Accepted { ring, members, holdings, reports: Some(reports) }, cx);
+        let role = Role::Leader(BTreeMap::from([(self.me, holdings.clone())]));
+        self.begin_attempt(Accepted { ring, members, holdings, role }, cx);
         self.repeat_proposal(cx);
         self.commit_if_all_accepted(cx);
     }
@@ -65,13 +83,12 @@ impl Membership {
 
     /// Tells those who have not accepted yet what I propose.
     fn repeat_proposal(&mut self, cx: &mut Cx<'_>) {
-        let State::Accepted(Accepted { ring, members, reports: Some(reports), .. }) = &self.state else {
+        let State::Accepted(accepted @ Accepted { role: Role::Leader(_), .. }) = &self.state else {
             return;
         };
-        let silent: Vec<ProcessId> =
-            members.iter().copied().filter(|member| !reports.contains_key(member)).collect();
-        let propose = Propose { from: self.me, ring: *ring, members: members.clone() };
-        self.tell_each(&silent, &Datagram::Propose(propose), cx);
+        let awaited = accepted.awaited();
+        let propose = Propose { from: self.me, ring: accepted.ring, members: accepted.members.clone() };
+        self.tell_each(&awaited, &Datagram::Propose(propose), cx);
     }
 
     /// A proposal of another daemon (docs/protocol.md, M7). Only a process without a working ring
@@ -96,7 +113,7 @@ impl Membership {
                 self.gossip.epoch = ring.epoch;
                 self.calendar.compare(ring.epoch, cx.now);
                 let holdings = self.holdings();
-                self.begin_attempt(Accepted { ring, members, holdings, reports: None }, cx);
+                self.begin_attempt(Accepted { ring, members, holdings, role: Role::Follower }, cx);
                 self.report(cx);
             }
             _ => cx.stats.datagrams_stale += 1,
@@ -116,7 +133,7 @@ impl Membership {
     pub(super) fn on_accept(&mut self, accept: Accept, cx: &mut Cx<'_>) {
         let Accept { from, ring, holdings } = accept;
         match &mut self.state {
-            State::Accepted(Accepted { ring: mine, members, reports: Some(reports), .. })
+            State::Accepted(Accepted { ring: mine, members, role: Role::Leader(reports), .. })
                 if *mine == ring && members.contains(&from) =>
             {
                 reports.entry(from).or_insert(holdings);
@@ -127,7 +144,7 @@ impl Membership {
     }
 
     fn commit_if_all_accepted(&mut self, cx: &mut Cx<'_>) {
-        let State::Accepted(Accepted { ring, members, reports: Some(reports), .. }) = &self.state else {
+        let State::Accepted(Accepted { ring, members, role: Role::Leader(reports), .. }) = &self.state else {
             return;
         };
         if reports.len() < members.len() {
@@ -171,15 +188,12 @@ impl Membership {
     }
 
     pub(super) fn on_attempt_deadline(&mut self, cx: &mut Cx<'_>) {
-        let waiting_for: Vec<ProcessId> = match &self.state {
-            State::Accepted(Accepted { members, reports: Some(reports), .. }) => {
-                members.iter().copied().filter(|member| !reports.contains_key(member)).collect()
-            }
-            State::Accepted(accepted) => vec![accepted.ring.leader],
-            State::Recover(recover) => recover.waiting_for(),
+        let awaited = match &self.state {
+            State::Accepted(accepted) => accepted.awaited(),
+            State::Recover(recover) => recover.awaited(),
             State::Operational { .. } | State::Gather(_) | State::Leaving(_) => return,
         };
-        let names: Vec<String> = waiting_for.iter().map(|process| cx.config.name_of(*process)).collect();
+        let names: Vec<String> = awaited.iter().map(|process| cx.config.name_of(*process)).collect();
         self.gather(&format!("no answer from {}", names.join(", ")), cx);
     }
 

@@ -13,6 +13,7 @@ use antiphon_wire::ring::attempt::{Commit, Done, Holdings, Install, RecoveryRequ
 use antiphon_wire::ring::packet::Packet;
 use antiphon_wire::ring::ranges;
 
+use super::attempt::Role;
 use super::{Membership, State};
 use crate::cx::Cx;
 use crate::io::{Channel, Target, Transmit};
@@ -43,8 +44,8 @@ pub(crate) struct Recover {
     /// Turns of asking so far: decides which holder is asked.
     turn: usize,
     said_done: bool,
-    /// Who is done, if I lead.
-    done: Option<BTreeSet<ProcessId>>,
+    /// A leader knows who is done.
+    role: Role<BTreeSet<ProcessId>>,
 }
 
 impl Recover {
@@ -56,7 +57,7 @@ impl Recover {
         let reports: Vec<Holdings> = pairs().map(|(_, report)| report.clone()).collect();
         let claimed = reports.iter().map(Holdings::highest).max().unwrap_or_default();
         let last = claimed.min(old.packets().contiguous().advanced(CAPACITY_PACKETS));
-        let done = (commit.ring.leader == me).then(BTreeSet::new);
+        let role = if commit.ring.leader == me { Role::Leader(BTreeSet::new()) } else { Role::Follower };
         let mut recover = Self {
             commit,
             together,
@@ -66,7 +67,7 @@ impl Recover {
             asked: BTreeSet::new(),
             turn: 0,
             said_done: false,
-            done,
+            role,
         };
         recover.missing = old.packets().missing(last).filter(|seq| recover.is_held(*seq)).collect();
         recover
@@ -123,13 +124,13 @@ impl Recover {
         self.said_done
     }
 
-    /// Whom the attempt waits for, for the log.
-    pub(super) fn waiting_for(&self) -> Vec<ProcessId> {
-        match &self.done {
-            Some(done) => {
+    /// Whom the attempt waits for.
+    pub(super) fn awaited(&self) -> Vec<ProcessId> {
+        match &self.role {
+            Role::Leader(done) => {
                 self.commit.members.iter().copied().filter(|member| !done.contains(member)).collect()
             }
-            None => vec![self.commit.ring.leader],
+            Role::Follower => vec![self.commit.ring.leader],
         }
     }
 
@@ -215,10 +216,13 @@ impl Membership {
             return;
         };
         let all = recover.commit.members.len();
-        let member = recover.ring() == ring && recover.commit.members.contains(&from);
-        let Some(done) = recover.done.as_mut().filter(|_| member) else {
-            cx.stats.datagrams_stale += 1;
-            return;
+        let is_member = recover.ring() == ring && recover.commit.members.contains(&from);
+        let done = match &mut recover.role {
+            Role::Leader(done) if is_member => done,
+            _ => {
+                cx.stats.datagrams_stale += 1;
+                return;
+            }
         };
         let new = done.insert(from);
         let early = usize::from(cx.config.is_mutant(Mutant::InstallEarly));
@@ -276,11 +280,9 @@ impl Membership {
         let State::Recover(recover) = &self.state else {
             return;
         };
-        if let Some(done) = &recover.done {
-            let late = recover.members().iter().copied().filter(|member| !done.contains(member));
-            let late: Vec<ProcessId> = late.collect();
-            let commit = Datagram::Commit(recover.commit.clone());
-            self.tell_each(&late, &commit, cx);
+        if matches!(recover.role, Role::Leader(_)) {
+            let (awaited, commit) = (recover.awaited(), Datagram::Commit(recover.commit.clone()));
+            self.tell_each(&awaited, &commit, cx);
         }
         self.recover_step(cx);
     }
