@@ -18,7 +18,7 @@ const MAX_RUNS: usize = 2;
 /// Times the hello interval that a hello counts.
 const HELLOS_FRESH: u32 = 3;
 /// So many hellos in a row without a probe, or probes without a hello, are no accident.
-const TOO_OFTEN: u32 = 10;
+pub(super) const TOO_OFTEN: u32 = 10;
 /// Times the freshness of a join that a probe counts: it is not repeated as joins are.
 const PROBE_FRESH: u32 = 10;
 
@@ -70,7 +70,9 @@ struct SeenHello {
 struct SeenProbe {
     at: Instant,
     /// Hello intervals in a row at whose end nothing else of the process had come.
-    alone: u32,
+    unheard: u32,
+    /// Whether that counts this one.
+    is_counted: bool,
 }
 
 /// How a sender's incarnation relates to what I knew.
@@ -211,8 +213,8 @@ impl Gossip {
     /// A probe arrived: what the process tells me alone does. Returns whether that had not been known lately.
     pub(crate) fn on_probe(&mut self, from: ProcessId, now: Instant, config: &Config) -> bool {
         let is_news = !self.has_probed(from, now, config);
-        let alone = self.probes.get(&from).map_or(0, |before| before.alone);
-        self.probes.insert(from, SeenProbe { at: now, alone });
+        let unheard = self.probes.get(&from).map_or(0, |before| before.unheard);
+        self.probes.insert(from, SeenProbe { at: now, unheard, is_counted: false });
         is_news
     }
 
@@ -221,29 +223,30 @@ impl Gossip {
         self.probes.get(&process).is_some_and(|probe| now.since(probe.at) < fresh)
     }
 
-    /// A process said hello. Returns whether that was so, without a probe, once too often for chance.
-    pub(crate) fn is_only_heard(&mut self, process: ProcessId, now: Instant, config: &Config) -> bool {
+    /// Counts the hellos of a process in a row before which no probe came.
+    pub(crate) fn count_unprobed(&mut self, process: ProcessId, now: Instant, config: &Config) -> u32 {
         let has_probed = self.has_probed(process, now, config);
-        let Some(hello) = self.hellos.get_mut(&process) else { return false };
+        let Some(hello) = self.hellos.get_mut(&process) else { return 0 };
         hello.unprobed = if has_probed { 0 } else { hello.unprobed.saturating_add(1) };
-        hello.unprobed == TOO_OFTEN
+        hello.unprobed
     }
 
-    /// Processes whose probes come and whose hellos do not, at the end of a hello interval; and whether that was so
-    /// once too often for chance.
-    pub(crate) fn only_probe(&mut self, now: Instant, config: &Config) -> Vec<(ProcessId, bool)> {
-        let probing: Vec<ProcessId> =
-            self.probes.keys().copied().filter(|process| self.has_probed(*process, now, config)).collect();
-        let mut only_probe = Vec::new();
+    /// Processes whose probes came since this was asked last, and whose hellos do not come; and how often in a row that
+    /// was so.
+    pub(crate) fn count_unheard(&mut self, now: Instant, config: &Config) -> Vec<(ProcessId, u32)> {
+        let probing = self.probes.iter().filter(|(_, probe)| !probe.is_counted);
+        let probing: Vec<ProcessId> = probing.map(|(process, _)| *process).collect();
+        let mut unheard = Vec::new();
         for process in probing {
             let is_heard = self.fresh_hello(process, now, config).is_some();
             let Some(probe) = self.probes.get_mut(&process) else { continue };
-            probe.alone = if is_heard { 0 } else { probe.alone.saturating_add(1) };
+            probe.is_counted = true;
+            probe.unheard = if is_heard { 0 } else { probe.unheard.saturating_add(1) };
             if !is_heard {
-                only_probe.push((process, probe.alone == TOO_OFTEN));
+                unheard.push((process, probe.unheard));
             }
         }
-        only_probe
+        unheard
     }
 
     /// Processes that I heard lately: their joins, and a probe.

@@ -27,14 +27,14 @@ pub(super) struct Oddities {
 impl Membership {
     /// A datagram is of daemons with another list of daemons.
     pub(super) fn report_cluster(&mut self, cluster: u32, cx: &mut Cx<'_>) {
-        if !cx.config.understands(cluster) && is_news(&mut self.oddities.clusters, cluster) {
+        if !cx.config.understands(cluster) && report_once(&mut self.oddities.clusters, cluster) {
             cx.out.events.push(Event::ForeignCluster { cluster });
         }
     }
 
     /// A datagram is in another version of the format.
     pub(super) fn report_version(&mut self, version: u8, cx: &mut Cx<'_>) {
-        if is_news(&mut self.oddities.versions, version) {
+        if report_once(&mut self.oddities.versions, version) {
             cx.out.events.push(Event::ForeignVersion { version });
         }
     }
@@ -45,7 +45,7 @@ impl Membership {
     pub(super) fn notice_double(&mut self, named: &[ProcessId], cx: &mut Cx<'_>) {
         let is_double = |it: &&ProcessId| it.daemon == self.me.daemon && it.incarnation > self.me.incarnation;
         for process in named.iter().filter(is_double) {
-            if is_news(&mut self.oddities.duplicates, *process) {
+            if report_once(&mut self.oddities.duplicates, *process) {
                 cx.out.events.push(Event::DuplicateDaemon(*process));
             }
         }
@@ -55,13 +55,14 @@ impl Membership {
     pub(super) fn report_too_long(&mut self, whole: &Bytes, cx: &mut Cx<'_>) {
         cx.stats.datagrams_too_long += 1;
         if let Some(kind) = DatagramKind::of(whole)
-            && is_news(&mut self.oddities.too_long, kind)
+            && report_once(&mut self.oddities.too_long, kind)
         {
             cx.out.events.push(Event::DatagramTooLong { kind, bytes: whole.len() });
         }
     }
 }
 
-fn is_news<T: Ord>(reported: &mut BTreeSet<T>, what: T) -> bool {
+/// Whether this is to be reported, which then counts as done.
+fn report_once<T: Ord>(reported: &mut BTreeSet<T>, what: T) -> bool {
     reported.len() < MAX_REPORTED && reported.insert(what)
 }

@@ -6,6 +6,7 @@ use antiphon_wire::ring::gossip::{Ack, Hello, Join, MergeRequest, Wake};
 use antiphon_wire::ring::packet::Packet;
 use antiphon_wire::ring::token::Token;
 
+use super::gossip::TOO_OFTEN;
 use super::{Membership, State, count_packet};
 use crate::cx::Cx;
 use crate::delivery::stream::{self, Complete, Limit};
@@ -239,7 +240,7 @@ impl Membership {
             self.hello_soon(cx);
         }
         self.probe(hello.from.daemon, cx);
-        if self.gossip.is_only_heard(hello.from, cx.now, cx.config) {
+        if self.gossip.count_unprobed(hello.from, cx.now, cx.config) == TOO_OFTEN {
             cx.out.events.push(Event::OnlyHeard(hello.from));
         }
         let settled = cx.now.since(since) > cx.config.membership.hello * 2;
@@ -296,12 +297,12 @@ impl Membership {
     /// Shows those whom I do not hear, and who therefore are not probed when they say hello, that what I tell them
     /// alone arrives: it is the way of gossip that is closed.
     fn answer_probes(&mut self, cx: &mut Cx<'_>) {
-        for (process, too_often) in self.gossip.only_probe(cx.now, cx.config) {
+        for (process, times) in self.gossip.count_unheard(cx.now, cx.config) {
             if self.ring.contains(process) {
                 continue;
             }
             self.probe(process.daemon, cx);
-            if too_often {
+            if times == TOO_OFTEN {
                 cx.out.events.push(Event::OnlyTold(process));
             }
         }

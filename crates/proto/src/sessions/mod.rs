@@ -265,7 +265,7 @@ impl Sessions {
         let threshold = Threshold::new(limits, self.kept_bytes(), self.ids.len());
         let established = &self.established;
         let outbox = |id| established.get(&id).map(|session| &session.outbox);
-        let on = self.outflow.pressure.is_on(limits, threshold, cx.now, cx.stats, outbox);
+        let on = self.outflow.pressure.reconsider(limits, threshold, cx.now, cx.stats, outbox);
         if on {
             cx.timers.set(Timer::Pressure, cx.now + PRESSURE_CHECK);
         }

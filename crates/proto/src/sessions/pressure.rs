@@ -113,10 +113,11 @@ impl Pressure {
         self.given_up.remove(&id);
     }
 
-    /// Whether some reader still holds the ring back. `outbox` gives what is owed to a session, or
+    /// Looks which readers have caught up, and gives up those that took too long. Returns whether some reader still
+    /// holds the ring back. `outbox` gives what is owed to a session, or
     /// nothing if there is no such session any more. Looks no further than to the first that does, as
     /// this is asked often and there may be thousands.
-    pub(super) fn is_on<'a>(
+    pub(super) fn reconsider<'a>(
         &mut self,
         config: &SessionConfig,
         threshold: Threshold,
@@ -230,7 +231,7 @@ mod tests {
 
         fn is_on(&mut self, outbox: Option<&Outbox>) -> bool {
             let threshold = self.threshold();
-            self.pressure.is_on(&self.config, threshold, self.now, &mut self.stats, |_| outbox)
+            self.pressure.reconsider(&self.config, threshold, self.now, &mut self.stats, |_| outbox)
         }
 
         /// How long a new reader that takes nothing, if it stays at all, holds the ring back.
