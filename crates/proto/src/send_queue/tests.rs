@@ -45,6 +45,18 @@ fn an_unfinished_message_starts_again_after_rewind() {
 }
 
 #[test]
+fn rings_that_end_in_the_middle_of_a_message_use_up_no_number() {
+    let mut queue = open_queue();
+    queue.push(SessionId(1), message(250, ServiceLevel::Agreed));
+    for _ in 0..=MAX_OPEN_MESSAGES {
+        let piece = take(&mut queue, 100, 100, 1000).expect("there is a number");
+        let first = Fragment { number: 0, position: Position::First { total: 250 } };
+        assert_eq!(piece.head.fragment, Some(first));
+        queue.rewind();
+    }
+}
+
+#[test]
 fn sessions_take_turns_by_bytes() {
     let mut queue = open_queue();
     for _ in 0..3 {
