@@ -77,6 +77,27 @@ fn a_merge_shows_the_components_as_sets_without_a_transition() {
     assert_eq!(world.table(0), world.table(2));
 }
 
+/// The table numbers groups in the order of the reports: `c` comes first, though the last of its member's.
+#[test]
+fn members_of_a_merged_ring_can_leave_each_of_their_groups() {
+    let mut world = World::apart(2);
+    let (one, other) = (world.connect(0, "one"), world.connect(1, "other"));
+    for (client, group) in [(one, "c"), (other, "a"), (other, "b"), (other, "c")] {
+        world.join(client, group);
+        world.run();
+    }
+    world.regroup(&[&[0, 1]]);
+    world.run();
+    drain(&mut world, &[one, other]);
+    for group in ["c", "a", "b"] {
+        world.leave(other, group);
+        world.run();
+        assert_eq!(world.told(other), [format!("LEFT {group}")]);
+    }
+    assert_eq!(world.told(one), ["LEAVE c 2: #one#zeta / *#other#alpha"]);
+    assert_eq!(world.table(0), world.table(1));
+}
+
 #[test]
 fn sets_are_ordered_by_leader_address_as_a_signed_number() {
     let mut world = World::together(5);
