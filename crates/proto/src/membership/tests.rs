@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use antiphon_wire::names::DaemonName;
-use antiphon_wire::ring::attempt::{Commit, Install, Propose, RecoveryRequest};
+use antiphon_wire::ring::attempt::{Accept, Commit, Done, Install, Propose, RecoveryRequest};
 use antiphon_wire::ring::gossip::{HearsRow, Hello, Probe};
+use antiphon_wire::ring::packet::PacketHeader;
+use antiphon_wire::ring::ranges::SeqRange;
+use bytes::BytesMut;
 
 use super::*;
 use crate::NameHash;
@@ -54,14 +57,69 @@ impl Bench {
         self.now = self.now.max(due);
         self.node.handle(self.now, Input::Timeout, &mut self.out);
     }
+
+    fn state(&self) -> StateName {
+        self.node.status().state
+    }
+
+    fn stale(&self) -> u64 {
+        self.node.stats().datagrams_stale
+    }
+
+    /// Proposes a ring of the first daemons, as these are heard and others are not.
+    fn lead(&mut self, members: u16) -> RingId {
+        let hears: BTreeSet<ProcessId> = (0..members).map(process).collect();
+        for from in (1..members).map(process) {
+            self.hear(&Datagram::Probe(Probe { from }));
+            self.hear(&join(from, BOOT, vec![HearsRow { of: from, version: 1, hears: hears.clone() }]));
+        }
+        while self.state() == StateName::Gather {
+            self.wait();
+        }
+        let sent = self.out.transmits.drain(..).filter_map(|transmit| ring::decode(transmit.burst).ok());
+        let proposed = sent.filter_map(|(_, datagram)| match datagram {
+            Datagram::Propose(propose) => Some(propose.ring),
+            _ => None,
+        });
+        proposed.last().expect("a proposal")
+    }
+
+    /// Accepts a ring that the second daemon proposes to the two, and hears that it comes from `old` and holds the
+    /// first packets of that, so many. Returns what was sent then.
+    fn follow(&mut self, ring: RingId, old: RingId, packets: u64) -> Vec<Bytes> {
+        let (from, members) = (process(1), vec![process(0), process(1)]);
+        let sent = self.hear(&Datagram::Propose(Propose { from, ring, members: members.clone() }));
+        let Ok((_, Datagram::Accept(accept))) = ring::decode(sent[0].clone()) else { panic!("no report") };
+        let theirs = Holdings { old, ack: Seq(packets), ..accept.holdings.clone() };
+        let holdings = vec![accept.holdings, theirs];
+        self.hear(&Datagram::Commit(Commit { from, ring, members, holdings }))
+    }
 }
 
 fn process(daemon: u16) -> ProcessId {
     ProcessId { daemon: DaemonId(daemon), incarnation: BOOT }
 }
 
-fn join(from: ProcessId, rows: Vec<HearsRow>) -> Datagram {
-    Datagram::Join(Join { from, epoch: BOOT, version: 1, wanted: Vec::new(), cause: String::new(), rows })
+fn join(from: ProcessId, epoch: u64, rows: Vec<HearsRow>) -> Datagram {
+    Datagram::Join(Join { from, epoch, version: 1, wanted: Vec::new(), cause: String::new(), rows })
+}
+
+/// The report of a daemon that comes from a ring of its own.
+fn accept(from: ProcessId, ring: RingId) -> Datagram {
+    let (old, beyond) = (RingId { epoch: BOOT, leader: from }, Vec::new());
+    let obligations = BTreeSet::from([from]);
+    let holdings = Holdings { old, ack: Seq::ZERO, beyond, stable: Seq::ZERO, obligations };
+    Datagram::Accept(Accept { from, ring, holdings })
+}
+
+/// An empty packet of the second daemon.
+fn packet(ring: RingId, seq: u64) -> Bytes {
+    let (ring, sender, seq, ack) = (ring.tag(), DaemonId(1), Seq(seq), Seq::ZERO);
+    let (visit, after_token, has_unordered, wants_ack) = (0, false, false, false);
+    let mut bytes = BytesMut::new();
+    PacketHeader { ring, sender, seq, visit, after_token, has_unordered, wants_ack, ack }
+        .encode(CLUSTER, &mut bytes);
+    bytes.freeze()
 }
 
 #[test]
@@ -80,7 +138,7 @@ fn what_is_too_long_to_be_sent_is_counted_and_reported_once() {
     let mut bench = Bench::new(30, 27);
     let hears: BTreeSet<ProcessId> = (0..30).map(process).collect();
     let rows = (1..30).map(|of| HearsRow { of: process(of), version: 1, hears: hears.clone() }).collect();
-    bench.hear(&join(process(1), rows));
+    bench.hear(&join(process(1), BOOT, rows));
     (0..4).for_each(|_| bench.wait());
     let too_long =
         |event: &&Event| matches!(event, Event::DatagramTooLong { kind: ring::DatagramKind::Join, .. });
@@ -183,7 +241,7 @@ fn who_tells_me_something_and_is_not_heard_is_probed_and_reported() {
 }
 
 #[test]
-fn a_commit_that_is_not_the_leaders_or_takes_me_for_another_rings_is_refused() {
+fn a_commit_of_another_leader_or_attempt_or_that_takes_me_for_another_rings_is_refused() {
     let mut bench = Bench::new(3, 1472);
     let (from, members) = (process(1), (0..3).map(process).collect::<Vec<_>>());
     let ring = RingId { epoch: 2 * BOOT, leader: from };
@@ -191,24 +249,27 @@ fn a_commit_that_is_not_the_leaders_or_takes_me_for_another_rings_is_refused() {
     let Ok((_, Datagram::Accept(accept))) = ring::decode(accept[0].clone()) else { panic!("no report") };
     let mine = accept.holdings;
     let others = Holdings { old: RingId { epoch: BOOT, leader: from }, ..mine.clone() };
-    let commit = |from, mine: &Holdings| {
+    let commit = |from, ring, mine: &Holdings| {
         let holdings = vec![mine.clone(), others.clone(), others.clone()];
         Datagram::Commit(Commit { from, ring, members: members.clone(), holdings })
     };
     let of_another_ring = Holdings { old: others.old, ..mine.clone() };
-    for forged in [commit(from, &of_another_ring), commit(process(2), &mine)] {
+    let before = RingId { epoch: ring.epoch - 4, ..ring };
+    for forged in
+        [commit(from, ring, &of_another_ring), commit(process(2), ring, &mine), commit(from, before, &mine)]
+    {
         bench.hear(&forged);
-        assert_eq!(bench.node.status().state, StateName::Accepted);
+        assert_eq!(bench.state(), StateName::Accepted);
     }
-    bench.hear(&commit(from, &mine));
-    assert_eq!(bench.node.status().state, StateName::Recover);
+    bench.hear(&commit(from, ring, &mine));
+    assert_eq!(bench.state(), StateName::Recover);
     let stale = bench.node.stats().datagrams_stale;
     bench.hear(&Datagram::RecoveryRequest(RecoveryRequest { from: process(2), ring, missing: Vec::new() }));
     assert_eq!(bench.node.stats().datagrams_stale, stale + 1, "it is of another old ring");
     bench.hear(&Datagram::Install(Install { from: process(2), ring }));
-    assert_eq!(bench.node.status().state, StateName::Recover, "it does not lead");
+    assert_eq!(bench.state(), StateName::Recover, "it does not lead");
     bench.hear(&Datagram::Install(Install { from, ring }));
-    assert_eq!(bench.node.status().state, StateName::Operational);
+    assert_eq!(bench.state(), StateName::Operational);
 }
 
 #[test]
@@ -230,5 +291,96 @@ fn a_proposal_such_as_no_daemon_makes_is_rejected_and_one_to_others_is_stale() {
     assert_eq!(counted(u64::MAX - 1, from, members(&[0, 1])), (6, 0), "of an epoch that is years away");
     assert_eq!(counted(epoch, from, members(&[1, 2])), (6, 1), "to others");
     assert_eq!(counted(epoch, from, members(&[0, 1])), (6, 1), "to me");
-    assert_eq!(bench.node.status().state, StateName::Accepted);
+    assert_eq!(bench.state(), StateName::Accepted);
+}
+
+#[test]
+fn a_proposal_is_accepted_only_of_a_greater_epoch_than_all_before() {
+    let mut bench = Bench::new(3, 1472);
+    let members = vec![process(0), process(1), process(2)];
+    let ring = |epoch, leader| RingId { epoch, leader };
+    let propose =
+        |ring: RingId| Datagram::Propose(Propose { from: ring.leader, ring, members: members.clone() });
+    assert_eq!(
+        bench.hear(&propose(ring(BOOT, process(1)))).len(),
+        0,
+        "not greater than that of the boot ring"
+    );
+    let given_up = ring(2 * BOOT, process(1));
+    assert_eq!(bench.hear(&propose(given_up)).len(), 1);
+    assert_eq!(bench.hear(&propose(ring(2 * BOOT, process(2)))).len(), 0, "of another leader");
+    bench.hear(&join(process(1), 2 * BOOT, Vec::new()));
+    assert_eq!((bench.state(), bench.stale()), (StateName::Gather, 2));
+    assert_eq!(bench.hear(&propose(given_up)).len(), 0, "what was reported may not be true any more");
+    assert_eq!((bench.state(), bench.stale()), (StateName::Gather, 3));
+}
+
+#[test]
+fn a_ring_is_committed_when_each_of_its_members_has_accepted_this_very_one() {
+    let mut bench = Bench::new(4, 1472);
+    let ring = bench.lead(3);
+    let before = RingId { epoch: ring.epoch - 4, ..ring };
+    let others = [accept(process(1), before), accept(process(2), before), accept(process(3), ring)];
+    for (other, stale) in others.iter().zip(1..) {
+        assert_eq!(bench.hear(other).len(), 0);
+        assert_eq!((bench.state(), bench.stale()), (StateName::Accepted, stale));
+    }
+    bench.hear(&accept(process(1), ring));
+    assert_eq!(bench.state(), StateName::Accepted);
+    bench.hear(&accept(process(2), ring));
+    assert_eq!((bench.state(), bench.stale()), (StateName::Recover, 3));
+}
+
+#[test]
+fn a_ring_is_installed_when_each_of_its_members_is_done_with_this_very_one() {
+    let mut bench = Bench::new(4, 1472);
+    let ring = bench.lead(3);
+    (1..3).for_each(|member| drop(bench.hear(&accept(process(member), ring))));
+    let done = |member, ring| Datagram::Done(Done { from: process(member), ring });
+    let before = RingId { epoch: ring.epoch - 4, ..ring };
+    for (other, stale) in [done(1, before), done(2, before), done(3, ring)].iter().zip(1..) {
+        assert_eq!(bench.hear(other).len(), 0);
+        assert_eq!((bench.state(), bench.stale()), (StateName::Recover, stale));
+    }
+    bench.hear(&done(1, ring));
+    assert_eq!(bench.state(), StateName::Recover);
+    bench.hear(&done(2, ring));
+    assert_eq!((bench.state(), bench.stale()), (StateName::Operational, 3));
+}
+
+/// A batch for each repetition would take seconds for what a full window holds.
+#[test]
+fn the_next_packets_are_asked_for_when_the_last_of_a_batch_has_come() {
+    let mut bench = Bench::new(2, 1472);
+    let from = process(1);
+    let [boot, old, new] = [BOOT, 2 * BOOT, 3 * BOOT].map(|epoch| RingId { epoch, leader: from });
+    bench.follow(old, boot, 0);
+    bench.hear(&Datagram::Install(Install { from, ring: old }));
+    bench.hear(&join(from, old.epoch, Vec::new()));
+    let request = |first, last| {
+        let missing = vec![SeqRange { first: Seq(first), last: Seq(last) }];
+        Datagram::RecoveryRequest(RecoveryRequest { from: process(0), ring: new, missing }).encode(CLUSTER)
+    };
+    let done = Datagram::Done(Done { from: process(0), ring: new }).encode(CLUSTER);
+    assert_eq!(bench.follow(new, old, 300), [request(1, 256)]);
+    let sent: Vec<Bytes> = (1..=300).flat_map(|seq| bench.hear_bytes(packet(old, seq))).collect();
+    assert_eq!(sent, [request(257, 300), done]);
+}
+
+/// It waits for no token, so there is none to be given more time.
+#[test]
+fn a_daemon_alone_that_is_run_late_does_not_leave_its_ring() {
+    let mut bench = Bench::new(2, 1472);
+    while bench.state() != StateName::Operational {
+        bench.wait();
+    }
+    bench.out.events.clear();
+    let (due, _) = bench.node.next_timeout().expect("a deadline");
+    bench.now = due + Duration::from_millis(30);
+    let end = bench.now + Duration::from_secs(1);
+    while bench.now < end {
+        bench.wait();
+    }
+    let changes = |event: &Event| matches!(event, Event::MembershipState { .. });
+    assert!(!bench.out.events.iter().any(changes), "{:?}", bench.out.events);
 }
