@@ -92,3 +92,76 @@ fn of_a_process_that_is_heard_only_its_own_word_counts() {
     gossip.on_join(&join(liar, 3, vec![row(other, 2, &[])]), &config, at(200));
     assert!(gossip.rows[&other].hears.is_empty(), "not heard any more: what others know counts");
 }
+
+#[test]
+fn an_earlier_run_is_believed_when_the_later_one_was_not_heard_for_long() {
+    let (first, second) = (process(1, 1), process(1, 2));
+    let mut gossip = Gossip::new(process(0, 1), 1);
+    assert_eq!(gossip.sight(first, false, at(0)), Sighting::Known);
+    assert_eq!(gossip.sight(second, false, at(0)), Sighting::Newer);
+    assert_eq!(gossip.sight(first, false, at(2900)), Sighting::Dead);
+    assert_eq!(gossip.sight(first, true, at(3100)), Sighting::Dead, "it can not be alive");
+    assert_eq!(gossip.sight(first, false, at(3100)), Sighting::Newer);
+    assert_eq!(gossip.sight(first, false, at(3200)), Sighting::Known);
+}
+
+#[test]
+fn a_join_that_was_overtaken_by_a_later_one_tells_nothing() {
+    let (other, third, config) = (process(1, 1), process(2, 1), config(3));
+    let mut gossip = Gossip::new(process(0, 1), 1);
+    let told = |version, hears: &[ProcessId]| join(other, version, vec![row(other, version, hears)]);
+    assert_eq!(gossip.on_join(&told(2, &[third]), &config, at(0)), Some(true));
+    for old in [1, 2] {
+        assert_eq!(gossip.on_join(&told(old, &[]), &config, at(1)), None);
+        assert_eq!(gossip.rows[&other].hears, BTreeSet::from([third]));
+    }
+    assert_eq!(gossip.on_join(&told(3, &[]), &config, at(2)), Some(false));
+}
+
+/// A gossip that has heard everything that there is of a process.
+fn knowing(process: ProcessId, config: &Config) -> Gossip {
+    let mut gossip = Gossip::new(self::process(0, 1), 1);
+    assert_eq!(gossip.sight(process, false, at(0)), Sighting::Known);
+    gossip.on_join(&join(process, 1, vec![row(process, 1, &[])]), config, at(0));
+    gossip.on_probe(process, at(0), config);
+    let ring = RingId { epoch: 4, leader: process };
+    let hello = Hello { from: process, ring, members: vec![process], hears: BTreeSet::new() };
+    gossip.on_hello(&hello, at(0), config);
+    gossip.avoid(process, at(1000));
+    gossip
+}
+
+/// How many joins, rows, hellos, probes, failures and goodbyes it knows of.
+fn kept(gossip: &Gossip) -> [usize; 6] {
+    let Gossip { heard, rows, hellos, probes, avoided, departed, .. } = gossip;
+    [heard.len(), rows.len(), hellos.len(), probes.len(), avoided.len(), departed.len()]
+}
+
+#[test]
+fn nothing_is_heard_of_a_process_that_said_goodbye() {
+    let (other, config) = (process(1, 1), config(2));
+    let mut gossip = knowing(other, &config);
+    let ring = RingId { epoch: 4, leader: process(0, 1) };
+    let known = |gossip: &Gossip| {
+        let heard = gossip.hears(at(1), &config).contains(&other);
+        let told_of = gossip.fresh_rows(at(1), &config).contains_key(&other);
+        (heard, told_of, gossip.hears_strangers(ring, at(1), &config))
+    };
+    assert_eq!(known(&gossip), (true, true, true));
+    gossip.depart(other);
+    assert_eq!(gossip.sight(other, false, at(1)), Sighting::Dead);
+    assert_eq!(known(&gossip), (false, false, false));
+    assert_eq!(kept(&gossip), [0, 0, 0, 0, 1, 1]);
+}
+
+#[test]
+fn of_a_process_that_was_restarted_nothing_is_kept() {
+    let [(old, new), (another, its_next)] = [1, 2].map(|daemon| (process(daemon, 1), process(daemon, 2)));
+    let mut gossip = knowing(old, &config(3));
+    gossip.departed.insert(old);
+    gossip.sight(another, false, at(0));
+    assert_eq!(gossip.sight(its_next, false, at(0)), Sighting::Newer);
+    assert_eq!(kept(&gossip), [1; 6]);
+    assert_eq!(gossip.sight(new, false, at(0)), Sighting::Newer);
+    assert_eq!(kept(&gossip), [0; 6]);
+}
