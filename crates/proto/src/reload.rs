@@ -119,11 +119,16 @@ fn decode(bytes: &[u8]) -> Result<u32, DecodeError> {
 mod tests {
     use std::net::Ipv4Addr;
 
-    use antiphon_wire::ids::DaemonId;
+    use antiphon_wire::ids::{DaemonId, RingId};
     use antiphon_wire::names::DaemonName;
 
     use super::*;
     use crate::config::Daemon;
+    use crate::io::Outputs;
+    use crate::patience::Patience;
+    use crate::send_queue::SendQueue;
+    use crate::stats::Stats;
+    use crate::time::{Instant, Timers};
 
     /// A list of daemons with these names; its hash is made of them.
     fn cluster(names: &str) -> Cluster {
@@ -169,5 +174,42 @@ mod tests {
         }
         assert!(is_understood(&config, "ab") && is_understood(&config, "aby"));
         assert!(!is_understood(&config, "abx"));
+    }
+
+    /// Takes a configuration of daemons a and b.
+    fn configure(reload: &mut Reload, members: [ProcessId; 2], config: &Config) {
+        let (ring, members) = (RingId { epoch: 4, leader: members[0] }, members.to_vec());
+        let mut cx = Cx {
+            now: Instant::default(),
+            config,
+            timers: &mut Timers::default(),
+            patience: &mut Patience::default(),
+            queue: &mut SendQueue::default(),
+            stats: &mut Stats::default(),
+            out: &mut Outputs::default(),
+        };
+        let regular = Configuration::Regular { ring, members, all_from_one_ring: true };
+        reload.on_configuration(&regular, &mut cx);
+    }
+
+    /// Who comes from elsewhere has not heard it.
+    #[test]
+    fn what_was_said_in_the_last_ring_does_not_count_in_the_next() {
+        let (mut reload, mut config) = (Reload::default(), config());
+        let members = [0, 1].map(|daemon| ProcessId { daemon: DaemonId(daemon), incarnation: 1 });
+        assert!(reload.prepare(&cluster("abc"), &mut config));
+        let next = cluster("abc").hash;
+        let say = |reload: &mut Reload, member: usize| {
+            reload.ready.insert(members[member], next);
+        };
+        configure(&mut reload, members, &config);
+        say(&mut reload, 0);
+        configure(&mut reload, members, &config);
+        say(&mut reload, 1);
+        assert_eq!(reload.take_due(), None);
+        let lacking = vec![members[0]];
+        assert_eq!(reload.awaited(config.cluster), Some(NextCluster { hash: next, lacking }));
+        say(&mut reload, 0);
+        assert_eq!(reload.take_due(), Some(cluster("abc")));
     }
 }
