@@ -18,7 +18,7 @@ use crate::io::{CloseReason, Event};
 use crate::time::{Instant, Timer};
 
 /// Bytes that a client may send ahead while it is parked: its choice and one frame.
-const PARKED_BYTES: usize = AUTH_CHOICE_BYTES + HEADER_BYTES + MAX_BODY_AND_GROUPS_BYTES as usize;
+pub(super) const PARKED_BYTES: usize = AUTH_CHOICE_BYTES + HEADER_BYTES + MAX_BODY_AND_GROUPS_BYTES as usize;
 
 impl Sessions {
     /// The earliest deadline of a handshake has come. Who was cut inside the name, or has said

@@ -3,6 +3,7 @@
 use antiphon_wire::client::flags::ReplyCode;
 
 use super::super::access::{AccessRule, AuthMethod, Authentication};
+use super::super::setup::PARKED_BYTES;
 use super::bench::{Bench, LOOPBACK, bytes, choice, frame, hello, member};
 use crate::config::Config;
 use crate::delivery::Kind;
@@ -228,6 +229,20 @@ fn who_waits_too_long_for_a_name_is_refused() {
     );
     bench.depart("again");
     bench.connect("again");
+}
+
+#[test]
+fn who_waits_for_a_name_can_send_its_choice_and_a_frame_ahead_and_no_more() {
+    let mut bench = Bench::new();
+    let old = bench.connect("again");
+    bench.run(|sessions, cx| sessions.on_closed(old, cx));
+    let id = bench.open(LOOPBACK);
+    bench.feed(id, &hello("again"));
+    bench.feed(id, &vec![0; PARKED_BYTES]);
+    assert_eq!(bench.closed(id), None);
+    bench.feed(id, &[0]);
+    let reason = CloseReason::ProtocolError("too much sent before the session is open");
+    assert_eq!((bench.closed(id), bench.stats.sessions_errored), (Some(reason), 1));
 }
 
 #[test]
