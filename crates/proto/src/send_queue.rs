@@ -10,8 +10,8 @@
 //! where it could as well wait with its client. Less would be used up before the client has sent more, and
 //! the ring would seem to have nothing left to do.
 //!
-//! A message leaves the queue when its last chunk is numbered. If the ring ends before that, it is
-//! sent again from its beginning in the next one ([`SendQueue::rewind`]).
+//! A message leaves the queue when its last chunk is numbered. If the ring ends before that, one of a client is
+//! sent again from its beginning in the next ring ([`SendQueue::rewind`]), and one of the daemon itself is dropped.
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
@@ -285,16 +285,12 @@ impl SendQueue {
         self.bytes -= message.payload.len();
     }
 
-    /// A ring ended: every message whose end was not numbered starts again.
+    /// A ring ended: every message of a client whose end was not numbered starts again.
     pub(crate) fn rewind(&mut self) {
-        let queues = self.turns.iter();
-        for session in queues {
+        for session in &self.turns {
             if let Some(first) = self.sessions.get_mut(session).and_then(|lane| lane.messages.front_mut()) {
                 first.open = None;
             }
-        }
-        if let Some(first) = self.control.front_mut() {
-            first.open = None;
         }
         self.open_numbers = OpenNumbers::default();
     }
