@@ -74,8 +74,6 @@ impl Groups {
         }
         self.ring = ring;
         self.transitional = None;
-        self.exchange = None;
-        cx.queue.clear_control();
         if was_settled && (all_from_one_ring || cx.config.is_mutant(Mutant::NoExchange)) {
             self.resolve_losses(members, sessions, cx);
             self.settle(cx);

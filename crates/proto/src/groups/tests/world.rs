@@ -277,13 +277,16 @@ impl World {
         self.next_ring(self.hosts[*leader].me)
     }
 
-    /// Delivers the transitional configuration to daemons that go on together.
+    /// Delivers the transitional configuration to daemons that go on together. What waits is dealt with as by the
+    /// membership, before anything of the ring's end is delivered.
     pub(super) fn close(&mut self, part: &[usize], new: RingId) {
         let members = self.processes(part);
         for host in part {
             let old = self.rings[self.hosts[*host].ring].id;
             let configuration = Configuration::Transitional { old, new, members: members.clone() };
             self.hosts[*host].closing = Some(new);
+            self.hosts[*host].queue.clear_control();
+            self.hosts[*host].queue.set_clients_open(false);
             self.hosts[*host].with(|groups, sessions, cx| {
                 groups.on_configuration(&configuration, sessions, cx);
             });
