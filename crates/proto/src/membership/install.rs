@@ -1,9 +1,9 @@
 //! Installing a ring: what is delivered when one ring ends and the next begins, by the rules of
 //! docs/protocol.md, "What is delivered when a ring ends".
 //!
-//! What goes where is decided by the reports in the COMMIT, which all who move together share, and
-//! never by what happens to be in the own window: by then it has all that they hold together, and more
-//! only if it came too late to be reported.
+//! What goes where is decided by the reports in the COMMIT, which all who move together share. The own window
+//! has by then what they hold together, and no more: from its report on, a daemon takes in nothing else of the
+//! old ring (M7).
 //!
 //! 1. in the old regular configuration: up to the first packet that none of us holds, and up to the
 //!    first safe message that nobody knew to be stable;
@@ -102,7 +102,7 @@ impl Membership {
     }
 
     fn close_old_ring(&mut self, recover: &Recover, cx: &mut Cx<'_>) {
-        let mut last = self.ring.packets().contiguous().min(recover.highest());
+        let mut last = self.ring.packets().contiguous();
         while recover.is_held(last.next()) {
             last = last.next();
         }
