@@ -69,7 +69,6 @@ impl Membership {
         self.failures = (self.failures + u32::from(failed)).min(MAX_FAILURES);
         self.stop_ring_timers(cx);
         self.gossip.begin_gather(cx.now, cx.config);
-        self.early = false;
         self.enter(
             State::Gather(Gather { since: cx.now, expected, wanted, window: Window::Open }),
             reason,
