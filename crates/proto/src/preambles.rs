@@ -20,7 +20,7 @@ const SLOTS: usize = 1 << u8::BITS;
 const MAX_PREAMBLE_BYTES: usize = 128;
 
 /// What I have said in a ring.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Said {
     slots: Vec<Bytes>,
     slot_of: HashMap<Bytes, u8, foldhash::fast::FixedState>,
@@ -68,7 +68,7 @@ impl Said {
 }
 
 /// What each member has said in a ring.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Heard {
     /// By daemon, then by slot; nothing of those that have said nothing.
     senders: Vec<Vec<Bytes>>,

@@ -91,7 +91,7 @@ impl Timer {
 }
 
 /// One deadline for each [`Timer`].
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Timers {
     deadlines: [Option<Instant>; Timer::ALL.len()],
 }

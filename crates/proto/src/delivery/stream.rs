@@ -65,7 +65,7 @@ enum Source {
 }
 
 /// A complete message that is kept.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Complete {
     pub(crate) sender: DaemonId,
     pub(crate) seq: Seq,
@@ -79,7 +79,7 @@ pub(crate) struct Complete {
 }
 
 /// See the module documentation.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Stream {
     /// Everything up to here is read.
     done: Seq,
@@ -88,7 +88,7 @@ pub(crate) struct Stream {
     assembly: Assembly,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct OpenPacket {
     sender: DaemonId,
     seq: Seq,
@@ -111,7 +111,7 @@ enum Step {
 }
 
 /// What was read before and is needed to make messages of chunks.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 struct Assembly {
     unfinished: Unfinished,
     /// The message of fragments that was found last, until the next is looked for.

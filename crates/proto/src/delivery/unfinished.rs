@@ -17,7 +17,7 @@ const SHARED_BYTES: usize = 16 << 10;
 const MAX_PADDING_BYTES: usize = 2;
 
 /// Messages of which the last fragment has not been read.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Unfinished {
     by_sender: Vec<Vec<Partial>>,
     /// Memory of which small messages get their parts.
@@ -42,7 +42,7 @@ pub(super) enum Added {
     NoUse,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Partial {
     number: u8,
     preamble: Bytes,

@@ -23,7 +23,7 @@ pub(super) const TOO_OFTEN: u32 = 10;
 const PROBE_FRESH: u32 = 10;
 
 /// See the module documentation.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Gossip {
     me: ProcessId,
     /// The highest epoch that I accepted or installed.
@@ -48,14 +48,14 @@ struct Heard {
     version: u64,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Row {
     at: Instant,
     version: u64,
     hears: BTreeSet<ProcessId>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct SeenHello {
     at: Instant,
     ring: RingId,

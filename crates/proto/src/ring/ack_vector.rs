@@ -6,7 +6,7 @@
 use antiphon_wire::ids::Seq;
 
 /// One entry for each member, in the order of the members.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct AckVector {
     acks: Vec<Seq>,
     /// The least of them: it is asked for with every packet.

@@ -14,7 +14,7 @@ const LEAST: u32 = 8;
 const FACTOR: u32 = 3;
 
 /// See the module documentation.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Arrival {
     /// What a sign takes when no token is lost, roughly; zero before the first.
     usual: Duration,

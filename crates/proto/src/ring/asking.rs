@@ -8,7 +8,7 @@ use super::requests;
 use crate::time::Instant;
 
 /// See the module documentation.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Asking {
     /// Up to where I hold everything, and since when.
     held: (Seq, Instant),

@@ -26,7 +26,7 @@ const MEMORY: Duration = Duration::from_millis(100);
 const MEMORY_RANGES: usize = 256;
 
 /// See the module documentation.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Lateness {
     /// How late a packet may be.
     tolerance: Duration,

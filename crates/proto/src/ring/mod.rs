@@ -48,7 +48,7 @@ pub(crate) use token::Visited;
 const LAG_PART: u32 = 8;
 
 /// Where the token is, as far as I know.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 enum TokenPlace {
     /// With someone else, and nothing of mine depends on it.
     #[default]
@@ -60,7 +60,7 @@ enum TokenPlace {
 }
 
 /// One configuration's total order. Built new for every ring; no field survives its ring.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Ring {
     id: RingId,
     /// [`RingId::tag`], for every packet that comes.

@@ -34,7 +34,7 @@ pub(crate) struct Visit {
 }
 
 /// The new packets of a visit.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Burst {
     /// All datagrams, one after the other.
     pub(crate) bytes: Bytes,

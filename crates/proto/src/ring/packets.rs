@@ -11,7 +11,7 @@ use antiphon_wire::ring::ranges::{self, SeqRange};
 pub(crate) const CAPACITY_PACKETS: u64 = 1 << 16;
 
 /// A stored packet.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Stored {
     pub(crate) packet: Packet,
     /// Whether its whole unordered messages were delivered on arrival.
@@ -19,7 +19,7 @@ pub(crate) struct Stored {
 }
 
 /// See the module documentation.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct PacketStore {
     /// Everything up to here was discarded.
     discarded: Seq,

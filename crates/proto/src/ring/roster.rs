@@ -5,7 +5,7 @@ use std::sync::Arc;
 use antiphon_wire::ids::{DaemonId, ProcessId};
 
 /// Who is in the ring, and where in it I am. Never changes; there is always me.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Roster {
     members: Vec<ProcessId>,
     /// Where in `members` the member of each daemon is: every message asks.

@@ -8,7 +8,7 @@ use crate::time::Instant;
 const FAR: Duration = Duration::from_millis(20);
 
 /// See the module documentation.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Rounds {
     /// When the token was here last, or the ring began.
     visited: Instant,

@@ -7,7 +7,7 @@ use antiphon_wire::ids::Seq;
 use crate::time::Instant;
 
 /// See the module documentation.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Withheld {
     /// Whether I say no more than before, because clients are behind with reading.
     held_back: bool,
