@@ -90,6 +90,9 @@ impl Timer {
     ];
 }
 
+/// One that is missing there could be set, and would never fire.
+const _: () = assert!(Timer::ALL.len() == Timer::Pressure as usize + 1, "each of all timers up to the last");
+
 /// One deadline for each [`Timer`].
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
@@ -118,9 +121,10 @@ impl Timers {
     }
 
     fn change(&mut self, timer: Timer, to: impl FnOnce(Option<Instant>) -> Option<Instant>) {
-        if let Some(deadline) = self.deadlines.get_mut(timer as usize) {
-            *deadline = to(*deadline);
-        }
+        let Some(deadline) = self.deadlines.get_mut(timer as usize) else {
+            unreachable!("{timer:?} is missing in Timer::ALL")
+        };
+        *deadline = to(*deadline);
     }
 
     /// Whether the timer is running.
@@ -153,6 +157,11 @@ impl Timers {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_timers_are_listed_in_the_order_of_their_numbers() {
+        assert!(Timer::ALL.into_iter().map(|timer| timer as usize).eq(0..Timer::ALL.len()));
+    }
 
     #[test]
     fn the_earliest_deadline_is_next_and_due_timers_fire_in_order() {
