@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use antiphon_wire::client::flags::SUBGROUP_CAST;
 use antiphon_wire::names::{GroupName, MemberName};
 use antiphon_wire::service::ServiceLevel;
 
 use super::group::{Group, Output};
 use super::mutant::{Mutant, Planted};
-use super::wire::{self, MARKED, SUBGROUP_CAST, put_mark};
+use super::wire::{self, MARKED, put_mark};
 use super::{Event, FlushError, Request};
 use crate::envelope::{Destination, Envelope};
 use crate::error::Error;

@@ -10,13 +10,12 @@
 //! Ids are 12 bytes. All numbers are in the byte order of the sender, and messages come with the mark
 //! that tells whether that is ours. Acknowledgements and receipts are FIFO messages.
 
+use antiphon_wire::client::flags::SUBGROUP_CAST;
 use antiphon_wire::client::membership::{GROUP_ID_BYTES, GroupId};
 use antiphon_wire::names::{GroupName, NAME_FIELD_BYTES};
 
 use crate::message::Message;
 
-/// Says in a flag word that the body ends with the name of the group.
-pub(super) const SUBGROUP_CAST: u32 = 0x4000_0000;
 /// Message type of a flush acknowledgement.
 pub(super) const FLUSH_OK: i16 = i16::MIN;
 /// Message type of a receipt.

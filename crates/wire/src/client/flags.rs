@@ -40,7 +40,7 @@ pub const GROUPS_EXCHANGE: u32 = 0x0008_0000;
 pub const REJECT: u32 = 0x0040_0000;
 /// Meaningful only as an argument of the C library's receive; carried along when sent.
 pub const DROP_RECV: u32 = 0x0100_0000;
-/// The flush library's mark of a cast to some of the members; carried along.
+/// The flush layer's mark of a cast to some of the members, whose body ends with the name of the group; carried along.
 pub const SUBGROUP_CAST: u32 = 0x4000_0000;
 
 /// Bytes of a frame before its groups.

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use antiphon_wire::client::flags::{JOIN, KILL, LEAVE};
+use antiphon_wire::client::flags::{JOIN, KILL, LEAVE, SUBGROUP_CAST};
 use antiphon_wire::client::frame::{Frame, FrameLimits, FrameReader};
 
 use super::*;
@@ -121,7 +121,7 @@ impl Side {
                 let Some((name, wire::Meaning::Data(user, _))) = wire::decode(sent.clone()) else {
                     panic!("{sent:?} is no data");
                 };
-                if sent.flags & wire::SUBGROUP_CAST == 0 {
+                if sent.flags & SUBGROUP_CAST == 0 {
                     layer.multicast(service, name, user.message_type, user.body.to_vec())
                 } else {
                     let member = MemberName::from_field(sent.groups[0].as_field()).expect("a member");

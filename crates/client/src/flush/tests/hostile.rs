@@ -1,5 +1,7 @@
 //! What a daemon or a member should never send.
 
+use antiphon_wire::client::flags::SUBGROUP_CAST;
+
 use super::*;
 
 const EVENTS: usize = 100_000;
@@ -29,7 +31,7 @@ fn any_event(random: &mut fastrand::Rng, names: &[MemberName]) -> message::Event
             groups: vec![group(); random.usize(..3)],
             message_type: i16::MIN + random.i16(0..4),
             endian_mismatch: random.bool(),
-            flags: if random.u32(..4) == 0 { wire::SUBGROUP_CAST } else { 0 },
+            flags: if random.u32(..4) == 0 { SUBGROUP_CAST } else { 0 },
             body: any_body(random, id),
         }),
     }
