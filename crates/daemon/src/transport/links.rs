@@ -8,8 +8,7 @@ use antiphon_wire::ids::DaemonId;
 /// Which daemons one daemon neither hears nor reaches; shared by everyone who holds a clone.
 ///
 /// Who said last which links are cut, a test, its file or a monitor, is obeyed. A cut works both ways at the daemon that
-/// the filter belongs to. To separate two daemons for
-/// certain, cut the link at both.
+/// the filter belongs to. To separate two daemons for certain, cut the link at both.
 #[derive(Clone, Debug)]
 pub struct LinkFilter {
     links: Arc<Links>,
