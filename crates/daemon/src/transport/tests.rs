@@ -1,5 +1,6 @@
 //! Daemons' sockets talking to each other on the loopback interface.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use antiphon_proto::Target;
@@ -23,7 +24,8 @@ fn three_with(segment: &str, keys: [Option<&str>; 3]) -> [Transport; 3] {
         let open = |at: usize| {
             let source = Source::new("test", text.as_bytes());
             let mut settings = load_source(source, Some(["a", "b", "c"][at])).expect("a good file").settings;
-            settings.key_file = keys[at].map(key_file);
+            let file = keys[at].map(KeyFile::new);
+            settings.key_file = file.as_ref().map(|file| file.0.clone());
             Transport::bind(&settings)
         };
         if let (Ok(a), Ok(b), Ok(c)) = (open(0), open(1), open(2)) {
@@ -33,11 +35,22 @@ fn three_with(segment: &str, keys: [Option<&str>; 3]) -> [Transport; 3] {
     panic!("no free port");
 }
 
-/// A file with the key of that digit, which all tests of this process share.
-fn key_file(digit: &str) -> std::path::PathBuf {
-    let path = std::env::temp_dir().join(format!("antiphon-seal-{}-{digit}", std::process::id()));
-    std::fs::write(&path, digit.repeat(64)).expect("writable");
-    path
+/// A file with the key of a digit, which goes away with its value.
+struct KeyFile(PathBuf);
+
+impl KeyFile {
+    fn new(digit: &str) -> Self {
+        let name = format!("antiphon-seal-{}-{}", std::process::id(), fastrand::u64(..));
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, digit.repeat(64)).expect("writable");
+        Self(path)
+    }
+}
+
+impl Drop for KeyFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 fn transmit(to: &[u16], channel: Channel, bytes: &'static [u8], segment_bytes: usize) -> Transmit {
