@@ -217,7 +217,7 @@ impl Monitor {
         *times += 1;
         if times.is_power_of_two() {
             tracing::warn!(
-                "a monitor asks to {what}, which only DangerousMonitor = true would allow ({times} times so far)"
+                "a monitor asks to {what}, which only DangerousMonitor = yes would allow ({times} times so far)"
             );
         }
     }
@@ -380,7 +380,7 @@ mod tests {
 
     #[test]
     fn links_are_cut_by_components_and_whole_after_a_minute_without_repetition() {
-        let mut monitor = monitor("DangerousMonitor = true");
+        let mut monitor = monitor("DangerousMonitor = yes");
         let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
         take(&mut monitor, parting(&[0, 1, 1]));
         assert_eq!(orders(&mut monitor, Instant(0)), [Order::Cut(vec![DaemonId(0)])]);
@@ -398,7 +398,7 @@ mod tests {
 
     #[test]
     fn a_daemon_ends_and_sets_windows_only_by_what_is_said_of_itself() {
-        let mut monitor = monitor("DangerousMonitor = true");
+        let mut monitor = monitor("DangerousMonitor = yes");
         take(&mut monitor, parting(&[0, -1, 0]));
         assert_eq!(orders(&mut monitor, Instant(0)), [Order::Stop]);
         take(&mut monitor, parting(&[-1, 0, 0]));

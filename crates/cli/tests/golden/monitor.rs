@@ -18,7 +18,7 @@ const LOST: Duration = Duration::from_secs(1);
 const REPORT_PORT: std::ops::Range<usize> = 20..24;
 /// Counters, and whether the ring is accelerated, which it always is here.
 const NOT_COMPARED: [std::ops::Range<usize>; 5] = [0..4, 12..60, 68..74, 82..84, 86..90];
-const ALLOWED: &str = "DangerousMonitor = true\n";
+const ALLOWED: &str = "DangerousMonitor = yes\n";
 
 /// Sends the recorded requests, and looks at what comes of them.
 pub(crate) fn replay(exchange: &Exchange) -> Outcome {
