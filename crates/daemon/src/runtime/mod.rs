@@ -454,9 +454,8 @@ impl Daemon {
                     self.act();
                 }
                 Order::Reload => self.ask_to_reload(Asker::Monitor),
-                // It is asked for twice, and to be asked twice is to stop without a goodbye.
-                Order::Stop if stop.requests() == 0 => stop.stop(),
-                Order::Stop => {}
+                // A monitor sends it twice, as a datagram may be lost.
+                Order::Stop => stop.stop_once(),
             }
         }
     }

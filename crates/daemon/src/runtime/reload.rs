@@ -155,10 +155,7 @@ impl Daemon {
             Ok(loaded) => self.reload(loaded),
             Err(error) if self.settings.is_left_out(&error) => {
                 tracing::warn!("this daemon leaves: {error}");
-                // Asked twice, it would leave without a goodbye.
-                if stop.requests() == 0 {
-                    stop.stop();
-                }
+                stop.stop_once();
             }
             Err(error) => tracing::error!("the configuration stays as it was: {error}"),
         }
