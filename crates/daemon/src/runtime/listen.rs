@@ -72,9 +72,8 @@ impl Listener {
         check_length(path)?;
         clear_stale(path)?;
         let failed = |error| StartError::Unix { path: path.to_path_buf(), error };
-        let listener = UnixListener::bind(path).map_err(failed)?;
-        let file = SocketFile::new(path).map_err(failed)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed)?;
+        let (socket, file) = bind_unix(path, mode).map_err(failed)?;
+        let listener = listen_unix(socket).map_err(failed)?;
         Ok(Self { socket: Listening::Unix(listener, file), ready: true })
     }
 
@@ -168,6 +167,22 @@ fn listen_tcp(address: SocketAddr, with_ipv4: bool, reuse: PortReuse) -> io::Res
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     Ok(TcpListener::from_std(socket.into()))
+}
+
+/// Makes a Unix socket to which nobody can connect yet, and its file with that mode: until it has that, it may be open to
+/// more than it is for.
+fn bind_unix(path: &Path, mode: u32) -> io::Result<(Socket, SocketFile)> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    let file = SocketFile::new(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    Ok((socket, file))
+}
+
+fn listen_unix(socket: Socket) -> io::Result<UnixListener> {
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(UnixListener::from_std(socket.into()))
 }
 
 /// Whether the address of a socket has room for a path.
@@ -284,6 +299,19 @@ mod tests {
         assert_eq!(mode & 0o777, 0o666);
         drop(listener);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn nobody_can_connect_to_a_socket_before_its_mode_is_set() {
+        let directory = Directory::new();
+        let path = directory.0.join("4803.status");
+        let (socket, _file) = bind_unix(&path, 0o600).expect("a socket");
+        let mode = fs::metadata(&path).expect("it exists").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let refused = connect(&path).expect_err("nobody listens");
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        let _listener = listen_unix(socket).expect("a bound socket");
+        connect(&path).expect("it listens");
     }
 
     #[test]
