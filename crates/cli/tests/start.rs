@@ -65,13 +65,12 @@ fn a_directory_that_is_too_long_for_sockets_is_told_with_how_long_it_may_be() {
         long.display().to_string()
     };
     let most = 107 - 1 - digits;
-    let limit = format!("expected a directory of at most {most} bytes");
+    let limit = format!("expected a directory of at most {} bytes", most - ".status".len());
     bed.assert_refused(
         &["--unix-dir", &directory(most + 1)],
         &[&limit, "name one with UnixSocketDirectory or --unix-dir"],
     );
     let (code, said) = bed.end_of(&["--check", "--unix-dir", &directory(most)]);
-    let limit = format!("expected a directory of at most {} bytes", most - ".status".len());
     assert!(said.contains("warning: nobody can ask for the status: ") && said.contains(&limit), "{said}");
     assert_eq!(code, Some(0), "{said}");
     let (code, said) = bed.end_of(&["--check", "--unix-dir", &directory(most - ".status".len())]);

@@ -1,5 +1,6 @@
 //! Where clients connect: TCP and Unix sockets.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
@@ -15,6 +16,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::geteuid;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
+use super::status_io::STATUS_SUFFIX;
 use super::stream::Stream;
 use crate::StartError;
 use crate::conf::{PortReuse, Settings, has_directory};
@@ -169,8 +171,8 @@ fn listen_tcp(address: SocketAddr, with_ipv4: bool, reuse: PortReuse) -> io::Res
     Ok(TcpListener::from_std(socket.into()))
 }
 
-/// Makes a Unix socket to which nobody can connect yet, and its file with that mode: until it has that, it may be open to
-/// more than it is for.
+/// Makes a Unix socket to which nobody can connect yet, and its file with that mode: until it has that, it may be open
+/// to more than it is for.
 fn bind_unix(path: &Path, mode: u32) -> io::Result<(Socket, SocketFile)> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&SockAddr::unix(path)?)?;
@@ -185,13 +187,14 @@ fn listen_unix(socket: Socket) -> io::Result<UnixListener> {
     Ok(UnixListener::from_std(socket.into()))
 }
 
-/// Whether the address of a socket has room for a path.
+/// Whether the address of a socket has room for a path. The error tells how long a directory may be for both sockets
+/// of a daemon, of which that for the status has the longer name.
 pub(crate) fn check_length(path: &Path) -> Result<(), StartError> {
-    let (bytes, directory) = (path.as_os_str().len(), path.parent().map_or(0, |dir| dir.as_os_str().len()));
-    if bytes <= PATH_MAX_BYTES {
+    if path.as_os_str().len() <= PATH_MAX_BYTES {
         return Ok(());
     }
-    let directory_max_bytes = (PATH_MAX_BYTES + directory).saturating_sub(bytes);
+    let name_bytes = path.file_stem().map_or(0, OsStr::len) + STATUS_SUFFIX.len();
+    let directory_max_bytes = PATH_MAX_BYTES.saturating_sub("/".len() + name_bytes);
     Err(StartError::UnixTooLong { path: path.to_path_buf(), directory_max_bytes })
 }
 
@@ -371,8 +374,12 @@ mod tests {
         };
         assert!(socket(102).is_ok());
         let error = socket(103).expect_err("too long").to_string();
-        assert!(error.contains("a directory of at most 102 bytes"), "{error}");
+        assert!(error.contains("a directory of at most 95 bytes"), "so that the status fits too: {error}");
         assert!(error.ends_with("UnixSocketDirectory or --unix-dir"), "{error}");
+        let path = |bytes: usize| Path::new("/").join("d".repeat(bytes - 1)).join("25000.status");
+        assert!(check_length(&path(94)).is_ok());
+        let error = check_length(&path(95)).expect_err("too long").to_string();
+        assert!(error.contains("a directory of at most 94 bytes"), "{error}");
     }
 
     #[test]
