@@ -11,7 +11,10 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum StartError {
     /// A socket address is taken by another process, most often another daemon.
-    #[error("{protocol} {address} is in use; is another daemon running?")]
+    #[error(
+        "{protocol} {address} is in use; is another daemon running? Daemons of one host need ports of their own, or \
+         addresses of their own, for clients too: `name address {{ D address C address }}` in the file"
+    )]
     InUse {
         /// TCP or UDP.
         protocol: &'static str,
