@@ -112,7 +112,8 @@ impl<'s> Parser<'_, 's> {
     }
 
     fn segment(&mut self) -> Parsed<SegmentTree> {
-        let what = "the address of the segment, such as 239.192.0.1:4803";
+        let what = "the address of the segment, such as 239.192.0.1:4803; with a port, IPv6 addresses stand in \
+                    brackets: [ff02::1]:4803";
         let (_, span) = self.next(SEGMENT)?;
         let mut addresses = Vec::new();
         while let Some(address) = self.address()? {
@@ -140,7 +141,7 @@ impl<'s> Parser<'_, 's> {
         let own = syntax::address(&name.value).filter(|address| address.port.is_none());
         let address = match own {
             Some(address) => Some(Spanned::new(address, name.span.clone())),
-            None => self.address()?,
+            None => self.address_of_daemon()?,
         };
         let virtual_id = self.virtual_id()?;
         let interfaces = match self.peek_token() {
@@ -148,6 +149,18 @@ impl<'s> Parser<'_, 's> {
             _ => None,
         };
         Ok(Some(DaemonTree { name, address, virtual_id, interfaces }))
+    }
+
+    /// The address after the name of a daemon. Without one the name is looked up, and what comes next is another name.
+    fn address_of_daemon(&mut self) -> Parsed<Option<Spanned<Address>>> {
+        let address = self.address()?;
+        match self.peek() {
+            Some((Token::Word(word), span)) if address.is_none() && is_like_address(word) => {
+                let label = "expected one such as 192.0.2.1 or 2001:db8::1";
+                Err(Diagnostic::error(span, format!("`{word}` is not an IPv4 or IPv6 address"), label))
+            }
+            _ => Ok(address),
+        }
     }
 
     fn virtual_id(&mut self) -> Parsed<Option<Spanned<u32>>> {
@@ -235,6 +248,12 @@ impl<'s> Parser<'_, 's> {
     }
 }
 
+/// Whether a word is meant as an address rather than as a name: it has a colon, or digits and dots alone.
+fn is_like_address(word: &str) -> bool {
+    word.contains(':')
+        || (word.contains('.') && word.bytes().all(|byte| byte == b'.' || byte.is_ascii_digit()))
+}
+
 fn unknown_directive(word: &str, span: Span) -> Diagnostic {
     let label = match directives::closest(word) {
         Some(name) => format!("did you mean `{name}`?"),
@@ -246,6 +265,9 @@ fn unknown_directive(word: &str, span: Span) -> Diagnostic {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SEGMENT_ADDRESS: &str = "expected the address of the segment, such as 239.192.0.1:4803; \
+        with a port, IPv6 addresses stand in brackets: [ff02::1]:4803";
 
     fn tree(text: &str) -> Tree {
         parse(text).unwrap_or_else(|error| panic!("{text:?}: {error:?}"))
@@ -290,18 +312,27 @@ mod tests {
     }
 
     #[test]
+    fn a_name_without_an_address_may_stand_before_another() {
+        let tree = tree("Spread_Segment 10.0.0.255 { a node2.example 3com ; 1.2 10.0.0.2 }");
+        assert_eq!(tree.segments[0].daemons.len(), 4);
+    }
+
+    #[test]
     fn errors_say_what_was_expected() {
         for (text, label) in [
             ("Window 5", "expected `=` after Window"),
             ("Window =", "expected a value for Window"),
             ("DebugFlags = PRINT", "expected `{` and the values of DebugFlags"),
-            ("Spread_Segment foo { }", "expected the address of the segment, such as 239.192.0.1:4803"),
+            ("Spread_Segment foo { }", SEGMENT_ADDRESS),
+            ("Spread_Segment ff02::1:25100 { }", SEGMENT_ADDRESS),
             ("Spread_Segment 10.0.0.255 a { }", "expected `{` and the daemons of the segment"),
             ("Spread_Segment 10.0.0.255 { a 10.0.0.1", "expected the name of a daemon, or `}`"),
             (
                 "Spread_Segment 10.0.0.255 { a { X 10.0.0.1 } }",
                 "expected `D`, `C` or `M` and an address, or `}`",
             ),
+            ("Spread_Segment 10.0.0.255 { a 300.0.0.1 }", "expected one such as 192.0.2.1 or 2001:db8::1"),
+            ("Spread_Segment 10.0.0.255 { a 10.0.0.1:x }", "expected one such as 192.0.2.1 or 2001:db8::1"),
             ("eventlogfile = x", "did you mean `EventLogFile`?"),
             ("Wnidow = 5", "did you mean `Window`?"),
             ("xyzzy = 5", "expected Spread_Segment or a directive"),
