@@ -156,7 +156,7 @@ pub struct Loaded {
 #[derive(Debug, Error)]
 pub enum LoadError {
     /// The file that was named, or found, can not be read.
-    #[error("cannot read the configuration file {}: {error}{hint}", path.display(), hint = limit_hint(error))]
+    #[error("cannot read the configuration file {}: {error}{hint}", path.display(), hint = file_hint(error))]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -186,6 +186,17 @@ pub enum LoadError {
         /// The names there are.
         known: Vec<DaemonName>,
     },
+}
+
+/// What to do about a file that can not be read, if that is known.
+fn file_hint(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            "; name one that exists with -c, or leave -c out for ./spread.conf, else /etc/spread.conf, else one daemon \
+             for this machine"
+        }
+        _ => limit_hint(error),
+    }
 }
 
 fn list(names: &[DaemonName]) -> String {

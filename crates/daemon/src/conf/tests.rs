@@ -369,7 +369,8 @@ fn ipv6_daemons_have_a_number_for_clients() {
 #[test]
 fn a_missing_file_is_an_error_only_when_it_was_named() {
     let error = load(Some(Path::new("/nonexistent/spread.conf")), None).expect_err("no such file");
-    assert!(error.to_string().contains("/nonexistent/spread.conf"), "{error}");
+    let error = error.to_string();
+    assert!(error.contains("/nonexistent/spread.conf") && error.contains("or leave -c out"), "{error}");
 }
 
 #[test]
