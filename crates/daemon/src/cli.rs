@@ -162,19 +162,16 @@ fn protection(settings: &Settings) -> Result<String, StartError> {
 /// What to give to a client: the port alone goes over the Unix socket in the customary place.
 fn connect_hint(addresses: &LocalAddresses) -> String {
     let port = addresses.data.port();
-    let mut hints = Vec::new();
-    if addresses
-        .unix
-        .iter()
-        .any(|path| path.parent().is_some_and(|dir| dir.as_os_str() == conf::UNIX_DIRECTORY))
-    {
-        hints.push(port.to_string());
-    }
-    if let Some(tcp) = addresses.tcp.first() {
+    let directories: Vec<&Path> = addresses.unix.iter().filter_map(|path| path.parent()).collect();
+    let is_customary = directories.iter().any(|directory| *directory == Path::new(conf::UNIX_DIRECTORY));
+    let tcp = addresses.tcp.first().map(|tcp| {
         let host = if tcp.ip().is_unspecified() { addresses.data.ip() } else { tcp.ip() };
-        hints.push(format!("{port}@{host}"));
-    }
-    if hints.is_empty() { "the Unix socket".to_owned() } else { hints.join(" or ") }
+        format!("{port}@{host}")
+    });
+    let elsewhere = directories.first().filter(|_| !is_customary);
+    let elsewhere = elsewhere.map(|directory| format!("{port} --unix-dir {}", directory.display()));
+    let hints = [is_customary.then(|| port.to_string()), tcp, elsewhere];
+    hints.into_iter().flatten().collect::<Vec<_>>().join(" or ")
 }
 
 /// Prints what the configuration means.
@@ -313,8 +310,8 @@ mod tests {
         };
         assert_eq!(connect_hint(&addresses), "4803 or 4803@10.0.0.1");
         addresses.unix = vec!["/run/antiphon/4803".into()];
-        assert_eq!(connect_hint(&addresses), "4803@10.0.0.1");
+        assert_eq!(connect_hint(&addresses), "4803@10.0.0.1 or 4803 --unix-dir /run/antiphon");
         addresses.tcp.clear();
-        assert_eq!(connect_hint(&addresses), "the Unix socket");
+        assert_eq!(connect_hint(&addresses), "4803 --unix-dir /run/antiphon");
     }
 }
