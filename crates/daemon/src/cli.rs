@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use antiphon_proto::config::{AuthMethod, Authentication};
 use antiphon_wire::names::DaemonName;
 use clap::Args;
 use thiserror::Error;
@@ -218,7 +219,7 @@ fn summarise(loaded: &Loaded, text: &mut String) {
 
 fn summarise_mine(settings: &Settings, text: &mut String) {
     let ring = &settings.config.ring;
-    let _ = writeln!(text, "clients: {}", clients(settings));
+    summarise_clients(settings, text);
     let segment = transport::shared_address(settings).address();
     let _ = writeln!(text, "daemons of the segment are reached {}", reach(segment));
     let _ = writeln!(
@@ -230,11 +231,38 @@ fn summarise_mine(settings: &Settings, text: &mut String) {
         ring.token_loss.as_millis(),
         settings.config.sessions.max_outbox_messages,
     );
+    let _ = writeln!(text, "datagrams of {} bytes (see DatagramBytes)", settings.datagram_bytes());
     let _ = writeln!(text, "times are those for {}", network(settings));
     let waits = if settings.busy_poll { "polls" } else { "sleeps" };
     let _ = writeln!(text, "while there is nothing to do: {waits}");
     let commands = if settings.dangerous_monitor { "look and command" } else { "look" };
     let _ = writeln!(text, "monitor programs may {commands} (see DangerousMonitor)");
+}
+
+/// Who may connect, and how much the daemon has for them.
+fn summarise_clients(settings: &Settings, text: &mut String) {
+    let sessions = &settings.config.sessions;
+    let _ = writeln!(text, "clients: {}", clients(settings));
+    let _ = writeln!(
+        text,
+        "at most {} sessions, and {} MiB for what they have not read (see MaxSessions, OutboxLimit)",
+        sessions.max_sessions,
+        sessions.max_kept_bytes >> 20,
+    );
+    let Authentication { allowed, required, .. } = &sessions.authentication;
+    let allowed = list(allowed, " or ").unwrap_or_else(|| "nothing, so none may connect".to_owned());
+    let required =
+        list(required, " and ").map_or_else(String::new, |required| format!(", required: {required}"));
+    let _ = writeln!(
+        text,
+        "they authenticate by {allowed}{required} (see AllowedAuthMethods, RequiredAuthMethods)"
+    );
+}
+
+/// Names of methods in words, if there are any.
+fn list(methods: &[AuthMethod], between: &str) -> Option<String> {
+    let names: Vec<&str> = methods.iter().map(|method| method.name()).collect();
+    Some(names.join(between)).filter(|_| !names.is_empty())
 }
 
 #[cfg(test)]
@@ -253,11 +281,26 @@ mod tests {
         assert!(summary.starts_with("x.conf: 2 daemons, hash "), "{summary}");
         assert!(summary.contains("  b 127.0.0.2  (this daemon)\n"), "{summary}");
         assert!(summary.contains("\nclients: ") && summary.contains(", /tmp/4999\n"), "{summary}");
+        assert!(summary.contains("\nat most 20000 sessions, and 1024 MiB for what they"), "{summary}");
+        assert!(summary.contains("\nthey authenticate by NULL (see AllowedAuthMethods"), "{summary}");
+        assert!(summary.contains("\ndatagrams of 1472 bytes (see DatagramBytes)\n"), "{summary}");
         assert!(summary.contains("reached one by one\n"), "{summary}");
         assert!(summary.contains("\ntimes are those for a local network\n"), "{summary}");
         assert_eq!(protection(&loaded.settings).expect("no key"), "not sealed (see KeyFile)");
         assert!(summary.contains("\nwhile there is nothing to do: sleeps\n"), "{summary}");
         assert!(summary.ends_with("\nmonitor programs may look (see DangerousMonitor)\n"), "{summary}");
+    }
+
+    #[test]
+    fn the_summary_tells_what_the_file_says_of_clients_and_datagrams() {
+        let text = "Spread_Segment 127.0.0.255:4999 { a 127.0.0.1 }\nDatagramBytes = 9000\nKeyFile = k\n\
+            MaxSessions = 7\nOutboxLimit = 3\nRequiredAuthMethods = IP";
+        let loaded = load_source(Source::new("x.conf", text.as_bytes()), None).expect("a good file");
+        let mut summary = String::new();
+        summarise(&loaded, &mut summary);
+        assert!(summary.contains("\nat most 7 sessions, and 3 MiB for what they have not read"), "{summary}");
+        assert!(summary.contains("by nothing, so none may connect, required: IP (see"), "{summary}");
+        assert!(summary.contains("\ndatagrams of 9000 bytes (see DatagramBytes)\n"), "{summary}");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! that it was started with.
 
 use super::directives::least_datagram_bytes;
-use super::{LoadError, SEAL_BYTES, Segment, Settings};
+use super::{LoadError, Segment, Settings};
 
 /// What is to come of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,8 +50,7 @@ impl Settings {
             return Err(what.to_owned());
         }
         let least = least_datagram_bytes(daemons, self.key_file.is_some());
-        let seal = self.key_file.as_ref().map_or(0, |_| SEAL_BYTES);
-        if self.config.ring.datagram_bytes + seal < least {
+        if self.datagram_bytes() < least {
             return Err(format!("{daemons} daemons take a DatagramBytes of {least} at least from the start"));
         }
         Ok(Change::Daemons)

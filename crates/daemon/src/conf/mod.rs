@@ -320,6 +320,11 @@ impl Settings {
         interface == Ipv6Addr::UNSPECIFIED && !self.client_interfaces.iter().any(IpAddr::is_ipv4)
     }
 
+    /// UDP payload of a packet, with its seal if it has one (`DatagramBytes`).
+    pub(crate) fn datagram_bytes(&self) -> usize {
+        self.config.ring.datagram_bytes + self.key_file.as_ref().map_or(0, |_| SEAL_BYTES)
+    }
+
     fn assemble(
         options: Options,
         topology: Topology,
