@@ -73,6 +73,20 @@ pub(crate) enum CliError {
         /// Its name.
         name: String,
     },
+    /// Daemons are in one ring that were told to part.
+    #[error(
+        "{names} do not part: set DangerousMonitor = yes in the file of each; its log says what it does not do"
+    )]
+    NotParted {
+        /// Their names.
+        names: String,
+    },
+    /// There is no daemon to be told anything.
+    #[error("no answer from {names}; are they running, and is this the host of one of them?")]
+    NoAnswer {
+        /// Their names.
+        names: String,
+    },
     /// Datagrams can not be exchanged with daemons.
     #[error(
         "daemons can not be asked from here: {0}\nThis runs on the host of a configured daemon; -n says which."

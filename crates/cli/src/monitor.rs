@@ -24,8 +24,9 @@ use crate::output::{say_on, show, show_json};
 const ATTEMPTS: u32 = 4;
 /// How long answers are waited for each time.
 const PATIENCE: Duration = Duration::from_millis(400);
-/// How long a daemon may take to end: it hands over what its clients have sent, in a wide area network for 5 s.
-const ENDING: Duration = Duration::from_secs(8);
+/// How long a daemon may take to do as it was told. One that ends hands over what its clients have sent, in a wide area
+/// network for 5 s, and daemons that are parted notice it in that time.
+const OBEYING: Duration = Duration::from_secs(8);
 /// Daemons forget a partition after a minute.
 const REMINDER: Duration = Duration::from_secs(20);
 
@@ -145,45 +146,68 @@ impl Monitor {
             }
         }
         let begun = Instant::now();
-        let mut is_first = true;
+        let mut all_told = self.tell(&self.settings.locations, &of_each)?;
+        let limit = duration.map_or(OBEYING, |duration| duration.min(OBEYING));
+        if let Err(error) = self.await_parts(&of_each, begun + limit) {
+            self.tell(&self.settings.locations, &[])?;
+            return Err(error);
+        }
+        say_on("parted; `antiphon monitor heal` ends it")?;
         loop {
-            let all_told = self.tell(&self.settings.locations, &of_each)?;
-            if is_first {
-                say_on(
-                    "parted, as far as daemons have DangerousMonitor = yes; `antiphon monitor heal` ends it",
-                )?;
-            }
-            is_first = false;
             let left = duration.map_or(REMINDER, |duration| duration.saturating_sub(begun.elapsed()));
             if left.is_zero() {
                 let all_healed = self.tell(&self.settings.locations, &[])?;
                 return Ok(code(all_told && all_healed));
             }
             thread::sleep(left.min(REMINDER));
+            all_told = self.tell(&self.settings.locations, &of_each)?;
+        }
+    }
+
+    /// Waits until no daemon that answers is in one ring with others of another part.
+    fn await_parts(&self, of_each: &[i16], limit: Instant) -> Result<(), CliError> {
+        loop {
+            let rows = self.ask(&self.settings.locations, ATTEMPTS).map_err(CliError::Monitor)?;
+            if rows.iter().all(|row| row.report.is_none()) {
+                return Err(CliError::NoAnswer { names: names(&rows) });
+            }
+            let whole = not_parted(&rows, of_each);
+            if whole.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() >= limit {
+                return Err(CliError::NotParted { names: names(whole) });
+            }
+            thread::sleep(PATIENCE);
         }
     }
 
     fn heal(&self) -> Result<ExitCode, CliError> {
         let all_told = self.tell(&self.settings.locations, &[])?;
-        say_on("all links are to be whole, as far as daemons have DangerousMonitor = yes")?;
-        Ok(code(all_told))
+        let any =
+            self.say_who_was_asked("to make all links whole, which those with DangerousMonitor = yes do")?;
+        Ok(code(all_told && any))
     }
 
     fn reload(&self) -> Result<ExitCode, CliError> {
         self.tell_all(&self.settings.locations, Command::Reload)?;
+        let any = self.say_who_was_asked(
+            "to read their files again; `antiphon status` at each says whom it waits for, its log what it refuses",
+        )?;
+        Ok(code(any))
+    }
+
+    /// Says which daemons answer, all of which were asked to do something; returns whether any does.
+    fn say_who_was_asked(&self, what: &str) -> Result<bool, CliError> {
         let rows = self.ask(&self.settings.locations, ATTEMPTS).map_err(CliError::Monitor)?;
         let (told, silent): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| row.report.is_some());
-        let names = |rows: &[&Row]| rows.iter().map(|row| row.daemon.as_str()).collect::<Vec<_>>().join(", ");
         if !told.is_empty() {
-            say_on(&format!(
-                "asked {} to read their files again; `antiphon status` at each says whom it waits for, its log what it refuses",
-                names(&told)
-            ))?;
+            say_on(&format!("asked {} {what}", names(told.iter().copied())))?;
         }
         if !silent.is_empty() {
-            say_on(&format!("no answer from {}", names(&silent)))?;
+            say_on(&format!("no answer from {}", names(silent)))?;
         }
-        Ok(code(!told.is_empty()))
+        Ok(!told.is_empty())
     }
 
     /// Ends daemons, and looks whether they have ended.
@@ -194,16 +218,28 @@ impl Monitor {
         let is_meant = |(_, component): &(&Location, &i16)| **component == monitor::END;
         let meant = self.settings.locations.iter().zip(&of_each).filter(is_meant);
         let meant: Vec<Location> = meant.map(|(location, _)| location.clone()).collect();
+        let before = self.ask(&meant, ATTEMPTS).map_err(CliError::Monitor)?;
+        let (live, silent): (Vec<&Row>, Vec<&Row>) = before.iter().partition(|row| row.report.is_some());
         if !self.tell(&meant, &of_each)? {
             return Ok(ExitCode::FAILURE);
         }
+        self.await_end(&meant)?;
+        for row in &live {
+            say_on(&format!("{} has ended", row.daemon))?;
+        }
+        for row in &silent {
+            say_on(&format!("{} does not answer", row.daemon))?;
+        }
+        Ok(code(silent.is_empty()))
+    }
+
+    /// Waits until no daemon answers.
+    fn await_end(&self, daemons: &[Location]) -> Result<(), CliError> {
         let begun = Instant::now();
         loop {
-            let rows = self.ask(&meant, ATTEMPTS).map_err(CliError::Monitor)?;
-            let Some(lives) = rows.iter().find(|row| row.report.is_some()) else {
-                return Ok(ExitCode::SUCCESS);
-            };
-            if begun.elapsed() > ENDING {
+            let rows = self.ask(daemons, ATTEMPTS).map_err(CliError::Monitor)?;
+            let Some(lives) = rows.iter().find(|row| row.report.is_some()) else { return Ok(()) };
+            if begun.elapsed() > OBEYING {
                 return Err(CliError::DaemonLives { name: lives.daemon.clone() });
             }
             thread::sleep(PATIENCE);
@@ -317,6 +353,20 @@ impl Monitor {
             }),
         }
     }
+}
+
+/// Daemons that are in one ring with others of another part, as those are that have the same leader.
+fn not_parted<'r>(rows: &'r [Row], of_each: &[i16]) -> Vec<&'r Row> {
+    let leader = |row: &'r Row| row.report.as_ref().map(|report| report.leader.as_str());
+    let is_whole = |(row, part): &(&'r Row, &i16)| {
+        let mut others = rows.iter().zip(of_each).filter(|(_, other)| other != part);
+        leader(row).is_some() && others.any(|(other, _)| leader(other) == leader(row))
+    };
+    rows.iter().zip(of_each).filter(is_whole).map(|(row, _)| row).collect()
+}
+
+fn names<'r>(rows: impl IntoIterator<Item = &'r Row>) -> String {
+    rows.into_iter().map(|row| row.daemon.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 fn code(is_good: bool) -> ExitCode {

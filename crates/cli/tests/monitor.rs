@@ -86,13 +86,16 @@ fn a_daemon_is_ended_by_its_name_if_there_is_one() {
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("no daemon named d7"), "{wrong:?}");
     let twice = monitor(&cluster, &["part", "d1,d2", "d2"]);
     assert!(String::from_utf8_lossy(&twice.stderr).contains("d2 is named twice"), "{twice:?}");
-    assert!(monitor(&cluster, &["end", "d2"]).status.success());
+    let ended = monitor(&cluster, &["end", "d2"]);
+    assert!(ended.status.success() && ended.stdout == b"d2 has ended\n", "{ended:?}");
     assert!(cluster.process_mut(1).wait(PATIENCE).success());
     cluster.settle(&[0]);
     wait_until("the other one alone", PATIENCE, || {
         let (_, rows) = status(&cluster);
         rows[0]["report"]["members"] == 1 && rows[1]["report"].is_null()
     });
+    let gone = monitor(&cluster, &["end", "d2"]);
+    assert_eq!((gone.status.code(), &gone.stdout[..]), (Some(1), &b"d2 does not answer\n"[..]));
 }
 
 #[test]
@@ -102,4 +105,23 @@ fn a_daemon_that_does_not_obey_is_named() {
     assert_eq!(refused.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("d1 still answers"), "{refused:?}");
     cluster.assert_running();
+}
+
+#[test]
+fn daemons_that_do_not_part_are_named_and_so_is_what_they_lack() {
+    let cluster = Cluster::running(Layout::OwnSegments, 2, "");
+    let refused = monitor(&cluster, &["part", "d1", "d2", "--seconds", "3"]);
+    assert_eq!((refused.status.code(), &refused.stdout[..]), (Some(1), &b""[..]));
+    let error = String::from_utf8_lossy(&refused.stderr);
+    assert!(error.contains("d1, d2 do not part: set DangerousMonitor = yes"), "{error}");
+}
+
+#[test]
+fn a_cluster_that_does_not_run_is_neither_parted_nor_healed() {
+    let cluster = Cluster::new(Layout::OwnSegments, &[("d1", 1), ("d2", 2)], ALLOWED);
+    let parted = monitor(&cluster, &["part", "d1", "d2"]);
+    let error = String::from_utf8_lossy(&parted.stderr);
+    assert!(parted.status.code() == Some(1) && error.contains("no answer from d1, d2"), "{parted:?}");
+    let healed = monitor(&cluster, &["heal"]);
+    assert_eq!((healed.status.code(), &healed.stdout[..]), (Some(1), &b"no answer from d1, d2\n"[..]));
 }
