@@ -34,6 +34,7 @@ pub(crate) fn run(
     output: &mut impl Write,
 ) -> Result<(), Box<dyn Error>> {
     let mut connection = Connector::new(address).name(name).connect()?;
+    eprintln!("lines are sent; end with Ctrl-D");
     connection.join(room)?;
     let (mut sender, mut receiver) = connection.split();
     let room = room.to_owned();

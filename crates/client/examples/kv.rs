@@ -58,6 +58,7 @@ pub(crate) fn run(
     output: &mut impl Write,
 ) -> Result<(), Box<dyn Error>> {
     let mut connection = Connector::new(address).name(name).connect()?;
+    eprintln!("write set KEY VALUE, get KEY or dump; end with Ctrl-D");
     connection.join(GROUP)?;
     let mut replica = Replica::new(connection.member());
     let (sender, mut receiver) = connection.split();

@@ -41,6 +41,7 @@ pub(crate) fn run(
     output: &mut impl Write,
 ) -> Result<(), Box<dyn Error>> {
     let connection = Connector::new(address).name(name).connect()?;
+    eprintln!("write acquire or release; end with Ctrl-D");
     let mut place = Place { me: connection.member(), ahead: BTreeSet::new() };
     let mut held = false;
     let (mut sender, mut receiver) = connection.split();

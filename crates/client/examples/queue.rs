@@ -44,6 +44,7 @@ pub(crate) async fn run(
     output: &mut impl Write,
 ) -> Result<(), Box<dyn Error>> {
     let mut connection = Connector::new(address).name(name).connect_tokio().await?;
+    eprintln!("each line is a job; end with Ctrl-D");
     connection.join(GROUP).await?;
     let mut queue = Queue { me: connection.member(), jobs: Vec::new(), is_free: true };
     let (mut lines, mut jobs_put) = (input.lines(), 0);
