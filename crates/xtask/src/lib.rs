@@ -27,9 +27,19 @@ const SYSTEM_LIBRARIES: &str = "-lgcc_s -lutil -lrt -lpthread -lm -ldl -lc";
 /// Why something was not done.
 #[derive(Debug, Error)]
 pub enum XtaskError {
+    /// A file could not be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
     /// A file could not be put where it belongs.
-    #[error("{path}: {source}")]
-    File {
+    #[error(
+        "cannot write {path}: {source}; run it as root, or name another directory with --prefix or --destdir"
+    )]
+    Write {
         /// The file.
         path: PathBuf,
         /// What the operating system says.
@@ -109,29 +119,45 @@ fn package(prefix: &Path) -> String {
 }
 
 fn copy(from: &Path, to: &Path) -> Result<(), XtaskError> {
-    let content = fs::read(from).map_err(|source| XtaskError::File { path: from.to_owned(), source })?;
+    let content = fs::read(from).map_err(|source| XtaskError::Read { path: from.to_owned(), source })?;
     write(to, &content)
 }
 
 fn link(to: &str, at: &Path) -> Result<(), XtaskError> {
     remove(at)?;
-    symlink(to, at).map_err(|source| XtaskError::File { path: at.to_owned(), source })
+    symlink(to, at).map_err(|source| XtaskError::Write { path: at.to_owned(), source })
 }
 
 fn write(path: &Path, content: &[u8]) -> Result<(), XtaskError> {
     // Programs may be running with the old file: it is replaced, not written over.
     remove(path)?;
-    fs::write(path, content).map_err(|source| XtaskError::File { path: path.to_owned(), source })
+    fs::write(path, content).map_err(|source| XtaskError::Write { path: path.to_owned(), source })
 }
 
 /// Makes room for a file: a directory around it, and nothing in its place.
 fn remove(path: &Path) -> Result<(), XtaskError> {
-    let error = |source| XtaskError::File { path: path.to_owned(), source };
+    let error = |source| XtaskError::Write { path: path.to_owned(), source };
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory).map_err(error)?;
     }
     match fs::remove_file(path) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => Err(error(source)),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_can_not_be_written_is_told_with_what_to_do() {
+        // Not even root makes a directory there.
+        let error =
+            write(Path::new("/proc/nowhere/sp.h"), b"").expect_err("not a place for files").to_string();
+        assert!(
+            error.starts_with("cannot write /proc/nowhere/sp.h: ") && error.contains("--destdir"),
+            "{error}"
+        );
     }
 }

@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     let Task::Install { prefix, destdir } = Arguments::parse().task;
     // A relative prefix would mean something else to whoever reads the installed files.
     let installed = std::path::absolute(&prefix)
-        .map_err(|source| XtaskError::File { path: prefix, source })
+        .map_err(|source| XtaskError::Write { path: prefix, source })
         .and_then(|prefix| install(&build()?, &prefix, destdir.as_deref()));
     match installed {
         Ok(()) => ExitCode::SUCCESS,
