@@ -2,13 +2,16 @@
 
 mod command;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
-use antiphon::{Envelope, Error, Receiver, Sender};
+use antiphon::{Envelope, Error, Event, GroupName, MemberName, Receiver, Sender, ServiceLevel};
 use rustyline::error::ReadlineError;
 use rustyline::{DefaultEditor, ExternalPrinter};
 
@@ -19,6 +22,10 @@ use crate::output::say;
 use crate::print;
 
 const PROMPT: &str = "antiphon> ";
+/// What this client sends to itself before it leaves. All that was sent to it or by it before comes before that.
+const LAST_WORD: &[u8] = b"antiphon user leaves";
+/// How long the last word may take: while there is no ring, it does not come.
+const LAST_WORD_LIMIT: Duration = Duration::from_secs(2);
 
 /// Reads commands, prints messages and views as they come. Type help for the commands.
 #[derive(Debug, clap::Args)]
@@ -34,18 +41,21 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, CliError> {
     let mut editor = DefaultEditor::new()?;
     let (mut sender, receiver) = connection.split();
     let leaving = Arc::new(AtomicBool::new(false));
+    let (on_last_word, last_word) = mpsc::channel();
+    let events = Events { receiver, me: sender.member(), leaving: Arc::clone(&leaving), on_last_word };
     let printing = match editor.create_external_printer() {
-        Ok(mut printer) => {
-            print_events(receiver, &leaving, move |line| Ok(printer.print(format!("{line}\n"))?))
-        }
+        Ok(mut printer) => events.print(move |line| Ok(printer.print(format!("{line}\n"))?)),
         // Without a terminal there is no prompt to keep out of the way of.
-        Err(_) => print_events(receiver, &leaving, |line| say(&line)),
+        Err(_) => events.print(|line| say(&line)),
     };
     converse(&mut editor, &mut sender, &printing)?;
     if printing.is_finished() {
         return Err(reason(printing));
     }
     leaving.store(true, Ordering::Relaxed);
+    sender.multicast(ServiceLevel::Agreed, sender.member(), LAST_WORD)?;
+    // Who leaves gets nothing more, not even what it has just sent to its own groups.
+    let _ = last_word.recv_timeout(LAST_WORD_LIMIT);
     sender.disconnect()?;
     // The printing thread stops when the daemon has closed, so nothing that came is left unprinted.
     match reason(printing) {
@@ -54,30 +64,47 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, CliError> {
     }
 }
 
-/// Prints events until there are no more. The thread returns why; whoever sits at the prompt is told
-/// of it, unless it is what they asked for.
-fn print_events(
-    mut receiver: Receiver,
-    leaving: &Arc<AtomicBool>,
-    mut print: impl FnMut(String) -> Result<(), CliError> + Send + 'static,
-) -> JoinHandle<CliError> {
-    let leaving = Arc::clone(leaving);
-    thread::spawn(move || {
-        loop {
-            let event = match receiver.receive() {
-                Ok(event) => event,
-                Err(error) => {
-                    if !leaving.load(Ordering::Relaxed) {
-                        let _ = print("-- the session has ended; press Enter to leave".to_owned());
+/// What comes to this client.
+struct Events {
+    receiver: Receiver,
+    me: MemberName,
+    /// Whether this client is about to leave.
+    leaving: Arc<AtomicBool>,
+    on_last_word: mpsc::Sender<()>,
+}
+
+impl Events {
+    /// Prints events until there are no more. The thread returns why; whoever sits at the prompt is told of it,
+    /// unless it is what they asked for.
+    fn print(
+        mut self,
+        mut print: impl FnMut(String) -> Result<(), CliError> + Send + 'static,
+    ) -> JoinHandle<CliError> {
+        thread::spawn(move || {
+            loop {
+                let event = match self.receiver.receive() {
+                    Ok(event) => event,
+                    Err(error) => {
+                        if !self.leaving.load(Ordering::Relaxed) {
+                            let _ = print("-- the session has ended; press Enter to leave".to_owned());
+                        }
+                        return error.into();
                     }
-                    return error.into();
+                };
+                if self.is_last_word(&event) {
+                    // Nobody waits for it any longer who has waited for long enough.
+                    let _ = self.on_last_word.send(());
+                } else if let Err(error) = print(print::line(&event)) {
+                    return error;
                 }
-            };
-            if let Err(error) = print(print::line(&event)) {
-                return error;
             }
-        }
-    })
+        })
+    }
+
+    fn is_last_word(&self, event: &Event) -> bool {
+        let Event::Message(message) = event else { return false };
+        self.leaving.load(Ordering::Relaxed) && message.sender == self.me && message.body == LAST_WORD
+    }
 }
 
 fn reason(printing: JoinHandle<CliError>) -> CliError {
@@ -90,7 +117,7 @@ fn converse(
     sender: &mut Sender,
     printing: &JoinHandle<CliError>,
 ) -> Result<(), CliError> {
-    let mut defaults = Defaults::default();
+    let (mut defaults, mut joined) = (Defaults::default(), BTreeSet::new());
     while !printing.is_finished() {
         let line = match editor.readline(PROMPT) {
             Ok(line) => line,
@@ -104,7 +131,7 @@ fn converse(
         let _ = editor.add_history_entry(&line);
         match Command::parse(&line, &defaults) {
             Ok(Command::Quit) => return Ok(()),
-            Ok(command) => obey(command, sender, &mut defaults)?,
+            Ok(command) => obey(command, sender, &mut defaults, &mut joined)?,
             Err(usage) => say(&usage)?,
         }
     }
@@ -112,7 +139,12 @@ fn converse(
 }
 
 /// Carries out a command. Mistakes are answered; only the end of the connection ends the program.
-fn obey(command: Command, sender: &mut Sender, defaults: &mut Defaults) -> Result<(), CliError> {
+fn obey(
+    command: Command,
+    sender: &mut Sender,
+    defaults: &mut Defaults,
+    joined: &mut BTreeSet<GroupName>,
+) -> Result<(), CliError> {
     let done = match command {
         Command::Nothing | Command::Quit => Ok(()),
         Command::Help => return say(HELP),
@@ -121,7 +153,11 @@ fn obey(command: Command, sender: &mut Sender, defaults: &mut Defaults) -> Resul
             *defaults = new;
             Ok(())
         }
-        Command::Join(group) => sender.join(group),
+        Command::Join(group) => {
+            joined.insert(group);
+            sender.join(group)
+        }
+        Command::Leave(group) if !joined.remove(&group) => return say(&format!("you are not in {group}")),
         Command::Leave(group) => sender.leave(group),
         Command::Send { service, message_type, to, text } => {
             let mut envelope = Envelope::new(service).message_type(message_type);
