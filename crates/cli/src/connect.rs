@@ -27,7 +27,7 @@ pub(crate) struct ConnectArgs {
     #[arg(long, value_enum, default_value = "null")]
     auth: Vec<Auth>,
     /// Seconds that connecting may take.
-    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds, allow_negative_numbers = true)]
     connect_timeout: Duration,
 }
 

@@ -166,6 +166,9 @@ impl CliError {
 fn hint(error: &antiphon::Error) -> &'static str {
     use antiphon::{Error, ReplyCode};
     match error {
+        Error::Address(_) => {
+            "\n-c is --connect here; `antiphon daemon` and `antiphon monitor` take a configuration file."
+        }
         Error::Connect { .. } => {
             "\nIs a daemon running there? Say where it is with --connect PORT (this machine, with --unix-dir unless its \
              sockets are in /tmp) or PORT@HOST."
@@ -184,8 +187,12 @@ fn hint(error: &antiphon::Error) -> &'static str {
 /// The same of a measurement, whose daemons are not given by `--connect`.
 fn bench_hint(error: &BenchError) -> &'static str {
     match error {
-        BenchError::Connect(antiphon::Error::Connect { .. }) => "",
-        BenchError::Connect(source) | BenchError::Client { source, .. } => hint(source),
+        BenchError::Connect(source) | BenchError::Client { source, .. } => match source {
+            antiphon::Error::Connect { .. } | antiphon::Error::Address(_) => {
+                "\nGive the port of a daemon that runs: PORT (with --unix-dir), PORT@HOST or its socket's path."
+            }
+            source => hint(source),
+        },
         _ => "",
     }
 }

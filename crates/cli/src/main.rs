@@ -20,7 +20,7 @@ use clap::{Parser, Subcommand};
 /// Group communication: ordered, reliable multicast to named groups.
 ///
 /// Without a command, runs a daemon: with spread.conf or /etc/spread.conf if there is one, else alone on
-/// 127.0.0.1:4803.
+/// 127.0.0.1:4803, [::1]:4803 and /tmp/4803.
 #[derive(Debug, Parser)]
 #[command(name = "antiphon", version)]
 struct Cli {

@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use antiphon::{Connection, Event};
+use antiphon::{Connection, Destination, Event, GroupName};
 
 use crate::connect::{ConnectArgs, seconds};
 use crate::error::CliError;
@@ -18,14 +18,14 @@ pub(crate) struct Args {
     /// Group to join; may be given several times. Without any, only messages to this client come.
     #[arg(short, long, value_name = "GROUP")]
     group: Vec<String>,
-    /// Print one JSON object per line for every message, view and transition.
+    /// Print one JSON object per line for every event: message, view, transition, self_leave or rejected.
     #[arg(short, long)]
     json: bool,
     /// Stop after this many messages.
     #[arg(long, value_name = "MESSAGES")]
     count: Option<u64>,
     /// Stop after this many seconds; with --count, fail if the messages have not come by then.
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     timeout: Option<Duration>,
 }
 
@@ -42,8 +42,9 @@ enum Format {
 
 /// Receives until the daemon closes, or --count or --timeout is reached.
 pub(crate) fn run(args: Args) -> Result<ExitCode, CliError> {
+    let groups: Vec<GroupName> = args.group.iter().map(Destination::group_name).collect::<Result<_, _>>()?;
     let mut connection = args.connect.open(args.json)?;
-    for group in &args.group {
+    for group in groups {
         connection.join(group)?;
     }
     let format = match args.json {

@@ -81,10 +81,10 @@ pub(super) struct LoadArgs {
     #[arg(short, long)]
     rate: Option<f64>,
     /// How long to measure.
-    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = seconds, allow_negative_numbers = true)]
     duration: Duration,
     /// How long to send before that.
-    #[arg(long, value_name = "SECONDS", default_value = "0.5", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "0.5", value_parser = seconds, allow_negative_numbers = true)]
     warm_up: Duration,
     /// Print the outcome as JSON.
     #[arg(long)]
