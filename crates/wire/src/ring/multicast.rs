@@ -3,7 +3,7 @@
 //! ```text
 //! preamble  v flags · sender, or a field · v groups, each a field
 //! rest      v hint · body (up to the end)
-//! field     length u8 · the first 31 bytes of a name's field without the NULs at their end
+//! field     length u8 · the 32 bytes of a name without the NULs at their end
 //! sender    of a session that says its name and nothing else: 128 + length u8 · its private name; the rest
 //!           of it is the daemon that packed
 //! hint      its four bytes: message type · mark of the last byte · mark of the first byte, lowest bit
@@ -30,8 +30,8 @@ const PRIVATE: u8 = 0x80;
 const MARK: u8 = 0x80;
 
 /// Appends everything before the body, for the session `member`; returns how many bytes of it are the
-/// preamble. Flags and hint stay what they are; the last byte of each name's field becomes
-/// its terminator (docs/protocol.md, P1a).
+/// preamble. Flags and hint stay what they are; the last byte of the sender's field, and of a
+/// group's that has no terminator, becomes one (docs/protocol.md, P1a).
 ///
 /// The hint must have no foreign bits ([`Hint::has_foreign_bits`]): they are lost.
 pub fn put_packed_head(frame: &Frame, member: &MemberName, to: &mut BytesMut) -> usize {
@@ -82,7 +82,8 @@ impl Unpacker {
     /// Takes a multicast apart that `daemon` has packed. With an empty `preamble` it is all in `rest`.
     ///
     /// # Errors
-    /// When a name is longer than its field, the sender's is no private name, or something is missing.
+    /// When a field is longer than a name's, the sender's is not terminated or no private name, or something
+    /// is missing.
     pub fn unpack<'a>(
         &mut self,
         preamble: &Bytes,
@@ -140,7 +141,7 @@ impl Unpacker {
         self.head.resize(HEADER_BYTES, 0);
         for _ in 0..group_count {
             let length = reader.u8()?;
-            self.head.put_slice(&field(length, reader)?);
+            self.head.put_slice(&field(length, NAME_FIELD_BYTES, reader)?);
         }
         Ok(Header { flags, name, group_count, hint: Hint::new(0), body_bytes: 0, little_endian: true })
     }
@@ -180,7 +181,7 @@ fn put_sender(field: &Field, member: &MemberName, to: &mut BytesMut) {
 fn sender(reader: &mut Reader<'_>, daemon: &DaemonName) -> Result<Field, DecodeError> {
     let length = reader.u8()?;
     if length & PRIVATE == 0 {
-        return field(length, reader);
+        return field(length, GROUP_NAME_MAX_BYTES, reader);
     }
     let length = usize::from(length & !PRIVATE);
     let private = PrivateName::new(reader.take(length)?);
@@ -188,19 +189,24 @@ fn sender(reader: &mut Reader<'_>, daemon: &DaemonName) -> Result<Field, DecodeE
     Ok(*MemberName::new(&private, daemon).as_field())
 }
 
-/// The last byte of a field is its terminator, whatever it was.
+/// In a field without a terminator its last byte becomes one: programs read on behind it.
 fn put_field(field: &Field, to: &mut BytesMut) {
-    let name = unpadded(field);
-    let name = name.get(..GROUP_NAME_MAX_BYTES).unwrap_or(name);
+    let mut name = unpadded(field);
+    if let [ended @ .., _] = name
+        && name.len() == NAME_FIELD_BYTES
+        && !name.contains(&0)
+    {
+        name = ended;
+    }
     to.put_u8(name.len() as u8);
     to.put_slice(name);
 }
 
-fn field(length: u8, reader: &mut Reader<'_>) -> Result<Field, DecodeError> {
+fn field(length: u8, limit: usize, reader: &mut Reader<'_>) -> Result<Field, DecodeError> {
     let length = usize::from(length);
     let mut field = [0; NAME_FIELD_BYTES];
     match field.get_mut(..length) {
-        Some(start) if length <= GROUP_NAME_MAX_BYTES => start.copy_from_slice(reader.take(length)?),
+        Some(start) if length <= limit => start.copy_from_slice(reader.take(length)?),
         _ => return Err(reader.bad_value("length of a name", length as u64)),
     }
     Ok(field)
@@ -248,7 +254,11 @@ mod tests {
     fn a_frame_comes_back_to_the_byte() {
         let hints = [Hint::new(7), Hint([0, 0x12, 0x34, 0]), Hint([0x80, 1, 0xff, 0]), Hint([0, 0, 0, 0x80])];
         for hint in hints {
-            for groups in [vec![b"g".as_slice()], vec![&[b'x'; 31], b"", b"grp\0JUNK"], vec![b"g"; 100]] {
+            for groups in [
+                vec![b"g".as_slice()],
+                vec![&[b'x'; 31], b"", b"grp\0JUNK", b"grp\0JUNKJUNKJUNKJUNKJUNKJUNKJUNK"],
+                vec![b"g"; 100],
+            ] {
                 let sent = of_little_endian(b"#alice#localhost\0JUNK", hint, &groups, b"body\0\0");
                 assert_eq!(unpacked(&packed(&sent)).as_deref(), Ok(&sent[..]));
             }
@@ -264,8 +274,10 @@ mod tests {
         assert_eq!(unpacked(&packed(&bytes(BIG_ENDIAN_DATA))).as_deref(), Ok(&delivered[..]));
         let mut unended = delivered.clone();
         unended[35] = b'x';
-        unended[HEADER_BYTES + 31] = b'x';
         assert_eq!(unpacked(&packed(&unended)).as_deref(), Ok(&delivered[..]));
+        let of_group =
+            |length: usize| of_little_endian(b"#a#d", Hint::new(7), &[&vec![b'x'; length]], b"body");
+        assert_eq!(unpacked(&packed(&of_group(32))).as_deref(), Ok(&of_group(31)[..]));
     }
 
     #[test]
@@ -299,7 +311,7 @@ mod tests {
             assert!(unpacked(&sent.slice(..end)).is_err(), "cut after {end} bytes");
         }
         for (what, at, byte) in
-            [("a sender without terminator", 1, 32), ("101 groups", 6, 101), ("32 bytes", 7, 32)]
+            [("a sender without terminator", 1, 32), ("101 groups", 6, 101), ("33 bytes", 7, 33)]
         {
             let mut bad = sent.to_vec();
             bad[at] = byte;
