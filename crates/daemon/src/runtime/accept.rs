@@ -75,7 +75,9 @@ fn has_room(listener: &Listener) -> io::Result<()> {
 
 /// Logs the first refusal and then ever fewer.
 fn report(refusals: u64, error: &io::Error) {
-    if refusals.is_power_of_two() {
+    if error.kind() == io::ErrorKind::InvalidInput {
+        tracing::error!("a socket for clients was destroyed; restart the daemon to accept some there again");
+    } else if refusals.is_power_of_two() {
         tracing::warn!(
             "cannot accept clients ({refusals} times so far), waiting a moment each time: {error}{}",
             limit_hint(error)

@@ -13,6 +13,7 @@ use antiphon_proto::Origin;
 use mio::net::{TcpListener, TcpStream, UnixListener};
 use mio::{Interest, Registry, Token as PollToken};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::sockopt::socket_acceptconn;
 use rustix::process::geteuid;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
@@ -59,7 +60,7 @@ impl Listener {
         tcp.chain(unix).collect()
     }
 
-    fn tcp(address: SocketAddr, with_ipv4: bool, reuse: PortReuse) -> Result<Self, StartError> {
+    pub(super) fn tcp(address: SocketAddr, with_ipv4: bool, reuse: PortReuse) -> Result<Self, StartError> {
         let listener = listen_tcp(address, with_ipv4, reuse)
             .map_err(|error| StartError::socket("TCP", address, error))?;
         Ok(Self { socket: Listening::Tcp(listener), ready: true })
@@ -107,6 +108,11 @@ impl Listener {
         // A socket that can not be asked is for `accept` to complain about.
         poll(&mut [PollFd::new(self, PollFlags::IN)], Some(&Timespec::default()))
             .map_or(true, |ready| ready > 0)
+    }
+
+    /// Whether the socket still takes connections.
+    pub(crate) fn listens(&self) -> bool {
+        socket_acceptconn(self).unwrap_or(true)
     }
 
     /// The TCP address, if it is TCP.

@@ -87,11 +87,15 @@ impl Listeners {
                 let accepted = (self.has_room)(listener).and_then(|()| listener.accept());
                 match accepted.and_then(|(stream, origin)| take(stream, origin)) {
                     Ok(may_go_on) => may_accept = may_go_on,
-                    Err(error) => match consequence(&error) {
+                    Err(error) => match consequence(&error, listener) {
                         Consequence::Wait => listener.ready = false,
                         Consequence::Next => {}
                         Consequence::Pause => {
                             self.paused_until = Some(now + PAUSE);
+                            return Some(error);
+                        }
+                        Consequence::Never => {
+                            listener.ready = false;
                             return Some(error);
                         }
                     },
@@ -110,15 +114,51 @@ enum Consequence {
     Next,
     /// The system has run out of something.
     Pause,
+    /// The socket does not listen any more, as operators can do to it. The poller will not tell of it again.
+    Never,
 }
 
-fn consequence(error: &io::Error) -> Consequence {
+fn consequence(error: &io::Error, listener: &Listener) -> Consequence {
     match error.kind() {
         io::ErrorKind::WouldBlock => Consequence::Wait,
         io::ErrorKind::Interrupted
         | io::ErrorKind::ConnectionAborted
         | io::ErrorKind::ConnectionReset
         | io::ErrorKind::NotConnected => Consequence::Next,
+        io::ErrorKind::InvalidInput if listener.listens() => Consequence::Next,
+        io::ErrorKind::InvalidInput => Consequence::Never,
         _ => Consequence::Pause,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use rustix::net::{Shutdown, shutdown};
+
+    use super::*;
+    use crate::conf::PortReuse;
+
+    #[test]
+    fn a_socket_that_listens_no_more_is_told_once_and_others_are_served() {
+        let open = || Listener::tcp(([127, 0, 0, 1], 0).into(), false, PortReuse::Auto).expect("a free port");
+        let (dead, live) = (open(), open());
+        let address = live.tcp_address().expect("TCP");
+        shutdown(&dead, Shutdown::Read).expect("a listener");
+        let mut listeners = Listeners::new(vec![dead, live], 0, 8, |_| Ok(()));
+        let _client = TcpStream::connect(address).expect("it listens");
+        let mut accepted = 0;
+        let mut accept = |listeners: &mut Listeners| {
+            listeners.accept(Instant::default(), true, |_, _| {
+                accepted += 1;
+                Ok(true)
+            })
+        };
+        let told = accept(&mut listeners).map(|error| error.kind());
+        assert_eq!(told, Some(io::ErrorKind::InvalidInput));
+        assert!(accept(&mut listeners).is_none());
+        assert_eq!(accepted, 1);
+        assert!(!listeners.has_work());
     }
 }

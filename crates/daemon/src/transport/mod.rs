@@ -46,6 +46,8 @@ pub(crate) const FIRST_FREE_TOKEN: usize = 3;
 
 /// A receive buffer smaller than this loses packets under load.
 const LEAST_BUFFER_BYTES: usize = 1 << 20;
+/// With less room than this for what is held, it takes seconds until each silent daemon was greeted.
+const LEAST_HELD_PER_DAEMON: usize = 4;
 
 /// Counters of the sockets between daemons. All of them only grow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -240,14 +242,21 @@ impl Transport {
         }
     }
 
-    /// Small buffers matter only when there is somebody to receive from.
+    /// Small buffers matter only when there are others.
     pub(crate) fn report_buffers(&self, settings: &Settings) {
-        let granted = self.data.receive_buffer_bytes();
+        let (granted, daemons) = (self.data.receive_buffer_bytes(), settings.locations.len());
         tracing::debug!("receive buffer of {granted} bytes");
-        if granted < LEAST_BUFFER_BYTES && settings.locations.len() > 1 {
+        if granted < LEAST_BUFFER_BYTES && daemons > 1 {
             tracing::warn!(
-                "the system grants a receive buffer of {granted} bytes only; \
-                 raise net.core.rmem_max to 8388608 to keep packets from being lost under load"
+                "the system grants a receive buffer of {granted} bytes only, which limits the windows; \
+                 raise net.core.rmem_max to 8388608"
+            );
+        }
+        let held = self.held_datagrams(settings.config.ring.datagram_bytes);
+        if (held as usize) < LEAST_HELD_PER_DAEMON * daemons {
+            tracing::warn!(
+                "the send buffer can hold {held} datagrams for hosts that do not answer, so these are greeted \
+                 rarely; raise net.core.wmem_max to 8388608"
             );
         }
     }

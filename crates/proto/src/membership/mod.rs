@@ -1,14 +1,15 @@
 //! This process as a member of rings: which ring is installed, and how the next one comes to be.
 //!
 //! ```text
-//!                token lost · ring-mate gathers · goodbye · restart of a member · agreed merge
+//!   token lost · ring-mate gathers, leaves or is restarted · agreed merge · deaf · numbers used up (M2)
 //!       ┌────────────────────────────────────────────────────────────────────────────────┐
 //!       │                                                                                ▼
 //!  Operational ◀── INSTALL, or the first token or packet of the new ring ── Recover    Gather ◀─ boot
 //!                                                                              ▲         │
 //!                                                       COMMIT (all accepted)  │         │ PROPOSE sent or received
 //!                                                                            Accepted ◀──┘
-//!       (no progress in Accepted or Recover: back to Gather, the old ring untouched)
+//!   (no progress in Accepted or Recover, a member of the attempt leaves or is restarted, or its leader gives up:
+//!    back to Gather, the old ring untouched)
 //! ```
 //!
 //! A daemon that looks for a ring gossips whom it hears ([`gossip`]); everyone computes the same
