@@ -1,5 +1,5 @@
-//! Daemons on hosts that are not as usual: systems that let any address be taken, interfaces that are made anew, files
-//! that others have left.
+//! Daemons on hosts that are not as usual: systems that let any address be taken, interfaces that are made anew,
+//! addresses that move, hosts that are down, files that others have left.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
