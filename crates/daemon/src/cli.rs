@@ -155,8 +155,9 @@ fn network(settings: &Settings) -> &'static str {
 /// Who can read and make what daemons send to each other, in words.
 fn protection(settings: &Settings) -> Result<String, StartError> {
     let Some(path) = &settings.key_file else { return Ok("not sealed (see KeyFile)".to_owned()) };
-    let (keys, is_exposed) = Keys::read(path).map_err(StartError::Key)?;
-    let exposed = if is_exposed { ", which other users of this machine can read or change" } else { "" };
+    let keys = Keys::read(path).map_err(StartError::Key)?;
+    let exposed =
+        if keys.are_exposed() { ", which other users of this machine can read or change" } else { "" };
     Ok(format!("sealed with the key {:02x}{exposed}", keys.sealing().id()))
 }
 

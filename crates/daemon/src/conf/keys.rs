@@ -56,6 +56,7 @@ impl fmt::Debug for Key {
 pub(crate) struct Keys {
     sealing: Key,
     others: Vec<Key>,
+    are_exposed: bool,
 }
 
 impl Keys {
@@ -69,8 +70,13 @@ impl Keys {
         std::iter::once(&self.sealing).chain(&self.others)
     }
 
-    /// Reads a file, and says whether others of this machine may read or change it. An error says what was expected.
-    pub(crate) fn read(path: &Path) -> Result<(Self, bool), String> {
+    /// Whether others of this machine may read or change the file that they are from.
+    pub(crate) fn are_exposed(&self) -> bool {
+        self.are_exposed
+    }
+
+    /// Reads a file. An error says what was expected.
+    pub(crate) fn read(path: &Path) -> Result<Self, String> {
         /// Writing by the group or others, reading by others.
         const FOR_OTHERS: u32 = 0o026;
         let unreadable =
@@ -85,8 +91,8 @@ impl Keys {
         if text.len() as u64 > FILE_MAX_BYTES {
             return Err(format!("{} is longer than {FILE_MAX_BYTES} bytes", path.display()));
         }
-        let keys = text.parse().map_err(|error| format!("{}: {error}", path.display()))?;
-        Ok((keys, metadata.permissions().mode() & FOR_OTHERS != 0))
+        let keys: Self = text.parse().map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(Self { are_exposed: metadata.permissions().mode() & FOR_OTHERS != 0, ..keys })
     }
 }
 
@@ -124,7 +130,7 @@ impl FromStr for Keys {
         }
         let mut keys = keys.into_iter();
         let sealing = keys.next().ok_or("expected a key; `openssl rand -hex 32` makes one")?;
-        Ok(Self { sealing, others: keys.collect() })
+        Ok(Self { sealing, others: keys.collect(), are_exposed: false })
     }
 }
 
@@ -192,9 +198,9 @@ mod tests {
             Keys::read(&path)
         };
         for (mode, exposed) in [(0o600, false), (0o640, false), (0o604, true), (0o620, true), (0o602, true)] {
-            let (keys, is_exposed) = read(&hex(7), mode).expect("a key");
+            let keys = read(&hex(7), mode).expect("a key");
             assert_eq!(
-                (keys.sealing().secret(), is_exposed),
+                (keys.sealing().secret(), keys.are_exposed()),
                 ([7; KEY_BYTES].as_slice(), exposed),
                 "{mode:o}"
             );

@@ -26,7 +26,7 @@ type Reader = Arc<dyn Fn() -> Result<Loaded, LoadError> + Send + Sync>;
 struct Read {
     loaded: Result<Loaded, LoadError>,
     /// Of reading the keys, and whether others may read them, for a signal to a daemon that has any.
-    keys: Option<Result<(Keys, bool), String>>,
+    keys: Option<Result<Keys, String>>,
 }
 
 /// Who asks for the configuration to be read again.

@@ -136,9 +136,9 @@ impl Transport {
     }
 
     /// What seals with keys that were read.
-    fn sealed_with(read: Result<(Keys, bool), String>, settings: &Settings) -> Result<Seal, StartError> {
-        let (keys, is_exposed) = read.map_err(StartError::Key)?;
-        if is_exposed {
+    fn sealed_with(read: Result<Keys, String>, settings: &Settings) -> Result<Seal, StartError> {
+        let keys = read.map_err(StartError::Key)?;
+        if keys.are_exposed() {
             let path = settings.key_file.as_deref().unwrap_or("KeyFile".as_ref()).display();
             tracing::warn!("other users of this machine can read or change {path}; let its mode be 600");
         }
@@ -150,7 +150,7 @@ impl Transport {
     /// Seals and opens with keys that were read again. If none could be, with those that there were.
     pub(crate) fn change_keys(
         &mut self,
-        read: Result<(Keys, bool), String>,
+        read: Result<Keys, String>,
         settings: &Settings,
     ) -> Result<(), StartError> {
         self.seal = Some(Self::sealed_with(read, settings)?);
