@@ -12,6 +12,7 @@
 
 use antiphon_wire::client::flags::{JOIN, KILL, LEAVE};
 use antiphon_wire::client::frame::{FrameLimits, FrameReader, put_frame, put_head};
+pub use antiphon_wire::client::handshake::AuthMethod;
 use antiphon_wire::client::handshake::{AuthChoice, Hello, ReplyReader, Version};
 use antiphon_wire::client::header::Hint;
 use antiphon_wire::names::{GroupName, MemberName, PrivateName};
@@ -20,26 +21,6 @@ use bytes::{Buf, Bytes, BytesMut};
 use crate::envelope::{Destination, Envelope};
 use crate::error::Error;
 use crate::message::Event;
-
-/// A way to prove who is connecting.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum AuthMethod {
-    /// No proof.
-    Null,
-    /// The address that the connection comes from.
-    Ip,
-}
-
-impl AuthMethod {
-    /// The name by which daemons know the method.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Null => "NULL",
-            Self::Ip => "IP",
-        }
-    }
-}
 
 /// What a client asks for when it connects.
 #[derive(Clone, PartialEq, Eq, Debug)]

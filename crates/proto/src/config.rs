@@ -4,11 +4,12 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+pub use antiphon_wire::client::handshake::AuthMethod;
 use antiphon_wire::ids::{DaemonId, ProcessId};
 use antiphon_wire::monitor::WindowChange;
 use antiphon_wire::names::DaemonName;
 
-pub use crate::sessions::access::{AccessRule, AuthMethod, Authentication};
+pub use crate::sessions::access::{AccessRule, Authentication};
 
 /// One configured daemon, as the core sees it.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -56,9 +56,7 @@ impl Handshake {
 }
 
 fn auth_method(name: &str) -> PyResult<AuthMethod> {
-    let known = [AuthMethod::Null, AuthMethod::Ip];
-    let method = known.into_iter().find(|method| method.name() == name);
-    method
+    AuthMethod::from_name(name.as_bytes())
         .ok_or_else(|| PyValueError::new_err(format!("'{name}' is no authentication method: NULL or IP is")))
 }
 

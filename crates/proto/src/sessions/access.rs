@@ -2,38 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use antiphon_wire::client::handshake::AuthChoice;
+use antiphon_wire::client::handshake::{AuthChoice, AuthMethod};
 
 use crate::io::Origin;
-
-/// A way for clients to prove who they are.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum AuthMethod {
-    /// No proof.
-    Null,
-    /// The address that the client connects from.
-    Ip,
-}
-
-impl AuthMethod {
-    /// All methods, in the order in which clients are told of them.
-    pub const ALL: [Self; 2] = [Self::Null, Self::Ip];
-
-    /// The name by which clients and configuration files know the method.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Null => "NULL",
-            Self::Ip => "IP",
-        }
-    }
-
-    /// The method of that name.
-    #[must_use]
-    pub fn from_name(name: &[u8]) -> Option<Self> {
-        Self::ALL.into_iter().find(|method| method.name().as_bytes() == name)
-    }
-}
 
 /// One line of the access list of the `IP` method.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

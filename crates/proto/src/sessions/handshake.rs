@@ -7,10 +7,9 @@
 //! any of them ──refused, too late──▶ closed
 //! ```
 
-use antiphon_wire::client::handshake::{Hello, HelloReader, Version};
+use antiphon_wire::client::handshake::{AuthMethod, Hello, HelloReader, Version};
 use antiphon_wire::names::MemberName;
 
-use super::access::AuthMethod;
 use super::outbox::Outbox;
 use crate::io::Origin;
 use crate::time::Instant;

@@ -1,8 +1,9 @@
 //! The handshake as recorded, and what a buffering daemon makes of late and missing bytes.
 
 use antiphon_wire::client::flags::ReplyCode;
+use antiphon_wire::client::handshake::AuthMethod;
 
-use super::super::access::{AccessRule, AuthMethod, Authentication};
+use super::super::access::{AccessRule, Authentication};
 use super::super::setup::PARKED_BYTES;
 use super::bench::{Bench, LOOPBACK, bytes, choice, frame, hello, member};
 use crate::config::Config;

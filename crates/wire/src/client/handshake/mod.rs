@@ -28,6 +28,35 @@ pub const AUTH_SLOTS: usize = 3;
 /// Bytes of each of them, with padding.
 pub const AUTH_SLOT_BYTES: usize = 30;
 
+/// A way for clients to prove who they are.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum AuthMethod {
+    /// No proof.
+    Null,
+    /// The address that the connection comes from.
+    Ip,
+}
+
+impl AuthMethod {
+    /// All methods, in the order in which clients are told of them.
+    pub const ALL: [Self; 2] = [Self::Null, Self::Ip];
+
+    /// The name by which clients, daemons and configuration files know the method.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Null => "NULL",
+            Self::Ip => "IP",
+        }
+    }
+
+    /// The method of that name.
+    #[must_use]
+    pub fn from_name(name: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| method.name().as_bytes() == name)
+    }
+}
+
 /// Version of a client library or a daemon. The three numbers decide what the handshake has.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Version {
