@@ -69,18 +69,11 @@ impl Membership {
         self.failures = (self.failures + u32::from(failed)).min(MAX_FAILURES);
         self.stop_ring_timers(cx);
         self.gossip.begin_gather(cx.now, cx.config);
-        self.enter(
-            State::Gather(Gather { since: cx.now, expected, wanted, window: Window::Open }),
-            reason,
-            cx,
-        );
+        let gather = Gather { since: cx.now, expected, wanted, window: Window::Open };
+        self.enter(State::Gather(gather), reason, cx);
         cx.timers.set(Timer::Join, cx.now);
-        let everyone = self.everyone.clone();
-        for daemon in
-            everyone.iter().filter(|daemon| !self.is_silent(**daemon, cx)).copied().collect::<Vec<_>>()
-        {
-            self.probe(daemon, cx);
-        }
+        let (_, heard) = self.silent_and_heard(cx);
+        heard.into_iter().for_each(|daemon| self.probe(daemon, cx));
         // After a failure the others' windows should not end together again.
         let window = cx.config.membership.gather;
         let window = if failed { self.jittered(window) } else { window };

@@ -31,7 +31,6 @@ mod silence;
 mod transmit;
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::Arc;
 
 use antiphon_wire::ids::{DaemonId, ProcessId, RingId, Seq};
 use antiphon_wire::ring::attempt::Holdings;
@@ -127,7 +126,7 @@ pub(crate) struct Membership {
     splitter: Splitter,
     random: fastrand::Rng,
     /// All configured daemons but me.
-    everyone: Arc<[DaemonId]>,
+    everyone: Vec<DaemonId>,
     /// Whether messages without order go up on arrival.
     early: bool,
     /// Whether I made a ring whose first token is still to be sent.
@@ -172,7 +171,7 @@ impl Membership {
             failures: 0,
             last_hello: Instant::default(),
             last_join: Instant::default(),
-            silence: Silence::from_place(me.daemon.index()),
+            silence: Silence::new(me.daemon),
             oddities: Oddities::default(),
             deliveries: VecDeque::new(),
             delivering: None,
@@ -431,7 +430,7 @@ fn daemons(config: &Config) -> impl Iterator<Item = DaemonId> + '_ {
     (0..config.daemons.len()).filter_map(|index| u16::try_from(index).ok()).map(DaemonId)
 }
 
-fn others(config: &Config, me: DaemonId) -> Arc<[DaemonId]> {
+fn others(config: &Config, me: DaemonId) -> Vec<DaemonId> {
     daemons(config).filter(|daemon| *daemon != me).collect()
 }
 

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use antiphon_wire::ids::DaemonId;
+
 use crate::time::Instant;
 
 /// How long a system holds what is sent to a host before it gives the host up. Linux asks for its address three times,
@@ -12,44 +14,33 @@ use crate::time::Instant;
 const HELD: Duration = Duration::from_secs(3);
 
 /// What was sent to silent daemons.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Silence {
     /// When all of it will have been given up, if that takes each datagram its share of the time.
     held_until: Instant,
-    /// The place in the list of all others from which on silent ones have their turn.
-    turn: usize,
+    /// The one that had its turn last.
+    last: DaemonId,
 }
 
 impl Silence {
-    /// Begins behind a place, so that not all daemons greet the same ones first.
-    pub(super) fn from_place(turn: usize) -> Self {
-        Self { turn, ..Self::default() }
+    /// Begins behind `me`, so that not all daemons greet the same ones first.
+    pub(super) fn new(me: DaemonId) -> Self {
+        Self { held_until: Instant::default(), last: me }
     }
 
-    /// Those of `all` to whom so many datagrams may go, of which a system may hold `most`: whoever is not silent, and
-    /// of the silent ones as many as there is room for, each in its turn. They count as sent to.
-    pub(super) fn admit<T: Copy>(
+    /// Those of `silent`, ascending, to whom so many datagrams may go, of which a system may hold `most`: as many as
+    /// there is room for, each in its turn. They count as sent to.
+    pub(super) fn admit(
         &mut self,
-        all: &[T],
-        is_silent: impl Fn(T) -> bool,
+        silent: &[DaemonId],
         datagrams: u32,
         most: u32,
         now: Instant,
-    ) -> Admitted<T> {
-        let (early, late) = all.split_at(self.turn.min(all.len()));
-        let mut admitted = Admitted { heard: Vec::new(), silent: Vec::new(), withheld: 0 };
-        for (place, one) in late.iter().chain(early).copied().enumerate() {
-            if !is_silent(one) {
-                admitted.heard.push(one);
-            } else if admitted.withheld == 0 && self.has_room(datagrams, most, now) {
-                admitted.silent.push(one);
-            } else {
-                if admitted.withheld == 0 {
-                    self.turn = (self.turn + place) % all.len();
-                }
-                admitted.withheld += 1;
-            }
-        }
+    ) -> Vec<DaemonId> {
+        let (early, late) = silent.split_at(silent.partition_point(|daemon| *daemon <= self.last));
+        let in_turn = late.iter().chain(early).copied();
+        let admitted: Vec<DaemonId> = in_turn.take_while(|_| self.has_room(datagrams, most, now)).collect();
+        self.last = admitted.last().copied().unwrap_or(self.last);
         admitted
     }
 
@@ -64,35 +55,20 @@ impl Silence {
     }
 }
 
-/// Who may be sent to.
-#[derive(PartialEq, Eq, Debug)]
-pub(super) struct Admitted<T> {
-    pub(super) heard: Vec<T>,
-    pub(super) silent: Vec<T>,
-    /// Silent ones that have to wait for their turn.
-    pub(super) withheld: u64,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn at(ms: u64) -> Instant {
-        Instant::default() + Duration::from_millis(ms)
-    }
-
-    /// Of ten daemons, the first three are heard.
-    fn admit(silence: &mut Silence, datagrams: u32, most: u32, ms: u64) -> Vec<u8> {
-        let all: Vec<u8> = (0..10).collect();
-        let admitted = silence.admit(&all, |one| one >= 3, datagrams, most, at(ms));
-        assert_eq!(admitted.heard.len(), 3, "whatever goes to silent ones");
-        assert_eq!(admitted.withheld, 7 - admitted.silent.len() as u64);
-        admitted.silent
+    /// Lets some of the daemons 3 to 9 have their turn.
+    fn admit(silence: &mut Silence, datagrams: u32, most: u32, ms: u64) -> Vec<u16> {
+        let silent: Vec<DaemonId> = (3..10).map(DaemonId).collect();
+        let now = Instant::default() + Duration::from_millis(ms);
+        silence.admit(&silent, datagrams, most, now).into_iter().map(|daemon| daemon.0).collect()
     }
 
     #[test]
     fn silent_ones_get_no_more_than_may_be_held_and_each_has_its_turn() {
-        let mut silence = Silence::default();
+        let mut silence = Silence::new(DaemonId(0));
         assert_eq!(admit(&mut silence, 1, 6, 1000), [3, 4, 5, 6, 7, 8]);
         assert_eq!(admit(&mut silence, 1, 6, 1000), []);
         assert_eq!(admit(&mut silence, 1, 6, 1499), [], "it is too early");
@@ -103,19 +79,19 @@ mod tests {
 
     #[test]
     fn many_datagrams_take_the_room_of_many_and_are_not_refused_for_ever() {
-        let mut silence = Silence::from_place(4);
-        assert_eq!(admit(&mut silence, 3, 6, 1000), [4, 5]);
+        let mut silence = Silence::new(DaemonId(5));
+        assert_eq!(admit(&mut silence, 3, 6, 1000), [6, 7]);
         assert_eq!(admit(&mut silence, 3, 6, 2499), []);
-        assert_eq!(admit(&mut silence, 3, 6, 2500), [6]);
-        assert_eq!(admit(&mut silence, 9, 6, 60_000), [7], "more than there is room for");
+        assert_eq!(admit(&mut silence, 3, 6, 2500), [8]);
+        assert_eq!(admit(&mut silence, 9, 6, 60_000), [9], "more than there is room for");
         assert_eq!(admit(&mut silence, 9, 6, 64_499), []);
-        assert_eq!(admit(&mut silence, 9, 6, 64_500), [8]);
-        assert_eq!(admit(&mut silence, 1, 0, 90_000), [9], "room for one at least");
+        assert_eq!(admit(&mut silence, 9, 6, 64_500), [3]);
+        assert_eq!(admit(&mut silence, 1, 0, 90_000), [4], "room for one at least");
     }
 
     #[test]
     fn much_room_holds_nobody_back() {
-        let mut silence = Silence::default();
+        let mut silence = Silence::new(DaemonId(0));
         for ms in 0..1000 {
             assert_eq!(admit(&mut silence, 9, u32::MAX, ms).len(), 7);
         }

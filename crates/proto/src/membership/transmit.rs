@@ -32,26 +32,24 @@ impl Membership {
         let size = cx.config.ring.datagram_bytes;
         let whole = datagram.encode_padded(cx.config.cluster, size);
         let datagrams = whole.len().div_ceil(size.max(1)) as u32;
-        let mut silence = std::mem::take(&mut self.silence);
-        let is_silent = |daemon| self.is_silent(daemon, cx);
-        let most = cx.config.membership.held_datagrams;
-        let admitted = silence.admit(&self.everyone, is_silent, datagrams, most, cx.now);
-        self.silence = silence;
-        cx.stats.gossip_withheld += admitted.withheld;
-        let to = if admitted.withheld == 0 {
-            self.everyone.clone()
-        } else {
-            admitted.heard.iter().chain(&admitted.silent).copied().collect()
-        };
-        if !to.is_empty() {
+        let (silent, heard) = self.silent_and_heard(cx);
+        let admitted = self.silence.admit(&silent, datagrams, cx.config.membership.held_datagrams, cx.now);
+        cx.stats.gossip_withheld += (silent.len() - admitted.len()) as u64;
+        if !heard.is_empty() || !admitted.is_empty() {
+            let to = heard.into_iter().chain(admitted.iter().copied()).collect();
             self.transmit(Target::Each(to), Channel::Data, &whole, cx);
         }
-        admitted.silent
+        admitted
+    }
+
+    /// All others, parted by whether they are silent.
+    pub(super) fn silent_and_heard(&self, cx: &Cx<'_>) -> (Vec<DaemonId>, Vec<DaemonId>) {
+        self.everyone.iter().copied().partition(|daemon| self.is_silent(*daemon, cx))
     }
 
     /// Whether nothing was heard of a daemon for so long that its host may be down. Of most members of a working
     /// ring little is heard but through the token.
-    pub(super) fn is_silent(&self, daemon: DaemonId, cx: &Cx<'_>) -> bool {
+    fn is_silent(&self, daemon: DaemonId, cx: &Cx<'_>) -> bool {
         let counts_as_member = match &self.state {
             State::Gather(gather) => gather.has_begun_just_now(cx),
             _ => true,
