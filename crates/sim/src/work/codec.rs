@@ -39,7 +39,8 @@ pub(super) fn run(messages: u64) -> u64 {
 }
 
 fn frames() -> u64 {
-    let (group, body) = ([b'g'; NAME_FIELD_BYTES], [7; 100]);
+    let (mut group, body) = ([b'g'; NAME_FIELD_BYTES], [7; 100]);
+    group[NAME_FIELD_BYTES - 1] = 0;
     let daemon = daemon_name(0);
     let Ok(private) = PrivateName::new(b"sender") else { return 0 };
     let member = MemberName::new(&private, &daemon);

@@ -189,17 +189,22 @@ fn sender(reader: &mut Reader<'_>, daemon: &DaemonName) -> Result<Field, DecodeE
     Ok(*MemberName::new(&private, daemon).as_field())
 }
 
-/// In a field without a terminator its last byte becomes one: programs read on behind it.
 fn put_field(field: &Field, to: &mut BytesMut) {
     let mut name = unpadded(field);
-    if let [ended @ .., _] = name
-        && name.len() == NAME_FIELD_BYTES
-        && !name.contains(&0)
-    {
-        name = ended;
+    if name.len() == NAME_FIELD_BYTES {
+        name = ended(name);
     }
     to.put_u8(name.len() as u8);
     to.put_slice(name);
+}
+
+/// In a field without a terminator its last byte becomes one: programs read on behind it.
+#[cold]
+fn ended(name: &[u8]) -> &[u8] {
+    match name {
+        [ended @ .., _] if !name.contains(&0) => ended,
+        _ => name,
+    }
 }
 
 fn field(length: u8, limit: usize, reader: &mut Reader<'_>) -> Result<Field, DecodeError> {
