@@ -248,7 +248,7 @@ fn named<const COUNT: usize>(numbers: [(&str, u64); COUNT]) -> BTreeMap<String, 
     numbers.into_iter().map(|(name, number)| (name.to_owned(), number)).collect()
 }
 
-fn of_transport(transport: &TransportStats) -> [(&'static str, u64); 10] {
+fn of_transport(transport: &TransportStats) -> [(&'static str, u64); 11] {
     [
         ("datagrams_received", transport.datagrams_received),
         ("datagram_bytes_received", transport.bytes_received),
@@ -260,6 +260,7 @@ fn of_transport(transport: &TransportStats) -> [(&'static str, u64); 10] {
         ("datagram_send_errors", transport.send_errors),
         ("datagrams_cut", transport.datagrams_cut),
         ("datagrams_not_opened", transport.datagrams_not_opened),
+        ("datagrams_repeated", transport.datagrams_repeated),
     ]
 }
 

@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::str::FromStr;
 
-use ring::digest::{SHA256, digest};
+use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 
 use crate::error::limit_hint;
 
@@ -26,18 +26,24 @@ const FILE_MAX_BYTES: u64 = 4096;
 /// A secret that all daemons of a cluster share.
 pub(crate) struct Key {
     secret: [u8; KEY_BYTES],
-    id: u8,
+    fingerprint: [u8; SHA256_OUTPUT_LEN],
 }
 
 impl Key {
     fn new(secret: [u8; KEY_BYTES]) -> Self {
-        let id = digest(&SHA256, &secret).as_ref().first().copied().unwrap_or_default().max(1);
-        Self { secret, id }
+        let mut fingerprint = [0; SHA256_OUTPUT_LEN];
+        fingerprint.copy_from_slice(digest(&SHA256, &secret).as_ref());
+        Self { secret, fingerprint }
     }
 
     /// By which datagrams tell which key they are sealed with; never 0, and no secret.
     pub(crate) fn id(&self) -> u8 {
-        self.id
+        self.fingerprint[0].max(1)
+    }
+
+    /// Tells it from others with the same id.
+    pub(crate) fn fingerprint(&self) -> [u8; SHA256_OUTPUT_LEN] {
+        self.fingerprint
     }
 
     pub(crate) fn secret(&self) -> &[u8] {
@@ -47,7 +53,7 @@ impl Key {
 
 impl fmt::Debug for Key {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Key({:02x})", self.id)
+        write!(formatter, "Key({:02x})", self.id())
     }
 }
 
@@ -124,7 +130,7 @@ impl FromStr for Keys {
             return Err(format!("expected at most {KEYS_MAX} keys"));
         }
         let alike =
-            keys.iter().enumerate().any(|(at, key)| keys.iter().take(at).any(|other| other.id == key.id));
+            keys.iter().enumerate().any(|(at, key)| keys.iter().take(at).any(|other| other.id() == key.id()));
         if alike {
             return Err("two keys have the same id; make another one in place of the new one".to_owned());
         }

@@ -37,7 +37,7 @@ use thiserror::Error;
 pub(crate) use change::Change;
 pub use diagnostic::{Diagnostic, Rejected, Severity, Source, Span};
 pub(crate) use identity::OwnAddresses;
-pub(crate) use keys::{Keys, SEAL_BYTES};
+pub(crate) use keys::{Key, Keys, SEAL_BYTES};
 pub(crate) use locations::DAEMONS_MAX;
 pub use log_settings::LogSettings;
 

@@ -8,7 +8,8 @@ use antiphon_wire::ids::DaemonId;
 use antiphon_wire::ring::{KEY_ID, VERSION};
 use bytes::Bytes;
 
-use super::seal::Seal;
+use super::TransportStats;
+use super::seal::{Refused, Seal};
 use super::socket::Filled;
 
 /// Opens datagrams, and says which it can not.
@@ -21,21 +22,23 @@ pub(crate) struct Inbound {
 }
 
 impl Inbound {
-    /// Opens datagrams where they lie, appends them, and returns how many are none for this daemon. Those of another
-    /// version of the protocol are handed on as they are: they are sealed in their own way, and refused by the core.
+    /// Opens datagrams where they lie, appends them, and returns how many could not be opened. Those of another version
+    /// of the protocol are handed on as they are: they are sealed in their own way, and refused by the core.
     pub(crate) fn open(
         &mut self,
         seal: &mut Seal,
         mut filled: Filled<'_>,
         datagrams: &mut Vec<Bytes>,
+        stats: &mut TransportStats,
     ) -> u64 {
         let (mut begin, mut not_opened) = (0, 0);
         for datagram in filled.datagrams() {
             let is_foreign = datagram.first() != Some(&VERSION);
-            let part = if is_foreign { Some(0..datagram.len()) } else { seal.open(datagram) };
+            let part = if is_foreign { Ok(0..datagram.len()) } else { seal.open(datagram) };
             match part {
-                Some(part) => self.parts.push(begin + part.start..begin + part.end),
-                None => not_opened += 1,
+                Ok(part) => self.parts.push(begin + part.start..begin + part.end),
+                Err(Refused::NotOpened) => not_opened += 1,
+                Err(Refused::Repeated) => stats.datagrams_repeated += 1,
             }
             begin += datagram.len();
         }

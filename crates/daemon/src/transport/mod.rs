@@ -11,6 +11,7 @@ mod moderation;
 mod rejoin;
 mod routes;
 mod seal;
+mod seen;
 mod sender;
 mod socket;
 
@@ -72,6 +73,8 @@ pub(crate) struct TransportStats {
     pub(crate) datagrams_cut: u64,
     /// Datagrams that are not sealed with a key of this daemon, although it has one, or are although it has none.
     pub(crate) datagrams_not_opened: u64,
+    /// Sealed datagrams that came before.
+    pub(crate) datagrams_repeated: u64,
 }
 
 /// The sockets of one daemon.
@@ -132,19 +135,19 @@ impl Transport {
 
     fn seal(settings: &Settings) -> Result<Option<Seal>, StartError> {
         let Some(path) = &settings.key_file else { return Ok(None) };
-        Self::sealed_with(Keys::read(path), settings).map(Some)
+        let keys = Self::accept(Keys::read(path), settings)?;
+        Seal::new(&keys, settings.config.me, DAEMONS_MAX).map(Some).map_err(no_random_numbers)
     }
 
-    /// What seals with keys that were read.
-    fn sealed_with(read: Result<Keys, String>, settings: &Settings) -> Result<Seal, StartError> {
+    /// Keys that were read, with what there is to say of them.
+    fn accept(read: Result<Keys, String>, settings: &Settings) -> Result<Keys, StartError> {
         let keys = read.map_err(StartError::Key)?;
         if keys.are_exposed() {
             let path = settings.key_file.as_deref().unwrap_or("KeyFile".as_ref()).display();
             tracing::warn!("other users of this machine can read or change {path}; let its mode be 600");
         }
         tracing::info!("datagrams between daemons are sealed with the key {:02x}", keys.sealing().id());
-        Seal::new(&keys, settings.config.me, DAEMONS_MAX)
-            .map_err(|_| StartError::System(io::Error::other("the system gives no random numbers")))
+        Ok(keys)
     }
 
     /// Seals and opens with keys that were read again. If none could be, with those that there were.
@@ -153,8 +156,8 @@ impl Transport {
         read: Result<Keys, String>,
         settings: &Settings,
     ) -> Result<(), StartError> {
-        self.seal = Some(Self::sealed_with(read, settings)?);
-        Ok(())
+        let keys = Self::accept(read, settings)?;
+        self.seal.as_mut().map_or(Ok(()), |seal| seal.change_keys(&keys).map_err(no_random_numbers))
     }
 
     /// Goes over to another list of daemons.
@@ -374,7 +377,7 @@ impl Transport {
                 return;
             }
             let not_opened = match seal {
-                Some(seal) => inbound.open(seal, filled, datagrams),
+                Some(seal) => inbound.open(seal, filled, datagrams, stats),
                 None if is_sealed(filled.first()) => filled.count() as u64,
                 None => return cut(filled, datagrams),
             };
@@ -479,6 +482,10 @@ fn cut(filled: Filled<'_>, datagrams: &mut Vec<Bytes>) {
         datagrams.push(bytes.split_to(stride));
     }
     datagrams.push(bytes);
+}
+
+fn no_random_numbers(_: ring::error::Unspecified) -> StartError {
+    StartError::System(io::Error::other("the system gives no random numbers"))
 }
 
 #[cfg(test)]

@@ -14,8 +14,9 @@
 //! datagram begins with: members send packets of each other again. A datagram for one daemon opens nowhere else: two members
 //! that both take the token would give the same numbers to different packets.
 //!
-//! What was recorded and is sent again later opens: the protocol takes it for what a network delivers late or twice. A
-//! process whose memory is restored from a snapshot goes on with numbers that were used.
+//! A datagram opens once ([`super::seen`]). What was recorded of a run that a daemon does not remember opens there later: the
+//! protocol takes it for what a network delivers late. A process whose memory is restored from a snapshot goes on with
+//! numbers that were used, and others take what it seals for what they have.
 
 use std::fmt;
 use std::ops::Range;
@@ -24,11 +25,13 @@ use antiphon_wire::ids::DaemonId;
 use antiphon_wire::ring::{HEADER_BYTES, KEY_ID};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::digest::SHA256_OUTPUT_LEN;
 use ring::error::Unspecified;
 use ring::hkdf::{HKDF_SHA256, Prk, Salt};
 use ring::rand::{SecureRandom, SystemRandom};
 
-use crate::conf::{Keys, SEAL_BYTES};
+use super::seen::Seen;
+use crate::conf::{Key, Keys, SEAL_BYTES};
 
 const DAEMON_BYTES: usize = 2;
 /// In place of a daemon that a datagram is for: whoever gets it.
@@ -41,8 +44,9 @@ const _: () = assert!(SEAL_BYTES == 2 * DAEMON_BYTES + SALT_BYTES + NUMBER_BYTES
 const BODY: usize = HEADER_BYTES + 2 * DAEMON_BYTES + SALT_BYTES + NUMBER_BYTES;
 /// Datagrams that are sealed with one key. With the largest that are 2^44 blocks, of which nobody learns anything.
 const MOST_SEALED: u64 = 1 << 32;
-/// Keys of one daemon that are remembered: that of its run, and one more, as that of the run before.
-const REMEMBERED: usize = 2;
+/// Runs of one daemon that are remembered, by their keys: the present one, that before, and more, so that what was recorded of
+/// earlier runs does not make others forget what they have of the present one.
+const REMEMBERED: usize = 8;
 /// What derived keys are for, so that the cluster's key may serve other ends.
 const PURPOSE: &[u8] = b"antiphon datagrams";
 
@@ -51,27 +55,44 @@ pub(crate) struct Seal {
     secrets: Vec<Secret>,
     random: SystemRandom,
     me: DaemonId,
-    mine: Sender,
+    mine: Sealer,
     /// How many datagrams `mine` has sealed.
     sealed: u64,
     /// Of each daemon those heard last, the latest first.
-    others: Vec<Vec<Sender>>,
+    others: Vec<Vec<Run>>,
+}
+
+/// Why a datagram is none for this daemon.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Refused {
+    /// It is for another daemon, was not sealed with a key of this cluster, or was changed since.
+    NotOpened,
+    /// It came before.
+    Repeated,
 }
 
 /// A key of the cluster, from which those of processes are derived. The first one is to seal with.
 struct Secret {
     key_id: u8,
+    /// Tells it from others with the same id.
+    fingerprint: [u8; SHA256_OUTPUT_LEN],
     pseudorandom: Prk,
 }
 
 /// The key by which one process seals.
-struct Sender {
+struct Sealer {
     key_id: u8,
     salt: u64,
     key: LessSafeKey,
 }
 
-impl Sender {
+/// One run of another daemon: its key, and what came of it.
+struct Run {
+    sealer: Sealer,
+    seen: Seen,
+}
+
+impl Sealer {
     fn derive(secret: &Secret, daemon: DaemonId, salt: u64) -> Result<Self, Unspecified> {
         let (daemon, salt_bytes) = (daemon.0.to_le_bytes(), salt.to_le_bytes());
         let info = [daemon.as_slice(), salt_bytes.as_slice()];
@@ -83,13 +104,26 @@ impl Sender {
 impl Seal {
     /// Of a daemon among so many that may be configured.
     pub(crate) fn new(keys: &Keys, me: DaemonId, daemons: usize) -> Result<Self, Unspecified> {
-        let extractor = Salt::new(HKDF_SHA256, PURPOSE);
-        let secrets =
-            keys.iter().map(|key| Secret { key_id: key.id(), pseudorandom: extractor.extract(key.secret()) });
-        let (secrets, random): (Vec<Secret>, _) = (secrets.collect(), SystemRandom::new());
-        let mine = sender(&secrets, me, &random)?;
+        let (secrets, random) = (secrets(keys), SystemRandom::new());
+        let mine = sealer(&secrets, me, &random)?;
         let others = (0..daemons).map(|_| Vec::new()).collect();
         Ok(Self { secrets, random, me, mine, sealed: 0, others })
+    }
+
+    /// Goes over to other keys. What came under one that stays is still known to have come.
+    pub(crate) fn change_keys(&mut self, keys: &Keys) -> Result<(), Unspecified> {
+        let (before, now) = (&self.secrets, secrets(keys));
+        let fingerprint = |secrets: &[Secret], key_id| {
+            secrets.iter().find(|secret| secret.key_id == key_id).map(|secret| secret.fingerprint)
+        };
+        for runs in &mut self.others {
+            runs.retain(|Run { sealer, .. }| {
+                fingerprint(before, sealer.key_id) == fingerprint(&now, sealer.key_id)
+            });
+        }
+        self.mine = sealer(&now, self.me, &self.random)?;
+        (self.secrets, self.sealed) = (now, 0);
+        Ok(())
     }
 
     /// Seals datagrams that stand one after the other, for one daemon or for all; each becomes longer by
@@ -115,7 +149,7 @@ impl Seal {
         to: &mut BytesMut,
     ) -> Result<(), Unspecified> {
         if self.sealed == MOST_SEALED {
-            self.mine = sender(&self.secrets, self.me, &self.random)?;
+            self.mine = sealer(&self.secrets, self.me, &self.random)?;
             self.sealed = 0;
         }
         let (header, body) = datagram.split_at_checked(HEADER_BYTES).ok_or(Unspecified)?;
@@ -136,36 +170,50 @@ impl Seal {
         Ok(())
     }
 
-    /// Opens a datagram where it lies and says which part of it is now as it was before it was sealed. None if it
-    /// was not sealed with a key of this cluster, or was changed since.
-    pub(crate) fn open(&mut self, datagram: &mut [u8]) -> Option<Range<usize>> {
-        let Clear { key_id, sealer, receiver, salt, number } = Clear::read(datagram)?;
+    /// Opens a datagram where it lies and says which part of it is now as it was before it was sealed.
+    pub(crate) fn open(&mut self, datagram: &mut [u8]) -> Result<Range<usize>, Refused> {
+        let clear = Clear::read(datagram).ok_or(Refused::NotOpened)?;
+        let run = self.open_sealed(&clear, datagram).ok_or(Refused::NotOpened)?;
+        if !run.seen.note(clear.number) {
+            return Err(Refused::Repeated);
+        }
+        bare(datagram).ok_or(Refused::NotOpened)
+    }
+
+    /// Decrypts a datagram where it lies. Returns the run that sealed it, if it opens.
+    fn open_sealed(&mut self, clear: &Clear, datagram: &mut [u8]) -> Option<&mut Run> {
+        let Clear { key_id, daemon, receiver, salt, number } = *clear;
         if receiver != ALL && receiver != self.me {
             return None;
         }
-        let senders = self.others.get_mut(sealer.index())?;
-        let known = senders.iter().position(|sender| (sender.key_id, sender.salt) == (key_id, salt));
+        let runs = self.others.get_mut(daemon.index())?;
+        let known = runs.iter().position(|run| (run.sealer.key_id, run.sealer.salt) == (key_id, salt));
         match known {
             Some(at) => {
-                senders.get(at)?.open(number, datagram)?;
-                senders.swap(0, at);
+                runs.get(at)?.sealer.open(number, datagram)?;
+                runs.get_mut(..=at)?.rotate_right(1);
             }
             None => {
                 let secret = self.secrets.iter().find(|secret| secret.key_id == key_id)?;
-                let sender = Sender::derive(secret, sealer, salt).ok()?;
-                sender.open(number, datagram)?;
-                senders.insert(0, sender);
-                senders.truncate(REMEMBERED);
+                let sealer = Sealer::derive(secret, daemon, salt).ok()?;
+                sealer.open(number, datagram)?;
+                runs.insert(0, Run { sealer, seen: Seen::default() });
+                runs.truncate(REMEMBERED);
             }
         }
-        let (begin, end) = (BODY - HEADER_BYTES, datagram.len().checked_sub(PROOF_BYTES)?);
-        *datagram.get_mut(KEY_ID)? = 0;
-        datagram.copy_within(..HEADER_BYTES, begin);
-        Some(begin..end)
+        runs.first_mut()
     }
 }
 
-impl Sender {
+/// Takes the seal off a datagram that was decrypted; returns where it is now.
+fn bare(datagram: &mut [u8]) -> Option<Range<usize>> {
+    let (begin, end) = (BODY - HEADER_BYTES, datagram.len().checked_sub(PROOF_BYTES)?);
+    *datagram.get_mut(KEY_ID)? = 0;
+    datagram.copy_within(..HEADER_BYTES, begin);
+    Some(begin..end)
+}
+
+impl Sealer {
     fn open(&self, number: u64, datagram: &mut [u8]) -> Option<()> {
         let (clear, sealed) = datagram.split_at_mut_checked(BODY)?;
         self.key.open_in_place(nonce(number), Aad::from(&*clear), sealed).ok().map(drop)
@@ -175,7 +223,7 @@ impl Sender {
 /// What a sealed datagram says in the clear.
 struct Clear {
     key_id: u8,
-    sealer: DaemonId,
+    daemon: DaemonId,
     receiver: DaemonId,
     salt: u64,
     number: u64,
@@ -186,7 +234,7 @@ impl Clear {
         let mut seal = datagram.get(HEADER_BYTES..BODY)?;
         Some(Self {
             key_id: *datagram.get(KEY_ID)?,
-            sealer: DaemonId(seal.get_u16_le()),
+            daemon: DaemonId(seal.get_u16_le()),
             receiver: DaemonId(seal.get_u16_le()),
             salt: seal.get_u64_le(),
             number: seal.get_u64_le(),
@@ -194,11 +242,21 @@ impl Clear {
     }
 }
 
+fn secrets(keys: &Keys) -> Vec<Secret> {
+    let extractor = Salt::new(HKDF_SHA256, PURPOSE);
+    let secret = |key: &Key| Secret {
+        key_id: key.id(),
+        fingerprint: key.fingerprint(),
+        pseudorandom: extractor.extract(key.secret()),
+    };
+    keys.iter().map(secret).collect()
+}
+
 /// A new key for this process.
-fn sender(secrets: &[Secret], me: DaemonId, random: &SystemRandom) -> Result<Sender, Unspecified> {
+fn sealer(secrets: &[Secret], me: DaemonId, random: &SystemRandom) -> Result<Sealer, Unspecified> {
     let mut salt = [0; SALT_BYTES];
     random.fill(&mut salt)?;
-    Sender::derive(secrets.first().ok_or(Unspecified)?, me, u64::from_le_bytes(salt))
+    Sealer::derive(secrets.first().ok_or(Unspecified)?, me, u64::from_le_bytes(salt))
 }
 
 fn nonce(number: u64) -> Nonce {
@@ -239,7 +297,7 @@ mod tests {
 
     fn opened(seal: &mut Seal, sealed: &[u8]) -> Option<Vec<u8>> {
         let mut sealed = sealed.to_vec();
-        let part = seal.open(&mut sealed)?;
+        let part = seal.open(&mut sealed).ok()?;
         Some(sealed[part].to_vec())
     }
 
@@ -303,6 +361,47 @@ mod tests {
     }
 
     #[test]
+    fn nothing_opens_twice_whatever_else_comes_between() {
+        let (mut one, mut other) = (seal(&[7], 1), seal(&[7], 0));
+        let burst: Vec<u8> = (0..200).flat_map(|fill| datagram(20, fill)).collect();
+        let sealed = one.seal(&burst, 20, None).expect("sealed");
+        let sealed: Vec<Vec<u8>> = sealed.chunks(20 + SEAL_BYTES).map(Vec::from).collect();
+        let open = |seal: &mut Seal, datagram: &[u8]| seal.open(&mut datagram.to_vec()).map(drop);
+        for datagram in sealed.iter().rev() {
+            assert_eq!(open(&mut other, datagram), Ok(()), "in any order");
+        }
+        for _ in 1..REMEMBERED {
+            let of_another_run = seal(&[7], 1).seal(&datagram(20, 1), 20, None).expect("sealed");
+            assert_eq!(open(&mut other, &of_another_run), Ok(()));
+            assert_eq!(open(&mut other, &of_another_run), Err(Refused::Repeated));
+        }
+        for datagram in &sealed {
+            assert_eq!(open(&mut other, datagram), Err(Refused::Repeated));
+        }
+        let mut changed = sealed[0].clone();
+        changed[BODY - 1] ^= 1;
+        assert_eq!(open(&mut other, &changed), Err(Refused::NotOpened), "a number that nobody has sealed");
+        let next = one.seal(&datagram(20, 1), 20, None).expect("sealed");
+        assert_eq!(open(&mut other, &next), Ok(()));
+    }
+
+    #[test]
+    fn what_came_under_a_key_that_stays_is_known_when_others_change_and_that_of_one_that_goes_opens_no_more()
+    {
+        let mut other = seal(&[1, 2], 0);
+        let sealed = [1, 2].map(|key| {
+            let sealed = seal(&[key], 1).seal(&datagram(100, 1), 100, None).expect("sealed");
+            assert!(opened(&mut other, &sealed).is_some());
+            sealed
+        });
+        other.change_keys(&keys(&[2, 3])).expect("a random salt");
+        let refused = sealed.map(|sealed| other.open(&mut sealed.to_vec()).expect_err("of before"));
+        assert_eq!(refused, [Refused::NotOpened, Refused::Repeated]);
+        let after = seal(&[3], 1).seal(&datagram(100, 1), 100, None).expect("sealed");
+        assert!(opened(&mut other, &after).is_some());
+    }
+
+    #[test]
     fn another_key_opens_nothing_and_a_second_one_what_it_sealed() {
         let mut before = seal(&[1], 1);
         let sealed = before.seal(&datagram(100, 1), 100, None).expect("sealed");
@@ -331,7 +430,7 @@ mod tests {
     #[test]
     fn keys_of_the_last_runs_of_each_configured_daemon_are_remembered() {
         let mut other = seal(&[7], 0);
-        for _ in 0..5 {
+        for _ in 0..REMEMBERED + 3 {
             let sealed = seal(&[7], 1).seal(&datagram(100, 1), 100, None).expect("sealed");
             assert!(opened(&mut other, &sealed).is_some());
         }

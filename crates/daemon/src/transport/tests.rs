@@ -255,6 +255,22 @@ fn who_has_no_key_takes_nothing_that_is_sealed_and_counts_it() {
 }
 
 #[test]
+fn what_is_sent_again_as_it_was_recorded_is_counted_and_dropped() {
+    let [_a, mut b, mut recorder] = three_with("127.0.0.255", [None, Some("1"), None]);
+    let keys = "1".repeat(64).parse().expect("keys");
+    let mut sealer = Seal::new(&keys, DaemonId(0), 3).expect("a random salt");
+    let datagram = [HEADER.as_slice(), b"sealed"].concat();
+    let recorded = sealer.seal(&datagram, datagram.len(), Some(DaemonId(1))).expect("sealed");
+    let next = sealer.seal(&datagram, datagram.len(), Some(DaemonId(1))).expect("sealed");
+    for burst in [&recorded, &recorded, &recorded, &next] {
+        let (to, burst) = (Target::One(DaemonId(1)), burst.clone());
+        recorder.send(&Transmit { to, channel: Channel::Data, segment_bytes: burst.len(), burst });
+    }
+    assert_eq!(arrivals(&mut b, Channel::Data, 2), [datagram.clone(), datagram]);
+    assert_eq!((b.stats().datagrams_repeated, b.stats().datagrams_not_opened), (2, 0));
+}
+
+#[test]
 fn monitors_are_heard_at_the_address_of_a_daemon_and_not_at_that_of_all() {
     let [mut a, mut b, mut c] = three("239.255.77.6");
     let request = Bytes::from([&[0x80, 0, 0, 0x81], [0; 36].as_slice()].concat());
