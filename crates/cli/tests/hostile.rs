@@ -27,6 +27,7 @@ use antiphon_wire::client::flags::{JOIN, KILL, LEAVE};
 use antiphon_wire::client::frame::put_frame;
 use antiphon_wire::client::handshake::{AuthChoice, Hello as ClientHello, Version};
 use antiphon_wire::client::header::Hint;
+use antiphon_wire::ids::ClusterHash;
 use antiphon_wire::names::{GroupName, MemberName, PrivateName};
 use bytes::BytesMut;
 use support::cluster::{Cluster, Layout};
@@ -333,12 +334,12 @@ fn changed(valid: &[u8], from: usize, random: &mut fastrand::Rng) -> Vec<u8> {
 
 /// Sends datagrams to both UDP ports: noise, and datagrams of every kind, whole and changed. Without
 /// the cluster's hash they have another one.
-fn attack_daemon_ports(cluster: &Cluster, host: usize, hash: Option<u32>, stop: &AtomicBool) {
+fn attack_daemon_ports(cluster: &Cluster, host: usize, hash: Option<ClusterHash>, stop: &AtomicBool) {
     let mut random = fastrand::Rng::with_seed(100 + host as u64);
     let socket = UdpSocket::bind((STRANGER, 0)).expect("a loopback address");
     while !stop.load(Ordering::Relaxed) {
         for _ in 0..DATAGRAMS {
-            let samples = datagrams(&mut random, hash.unwrap_or(0x0bad_cafe));
+            let samples = datagrams(&mut random, hash.unwrap_or(ClusterHash(0x0bad_cafe)));
             let sample = random.choice(&samples).expect("some");
             let bytes = match random.u8(0..4) {
                 0 => (0..random.usize(0..1500)).map(|_| random.u8(..)).collect(),
@@ -383,11 +384,11 @@ fn echo_changed(cluster: &Cluster, stop: &AtomicBool) {
 }
 
 /// The hash that the program itself tells.
-fn cluster_hash(cluster: &Cluster) -> u32 {
+fn cluster_hash(cluster: &Cluster) -> ClusterHash {
     let mut args = cluster.daemon_args(0);
     args.push("--check".to_owned());
     let output = Command::new(PROGRAM).args(args).output().expect("the program starts");
     let text = String::from_utf8(output.stdout).expect("text");
     let hash = text.split("hash ").nth(1).and_then(|rest| rest.get(..8)).expect("a hash");
-    u32::from_str_radix(hash, 16).expect("a number")
+    ClusterHash(u32::from_str_radix(hash, 16).expect("a number"))
 }

@@ -206,7 +206,7 @@ fn summarise(loaded: &Loaded, text: &mut String) {
         count => format!("{count} daemons"),
     };
     // Writing to a string can not fail.
-    let _ = writeln!(text, "{}: {daemons}, hash {:08x}", loaded.source.name, settings.config.cluster);
+    let _ = writeln!(text, "{}: {daemons}, hash {}", loaded.source.name, settings.config.cluster.hash);
     for (index, segment) in settings.segments.iter().enumerate() {
         let addresses: String = segment.addresses.iter().map(|address| format!(" {address}")).collect();
         let _ = writeln!(text, "segment{addresses} port {}", segment.port);
@@ -226,9 +226,9 @@ fn summarise_mine(settings: &Settings, text: &mut String) {
     let _ = writeln!(
         text,
         "windows: {} of all, {} of one, {} after the token; token lost after {} ms; sessions may be {} messages behind",
-        ring.window_packets,
-        ring.personal_window_packets,
-        ring.accelerated_window_packets,
+        ring.windows.all,
+        ring.windows.personal,
+        ring.windows.after_token,
         ring.token_loss.as_millis(),
         settings.config.sessions.max_outbox_messages,
     );

@@ -1,6 +1,6 @@
 //! What happens in the core, as log lines.
 
-use antiphon_proto::config::Config;
+use antiphon_proto::config::{Cluster, Config};
 use antiphon_proto::{CloseReason, Event};
 use antiphon_wire::ids::{ProcessId, SessionId};
 use antiphon_wire::names::MemberName;
@@ -27,8 +27,8 @@ impl EventLog {
     }
 
     /// Goes over to another list of daemons.
-    pub(crate) fn adopt(&mut self, config: &Config) {
-        self.config.daemons.clone_from(&config.daemons);
+    pub(crate) fn adopt(&mut self, cluster: &Cluster) {
+        self.config.cluster.clone_from(cluster);
     }
 
     /// Logs one event.
@@ -42,7 +42,7 @@ impl EventLog {
                     target: target::MEMBERSHIP,
                     "configuration {ring} with {} of {} daemons: {} ({})",
                     members.len(),
-                    self.config.daemons.len(),
+                    self.config.cluster.daemons.len(),
                     self.list(members),
                     reasons.join("; ")
                 );
@@ -72,7 +72,7 @@ impl EventLog {
             ),
             Event::ForeignCluster { cluster } => warn!(
                 target: target::MEMBERSHIP,
-                "a daemon with another configuration (hash {cluster:08x}) is heard and ignored; \
+                "a daemon with another configuration (hash {cluster}) is heard and ignored; \
                  segments, names, addresses and their order must be the same everywhere"
             ),
             Event::ForeignVersion { version } => warn!(

@@ -244,7 +244,7 @@ impl Monitor {
                 |window: Option<u16>| window.map_or("no change".to_owned(), |packets| packets.to_string());
             let [all, personal, after_token] = [all, personal, after_token].map(packets);
             tracing::warn!(
-                "a monitor sets windows: {all} (all), {personal} (mine), {after_token} (after the token)"
+                "a monitor sets windows: {all} (all), {personal} (of one), {after_token} (after the token)"
             );
         }
         Order::SetWindows(change)
@@ -283,7 +283,7 @@ impl Monitor {
             members: status.members.len(),
             segments: self.segments,
             window: status.windows.all,
-            personal_window: status.windows.mine,
+            personal_window: status.windows.personal,
             accelerated_window: status.windows.after_token,
             sessions: status.sessions,
             groups: status.groups,

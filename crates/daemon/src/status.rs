@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use antiphon_proto::config::Config;
+use antiphon_proto::config::{Cluster, Config};
 use antiphon_proto::{Event, Readers, Stats, Status};
 use antiphon_wire::ids::ProcessId;
 use jiff::Timestamp;
@@ -125,9 +125,8 @@ impl StatusBoard {
     }
 
     /// Goes over to another list of daemons.
-    pub(crate) fn adopt(&mut self, config: &Config) {
-        self.config.daemons.clone_from(&config.daemons);
-        self.config.cluster = config.cluster;
+    pub(crate) fn adopt(&mut self, cluster: &Cluster) {
+        self.config.cluster.clone_from(cluster);
     }
 
     /// Takes note of what happened in the core.
@@ -186,12 +185,12 @@ impl StatusBoard {
         StatusReport {
             daemon: config.daemon(config.me).map(|daemon| daemon.name.to_string()).unwrap_or_default(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            file_hash: format!("{:08x}", config.cluster),
-            daemons: config.daemons.iter().map(|daemon| daemon.name.to_string()).collect(),
-            next: status.next_cluster.as_ref().map(|next| NextFile {
-                file_hash: format!("{:08x}", next.hash),
-                lacking: self.list(&next.lacking),
-            }),
+            file_hash: config.cluster.hash.to_string(),
+            daemons: config.cluster.daemons.iter().map(|daemon| daemon.name.to_string()).collect(),
+            next: status
+                .next_cluster
+                .as_ref()
+                .map(|next| NextFile { file_hash: next.hash.to_string(), lacking: self.list(&next.lacking) }),
             uptime_ms: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
             state: status.state.to_string(),
             settled: status.settled,
@@ -214,7 +213,7 @@ impl StatusBoard {
     fn gauges(&self, status: &Status, readers: &Readers) -> [(&'static str, u64); 12] {
         let to_reload = status.next_cluster.as_ref().map_or(0, |next| next.lacking.len());
         [
-            ("daemons_configured", self.config.daemons.len() as u64),
+            ("daemons_configured", self.config.cluster.daemons.len() as u64),
             ("daemons_in_ring", status.members.len() as u64),
             ("daemons_to_reload", to_reload as u64),
             ("sessions", status.sessions as u64),
@@ -313,10 +312,14 @@ mod tests {
     use antiphon_proto::config::Daemon;
     use antiphon_proto::time::Instant;
     use antiphon_proto::{Boot, NameHash, Node, Outputs};
-    use antiphon_wire::ids::DaemonId;
+    use antiphon_wire::ids::{ClusterHash, DaemonId};
     use antiphon_wire::names::DaemonName;
 
     use super::*;
+
+    fn config(daemons: Vec<Daemon>) -> Config {
+        Config::new(Cluster { daemons, hash: ClusterHash(1) }, DaemonId(0))
+    }
 
     fn node(config: Config) -> Node {
         let boot = Boot { incarnation: 1, epoch: 1, seed: 1, name_hash: NameHash::fixed() };
@@ -325,7 +328,8 @@ mod tests {
 
     /// A configuration of the largest cluster, as it comes about after many attempts that others did not answer.
     fn installed(config: &Config, status: &Status) -> Event {
-        let names: Vec<String> = config.daemons.iter().map(|daemon| daemon.name.to_string()).collect();
+        let names: Vec<String> =
+            config.cluster.daemons.iter().map(|daemon| daemon.name.to_string()).collect();
         let member = |id| ProcessId { daemon: DaemonId(id), incarnation: 1 };
         let reasons = vec![format!("no answer from {}", names.join(", ")); 32];
         Event::Installed { ring: status.ring, members: (0..128).map(member).collect(), reasons }
@@ -337,7 +341,7 @@ mod tests {
             let name = DaemonName::new(format!("daemons-of-many-{id:03}").as_bytes()).expect("legal");
             Daemon { name, address: Ipv4Addr::new(127, 0, 0, id) }
         };
-        let config = Config::new((0..128).map(daemon).collect(), DaemonId(0), 1);
+        let config = config((0..128).map(daemon).collect());
         let mut board = StatusBoard::new(&config);
         let node = node(config.clone());
         let mut status = node.status();
@@ -361,7 +365,7 @@ mod tests {
     #[test]
     fn the_latest_configurations_are_remembered() {
         let daemon = Daemon { name: DaemonName::new(b"a").expect("legal"), address: Ipv4Addr::LOCALHOST };
-        let config = Config::new(vec![daemon], DaemonId(0), 1);
+        let config = config(vec![daemon]);
         let mut board = StatusBoard::new(&config);
         let status = node(config).status();
         for number in 0..20 {

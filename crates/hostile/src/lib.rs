@@ -10,10 +10,10 @@ use std::net::Ipv4Addr;
 
 use antiphon::session::{Handshake, Options, Step};
 use antiphon_daemon::conf::{self, Source};
-use antiphon_proto::config::{Config, Daemon};
+use antiphon_proto::config::{Cluster, Config, Daemon};
 use antiphon_proto::time::Instant;
 use antiphon_proto::{Boot, Input, NameHash, Node, Origin, Outputs};
-use antiphon_wire::ids::{DaemonId, RingId, Seq, SessionId};
+use antiphon_wire::ids::{ClusterHash, DaemonId, RingId, Seq, SessionId};
 use antiphon_wire::monitor::{self, Command};
 use antiphon_wire::names::DaemonName;
 use antiphon_wire::ring::packet::PacketHeader;
@@ -21,7 +21,7 @@ use antiphon_wire::ring::{CLUSTER_HASH, HEADER_BYTES, VERSION};
 use bytes::{Buf, Bytes, BytesMut};
 
 /// Hash of the configuration of the daemons that are fed.
-pub const CLUSTER: u32 = 0x0bad_cafe;
+pub const CLUSTER: ClusterHash = ClusterHash(0x0bad_cafe);
 
 /// Incarnation and first epoch of the daemon that is fed: those of the samples are in its reach.
 const BOOT: u64 = 1_795_000_000_000;
@@ -50,7 +50,8 @@ impl Fed {
             let last = u8::try_from(at + 1).unwrap_or(u8::MAX);
             Some(Daemon { name, address: Ipv4Addr::new(10, 0, 0, last) })
         };
-        let config = Config::new((0..daemons).filter_map(daemon).collect(), DaemonId(me), CLUSTER);
+        let daemons = (0..daemons).filter_map(daemon).collect();
+        let config = Config::new(Cluster { daemons, hash: CLUSTER }, DaemonId(me));
         let (now, mut out) = (Instant(1_000_000_000), Outputs::default());
         let boot = Boot { incarnation: BOOT, epoch: BOOT, seed: 1, name_hash: NameHash::fixed() };
         let node = Node::new(config, boot, now, &mut out);
@@ -174,7 +175,7 @@ fn of_the_cluster(datagram: &[u8]) -> Bytes {
         *version = VERSION;
     }
     if let Some(hash) = bytes.get_mut(CLUSTER_HASH) {
-        hash.copy_from_slice(&CLUSTER.to_le_bytes());
+        hash.copy_from_slice(&CLUSTER.0.to_le_bytes());
     }
     bytes.freeze()
 }

@@ -1,6 +1,6 @@
 //! Datagrams as daemons send them, from somebody who is none.
 
-use antiphon_wire::ids::{DaemonId, ProcessId, RingId, Seq};
+use antiphon_wire::ids::{ClusterHash, DaemonId, ProcessId, RingId, Seq};
 use antiphon_wire::ring::Datagram;
 use antiphon_wire::ring::attempt::{Accept, Commit, Done, Holdings, Install, Propose, RecoveryRequest};
 use antiphon_wire::ring::chunk::{self, MessageHead, Position, Preamble};
@@ -14,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 
 /// A datagram of each kind, with ids such as daemons have.
 #[must_use]
-pub fn datagrams(random: &mut fastrand::Rng, cluster: u32) -> Vec<Bytes> {
+pub fn datagrams(random: &mut fastrand::Rng, cluster: ClusterHash) -> Vec<Bytes> {
     let started = 1_795_000_000_000_000 + random.u64(..1_000_000_000);
     let process =
         |daemon: u16| ProcessId { daemon: DaemonId(daemon), incarnation: started + u64::from(daemon) };
@@ -65,7 +65,11 @@ pub fn datagrams(random: &mut fastrand::Rng, cluster: u32) -> Vec<Bytes> {
         Datagram::Ack(Ack { from, ring, ack: seq, stable: seq.previous() }),
         Datagram::Propose(Propose { from, ring, members: members.clone() }),
         Datagram::Accept(Accept { from, ring, holdings: holdings.clone() }),
-        Datagram::Commit(Commit { from, ring, members, holdings: vec![holdings; 3] }),
+        Datagram::Commit(Commit {
+            from,
+            ring,
+            reports: members.iter().map(|of| (*of, holdings.clone())).collect(),
+        }),
         Datagram::RecoveryRequest(RecoveryRequest { from, ring, missing: vec![range] }),
         Datagram::Done(Done { from, ring }),
         Datagram::Install(Install { from, ring }),
@@ -75,7 +79,13 @@ pub fn datagrams(random: &mut fastrand::Rng, cluster: u32) -> Vec<Bytes> {
 }
 
 /// A packet of that number, filled with anything.
-fn packet(random: &mut fastrand::Rng, cluster: u32, ring: RingId, from: ProcessId, seq: Seq) -> Packet {
+fn packet(
+    random: &mut fastrand::Rng,
+    cluster: ClusterHash,
+    ring: RingId,
+    from: ProcessId,
+    seq: Seq,
+) -> Packet {
     let header = PacketHeader {
         ring: ring.tag(),
         sender: from.daemon,

@@ -3,14 +3,17 @@
 use std::net::Ipv4Addr;
 
 use antiphon_hostile::{CLUSTER, Fed, samples};
-use antiphon_proto::config::{Config, Daemon};
+use antiphon_proto::config::{Cluster, Config, Daemon};
 use antiphon_proto::time::Instant;
 use antiphon_proto::{Boot, Event, Input, NameHash, Node, Outputs, Stats};
-use antiphon_wire::ids::{DaemonId, RingId, Seq};
+use antiphon_wire::ids::{ClusterHash, DaemonId, RingId, Seq};
 use antiphon_wire::names::DaemonName;
 use antiphon_wire::ring::packet::PacketHeader;
 use antiphon_wire::ring::{DatagramKind, HEADER_BYTES, VERSION};
 use bytes::{Bytes, BytesMut};
+
+/// The hash of another configuration.
+const OTHER_CLUSTER: ClusterHash = ClusterHash(CLUSTER.0 ^ 1);
 
 /// Everything that a daemon knows, but for its counters.
 fn knowledge(node: &Node) -> String {
@@ -26,14 +29,14 @@ fn daemon() -> (Node, Outputs) {
     let address = Ipv4Addr::LOCALHOST;
     let daemons = names.map(|name| Daemon { name, address }).collect();
     let mut out = Outputs::default();
-    let config = Config::new(daemons, DaemonId(0), CLUSTER);
+    let config = Config::new(Cluster { daemons, hash: CLUSTER }, DaemonId(0));
     let boot = Boot { incarnation: 7, epoch: 7, seed: 1, name_hash: NameHash::fixed() };
     (Node::new(config, boot, Instant::default(), &mut out), out)
 }
 
 /// What is wrong with a datagram: its version, its end, or the configuration that it is for.
 fn spoilt(random: &mut fastrand::Rng) -> Vec<Bytes> {
-    let mut spoilt = samples::datagrams(random, CLUSTER ^ 1);
+    let mut spoilt = samples::datagrams(random, OTHER_CLUSTER);
     for mut datagram in samples::datagrams(random, CLUSTER).into_iter().map(BytesMut::from) {
         let end = random.usize(..8);
         spoilt.push(Bytes::copy_from_slice(&datagram[..end]));
@@ -122,7 +125,7 @@ fn of_other_rings(ring: RingId, random: &mut fastrand::Rng) -> Vec<Bytes> {
 fn daemons_of_another_version_are_reported_once_each() {
     let (mut node, mut out) = daemon();
     let mut random = fastrand::Rng::with_seed(1);
-    let mut hear = |cluster: u32, version: u8| {
+    let mut hear = |cluster: ClusterHash, version: u8| {
         out.clear();
         for mut datagram in samples::datagrams(&mut random, cluster).into_iter().map(BytesMut::from) {
             datagram[0] = version;
@@ -132,7 +135,7 @@ fn daemons_of_another_version_are_reported_once_each() {
         out.events.iter().filter(of_version).cloned().collect::<Vec<_>>()
     };
     assert_eq!(hear(CLUSTER, VERSION), []);
-    assert_eq!(hear(CLUSTER ^ 1, VERSION + 1), [], "of another cluster");
+    assert_eq!(hear(OTHER_CLUSTER, VERSION + 1), [], "of another cluster");
     for version in [VERSION - 1, VERSION + 1] {
         assert_eq!(hear(CLUSTER, version), [Event::ForeignVersion { version }]);
         assert_eq!(hear(CLUSTER, version), [], "again");

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 pub use antiphon_wire::client::handshake::AuthMethod;
-use antiphon_wire::ids::{DaemonId, ProcessId};
+use antiphon_wire::ids::{ClusterHash, DaemonId, ProcessId};
 use antiphon_wire::monitor::WindowChange;
 use antiphon_wire::names::DaemonName;
 
@@ -26,13 +26,13 @@ pub struct Cluster {
     /// All configured daemons; a [`DaemonId`] is a position in this list.
     pub daemons: Vec<Daemon>,
     /// What tells datagrams of daemons with this list from others.
-    pub hash: u32,
+    pub hash: ClusterHash,
 }
 
 impl Cluster {
     /// Whether no place has one daemon in this list and another in the other.
-    fn agrees_with(&self, daemons: &[Daemon]) -> bool {
-        self.daemons.iter().zip(daemons).all(|(one, other)| one == other)
+    fn agrees_with(&self, other: &Self) -> bool {
+        self.daemons.iter().zip(&other.daemons).all(|(one, other)| one == other)
     }
 }
 
@@ -43,16 +43,14 @@ const LONG_WAYS: Duration = Duration::from_millis(350);
 /// So many times as long it takes until the ring has become slower for a slow reader.
 const WIDE_AREA_OF_READERS: u32 = 4;
 
-/// How one daemon behaves. Daemons of a cluster may differ in everything but `daemons` and `cluster`, and in these as
-/// [`crate::Input::Reload`] lets them; safety depends on none of the times.
+/// How one daemon behaves. Daemons of a cluster may differ in everything but `cluster`, and in that as [`crate::Input::Reload`]
+/// lets them; safety depends on none of the times.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
-    /// All configured daemons; a [`DaemonId`] is a position in this list.
-    pub daemons: Vec<Daemon>,
+    /// All configured daemons. Datagrams with another hash are ignored, unless it is one of `other_clusters`.
+    pub cluster: Cluster,
     /// Which of them I am.
     pub me: DaemonId,
-    /// Hash of the configuration; datagrams with another one are ignored, unless it is one of `other_clusters`.
-    pub cluster: u32,
     /// Lists that this daemon has had or was told to go over to, maybe the present one among them; at most one of each
     /// length, and no two with different daemons at one place. None at first.
     pub other_clusters: Vec<Cluster>,
@@ -67,21 +65,27 @@ pub struct Config {
     pub mutant: Option<crate::mutant::Mutant>,
 }
 
+/// What a round of the token may send, in packets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Windows {
+    /// New packets of all members together (`Window`).
+    pub all: u32,
+    /// Of one member in a visit (`PersonalWindow`).
+    pub personal: u32,
+    /// How many of these may follow the token instead of preceding it (`AcceleratedWindow`).
+    pub after_token: u32,
+}
+
 /// Limits and times of the ordering protocol.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RingConfig {
     /// Largest datagram in bytes, UDP payload. 1472 fills an Ethernet frame.
     pub datagram_bytes: usize,
-    /// New packets of all daemons together in one token round, at first (`Window`). The ring changes
-    /// it by what the network takes, and the other windows in proportion.
-    pub window_packets: u32,
-    /// How far the ring may raise it (`WindowLimit`). The smallest limit of a ring's members counts;
+    /// The windows of a ring at first. It changes them by what the network takes.
+    pub windows: Windows,
+    /// How far the ring may raise the window of all (`WindowLimit`). The smallest limit of a ring's members counts;
     /// a daemon with a small receive buffer has a small one.
     pub window_limit_packets: u32,
-    /// New packets of one daemon in one token visit, at first (`PersonalWindow`).
-    pub personal_window_packets: u32,
-    /// How many of them may follow the token instead of preceding it (`AcceleratedWindow`).
-    pub accelerated_window_packets: u32,
     /// Packets that may be on the ring without being held by everyone.
     pub outstanding_packets: u64,
     /// Messages waiting for the token above which clients are not read.
@@ -112,10 +116,8 @@ impl Default for RingConfig {
     fn default() -> Self {
         Self {
             datagram_bytes: 1472,
-            window_packets: 160,
+            windows: Windows { all: 160, personal: 20, after_token: 15 },
             window_limit_packets: 1280,
-            personal_window_packets: 20,
-            accelerated_window_packets: 15,
             outstanding_packets: 4096,
             send_queue_messages: 8192,
             send_queue_bytes: 1 << 20,
@@ -135,10 +137,11 @@ impl RingConfig {
     /// is raised again. In a ring that is not accelerated nothing follows the token.
     pub(crate) fn change_windows(&mut self, change: WindowChange) {
         let wanted = |new: Option<u16>, old: u32| new.map_or(old, |new| u32::from(new).max(1));
-        self.window_packets = wanted(change.all, self.window_packets).min(self.window_limit_packets.max(1));
-        self.personal_window_packets = wanted(change.personal, self.personal_window_packets);
-        if self.accelerated_window_packets > 0 {
-            self.accelerated_window_packets = wanted(change.after_token, self.accelerated_window_packets);
+        let Windows { all, personal, after_token } = &mut self.windows;
+        *all = wanted(change.all, *all).min(self.window_limit_packets.max(1));
+        *personal = wanted(change.personal, *personal);
+        if *after_token > 0 {
+            *after_token = wanted(change.after_token, *after_token);
         }
     }
 
@@ -285,11 +288,10 @@ impl SessionConfig {
 impl Config {
     /// A configuration with default limits and times.
     #[must_use]
-    pub fn new(daemons: Vec<Daemon>, me: DaemonId, cluster: u32) -> Self {
+    pub fn new(cluster: Cluster, me: DaemonId) -> Self {
         Self {
-            daemons,
-            me,
             cluster,
+            me,
             other_clusters: Vec::new(),
             ring: RingConfig::default(),
             membership: MembershipConfig::default(),
@@ -306,39 +308,38 @@ impl Config {
     }
 
     /// Whether a datagram with that hash is of this cluster.
-    pub(crate) fn understands(&self, hash: u32) -> bool {
-        hash == self.cluster || self.other_clusters.iter().any(|other| other.hash == hash)
+    pub(crate) fn understands(&self, hash: ClusterHash) -> bool {
+        hash == self.cluster.hash || self.other_clusters.iter().any(|other| other.hash == hash)
     }
 
     /// Whether this daemon can go over to that list: the present one with more at its end, or without some of those
     /// there, and with this daemon.
     pub(crate) fn can_have(&self, cluster: &Cluster) -> bool {
-        cluster.agrees_with(&self.daemons) && self.me.index() < cluster.daemons.len()
+        cluster.agrees_with(&self.cluster) && self.me.index() < cluster.daemons.len()
     }
 
     /// Takes datagrams of daemons with that list for some of this cluster, and no more those of daemons with a list that
     /// has another daemon at one of its places: that one's word would count as this one's.
     pub(crate) fn understand(&mut self, cluster: Cluster) {
         let is_other = |other: &Cluster| other.daemons.len() != cluster.daemons.len();
-        self.other_clusters.retain(|other| is_other(other) && other.agrees_with(&cluster.daemons));
+        self.other_clusters.retain(|other| is_other(other) && other.agrees_with(&cluster));
         self.other_clusters.push(cluster);
     }
 
     /// Goes over to another list of daemons, which it [can have](Self::can_have).
     pub(crate) fn change_cluster(&mut self, cluster: Cluster) {
-        let hash = std::mem::replace(&mut self.cluster, cluster.hash);
-        let daemons = std::mem::replace(&mut self.daemons, cluster.daemons);
-        self.understand(Cluster { daemons, hash });
+        let before = std::mem::replace(&mut self.cluster, cluster);
+        self.understand(before);
     }
 
     /// This daemon's part of [`SessionConfig::frames_at_once`].
     pub(crate) fn frames_at_once(&self) -> usize {
-        (self.sessions.frames_at_once / self.daemons.len().max(1)).max(1)
+        (self.sessions.frames_at_once / self.cluster.daemons.len().max(1)).max(1)
     }
 
     /// The configured daemon of that number.
     #[must_use]
     pub fn daemon(&self, id: DaemonId) -> Option<&Daemon> {
-        self.daemons.get(id.index())
+        self.cluster.daemons.get(id.index())
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use antiphon_wire::client::flags::ReplyCode;
-use antiphon_wire::ids::{DaemonId, ProcessId, RingId, Seq, SessionId};
+use antiphon_wire::ids::{ClusterHash, DaemonId, ProcessId, RingId, Seq, SessionId};
 use antiphon_wire::monitor::WindowChange;
 use antiphon_wire::names::MemberName;
 use antiphon_wire::ring::DatagramKind;
@@ -189,12 +189,12 @@ pub enum Event {
     /// reached, from now on.
     Reloaded {
         /// Its hash.
-        cluster: u32,
+        cluster: ClusterHash,
     },
     /// A daemon with a different configuration was heard.
     ForeignCluster {
         /// Its configuration hash.
-        cluster: u32,
+        cluster: ClusterHash,
     },
     /// A daemon of this cluster that speaks another version of the protocol was heard.
     ForeignVersion {

@@ -43,6 +43,5 @@ pub mod time;
 pub use io::{Channel, CloseReason, Event, Input, Origin, Outputs, Target, Trace, Transmit};
 pub use name_hash::NameHash;
 pub use node::{Boot, Node};
-pub use ring::Windows;
 pub use sessions::Outbox;
 pub use stats::{Behind, NextCluster, Readers, StateName, Stats, Status};

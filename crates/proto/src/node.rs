@@ -118,39 +118,14 @@ impl Node {
 
     /// Takes one input and does everything that follows from it.
     pub fn handle(&mut self, now: Instant, input: Input, out: &mut Outputs) {
-        let last_call = std::mem::replace(&mut self.last_call, now);
-        // A node that put deliveries off was due at once, so it is late by all the time since the last call.
-        let due = if self.awaits_offers() { Some(last_call) } else { self.timers.next().map(|(due, _)| due) };
-        self.patience.note_call(now, due);
-        let stalled = now.since(last_call) > self.config.ring.token_loss;
-        if matches!(input, Input::Shutdown) && self.leave_by.is_none() {
-            let by = now + self.config.membership.leave;
-            self.leave_by = Some(by);
-            self.timers.set(Timer::LeaveBy, by);
-        }
-        if let Input::SetWindows(change) = &input {
-            self.config.ring.change_windows(*change);
-        }
-        let is_news =
-            matches!(&input, Input::Reload(cluster) if self.reload.prepare(cluster, &mut self.config));
-        let had_put_off = self.has_put_off;
+        let (stalled, had_put_off) = (self.note_call(now), self.has_put_off);
+        self.take_order(&input, now);
         self.has_put_off = self.with_cx(now, out, |parts, cx| {
             parts.membership.mind_lateness(cx);
             if stalled {
                 parts.membership.on_stall(cx);
             }
-            match input {
-                Input::Datagram(bytes) => parts.membership.on_datagram(bytes, cx),
-                Input::SessionOpened(id, origin) => parts.sessions.on_opened(id, origin, cx),
-                Input::SessionBytes(id, bytes) => parts.sessions.on_bytes(id, bytes, cx),
-                Input::SessionClosed(id) => parts.sessions.on_closed(id, cx),
-                Input::Timeout => parts.fire(cx),
-                Input::OutboxesOffered => parts.sessions.on_offered(cx),
-                Input::SetWindows(_) => parts.membership.begin_windows_anew(),
-                Input::Reload(_) if is_news => parts.reload.announce(cx),
-                Input::Reload(_) => {}
-                Input::Shutdown => parts.sessions.on_shutdown(cx),
-            }
+            parts.route(input, cx);
             parts.settle(cx)
         });
         if let Some(cluster) = self.reload.take_due() {
@@ -161,6 +136,30 @@ impl Node {
         if self.leave_by.is_some_and(|by| now >= by || is_done) {
             self.leave_by = None;
             self.with_cx(now, out, |parts, cx| parts.membership.say_goodbye(cx));
+        }
+    }
+
+    /// Notes when this call comes, and how late. Returns whether the process stood still for so long that others may have
+    /// given it up.
+    fn note_call(&mut self, now: Instant) -> bool {
+        let last_call = std::mem::replace(&mut self.last_call, now);
+        // A node that put deliveries off was due at once, so it is late by all the time since the last call.
+        let due = if self.awaits_offers() { Some(last_call) } else { self.timers.next().map(|(due, _)| due) };
+        self.patience.note_call(now, due);
+        now.since(last_call) > self.config.ring.token_loss
+    }
+
+    /// Takes what an operator wants into the configuration, which the layers only read.
+    fn take_order(&mut self, input: &Input, now: Instant) {
+        match input {
+            Input::SetWindows(change) => self.config.ring.change_windows(*change),
+            Input::Reload(cluster) => self.reload.prepare(cluster, &mut self.config),
+            Input::Shutdown if self.leave_by.is_none() => {
+                let by = now + self.config.membership.leave;
+                self.leave_by = Some(by);
+                self.timers.set(Timer::LeaveBy, by);
+            }
+            _ => {}
         }
     }
 
@@ -213,7 +212,7 @@ impl Node {
     /// clients: deliveries were put off, and if all daemons do so in one round, the token is not lost for that.
     #[must_use]
     pub fn ring_may_wait(&self, waited: Duration) -> bool {
-        let daemons = self.config.daemons.len() as u32;
+        let daemons = self.config.cluster.daemons.len() as u32;
         self.has_put_off && waited < self.config.ring.token_loss / (RING_WAIT_DIVISOR * daemons.max(1))
     }
 
@@ -233,7 +232,7 @@ impl Node {
     /// Whether all configured daemons are members of the installed ring.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.membership.ring().members().len() == self.config.daemons.len()
+        self.membership.ring().members().len() == self.config.cluster.daemons.len()
     }
 
     /// Whether messages wait for windows, as far as the token told. Then a packet that is read a little later
@@ -280,7 +279,7 @@ impl Node {
             ring: ring.id(),
             members: ring.members().to_vec(),
             reasons: self.membership.reasons().to_vec(),
-            next_cluster: self.reload.awaited(self.config.cluster),
+            next_cluster: self.reload.awaited(self.config.cluster.hash),
             settled: self.groups.is_settled(),
             stable: ring.stable(),
             held: ring.packets().contiguous(),
@@ -312,6 +311,21 @@ impl Node {
 }
 
 impl Parts<'_> {
+    /// Gives an input to the layer that it is for.
+    fn route(&mut self, input: Input, cx: &mut Cx<'_>) {
+        match input {
+            Input::Datagram(bytes) => self.membership.on_datagram(bytes, cx),
+            Input::SessionOpened(id, origin) => self.sessions.on_opened(id, origin, cx),
+            Input::SessionBytes(id, bytes) => self.sessions.on_bytes(id, bytes, cx),
+            Input::SessionClosed(id) => self.sessions.on_closed(id, cx),
+            Input::Timeout => self.fire(cx),
+            Input::OutboxesOffered => self.sessions.on_offered(cx),
+            Input::SetWindows(_) => self.membership.begin_windows_anew(),
+            Input::Reload(_) => self.reload.announce(cx),
+            Input::Shutdown => self.sessions.on_shutdown(cx),
+        }
+    }
+
     /// Fires every timer that is due. One that a handler sets to now again waits for the next call.
     fn fire(&mut self, cx: &mut Cx<'_>) {
         for _ in Timer::ALL {
@@ -327,7 +341,7 @@ impl Parts<'_> {
     /// Returns whether there is more to do.
     fn settle(&mut self, cx: &mut Cx<'_>) -> bool {
         for _ in 0..MAX_ROUNDS {
-            self.membership.hold_back(self.sessions.hold_back(cx));
+            self.membership.set_held_back(self.sessions.holds_back(cx));
             let has_sent = self.membership.advance(cx);
             match self.deliver_all(cx) {
                 Progress::PutOff => return true,

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use antiphon_wire::ids::ProcessId;
+use antiphon_wire::ids::{ClusterHash, ProcessId};
 use antiphon_wire::reader::{DecodeError, Reader};
 use antiphon_wire::service::ServiceLevel;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -28,22 +28,20 @@ pub(crate) struct Reload {
     /// Members of the present configuration; none while it is being closed.
     members: Vec<ProcessId>,
     /// The hash that each of them said last.
-    ready: BTreeMap<ProcessId, u32>,
+    ready: BTreeMap<ProcessId, ClusterHash>,
 }
 
 impl Reload {
-    /// Takes the list to go over to, or the present one, so that there is none. Returns whether that is news, and one
-    /// that can be had.
-    pub(crate) fn prepare(&mut self, cluster: &Cluster, config: &mut Config) -> bool {
-        let next = Some(cluster).filter(|cluster| cluster.hash != config.cluster);
+    /// Takes the list to go over to, or the present one, so that there is none. One that cannot be had is ignored.
+    pub(crate) fn prepare(&mut self, cluster: &Cluster, config: &mut Config) {
+        let next = Some(cluster).filter(|cluster| cluster.hash != config.cluster.hash);
         if self.next.as_ref() == next || !config.can_have(cluster) {
-            return false;
+            return;
         }
         if let Some(next) = next {
             config.understand(next.clone());
         }
         self.next = next.cloned();
-        true
     }
 
     /// Says which list I have, if there was ever more than one.
@@ -51,7 +49,7 @@ impl Reload {
         if cx.config.other_clusters.is_empty() {
             return;
         }
-        let hash = self.next.as_ref().map_or(cx.config.cluster, |next| next.hash);
+        let hash = self.next.as_ref().map_or(cx.config.cluster.hash, |next| next.hash);
         cx.queue.push_control(Outgoing {
             kind: Kind::Daemon,
             service: ServiceLevel::Agreed,
@@ -85,7 +83,7 @@ impl Reload {
     }
 
     /// What others have to be given before it takes effect; or, if nothing is to, before all members have what I have.
-    pub(crate) fn awaited(&self, present: u32) -> Option<NextCluster> {
+    pub(crate) fn awaited(&self, present: ClusterHash) -> Option<NextCluster> {
         if let Some(Cluster { hash, .. }) = self.next {
             return Some(NextCluster { hash, lacking: self.lacking(hash).collect() });
         }
@@ -95,22 +93,22 @@ impl Reload {
     }
 
     /// Members that have not said that they have that list.
-    fn lacking(&self, hash: u32) -> impl Iterator<Item = ProcessId> + '_ {
+    fn lacking(&self, hash: ClusterHash) -> impl Iterator<Item = ProcessId> + '_ {
         self.members.iter().copied().filter(move |member| self.ready.get(member) != Some(&hash))
     }
 }
 
 /// Says that I have a list with that hash.
-fn encode(hash: u32) -> Bytes {
+fn encode(hash: ClusterHash) -> Bytes {
     let mut out = BytesMut::with_capacity(5);
     out.put_u8(Saying::Ready as u8);
-    out.put_u32_le(hash);
+    out.put_u32_le(hash.0);
     out.freeze()
 }
 
-fn decode(bytes: &[u8]) -> Result<u32, DecodeError> {
+fn decode(bytes: &[u8]) -> Result<ClusterHash, DecodeError> {
     let mut reader = Reader::new(bytes, "list of daemons");
-    let (_, hash) = (reader.u8()?, reader.u32()?);
+    let (_, hash) = (reader.u8()?, ClusterHash(reader.u32()?));
     reader.finish()?;
     Ok(hash)
 }
@@ -137,13 +135,18 @@ mod tests {
             address: Ipv4Addr::new(10, 0, 0, name),
         };
         let hash = names.bytes().fold(7, |hash, name| hash * 31 + u32::from(name));
-        Cluster { daemons: names.bytes().map(daemon).collect(), hash }
+        Cluster { daemons: names.bytes().map(daemon).collect(), hash: ClusterHash(hash) }
     }
 
     /// Daemon b of the two.
     fn config() -> Config {
-        let Cluster { daemons, hash } = cluster("ab");
-        Config::new(daemons, DaemonId(1), hash)
+        Config::new(cluster("ab"), DaemonId(1))
+    }
+
+    /// Gives a daemon a list; returns the length of the one that it is to go over to then.
+    fn next(reload: &mut Reload, names: &str, config: &mut Config) -> Option<usize> {
+        reload.prepare(&cluster(names), config);
+        reload.next.as_ref().map(|next| next.daemons.len())
     }
 
     fn is_understood(config: &Config, names: &str) -> bool {
@@ -154,13 +157,16 @@ mod tests {
     fn only_lists_with_the_same_places_can_be_had() {
         let (mut reload, mut config) = (Reload::default(), config());
         for names in ["a", "ba", "acb", "xb"] {
-            assert!(!reload.prepare(&cluster(names), &mut config), "{names}");
-            assert!(!is_understood(&config, names) && reload.awaited(config.cluster).is_none(), "{names}");
+            assert_eq!(next(&mut reload, names, &mut config), None, "{names}");
+            assert!(
+                !is_understood(&config, names) && reload.awaited(config.cluster.hash).is_none(),
+                "{names}"
+            );
         }
-        assert!(!reload.prepare(&cluster("ab"), &mut config), "it is the present one");
-        assert!(reload.prepare(&cluster("abc"), &mut config));
-        assert!(!reload.prepare(&cluster("abc"), &mut config), "it is no news");
-        assert!(reload.prepare(&cluster("ab"), &mut config), "it is taken back");
+        assert_eq!(next(&mut reload, "ab", &mut config), None, "it is the present one");
+        assert_eq!(next(&mut reload, "abc", &mut config), Some(3));
+        assert_eq!(next(&mut reload, "xbc", &mut config), Some(3), "another one is ignored");
+        assert_eq!(next(&mut reload, "ab", &mut config), None, "it is taken back");
         assert!(is_understood(&config, "abc"), "others may have it by now");
     }
 
@@ -169,7 +175,7 @@ mod tests {
     fn a_list_with_another_daemon_at_a_place_is_understood_no_more() {
         let (mut reload, mut config) = (Reload::default(), config());
         for names in ["abx", "ab", "aby"] {
-            assert!(reload.prepare(&cluster(names), &mut config));
+            reload.prepare(&cluster(names), &mut config);
             config.change_cluster(reload.next.take().expect("the next one"));
         }
         assert!(is_understood(&config, "ab") && is_understood(&config, "aby"));
@@ -197,7 +203,7 @@ mod tests {
     fn what_was_said_in_the_last_ring_does_not_count_in_the_next() {
         let (mut reload, mut config) = (Reload::default(), config());
         let members = [0, 1].map(|daemon| ProcessId { daemon: DaemonId(daemon), incarnation: 1 });
-        assert!(reload.prepare(&cluster("abc"), &mut config));
+        reload.prepare(&cluster("abc"), &mut config);
         let next = cluster("abc").hash;
         let say = |reload: &mut Reload, member: usize| {
             reload.ready.insert(members[member], next);
@@ -208,7 +214,7 @@ mod tests {
         say(&mut reload, 1);
         assert_eq!(reload.take_due(), None);
         let lacking = vec![members[0]];
-        assert_eq!(reload.awaited(config.cluster), Some(NextCluster { hash: next, lacking }));
+        assert_eq!(reload.awaited(config.cluster.hash), Some(NextCluster { hash: next, lacking }));
         say(&mut reload, 0);
         assert_eq!(reload.take_due(), Some(cluster("abc")));
     }

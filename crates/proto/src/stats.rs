@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use antiphon_wire::ids::{ProcessId, RingId, Seq};
+use antiphon_wire::ids::{ClusterHash, ProcessId, RingId, Seq};
 use antiphon_wire::names::MemberName;
 
-use crate::ring::Windows;
+use crate::config::Windows;
 
 /// Where a daemon stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -48,7 +48,7 @@ pub struct Status {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NextCluster {
     /// Hash of the one that is to take effect here, or that has.
-    pub hash: u32,
+    pub hash: ClusterHash,
     /// Members that have another, or have not said that they have it.
     pub lacking: Vec<ProcessId>,
 }

@@ -141,7 +141,7 @@ fn a_daemon_crashes_at_any_moment() {
 fn a_large_message_survives_a_membership_change() {
     for started in [2, 10, 40, 70, 90, 95, 96, 97, 98] {
         let mut settings = Settings::default();
-        settings.ring.personal_window_packets = 1;
+        settings.ring.windows.personal = 1;
         let mut world = World::ring_with(settings);
         let [p, q, _] = world.clients_in("g");
         let large = world.cast(q, "g", Agreed, 140_000);

@@ -1,7 +1,7 @@
 //! Stories about the token and the packets of one ring (docs/testing.md, Scenarios).
 
-use antiphon_proto::Windows;
 use antiphon_proto::config::RingConfig;
+use antiphon_proto::config::Windows;
 use antiphon_sim::network::Quality;
 use antiphon_sim::scenario::ms;
 use antiphon_sim::world::{ClientId, Fault, Settings, World};
@@ -215,7 +215,7 @@ fn a_resting_token_is_woken() {
 fn the_token_does_not_rest_while_a_member_sends() {
     for daemons in 2..4 {
         let mut settings = Settings { daemons, ..Settings::default() };
-        settings.ring.personal_window_packets = 1;
+        settings.ring.windows.personal = 1;
         let mut world = World::ring_with(settings);
         let p = world.client_in(0, "p", "g");
         let q = world.client_in(1, "q", "g");
@@ -399,10 +399,14 @@ fn rounds_begin_anew_with_the_windows_that_an_operator_sets() {
     assert_eq!((0..3).map(|host| windows(&world, host).all).collect::<Vec<_>>(), [160; 3]);
     set(&mut world, 6, None);
     set(&mut world, 160, None);
-    assert_eq!(windows(&world, 1), Windows { all: 160, mine: 20, after_token: 15 }, "what was not changed");
+    assert_eq!(
+        windows(&world, 1),
+        Windows { all: 160, personal: 20, after_token: 15 },
+        "what was not changed"
+    );
     set(&mut world, 6, Some(2));
     for host in 0..3 {
-        assert_eq!(windows(&world, host), Windows { all: 6, mine: 2, after_token: 2 });
+        assert_eq!(windows(&world, host), Windows { all: 6, personal: 2, after_token: 2 });
     }
     let messages: Vec<_> = (0..300).map(|index| world.cast(clients[index % 3], "g", Agreed, 1000)).collect();
     world.run(ms(2));
@@ -410,7 +414,7 @@ fn rounds_begin_anew_with_the_windows_that_an_operator_sets() {
     set(&mut world, 400, Some(800));
     world.run_until_quiet();
     assert!((0..3).all(|host| windows(&world, host).all >= 400));
-    assert!((0..3).all(|host| windows(&world, host).mine >= 400), "no more than all");
+    assert!((0..3).all(|host| windows(&world, host).personal >= 400), "no more than all");
     for message in messages {
         clients.iter().for_each(|client| world.expect_message(*client, message));
     }
@@ -428,7 +432,7 @@ fn a_window_that_was_lowered_is_whole_after_a_rest() {
     let sender = world.client_in(0, "p", "h");
     let readers: Vec<_> = (0..60).map(|reader| world.client_in(1, &format!("r{reader}"), "g")).collect();
     let messages: Vec<_> = (0..100).map(|_| world.cast(sender, "g", Agreed, 1000)).collect();
-    let lowered = |world: &World| world.node(0).is_some_and(|node| node.status().windows.mine < 4);
+    let lowered = |world: &World| world.node(0).is_some_and(|node| node.status().windows.personal < 4);
     world.wait_for("a small window", lowered);
     let read = |world: &World| readers.iter().all(|reader| world.has_read(*reader, messages[99]));
     world.wait_for("all to be read", read);

@@ -23,7 +23,7 @@ fn wide() -> Settings {
 /// The same, with a window that does not grow.
 fn wide_with_constant_window() -> Settings {
     let settings = wide();
-    let window_limit_packets = settings.ring.window_packets;
+    let window_limit_packets = settings.ring.windows.all;
     Settings { ring: RingConfig { window_limit_packets, ..settings.ring }, ..settings }
 }
 

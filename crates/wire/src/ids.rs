@@ -22,6 +22,16 @@ impl fmt::Display for DaemonId {
     }
 }
 
+/// What tells datagrams of one cluster from those of another: a hash of the configuration that its daemons agree on.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ClusterHash(pub u32);
+
+impl fmt::Display for ClusterHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0)
+    }
+}
+
 /// One run of a daemon. A restart is a new process under the same [`DaemonId`], never the old one
 /// resumed (docs/protocol.md, Words).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]

@@ -19,7 +19,7 @@ pub(crate) enum Change {
 impl Settings {
     /// What it takes to go over to these settings, or why that takes a restart of all daemons.
     pub(crate) fn change_to(&self, next: &Self) -> Result<Change, String> {
-        if next.config.cluster == self.config.cluster {
+        if next.config.cluster.hash == self.config.cluster.hash {
             return Ok(Change::Nothing);
         }
         if next.wide_area != self.wide_area {
@@ -65,7 +65,6 @@ impl Settings {
 
     /// Goes over to the daemons of others. Everything else stays as it was when this daemon started.
     pub(crate) fn take_daemons_of(&mut self, next: Self) {
-        self.config.daemons = next.config.daemons;
         self.config.cluster = next.config.cluster;
         self.locations = next.locations;
         self.segments = next.segments;

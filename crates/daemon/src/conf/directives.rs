@@ -13,7 +13,7 @@ use super::log_settings;
 use super::options::Options;
 use super::syntax::{DirectiveTree, Spanned};
 use super::timeouts::Timeouts;
-use super::windows::{self, Windows};
+use super::windows::{self, GivenWindows};
 use super::{IpPreference, PortReuse, SEAL_BYTES, UNIX_DIRECTORY};
 
 /// How a directive is written.
@@ -118,7 +118,7 @@ pub(crate) struct Directives {
     seen: Vec<&'static str>,
     timeouts: Timeouts,
     wide_area: Option<bool>,
-    windows: Windows,
+    windows: GivenWindows,
     datagram_bytes: Option<Spanned<u32>>,
     allowed: Option<Vec<AuthMethod>>,
     required: Option<Vec<AuthMethod>>,

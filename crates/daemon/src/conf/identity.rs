@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::net::IpAddr;
 
-use antiphon_wire::ids::DaemonId;
+use antiphon_wire::ids::{ClusterHash, DaemonId};
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 use nix::net::if_::if_nametoindex;
 use nix::sys::socket::SockaddrStorage;
@@ -65,7 +65,7 @@ fn ip(address: &SockaddrStorage) -> Option<IpAddr> {
 
 /// A number that is the same for daemons which agree on the segments and on the names, addresses
 /// and order of the daemons. Daemons with different numbers ignore each other.
-pub(crate) fn cluster_hash(topology: &Topology, with_segments: bool, wide_area: bool) -> u32 {
+pub(crate) fn cluster_hash(topology: &Topology, with_segments: bool, wide_area: bool) -> ClusterHash {
     // A daemon with the times of another network would break the ring of the others again and again.
     let mut text = if wide_area { "wide area\n".to_owned() } else { String::new() };
     for (index, segment) in topology.segments.iter().enumerate() {
@@ -77,7 +77,7 @@ pub(crate) fn cluster_hash(topology: &Topology, with_segments: bool, wide_area: 
             let _ = writeln!(text, "daemon {} {} {}", location.name, location.address, daemon.address);
         }
     }
-    fnv1a(text.as_bytes())
+    ClusterHash(fnv1a(text.as_bytes()))
 }
 
 /// The 32-bit FNV-1a hash.

@@ -27,7 +27,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use antiphon_proto::config::{AuthMethod, Config};
+use antiphon_proto::config::{AuthMethod, Cluster, Config};
 use antiphon_proto::io::Channel;
 pub use antiphon_wire::client::flags::{DEFAULT_PORT, UNIX_DIRECTORY};
 use antiphon_wire::ids::DaemonId;
@@ -332,7 +332,7 @@ impl Settings {
         here: Location,
         client_interfaces: Vec<IpAddr>,
     ) -> Self {
-        let cluster = identity::cluster_hash(&topology, options.hash_segments, options.wide_area);
+        let hash = identity::cluster_hash(&topology, options.hash_segments, options.wide_area);
         let Topology { segments, locations, daemons } = topology;
         let Options { mut ring, membership, sessions, .. } = options;
         ring.datagram_bytes = options.datagram_bytes.unwrap_or_else(|| ethernet_payload_bytes(here.address));
@@ -340,7 +340,7 @@ impl Settings {
             ring.datagram_bytes -= SEAL_BYTES;
         }
         Self {
-            config: Config { ring, membership, sessions, ..Config::new(daemons, me, cluster) },
+            config: Config { ring, membership, sessions, ..Config::new(Cluster { daemons, hash }, me) },
             locations,
             here,
             segments,

@@ -42,7 +42,7 @@ fn the_customary_file_is_read() {
     assert_eq!(settings.locations.len(), 2);
     assert_eq!(settings.locations[1].port, 4804);
     assert!(settings.client_interfaces.iter().all(IpAddr::is_unspecified));
-    assert_eq!(settings.config.ring.window_packets, 80);
+    assert_eq!(settings.config.ring.windows.all, 80);
     assert_eq!(settings.config.sessions.max_outbox_messages, 5000);
     assert_eq!(settings.config.sessions.max_kept_bytes, 256 << 20);
     assert_eq!(settings.log.timestamp.as_deref(), Some("[%a %d %b %Y %H:%M:%S]"));
@@ -61,7 +61,7 @@ fn socket_directories_add_up_and_count_once() {
 fn addresses_of_segments_make_another_cluster_unless_they_are_excluded() {
     let hash = |directive: &str, segment: &str| {
         let text = format!("{directive}\nSpread_Segment {segment}:4803 {{ localhost 127.0.0.1 }}");
-        good(&text).settings.config.cluster
+        good(&text).settings.config.cluster.hash
     };
     let (one, other) = ("127.0.0.255", "239.1.2.3");
     for (directive, same) in
@@ -127,7 +127,7 @@ fn a_machine_without_a_configured_address_is_told_so() {
 
 #[test]
 fn the_cluster_hash_covers_names_addresses_order_ports_and_the_kind_of_network_only() {
-    let base = good("Spread_Segment 127.0.0.255 { a 127.0.0.1 b 127.0.0.2 }").settings.config.cluster;
+    let base = good("Spread_Segment 127.0.0.255 { a 127.0.0.1 b 127.0.0.2 }").settings.config.cluster.hash;
     for other in [
         "Spread_Segment 127.0.0.255 { b 127.0.0.2 a 127.0.0.1 }",
         "Spread_Segment 127.0.0.255 { a 127.0.0.1 c 127.0.0.2 }",
@@ -136,18 +136,18 @@ fn the_cluster_hash_covers_names_addresses_order_ports_and_the_kind_of_network_o
         "Spread_Segment 127.0.0.254 { a 127.0.0.1 b 127.0.0.2 }",
         "Spread_Segment 127.0.0.255 { a 127.0.0.1 }  Spread_Segment 127.0.0.255 { b 127.0.0.2 }",
     ] {
-        assert_ne!(good(other).settings.config.cluster, base, "{other}");
+        assert_ne!(good(other).settings.config.cluster.hash, base, "{other}");
     }
     assert_ne!(
-        good(&with("WideAreaNetwork = yes")).settings.config.cluster,
-        good(ONE).settings.config.cluster
+        good(&with("WideAreaNetwork = yes")).settings.config.cluster.hash,
+        good(ONE).settings.config.cluster.hash
     );
     assert_eq!(
-        good(&with("WideAreaNetwork = no")).settings.config.cluster,
-        good(ONE).settings.config.cluster
+        good(&with("WideAreaNetwork = no")).settings.config.cluster.hash,
+        good(ONE).settings.config.cluster.hash
     );
     let same = "Window = 50 Spread_Segment 127.0.0.255:4803 { 'a' 127.0.0.1 { 127.0.0.1 } ; b 127.0.0.2 }";
-    assert_eq!(good(same).settings.config.cluster, base);
+    assert_eq!(good(same).settings.config.cluster.hash, base);
 }
 
 #[test]
@@ -283,7 +283,7 @@ fn limits_and_conflicts_are_errors() {
 #[test]
 fn no_two_daemons_have_one_number_in_group_ids() {
     let numbers = |text: &str| -> Vec<u32> {
-        good(text).settings.config.daemons.iter().map(|daemon| daemon.address.to_bits()).collect()
+        good(text).settings.config.cluster.daemons.iter().map(|daemon| daemon.address.to_bits()).collect()
     };
     let shared = numbers(
         "Spread_Segment 127.0.0.255:5000 { a 127.0.0.1 } Spread_Segment 127.0.0.255:5002 { b 127.0.0.1 }",
@@ -363,7 +363,7 @@ fn naming_a_method_switches_the_free_entry_off() {
 fn ipv6_daemons_have_a_number_for_clients() {
     let settings = good("Spread_Segment [ff02::5]:4803 { a ::1 VirtualID = 9 }").settings;
     assert_eq!(settings.locations[0].address, "::1".parse::<IpAddr>().expect("an address"));
-    assert_eq!(u32::from(settings.config.daemons[0].address), 9);
+    assert_eq!(u32::from(settings.config.cluster.daemons[0].address), 9);
 }
 
 #[test]

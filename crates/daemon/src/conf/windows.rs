@@ -9,7 +9,7 @@
 //!
 //! Each is bounded by the one above it: what is written must be, what is a default is lowered.
 
-use antiphon_proto::config::RingConfig;
+use antiphon_proto::config::{RingConfig, Windows};
 
 use super::diagnostic::Diagnostic;
 use super::syntax::Spanned;
@@ -23,7 +23,7 @@ const GROWTH: u32 = 8;
 
 /// What a file gave.
 #[derive(Default)]
-pub(crate) struct Windows {
+pub(crate) struct GivenWindows {
     pub(crate) all: Option<Spanned<u32>>,
     pub(crate) limit: Option<Spanned<u32>>,
     pub(crate) personal: Option<Spanned<u32>>,
@@ -31,7 +31,7 @@ pub(crate) struct Windows {
     pub(crate) is_accelerated: Option<bool>,
 }
 
-impl Windows {
+impl GivenWindows {
     /// Puts all into effect and says which are too large.
     pub(crate) fn apply(&self, ring: &mut RingConfig) -> Vec<Diagnostic> {
         let remarks = [self.all(ring), self.personal(ring), self.accelerated(ring)];
@@ -41,32 +41,30 @@ impl Windows {
     fn all(&self, ring: &mut RingConfig) -> Option<Diagnostic> {
         if let Some(window) = &self.all {
             let grown = window.value.saturating_mul(GROWTH).min(GROWN_MAX);
-            (ring.window_packets, ring.window_limit_packets) = (window.value, grown.max(window.value));
+            (ring.windows.all, ring.window_limit_packets) = (window.value, grown.max(window.value));
         }
         let limit = self.limit.as_ref().map_or(ring.window_limit_packets, |limit| limit.value);
         ring.window_limit_packets = limit;
-        let most = u64::from(limit.max(ring.window_packets));
+        let most = u64::from(limit.max(ring.windows.all));
         ring.outstanding_packets = ring.outstanding_packets.max(2 * most);
         self.all.as_ref().and_then(|window| over(window, limit, "Window", "WindowLimit"))
     }
 
     fn personal(&self, ring: &mut RingConfig) -> Option<Diagnostic> {
-        let limit = ring.window_packets;
-        let given = self.personal.as_ref();
-        ring.personal_window_packets =
-            given.map_or(ring.personal_window_packets, |given| given.value).min(limit);
+        let Windows { all: limit, personal, .. } = &mut ring.windows;
+        let (limit, given) = (*limit, self.personal.as_ref());
+        *personal = given.map_or(*personal, |given| given.value).min(limit);
         given.and_then(|given| over(given, limit, "PersonalWindow", "Window"))
     }
 
     fn accelerated(&self, ring: &mut RingConfig) -> Option<Diagnostic> {
+        let Windows { personal: limit, after_token, .. } = &mut ring.windows;
         if self.is_accelerated == Some(false) {
-            ring.accelerated_window_packets = 0;
+            *after_token = 0;
             return None;
         }
-        let limit = ring.personal_window_packets;
-        let given = self.accelerated.as_ref();
-        let wanted = given.map_or(ring.accelerated_window_packets, |given| given.value);
-        ring.accelerated_window_packets = wanted.min(limit);
+        let (limit, given) = (*limit, self.accelerated.as_ref());
+        *after_token = given.map_or(*after_token, |given| given.value).min(limit);
         given.and_then(|given| over(given, limit, "AcceleratedWindow", "PersonalWindow"))
     }
 }

@@ -9,8 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use antiphon_proto::Input;
-use antiphon_proto::config::Cluster;
 use antiphon_proto::time::Instant;
+use antiphon_wire::ids::ClusterHash;
 use mio::Waker;
 
 use super::{Daemon, StopHandle};
@@ -121,7 +121,7 @@ impl Reloader {
         self.reading = None;
         let read = read.ok()?;
         let came = match &read.loaded {
-            Ok(loaded) => format!("{:08x} {}", loaded.settings.config.cluster, loaded.source.text),
+            Ok(loaded) => format!("{} {}", loaded.settings.config.cluster.hash, loaded.source.text),
             Err(LoadError::Rejected(rejected)) => rejected.source.text.clone(),
             Err(error) => error.to_string(),
         };
@@ -163,7 +163,7 @@ impl Daemon {
 
     fn reload(&mut self, loaded: Loaded) {
         loaded.warnings.iter().for_each(|warning| tracing::warn!("{}", loaded.source.line(warning)));
-        let (daemons, hash) = (loaded.settings.locations.len(), loaded.settings.config.cluster);
+        let (daemons, hash) = (loaded.settings.locations.len(), loaded.settings.config.cluster.hash);
         match self.settings.change_to(&loaded.settings) {
             Ok(Change::Nothing) => {
                 tracing::info!("the daemons of the configuration are the same; all else takes a restart");
@@ -172,7 +172,7 @@ impl Daemon {
             Ok(Change::Daemons) => match self.transport.prepare(&loaded.settings) {
                 Ok(()) => {
                     tracing::info!(
-                        "{daemons} daemons (hash {hash:08x}), once all of the ring have read the same"
+                        "{daemons} daemons (hash {hash}), once all of the ring have read the same"
                     );
                     self.go_over_to(loaded.settings);
                 }
@@ -190,15 +190,17 @@ impl Daemon {
     }
 
     fn go_over_to(&mut self, next: Settings) {
-        let cluster = Cluster { daemons: next.config.daemons.clone(), hash: next.config.cluster };
+        let cluster = next.config.cluster.clone();
         self.reloader.next = Some(next);
         self.node.handle(self.now, Input::Reload(cluster), &mut self.out);
         self.act();
     }
 
     /// The core goes over to another list of daemons, and so do all others here.
-    pub(super) fn adopt(&mut self, cluster: u32) {
-        let Some(next) = self.reloader.next.take_if(|next| next.config.cluster == cluster) else { return };
+    pub(super) fn adopt(&mut self, cluster: ClusterHash) {
+        let Some(next) = self.reloader.next.take_if(|next| next.config.cluster.hash == cluster) else {
+            return;
+        };
         let was_alone = self.settings.locations.len() == 1;
         self.settings.take_daemons_of(next);
         self.transport.adopt(&self.settings);
@@ -206,12 +208,12 @@ impl Daemon {
             self.transport.report_buffers(&self.settings);
         }
         self.monitor.adopt(&self.settings);
-        self.log.adopt(&self.settings.config);
-        self.board.adopt(&self.settings.config);
+        self.log.adopt(&self.settings.config.cluster);
+        self.board.adopt(&self.settings.config.cluster);
         if let Some(links) = &mut self.test_links {
             links.adopt(&self.settings);
         }
         let names: Vec<String> = self.settings.locations.iter().map(|each| each.name.to_string()).collect();
-        tracing::info!("the daemons are now {} (hash {cluster:08x})", names.join(", "));
+        tracing::info!("the daemons are now {} (hash {cluster})", names.join(", "));
     }
 }

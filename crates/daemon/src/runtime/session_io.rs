@@ -285,9 +285,9 @@ mod tests {
 
     use antiphon::Envelope;
     use antiphon::session::{Handshake, Options, Session as Client, Step};
-    use antiphon_proto::config::{Config, Daemon};
+    use antiphon_proto::config::{Cluster, Config, Daemon};
     use antiphon_proto::{Boot, NameHash, Origin, StateName};
-    use antiphon_wire::ids::DaemonId;
+    use antiphon_wire::ids::{ClusterHash, DaemonId};
     use antiphon_wire::names::DaemonName;
     use antiphon_wire::service::ServiceLevel;
     use bytes::Bytes;
@@ -310,7 +310,8 @@ mod tests {
 
     fn node_with(change: impl FnOnce(&mut Config)) -> Node {
         let name = DaemonName::new(b"a").expect("legal");
-        let mut config = Config::new(vec![Daemon { name, address: Ipv4Addr::LOCALHOST }], DaemonId(0), 1);
+        let daemons = vec![Daemon { name, address: Ipv4Addr::LOCALHOST }];
+        let mut config = Config::new(Cluster { daemons, hash: ClusterHash(1) }, DaemonId(0));
         change(&mut config);
         let boot = Boot { incarnation: 1, epoch: 1, seed: 1, name_hash: NameHash::fixed() };
         Node::new(config, boot, Instant(0), &mut Outputs::default())

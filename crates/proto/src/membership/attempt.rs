@@ -33,9 +33,14 @@ pub(crate) struct Accepted {
 }
 
 impl Accepted {
-    /// The ring to be, and its members.
-    pub(super) fn proposal(&self) -> (RingId, &[ProcessId]) {
-        (self.ring, &self.members)
+    /// The ring to be.
+    pub(super) fn ring(&self) -> RingId {
+        self.ring
+    }
+
+    /// Its members.
+    pub(super) fn members(&self) -> &[ProcessId] {
+        &self.members
     }
 
     /// Whom the attempt waits for.
@@ -50,11 +55,10 @@ impl Accepted {
 
     /// Whether the commit is of this proposal, and knows which ring I come from.
     fn is_committed_by(&self, commit: &Commit, me: ProcessId) -> bool {
-        let mut reports = commit.members.iter().zip(&commit.holdings);
         commit.from == self.ring.leader
             && commit.ring == self.ring
-            && commit.members == self.members
-            && reports.any(|(member, report)| *member == me && report.old == self.holdings.old)
+            && commit.reports.keys().eq(&self.members)
+            && commit.reports.get(&me).is_some_and(|report| report.old == self.holdings.old)
     }
 }
 
@@ -88,7 +92,7 @@ impl Membership {
         };
         let awaited = accepted.awaited();
         let propose = Propose { from: self.me, ring: accepted.ring, members: accepted.members.clone() };
-        self.tell_each(&awaited, &Datagram::Propose(propose), cx);
+        self.tell_each(awaited, &Datagram::Propose(propose), cx);
     }
 
     /// A proposal of another daemon (docs/protocol.md, M7). Only a process without a working ring
@@ -150,10 +154,8 @@ impl Membership {
         if reports.len() < members.len() {
             return;
         }
-        let holdings = members.iter().filter_map(|member| reports.get(member).cloned()).collect();
-        let commit = Commit { from: self.me, ring: *ring, members: members.clone(), holdings };
-        let datagram = Datagram::Commit(commit.clone());
-        self.tell_each(&commit.members, &datagram, cx);
+        let commit = Commit { from: self.me, ring: *ring, reports: reports.clone() };
+        self.tell_each(members.clone(), &Datagram::Commit(commit.clone()), cx);
         self.begin_recovery(commit, cx);
     }
 

@@ -1,5 +1,6 @@
 //! What I know of other daemons: who is alive in which incarnation, whom I hear, whom they hear.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -80,7 +81,7 @@ struct SeenProbe {
 pub(crate) enum Sighting {
     /// As known.
     Known,
-    /// A later run than I knew: the earlier one is dead.
+    /// Another run than I knew: that one is dead.
     Newer,
     /// An earlier run, a process that left, or not a daemon of ours: nothing of it counts.
     Dead,
@@ -105,29 +106,28 @@ impl Gossip {
     /// Notes that a datagram of `from` arrived. `is_old` says that an earlier run than the last one
     /// known can not be alive, however long that one has not been heard.
     pub(crate) fn sight(&mut self, from: ProcessId, is_old: bool, now: Instant) -> Sighting {
+        let sighting = self.compare(from, is_old, now);
+        if sighting != Sighting::Dead {
+            self.incarnations.insert(from.daemon, (from.incarnation, now));
+        }
+        if sighting == Sighting::Newer {
+            self.forget_others_of(from);
+        }
+        sighting
+    }
+
+    fn compare(&self, from: ProcessId, is_old: bool, now: Instant) -> Sighting {
         if self.departed.contains(&from) {
             return Sighting::Dead;
         }
-        let known = self.incarnations.get(&from.daemon).copied();
-        match known {
-            Some((incarnation, at)) if from.incarnation < incarnation => {
-                if is_old || now.since(at) < FORGET_INCARNATION {
-                    return Sighting::Dead;
-                }
-            }
-            Some((incarnation, _)) if from.incarnation == incarnation => {
-                self.incarnations.insert(from.daemon, (incarnation, now));
-                return Sighting::Known;
-            }
-            Some(_) => {}
-            None => {
-                self.incarnations.insert(from.daemon, (from.incarnation, now));
-                return Sighting::Known;
-            }
+        let Some((known, at)) = self.incarnations.get(&from.daemon).copied() else {
+            return Sighting::Known;
+        };
+        match from.incarnation.cmp(&known) {
+            Ordering::Equal => Sighting::Known,
+            Ordering::Less if is_old || now.since(at) < FORGET_INCARNATION => Sighting::Dead,
+            Ordering::Less | Ordering::Greater => Sighting::Newer,
         }
-        self.incarnations.insert(from.daemon, (from.incarnation, now));
-        self.forget_others_of(from);
-        Sighting::Newer
     }
 
     fn forget_others_of(&mut self, from: ProcessId) {

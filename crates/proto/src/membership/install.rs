@@ -14,7 +14,7 @@
 
 use std::collections::BTreeSet;
 
-use antiphon_wire::ids::{DaemonId, RingId, Seq};
+use antiphon_wire::ids::{DaemonId, ProcessId, RingId, Seq};
 
 use super::{Membership, State};
 use crate::cx::Cx;
@@ -49,7 +49,7 @@ impl Membership {
         self.assert_sound(&recover, cx);
         self.close_old_ring(&recover, cx);
         let ring = recover.ring();
-        let members = recover.members().to_vec();
+        let members: Vec<ProcessId> = recover.members().collect();
         let all_from_one_ring = recover.all_from_one_ring();
         let before = Seq(cx.config.ring.numbers_from);
         let next = Ring::new(ring, members.clone(), self.me, before, cx.now);
@@ -112,7 +112,7 @@ impl Membership {
             self.stream.drop_unfinished(|_| false);
         }
         let (old, new) = (self.ring.id(), recover.ring());
-        let members = recover.together().to_vec();
+        let members = recover.together();
         self.configure(Configuration::Transitional { old, new, members });
         self.deliver_until(Limit { last, safe: Seq(u64::MAX) });
         self.deliver_behind_holes(last, recover, cx);

@@ -88,23 +88,23 @@ impl State {
         }
     }
 
-    /// The ring that an attempt is to lead to, and its members.
-    fn proposal(&self) -> Option<(RingId, &[ProcessId])> {
-        match self {
-            Self::Accepted(accepted) => Some(accepted.proposal()),
-            Self::Recover(recover) => Some((recover.ring(), recover.members())),
-            Self::Operational { .. } | Self::Gather(_) | Self::Leaving(_) => None,
-        }
-    }
-
     /// Whether a process of that daemon is to be a member of the ring that an attempt is to lead to.
     fn is_to_have(&self, daemon: DaemonId) -> bool {
-        self.proposal().is_some_and(|(_, members)| members.iter().any(|member| member.daemon == daemon))
+        match self {
+            Self::Accepted(accepted) => accepted.members().iter().any(|member| member.daemon == daemon),
+            Self::Recover(recover) => recover.members().any(|member| member.daemon == daemon),
+            Self::Operational { .. } | Self::Gather(_) | Self::Leaving(_) => false,
+        }
     }
 
     /// Whether the join shows that the leader of an attempt has started over.
     fn was_given_up(&self, join: &Join) -> bool {
-        self.proposal().is_some_and(|(ring, _)| join.from == ring.leader && join.epoch >= ring.epoch)
+        let ring = match self {
+            Self::Accepted(accepted) => accepted.ring(),
+            Self::Recover(recover) => recover.ring(),
+            Self::Operational { .. } | Self::Gather(_) | Self::Leaving(_) => return false,
+        };
+        join.from == ring.leader && join.epoch >= ring.epoch
     }
 }
 
@@ -214,8 +214,8 @@ impl Membership {
 
     /// Lets the ring run, or holds it back: this daemon then does not say that it holds more, so that
     /// after the outstanding window nobody numbers new packets.
-    pub(crate) fn hold_back(&mut self, held_back: bool) {
-        self.ring.hold_back(held_back);
+    pub(crate) fn set_held_back(&mut self, held_back: bool) {
+        self.ring.set_held_back(held_back);
     }
 
     /// The list of daemons is another: says which ring this is to all of them.
@@ -427,7 +427,7 @@ impl Membership {
 }
 
 fn daemons(config: &Config) -> impl Iterator<Item = DaemonId> + '_ {
-    (0..config.daemons.len()).filter_map(|index| u16::try_from(index).ok()).map(DaemonId)
+    (0..config.cluster.daemons.len()).filter_map(|index| u16::try_from(index).ok()).map(DaemonId)
 }
 
 fn others(config: &Config, me: DaemonId) -> Vec<DaemonId> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use antiphon_wire::ids::ProcessId;
+use antiphon_wire::ids::{ClusterHash, ProcessId};
 use antiphon_wire::ring::DatagramKind;
 use bytes::Bytes;
 
@@ -16,7 +16,7 @@ const MAX_REPORTED: usize = 16;
 /// What was reported.
 #[derive(Debug, Default)]
 pub(super) struct Oddities {
-    clusters: BTreeSet<u32>,
+    clusters: BTreeSet<ClusterHash>,
     versions: BTreeSet<u8>,
     /// Other processes that claim to be this daemon.
     duplicates: BTreeSet<ProcessId>,
@@ -26,7 +26,7 @@ pub(super) struct Oddities {
 
 impl Membership {
     /// A datagram is of daemons with another list of daemons.
-    pub(super) fn report_cluster(&mut self, cluster: u32, cx: &mut Cx<'_>) {
+    pub(super) fn report_cluster(&mut self, cluster: ClusterHash, cx: &mut Cx<'_>) {
         if !cx.config.understands(cluster) && report_once(&mut self.oddities.clusters, cluster) {
             cx.out.events.push(Event::ForeignCluster { cluster });
         }

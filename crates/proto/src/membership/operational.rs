@@ -221,7 +221,7 @@ impl Membership {
     }
 
     pub(super) fn on_hello(&mut self, hello: &Hello, cx: &mut Cx<'_>) {
-        let daemons = cx.config.daemons.len();
+        let daemons = cx.config.cluster.daemons.len();
         if hello.members.len() > daemons || hello.hears.len() > daemons {
             cx.stats.datagrams_rejected += 1;
             return;
@@ -282,7 +282,7 @@ impl Membership {
         }
         let interval = cx.config.membership.hello;
         cx.timers.set(Timer::Hello, cx.now + self.jittered(interval));
-        let complete = self.ring.members().len() == cx.config.daemons.len();
+        let complete = self.ring.members().len() == cx.config.cluster.daemons.len();
         if complete && !self.gossip.hears_strangers(self.ring.id(), cx.now, cx.config) {
             return;
         }

@@ -30,10 +30,8 @@ const PATIENCE_WHEN_DONE: u32 = 3;
 #[derive(Debug)]
 pub(crate) struct Recover {
     commit: Commit,
-    /// Members that come from my old ring, me included: the transitional configuration.
-    together: Vec<ProcessId>,
-    /// Their reports.
-    reports: Vec<Holdings>,
+    /// Members that come from my old ring, me included, and their reports: the transitional configuration.
+    together: BTreeMap<ProcessId, Holdings>,
     /// The last packet that one of them holds. What is claimed beyond a window can not be: nobody numbers a
     /// packet before all hold what is a window behind it.
     last: Seq,
@@ -50,18 +48,14 @@ pub(crate) struct Recover {
 
 impl Recover {
     pub(super) fn new(commit: Commit, old: &Ring, me: ProcessId) -> Self {
-        let of_my_ring =
-            |(member, report): &(&ProcessId, &Holdings)| report.old == old.id() && old.contains(**member);
-        let pairs = || commit.members.iter().zip(&commit.holdings).filter(of_my_ring);
-        let together: Vec<ProcessId> = pairs().map(|(member, _)| *member).collect();
-        let reports: Vec<Holdings> = pairs().map(|(_, report)| report.clone()).collect();
-        let claimed = reports.iter().map(Holdings::highest).max().unwrap_or_default();
+        let mut together = commit.reports.clone();
+        together.retain(|member, report| report.old == old.id() && old.contains(*member));
+        let claimed = together.values().map(Holdings::highest).max().unwrap_or_default();
         let last = claimed.min(old.packets().contiguous().advanced(CAPACITY_PACKETS));
         let role = if commit.ring.leader == me { Role::Leader(BTreeSet::new()) } else { Role::Follower };
         let mut recover = Self {
             commit,
             together,
-            reports,
             last,
             missing: BTreeSet::new(),
             asked: BTreeSet::new(),
@@ -79,23 +73,23 @@ impl Recover {
     }
 
     /// Its members.
-    pub(super) fn members(&self) -> &[ProcessId] {
-        &self.commit.members
+    pub(super) fn members(&self) -> impl Iterator<Item = ProcessId> + '_ {
+        self.commit.reports.keys().copied()
     }
 
     /// Members that come from my old ring.
-    pub(super) fn together(&self) -> &[ProcessId] {
-        &self.together
+    pub(super) fn together(&self) -> Vec<ProcessId> {
+        self.together.keys().copied().collect()
     }
 
     /// Whether all members come from one ring.
     pub(super) fn all_from_one_ring(&self) -> bool {
-        self.together.len() == self.commit.members.len()
+        self.together.len() == self.commit.reports.len()
     }
 
     /// Whether one of us holds the old ring's packet.
     pub(super) fn is_held(&self, seq: Seq) -> bool {
-        seq <= self.last && self.reports.iter().any(|report| report.holds(seq))
+        seq <= self.last && self.together.values().any(|report| report.holds(seq))
     }
 
     /// The highest packet that one of us holds.
@@ -105,13 +99,13 @@ impl Recover {
 
     /// Up to where one of us knew that everyone in the old ring holds everything.
     pub(super) fn stable(&self) -> Seq {
-        self.reports.iter().map(|report| report.stable).max().unwrap_or_default()
+        self.together.values().map(|report| report.stable).max().unwrap_or_default()
     }
 
     /// Processes whose messages we deliver even behind a hole.
     pub(super) fn obligations(&self) -> BTreeSet<ProcessId> {
-        let promised = self.reports.iter().flat_map(|report| report.obligations.iter());
-        promised.chain(&self.together).copied().collect()
+        let promised = self.together.values().flat_map(|report| report.obligations.iter());
+        promised.chain(self.together.keys()).copied().collect()
     }
 
     /// Whether I hold what we hold together.
@@ -127,9 +121,7 @@ impl Recover {
     /// Whom the attempt waits for.
     pub(super) fn awaited(&self) -> Vec<ProcessId> {
         match &self.role {
-            Role::Leader(done) => {
-                self.commit.members.iter().copied().filter(|member| !done.contains(member)).collect()
-            }
+            Role::Leader(done) => self.members().filter(|member| !done.contains(member)).collect(),
             Role::Follower => vec![self.commit.ring.leader],
         }
     }
@@ -152,8 +144,9 @@ impl Recover {
         self.asked = self.missing.iter().copied().take(BATCH_PACKETS).collect();
         let mut requests: BTreeMap<DaemonId, Vec<Seq>> = BTreeMap::new();
         for seq in &self.asked {
-            let pairs = self.together.iter().zip(&self.reports);
-            let holders: Vec<DaemonId> = pairs
+            let holders: Vec<DaemonId> = self
+                .together
+                .iter()
                 .filter(|(member, report)| **member != me && report.holds(*seq))
                 .map(|(member, _)| member.daemon)
                 .collect();
@@ -215,8 +208,8 @@ impl Membership {
             cx.stats.datagrams_stale += 1;
             return;
         };
-        let all = recover.commit.members.len();
-        let is_member = recover.ring() == ring && recover.commit.members.contains(&from);
+        let all = recover.commit.reports.len();
+        let is_member = recover.ring() == ring && recover.commit.reports.contains_key(&from);
         let done = match &mut recover.role {
             Role::Leader(done) if is_member => done,
             _ => {
@@ -227,8 +220,8 @@ impl Membership {
         let new = done.insert(from);
         let early = usize::from(cx.config.is_mutant(Mutant::InstallEarly));
         if done.len() + early >= all {
-            let members = recover.commit.members.clone();
-            self.tell_each(&members, &Datagram::Install(Install { from: self.me, ring }), cx);
+            let members: Vec<ProcessId> = recover.members().collect();
+            self.tell_each(members, &Datagram::Install(Install { from: self.me, ring }), cx);
             self.install(cx);
         } else if new {
             self.extend_attempt(1, cx);
@@ -245,7 +238,7 @@ impl Membership {
             cx.stats.datagrams_stale += 1;
             return;
         };
-        if recover.ring() != request.ring || !recover.together.contains(&request.from) {
+        if recover.ring() != request.ring || !recover.together.contains_key(&request.from) {
             cx.stats.datagrams_stale += 1;
             return;
         }
@@ -282,7 +275,7 @@ impl Membership {
         };
         if matches!(recover.role, Role::Leader(_)) {
             let (awaited, commit) = (recover.awaited(), Datagram::Commit(recover.commit.clone()));
-            self.tell_each(&awaited, &commit, cx);
+            self.tell_each(awaited, &commit, cx);
         }
         self.recover_step(cx);
     }
@@ -304,9 +297,10 @@ mod tests {
             let (beyond, obligations) = (Vec::new(), BTreeSet::new());
             Holdings { old: ring.id(), ack, beyond, stable, obligations }
         };
-        let holdings = vec![holds(ring.packets().contiguous(), Seq::ZERO), holds(theirs, stable)];
-        let (members, new) = (ring.members().to_vec(), RingId { epoch: 8, leader: process(1) });
-        let commit = Commit { from: process(1), ring: new, members, holdings };
+        let mine = holds(ring.packets().contiguous(), Seq::ZERO);
+        let reports = [(process(0), mine), (process(1), holds(theirs, stable))].into();
+        let new = RingId { epoch: 8, leader: process(1) };
+        let commit = Commit { from: process(1), ring: new, reports };
         Recover::new(commit, ring, process(0))
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use antiphon_wire::ids::ClusterHash;
 use antiphon_wire::names::DaemonName;
 use antiphon_wire::ring::attempt::{Accept, Commit, Done, Install, Propose, RecoveryRequest};
 use antiphon_wire::ring::gossip::{HearsRow, Hello, Probe};
@@ -11,11 +12,11 @@ use bytes::BytesMut;
 
 use super::*;
 use crate::NameHash;
-use crate::config::Daemon;
+use crate::config::{Cluster, Daemon};
 use crate::io::{Input, Outputs};
 use crate::node::{Boot, Node};
 
-const CLUSTER: u32 = 7;
+const CLUSTER: ClusterHash = ClusterHash(7);
 /// Incarnation and epoch that everyone starts from.
 const BOOT: u64 = 1000;
 
@@ -32,7 +33,8 @@ impl Bench {
             name: DaemonName::new(format!("d{at}").as_bytes()).expect("legal"),
             address: std::net::Ipv4Addr::new(10, 0, 0, at.to_le_bytes()[0]),
         };
-        let mut config = Config::new((0..daemons).map(daemon).collect(), DaemonId(0), CLUSTER);
+        let mut config =
+            Config::new(Cluster { daemons: (0..daemons).map(daemon).collect(), hash: CLUSTER }, DaemonId(0));
         config.ring.datagram_bytes = datagram_bytes;
         let (now, mut out) = (Instant::default(), Outputs::default());
         let boot = Boot { incarnation: BOOT, epoch: BOOT, seed: 1, name_hash: NameHash::fixed() };
@@ -91,8 +93,8 @@ impl Bench {
         let sent = self.hear(&Datagram::Propose(Propose { from, ring, members: members.clone() }));
         let Ok((_, Datagram::Accept(accept))) = ring::decode(sent[0].clone()) else { panic!("no report") };
         let theirs = Holdings { old, ack: Seq(packets), ..accept.holdings.clone() };
-        let holdings = vec![accept.holdings, theirs];
-        self.hear(&Datagram::Commit(Commit { from, ring, members, holdings }))
+        let reports = [(members[0], accept.holdings), (members[1], theirs)].into();
+        self.hear(&Datagram::Commit(Commit { from, ring, reports }))
     }
 }
 
@@ -159,7 +161,7 @@ fn what_pieces_make_must_be_from_their_sender() {
     let stranger = ProcessId { daemon: DaemonId(65_000), incarnation: 1 };
     let other_run = ProcessId { incarnation: BOOT + 1, ..process(1) };
     let forged = [stranger, process(2), other_run].map(|from| hello(from).encode(CLUSTER));
-    let of_another_cluster = hello(process(1)).encode(CLUSTER ^ 1);
+    let of_another_cluster = hello(process(1)).encode(ClusterHash(8));
     for (bytes, number) in forged.into_iter().chain([of_another_cluster]).zip(0..) {
         bench.hear_bytes(in_one_piece(bytes, number));
         assert_eq!(bench.node.stats().datagrams_rejected, u64::from(number) + 1);
@@ -250,8 +252,8 @@ fn a_commit_of_another_leader_or_attempt_or_that_takes_me_for_another_rings_is_r
     let mine = accept.holdings;
     let others = Holdings { old: RingId { epoch: BOOT, leader: from }, ..mine.clone() };
     let commit = |from, ring, mine: &Holdings| {
-        let holdings = vec![mine.clone(), others.clone(), others.clone()];
-        Datagram::Commit(Commit { from, ring, members: members.clone(), holdings })
+        let holdings = [mine, &others, &others].into_iter().cloned();
+        Datagram::Commit(Commit { from, ring, reports: members.iter().copied().zip(holdings).collect() })
     };
     let of_another_ring = Holdings { old: others.old, ..mine.clone() };
     let before = RingId { epoch: ring.epoch - 4, ..ring };

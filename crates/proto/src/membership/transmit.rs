@@ -14,13 +14,18 @@ const HELLOS_SILENT: u32 = 4;
 impl Membership {
     /// Sends to one daemon, in pieces if need be.
     pub(super) fn tell(&mut self, to: DaemonId, datagram: &Datagram, cx: &mut Cx<'_>) {
-        self.transmit(Target::One(to), Channel::Control, &datagram.encode(cx.config.cluster), cx);
+        self.transmit(Target::One(to), Channel::Control, &datagram.encode(cx.config.cluster.hash), cx);
     }
 
     /// Sends to every other member of a list.
-    pub(super) fn tell_each(&mut self, members: &[ProcessId], datagram: &Datagram, cx: &mut Cx<'_>) {
+    pub(super) fn tell_each(
+        &mut self,
+        members: impl IntoIterator<Item = ProcessId>,
+        datagram: &Datagram,
+        cx: &mut Cx<'_>,
+    ) {
         let me = self.me;
-        for member in members.iter().filter(|member| **member != me) {
+        for member in members.into_iter().filter(|member| *member != me) {
             self.tell(member.daemon, datagram, cx);
         }
     }
@@ -30,7 +35,7 @@ impl Membership {
     /// their turn (M3b); returns which had it.
     pub(super) fn gossip_to_everyone(&mut self, datagram: &Datagram, cx: &mut Cx<'_>) -> Vec<DaemonId> {
         let size = cx.config.ring.datagram_bytes;
-        let whole = datagram.encode_padded(cx.config.cluster, size);
+        let whole = datagram.encode_padded(cx.config.cluster.hash, size);
         let datagrams = whole.len().div_ceil(size.max(1)) as u32;
         let (silent, heard) = self.silent_and_heard(cx);
         let admitted = self.silence.admit(&silent, datagrams, cx.config.membership.held_datagrams, cx.now);
@@ -61,7 +66,7 @@ impl Membership {
 
     fn transmit(&mut self, to: Target, channel: Channel, whole: &Bytes, cx: &mut Cx<'_>) {
         let size = cx.config.ring.datagram_bytes;
-        let Some(pieces) = self.splitter.split(whole, size, cx.config.cluster) else {
+        let Some(pieces) = self.splitter.split(whole, size, cx.config.cluster.hash) else {
             self.report_too_long(whole, cx);
             return;
         };

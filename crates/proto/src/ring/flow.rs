@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use super::packets::CAPACITY_PACKETS;
-use crate::config::RingConfig;
+use crate::config::{RingConfig, Windows};
 
 /// A round of one member that takes longer than this is not made longer.
 const ROUND_OF_EACH: Duration = Duration::from_micros(500);
@@ -33,32 +33,21 @@ const OUTSTANDING_ROUNDS: u32 = 4;
 /// Nor ever more than this: a member that last heard of what is stable a round ago must have room for all.
 const MOST_OUTSTANDING: u64 = CAPACITY_PACKETS / 2;
 
-/// What a round of the token may send, in packets.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Windows {
-    /// All members together.
-    pub all: u32,
-    /// One member in a visit.
-    pub mine: u32,
-    /// How many of these may follow the token.
-    pub after_token: u32,
-}
-
 impl Windows {
     /// The windows of a round in which all may send `all` packets, the others in proportion.
-    pub(crate) fn new(config: &RingConfig, all: u32) -> Self {
+    pub(crate) fn of_round(config: &RingConfig, all: u32) -> Self {
         let all = all.clamp(least(config, LEAST_PART_OF_SLOW), limit(config));
         let part = |configured: u32| {
-            let scaled = u64::from(configured) * u64::from(all) / u64::from(config.window_packets.max(1));
+            let scaled = u64::from(configured) * u64::from(all) / u64::from(config.windows.all.max(1));
             u32::try_from(scaled).unwrap_or(u32::MAX)
         };
-        let mine = part(config.personal_window_packets).clamp(1, all.max(1));
-        Self { all, mine, after_token: part(config.accelerated_window_packets).min(mine) }
+        let personal = part(config.windows.personal).clamp(1, all.max(1));
+        Self { all, personal, after_token: part(config.windows.after_token).min(personal) }
     }
 }
 
 fn least(config: &RingConfig, part: u32) -> u32 {
-    (config.window_packets / part).clamp(1, limit(config))
+    (config.windows.all / part).clamp(1, limit(config))
 }
 
 fn limit(config: &RingConfig) -> u32 {
@@ -89,13 +78,13 @@ pub(crate) fn after_round(config: &RingConfig, window: u32, round: Round) -> u32
     let far = round.unloaded + round.unloaded / QUEUEING_PART;
     let short = SHORT_ROUND.max(ROUND_OF_EACH * round.members).max(far);
     let step = (window / STEP).max(1);
-    let is_raised = window > config.window_packets;
+    let is_raised = window > config.windows.all;
     let wanted = round.backlog > round.fcc;
-    let is_lowered = window < config.window_packets;
+    let is_lowered = window < config.windows.all;
     if wanted && (is_lowered || (round.took < short && !round.is_lossy)) {
         window.saturating_add(step)
     } else if is_raised && round.took > short * 2 {
-        window.saturating_sub(step).max(config.window_packets)
+        window.saturating_sub(step).max(config.windows.all)
     } else {
         window
     }
@@ -144,7 +133,7 @@ pub(crate) fn allowance(config: &RingConfig, windows: Windows, load: Load) -> us
     let free = windows.all.saturating_sub(others).saturating_sub(load.retransmitted);
     let share = u64::from(windows.all) * u64::from(load.my_backlog)
         / u64::from(load.backlog.max(load.my_backlog).max(1));
-    let packets = u64::from(free.min(windows.mine)).min(share).max(1);
+    let packets = u64::from(free.min(windows.personal)).min(share).max(1);
     let rounds = u64::from(windows.all.max(load.members).saturating_mul(OUTSTANDING_ROUNDS));
     let most = config.outstanding_packets.min(rounds).min(MOST_OUTSTANDING);
     let outstanding = most.saturating_sub(load.outstanding);
@@ -175,12 +164,13 @@ mod tests {
     };
 
     fn allowed(config: &RingConfig, load: Load) -> usize {
-        allowance(config, Windows::new(config, config.window_packets), load)
+        allowance(config, Windows::of_round(config, config.windows.all), load)
     }
 
     #[test]
     fn the_smallest_of_the_windows_decides() {
-        let config = RingConfig { window_packets: 100, personal_window_packets: 20, ..RingConfig::default() };
+        let windows = Windows { all: 100, personal: 20, after_token: 15 };
+        let config = RingConfig { windows, ..RingConfig::default() };
         assert_eq!(allowed(&config, LOAD), 20);
         assert_eq!(allowed(&config, Load { fcc: 90, ..LOAD }), 10);
         assert_eq!(allowed(&config, Load { fcc: 90, mine_last_round: 20, ..LOAD }), 20);
@@ -189,7 +179,7 @@ mod tests {
         let narrow = RingConfig { outstanding_packets: 300, ..config };
         assert_eq!(allowed(&narrow, Load { outstanding: 300 - 3, ..LOAD }), 3);
         let wide = RingConfig {
-            window_packets: 1 << 16,
+            windows: Windows { all: 1 << 16, ..windows },
             window_limit_packets: 1 << 16,
             outstanding_packets: 1 << 20,
             ..config
@@ -200,7 +190,8 @@ mod tests {
 
     #[test]
     fn a_full_window_leaves_one_packet_to_everyone_who_waits() {
-        let config = RingConfig { window_packets: 100, ..RingConfig::default() };
+        let windows = Windows { all: 100, ..RingConfig::default().windows };
+        let config = RingConfig { windows, ..RingConfig::default() };
         assert_eq!(allowed(&config, Load { fcc: 100, ..LOAD }), 1);
         let outstanding = config.outstanding_packets;
         assert_eq!(allowed(&config, Load { fcc: 100, outstanding, ..LOAD }), 0);
@@ -211,8 +202,8 @@ mod tests {
         let config = RingConfig::default();
         let load = Load { fcc: u32::MAX, backlog: u32::MAX, retransmitted: 9, outstanding: u64::MAX, ..LOAD };
         assert_eq!(allowed(&config, load), 0);
-        let extreme = Windows::new(&RingConfig { window_limit_packets: u32::MAX, ..config }, u32::MAX);
-        assert_eq!((extreme.all, extreme.mine), (u32::MAX, u32::MAX / 8));
+        let extreme = Windows::of_round(&RingConfig { window_limit_packets: u32::MAX, ..config }, u32::MAX);
+        assert_eq!((extreme.all, extreme.personal), (u32::MAX, u32::MAX / 8));
         assert_eq!(after_round(&RingConfig::default(), u32::MAX, ROUND), u32::MAX);
         let wide = RingConfig { window_limit_packets: u32::MAX, ..RingConfig::default() };
         assert_eq!(after_loss(&wide, u32::MAX, u32::MAX, u32::MAX), u32::MAX - u32::MAX / STEP);
@@ -223,15 +214,15 @@ mod tests {
     fn the_windows_of_a_ring_keep_their_proportion_and_limits() {
         let config = RingConfig::default();
         let windows = |all| {
-            let windows = Windows::new(&config, all);
-            (windows.all, windows.mine, windows.after_token)
+            let windows = Windows::of_round(&config, all);
+            (windows.all, windows.personal, windows.after_token)
         };
         assert_eq!(windows(160), (160, 20, 15));
         assert_eq!(windows(480), (480, 60, 45));
         assert_eq!(windows(1_000_000), (1280, 160, 120));
         assert_eq!(windows(0), (10, 1, 0));
         let small = RingConfig { window_limit_packets: 3, ..config };
-        assert_eq!(Windows::new(&small, 160).all, 3);
+        assert_eq!(Windows::of_round(&small, 160).all, 3);
     }
 
     #[test]

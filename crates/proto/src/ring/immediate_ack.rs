@@ -46,7 +46,7 @@ impl Ring {
     fn send_ack(&self, to: Target, channel: Channel, cx: &mut Cx<'_>) {
         let (ack, stable) = (self.acks.mine(), self.stable());
         let burst = Datagram::Ack(Ack { from: self.roster.me(), ring: self.id, ack, stable })
-            .encode(cx.config.cluster);
+            .encode(cx.config.cluster.hash);
         cx.out.transmits.push(Transmit::one(to, channel, burst));
     }
 }

@@ -27,7 +27,7 @@ use antiphon_wire::ring::attempt::Holdings;
 use antiphon_wire::ring::packet::Packet;
 use antiphon_wire::ring::token::Token;
 
-use crate::config::RingConfig;
+use crate::config::{RingConfig, Windows};
 use crate::cx::Cx;
 use crate::io::Channel;
 use crate::preambles::Said;
@@ -35,7 +35,6 @@ use crate::time::Instant;
 use ack_vector::AckVector;
 use arrival::Arrival;
 use asking::Asking;
-pub use flow::Windows;
 use lateness::Lateness;
 use packets::PacketStore;
 use roster::Roster;
@@ -193,7 +192,7 @@ impl Ring {
 
     /// The windows of a round: as the token said last, or as configured before there was one.
     pub(crate) fn windows(&self, config: &RingConfig) -> Windows {
-        Windows::new(config, self.round_packets.unwrap_or(config.window_packets))
+        Windows::of_round(config, self.round_packets.unwrap_or(config.windows.all))
     }
 
     /// Lets rounds begin with the configured windows, if I lead.
@@ -316,8 +315,8 @@ impl Ring {
     }
 
     /// Keeps my acknowledgement where it is, or lets it go on.
-    pub(crate) fn hold_back(&mut self, held_back: bool) {
-        if self.withheld.hold_back(held_back) {
+    pub(crate) fn set_held_back(&mut self, held_back: bool) {
+        if self.withheld.set_held_back(held_back) {
             self.acknowledge();
         }
     }

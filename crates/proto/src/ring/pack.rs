@@ -3,7 +3,7 @@
 //! The messages are cut so that every packet but the last is exactly full; the burst is then one
 //! segmented send. A message that must not straddle two packets leaves padding behind.
 
-use antiphon_wire::ids::{DaemonId, RingId, RingTag, Seq};
+use antiphon_wire::ids::{ClusterHash, DaemonId, RingId, RingTag, Seq};
 use antiphon_wire::ring::packet::{PACKET_HEADER_BYTES, Packet, PacketHeader};
 use antiphon_wire::service::ServiceLevel;
 use bytes::{Bytes, BytesMut};
@@ -65,7 +65,7 @@ pub(crate) fn fill(visit: Visit, said: &mut Said, cx: &mut Cx<'_>) -> Burst {
     if let Some(last) = headers.last_mut() {
         last.wants_ack = visit.after_quiet && has_safe && !cx.queue.has_sendable();
     }
-    finish(visit, buffer, headers, size, cx.config.cluster)
+    finish(visit, buffer, headers, size, cx.config.cluster.hash)
 }
 
 /// How many packets the waiting messages need at most, so that the buffer is allocated once.
@@ -97,7 +97,7 @@ fn fill_packet(
         wants_ack: false,
         ack,
     };
-    header.encode(cx.config.cluster, buffer);
+    header.encode(cx.config.cluster.hash, buffer);
     let capacity = size - PACKET_HEADER_BYTES;
     let mut index = 0;
     let (mut taken, mut is_filled) = (false, false);
@@ -138,7 +138,7 @@ fn finish(
     mut buffer: BytesMut,
     mut headers: Vec<PacketHeader>,
     size: usize,
-    cluster: u32,
+    cluster: ClusterHash,
 ) -> Burst {
     let before = headers.len().saturating_sub(visit.after_token);
     for (position, header) in headers.iter_mut().enumerate() {

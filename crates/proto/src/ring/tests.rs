@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use antiphon_wire::ids::{RingTag, SessionId};
+use antiphon_wire::ids::{ClusterHash, RingTag, SessionId};
 use antiphon_wire::names::DaemonName;
 use antiphon_wire::ring::packet::PacketHeader;
 use antiphon_wire::ring::{Datagram, chunk, decode};
@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::pack::{self, Visit};
 use super::packets::CAPACITY_PACKETS;
 use super::*;
-use crate::config::{Config, Daemon};
+use crate::config::{Cluster, Config, Daemon};
 use crate::delivery::Kind;
 use crate::delivery::stream::{Complete, Limit, Stream, unordered};
 use crate::io::{Outputs, Trace};
@@ -41,7 +41,8 @@ impl Bench {
             name: DaemonName::new(name).expect("legal"),
             address: std::net::Ipv4Addr::new(10, 0, 0, last),
         };
-        let mut config = Config::new(vec![daemon(b"a", 1), daemon(b"b", 2)], DaemonId(0), 7);
+        let daemons = vec![daemon(b"a", 1), daemon(b"b", 2)];
+        let mut config = Config::new(Cluster { daemons, hash: ClusterHash(7) }, DaemonId(0));
         change(&mut config);
         let members: Vec<ProcessId> =
             (0..2).map(|daemon| ProcessId { daemon: DaemonId(daemon), incarnation: 1 }).collect();
@@ -50,7 +51,7 @@ impl Bench {
         let mut queue = SendQueue::default();
         queue.set_clients_open(true);
         let (out, timers, now) = (Outputs::default(), Timers::default(), Instant::default());
-        let window_packets = config.ring.window_packets;
+        let window_packets = config.ring.windows.all;
         Self { ring, config, queue, out, timers, now, window_packets }
     }
 
@@ -231,8 +232,8 @@ fn expect_window_after_putting_off(way_ms: u32, changes_ms: &[u32], window: u32)
 #[test]
 fn no_packet_is_numbered_that_could_not_be_stored() {
     let mut bench = Bench::new(|config| {
-        config.ring.window_packets = 1 << 16;
-        config.ring.personal_window_packets = 1 << 16;
+        config.ring.windows.all = 1 << 16;
+        config.ring.windows.personal = 1 << 16;
         config.ring.window_limit_packets = 1 << 16;
         config.ring.outstanding_packets = 1 << 17;
     });

@@ -4,10 +4,11 @@ use antiphon_wire::ids::{ProcessId, Seq};
 use antiphon_wire::ring::Datagram;
 use antiphon_wire::ring::token::Token;
 
-use super::flow::{self, Load, Round, Windows};
+use super::flow::{self, Load, Round};
 use super::pack::{self, Burst, Visit};
 use super::packets::CAPACITY_PACKETS;
 use super::{Ring, TokenPlace, requests};
+use crate::config::Windows;
 use crate::cx::Cx;
 use crate::io::{Channel, Target, Transmit};
 use crate::mutant::Mutant;
@@ -51,7 +52,7 @@ impl Ring {
             seq: self.passed_seq,
             fcc: 0,
             backlog: 0,
-            window: cx.config.ring.window_packets,
+            window: cx.config.ring.windows.all,
             acks: self.acks.entries().to_vec(),
             requests: Vec::new(),
         };
@@ -103,7 +104,7 @@ impl Ring {
                 // what lowered the window is over, and rounds begin with the configured one, as in a new ring.
                 let config = &cx.config.ring;
                 if cx.now.since(self.rounds.visited()) >= config.token_hold {
-                    token.window = Windows::new(config, token.window.max(config.window_packets)).all;
+                    token.window = Windows::of_round(config, token.window.max(config.windows.all)).all;
                 }
                 self.quiet_visits = 0;
                 cx.patience.note_visit(cx.now, false);
@@ -196,7 +197,7 @@ impl Ring {
     fn note_round(&self, token: &mut Token, origin: TokenOrigin, cx: &Cx<'_>) {
         let config = &cx.config.ring;
         if self.i_lead() && self.round_packets.is_none() {
-            token.window = config.window_packets;
+            token.window = config.windows.all;
         } else if origin != TokenOrigin::Received || (self.i_lead() && self.quiet_visits == 0) {
             let round = Round {
                 took: cx.now.since(self.rounds.visited()),
@@ -208,7 +209,7 @@ impl Ring {
             };
             token.window = flow::after_round(config, token.window, round);
         }
-        token.window = Windows::new(config, token.window).all;
+        token.window = Windows::of_round(config, token.window).all;
     }
 
     /// Sends again what others ask for; returns how many packets.
@@ -241,8 +242,8 @@ impl Ring {
     ) -> Burst {
         let my_backlog = waiting_packets(cx);
         token.backlog = token.backlog.saturating_sub(self.backlog_last_visit).saturating_add(my_backlog);
-        let windows = Windows::new(&cx.config.ring, token.window);
-        let visit_bytes = cx.config.ring.datagram_bytes.saturating_mul(windows.mine as usize);
+        let windows = Windows::of_round(&cx.config.ring, token.window);
+        let visit_bytes = cx.config.ring.datagram_bytes.saturating_mul(windows.personal as usize);
         cx.queue.set_visit_bytes(Some(visit_bytes).filter(|_| !self.is_alone()));
         let load = Load {
             fcc: token.fcc,
@@ -355,7 +356,7 @@ impl Ring {
         let TokenPlace::Passed(token, next) = &self.token else {
             return;
         };
-        let burst = Datagram::Token(token.clone()).encode(cx.config.cluster);
+        let burst = Datagram::Token(token.clone()).encode(cx.config.cluster.hash);
         cx.out.transmits.push(Transmit::one(Target::One(next.daemon), Channel::Control, burst));
         let longest = cx.config.ring.token_retransmit;
         // A quiet token may come to rest, which gives no sign either.

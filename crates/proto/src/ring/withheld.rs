@@ -34,7 +34,7 @@ impl Withheld {
     }
 
     /// Holds the ring back, or lets it go on. Returns whether that is new.
-    pub(super) fn hold_back(&mut self, held_back: bool) -> bool {
+    pub(super) fn set_held_back(&mut self, held_back: bool) -> bool {
         std::mem::replace(&mut self.held_back, held_back) != held_back
     }
 

@@ -257,7 +257,7 @@ impl Sessions {
 
     /// Whether readers are so far behind that the ring should wait for them a moment. Asks again
     /// soon by itself, since nothing tells when a client has read.
-    pub(crate) fn hold_back(&mut self, cx: &mut Cx<'_>) -> bool {
+    pub(crate) fn holds_back(&mut self, cx: &mut Cx<'_>) -> bool {
         if self.outflow.pressure.is_idle() {
             return false;
         }

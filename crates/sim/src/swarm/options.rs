@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use antiphon_proto::config::{MembershipConfig, RingConfig, SessionConfig};
+use antiphon_proto::config::{MembershipConfig, RingConfig, SessionConfig, Windows};
 
 use super::chaos::Faults;
 use crate::network::{Burst, Quality};
@@ -64,7 +64,7 @@ impl Options {
         let daemons = one_of(&[1, 2, 2, 3, 3, 3, 3, 4, 4, 4, 5, 5, 5, 6, 7, 8, 12, 20], rng);
         let settings = settings(daemons, rng);
         let mut mix = mix(rng);
-        let round_bytes = settings.ring.datagram_bytes * settings.ring.window_packets as usize;
+        let round_bytes = settings.ring.datagram_bytes * settings.ring.windows.all as usize;
         if round_bytes < 10_000 {
             mix.largest_body = mix.largest_body.min(3000);
         }
@@ -134,7 +134,7 @@ fn bearable_gap(settings: &Settings, mix: &Mix, burst: usize) -> Duration {
     let daemons = settings.daemons as u32;
     let link = settings.quality.delay + settings.quality.jitter + settings.host.turn_cost * 2;
     let ring = &settings.ring;
-    let packets = ring.window_packets.min(ring.personal_window_packets * daemons);
+    let packets = ring.windows.all.min(ring.windows.personal * daemons);
     let round_bytes = packets * ring.datagram_bytes.min(u32::MAX as usize) as u32;
     let mean_bytes = match mix.largest_body {
         ..1000 => 200,
@@ -168,14 +168,12 @@ fn settings(daemons: usize, rng: &mut fastrand::Rng) -> Settings {
 fn ring(rng: &mut fastrand::Rng) -> RingConfig {
     let token_loss = ms(80..500, rng);
     let personal = one_of(&[1, 2, 5, 20, 60], rng);
-    let window = one_of(&[1, 4, 30, 160, 500], rng);
+    let all = one_of(&[1, 4, 30, 160, 500], rng);
     RingConfig {
         datagram_bytes: one_of(&[256, 600, 1472, 1472, 8972], rng),
-        window_packets: window,
-        window_limit_packets: window * one_of(&[1, 2, 8], rng),
-        personal_window_packets: personal,
+        window_limit_packets: all * one_of(&[1, 2, 8], rng),
         numbers_from: one_of(&[0, 0, 0, (1 << 32) - 500], rng),
-        accelerated_window_packets: rng.u32(..=personal),
+        windows: Windows { all, personal, after_token: rng.u32(..=personal) },
         outstanding_packets: one_of(&[8, 64, 4096], rng),
         send_queue_messages: one_of(&[4, 100, 8192], rng),
         send_queue_bytes: one_of(&[20_000, 4 << 20], rng),

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use antiphon::session::{Handshake, Options, Outbox as Requests, Session, Step};
 use antiphon::{Envelope, ServiceLevel};
-use antiphon_proto::config::{Config, Daemon};
+use antiphon_proto::config::{self, Config, Daemon};
 use antiphon_proto::time::Instant;
 use antiphon_proto::{Boot, Channel, Input, NameHash, Node, Origin, Outputs, Target};
-use antiphon_wire::ids::SessionId;
+use antiphon_wire::ids::{ClusterHash, SessionId};
 use bytes::{Buf, Bytes};
 
 use crate::world::{daemon_id, daemon_name};
@@ -129,7 +129,7 @@ impl Cluster {
             name: daemon_name(at),
             address: std::net::Ipv4Addr::from_bits(0x0a00_0001 + u32::try_from(at).unwrap_or_default()),
         };
-        let places: Vec<Daemon> = (0..daemons).map(place).collect();
+        let listed = config::Cluster { daemons: (0..daemons).map(place).collect(), hash: ClusterHash(7) };
         let mut cluster = Self {
             now: Instant(1_000_000_000),
             nodes: Vec::new(),
@@ -140,7 +140,7 @@ impl Cluster {
             out: Outputs::default(),
         };
         for at in 0..daemons {
-            let config = Config::new(places.clone(), daemon_id(at), 7);
+            let config = Config::new(listed.clone(), daemon_id(at));
             let boot = Boot { incarnation: 1, epoch: 1, seed: at as u64, name_hash: NameHash::fixed() };
             let node = Node::new(config, boot, cluster.now, &mut cluster.out);
             cluster.nodes.push(node);

@@ -2,7 +2,7 @@
 
 use antiphon_wire::client::frame::{FrameLimits, FrameReader, put_frame};
 use antiphon_wire::client::header::Hint;
-use antiphon_wire::ids::{DaemonId, ProcessId, RingId, Seq};
+use antiphon_wire::ids::{ClusterHash, DaemonId, ProcessId, RingId, Seq};
 use antiphon_wire::names::{MemberName, NAME_FIELD_BYTES, PrivateName};
 use antiphon_wire::ring::chunk::{self, MessageHead};
 use antiphon_wire::ring::multicast::{Unpacker, put_packed_head};
@@ -14,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::world::daemon_name;
 
-const CLUSTER: u32 = 7;
+const CLUSTER: ClusterHash = ClusterHash(7);
 
 /// Frames that one read of a client's socket brings.
 const FRAMES: usize = 32;

@@ -346,7 +346,7 @@ impl World {
 fn of_another_cluster(datagram: Bytes) -> Bytes {
     let mut changed = BytesMut::from(datagram.as_ref());
     if let Some(hash) = changed.get_mut(ring::CLUSTER_HASH) {
-        hash.copy_from_slice(&OTHER_CLUSTER.to_le_bytes());
+        hash.copy_from_slice(&OTHER_CLUSTER.0.to_le_bytes());
     }
     changed.freeze()
 }

@@ -20,7 +20,7 @@ use std::time::Duration;
 use antiphon_proto::config::{Cluster, Config, Daemon};
 use antiphon_proto::time::Instant;
 use antiphon_proto::{Boot, Channel, NameHash, Node, StateName};
-use antiphon_wire::ids::{DaemonId, ProcessId, RingId};
+use antiphon_wire::ids::{ClusterHash, DaemonId, ProcessId, RingId};
 use antiphon_wire::names::DaemonName;
 use bytes::Bytes;
 
@@ -40,10 +40,10 @@ pub use trigger::{Point, Triggers};
 const WALL_START_MS: u64 = 1_700_000_000_000;
 
 /// Hash of the configuration of no daemons at all; those of more are the next ones.
-const CLUSTER: u32 = 0x00c0_ff00;
+const CLUSTER: ClusterHash = ClusterHash(0x00c0_ff00);
 
 /// Hash of another configuration, of others on the same network.
-const OTHER_CLUSTER: u32 = 0x00c0_ffee;
+const OTHER_CLUSTER: ClusterHash = ClusterHash(0x00c0_ffee);
 
 /// Something that will happen.
 #[derive(Debug)]
@@ -337,16 +337,17 @@ impl World {
     }
 
     fn config(&self, me: DaemonId, listed: usize) -> Config {
-        let Cluster { daemons, hash } = cluster(listed);
-        let is_stranger = me.index() + self.settings.strangers >= self.settings.daemons;
-        let hash = if is_stranger { OTHER_CLUSTER } else { hash };
+        let mut cluster = cluster(listed);
+        if me.index() + self.settings.strangers >= self.settings.daemons {
+            cluster.hash = OTHER_CLUSTER;
+        }
         Config {
             ring: self.settings.ring.clone(),
             membership: self.settings.membership.clone(),
             sessions: self.settings.sessions.clone(),
             #[cfg(feature = "mutants")]
             mutant: self.settings.mutant,
-            ..Config::new(daemons, me, hash)
+            ..Config::new(cluster, me)
         }
     }
 }
@@ -360,7 +361,7 @@ pub fn daemon_id(host: usize) -> DaemonId {
 /// The first so many daemons.
 fn cluster(listed: usize) -> Cluster {
     let daemon = |at: usize| Daemon { name: daemon_name(at), address: address(at) };
-    Cluster { daemons: (0..listed).map(daemon).collect(), hash: CLUSTER + listed as u32 }
+    Cluster { daemons: (0..listed).map(daemon).collect(), hash: ClusterHash(CLUSTER.0 + listed as u32) }
 }
 
 /// The name of a host's daemon.

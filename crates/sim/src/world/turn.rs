@@ -166,7 +166,7 @@ impl World {
                 self.duplicates_reported.push((host, process));
                 self.note(host, || format!("duplicate daemon {process}"));
             }
-            Event::Reloaded { cluster } => self.note(host, || format!("goes over to {cluster:08x}")),
+            Event::Reloaded { cluster } => self.note(host, || format!("goes over to {cluster}")),
             Event::OnlyTold(process) => self.note(host, || format!("hears no gossip of {process}")),
             Event::OnlyHeard(process) => self.note(host, || format!("only hears {process}")),
             Event::ForeignCluster { .. }

@@ -3,7 +3,7 @@
 //! PROPOSE → ACCEPT → COMMIT → recovery → DONE → INSTALL. Every step names the ring that the attempt
 //! is for; what names another ring is ignored.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::BufMut;
 
@@ -75,10 +75,8 @@ pub struct Commit {
     pub from: ProcessId,
     /// The ring.
     pub ring: RingId,
-    /// Its members, ascending.
-    pub members: Vec<ProcessId>,
-    /// What each of them holds, in the same order.
-    pub holdings: Vec<Holdings>,
+    /// Its members, and what each of them holds.
+    pub reports: BTreeMap<ProcessId, Holdings>,
 }
 
 /// A member lacks packets of the old ring.
@@ -169,8 +167,8 @@ impl Commit {
 
     pub(super) fn encode(&self, to: &mut impl BufMut) {
         put_ring(self.ring, to);
-        put_processes(self.members.iter(), to);
-        for holdings in &self.holdings {
+        put_processes(self.reports.keys(), to);
+        for holdings in self.reports.values() {
             holdings.encode(to);
         }
     }
@@ -178,8 +176,8 @@ impl Commit {
     pub(super) fn decode(from: ProcessId, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let ring = ring(reader)?;
         let members = sorted_processes(reader)?;
-        let holdings = members.iter().map(|_| Holdings::decode(reader)).collect::<Result<_, _>>()?;
-        Ok(Self { from, ring, members, holdings })
+        let reports = members.into_iter().map(|member| Ok((member, Holdings::decode(reader)?)));
+        Ok(Self { from, ring, reports: reports.collect::<Result<_, _>>()? })
     }
 }
 

@@ -22,7 +22,7 @@ pub mod token;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::ids::{DaemonId, ProcessId};
+use crate::ids::{ClusterHash, DaemonId, ProcessId};
 use crate::reader::{DecodeError, Reader};
 use attempt::{Accept, Commit, Done, Install, Propose, RecoveryRequest};
 use gossip::{Ack, Hello, Join, Leave, MergeRequest, Probe, Wake};
@@ -144,7 +144,7 @@ impl DatagramKind {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Envelope {
     /// Hash of the sender's configuration.
-    pub cluster: u32,
+    pub cluster: ClusterHash,
     /// The sending daemon.
     pub daemon: DaemonId,
 }
@@ -152,10 +152,10 @@ pub struct Envelope {
 /// The version of a datagram in another format, whose first [`HEADER_BYTES`] mean the same, and the hash of its sender's
 /// configuration.
 #[must_use]
-pub fn other_version(bytes: &[u8]) -> Option<(u8, u32)> {
+pub fn other_version(bytes: &[u8]) -> Option<(u8, ClusterHash)> {
     let version = bytes.first().filter(|version| **version != VERSION)?;
     let cluster = bytes.get(CLUSTER_HASH)?.first_chunk()?;
-    Some((*version, u32::from_le_bytes(*cluster)))
+    Some((*version, ClusterHash(u32::from_le_bytes(*cluster))))
 }
 
 /// Writes the common header.
@@ -164,7 +164,7 @@ pub(crate) fn put_header(kind: DatagramKind, flags: u8, envelope: Envelope, to: 
     to.put_u8(kind as u8);
     to.put_u8(0);
     to.put_u8(flags);
-    to.put_u32_le(envelope.cluster);
+    to.put_u32_le(envelope.cluster.0);
     to.put_u16_le(envelope.daemon.0);
 }
 
@@ -182,7 +182,7 @@ fn header(reader: &mut Reader<'_>) -> Result<(DatagramKind, u8, Envelope), Decod
         return Err(reader.bad_value("key id", u64::from(key)));
     }
     let flags = reader.u8()?;
-    let envelope = Envelope { cluster: reader.u32()?, daemon: DaemonId(reader.u16()?) };
+    let envelope = Envelope { cluster: ClusterHash(reader.u32()?), daemon: DaemonId(reader.u16()?) };
     Ok((kind, flags, envelope))
 }
 
@@ -273,7 +273,7 @@ impl Datagram {
 
     /// Encodes a control datagram and makes it `datagram_bytes` long if it is shorter.
     #[must_use]
-    pub fn encode_padded(&self, cluster: u32, datagram_bytes: usize) -> Bytes {
+    pub fn encode_padded(&self, cluster: ClusterHash, datagram_bytes: usize) -> Bytes {
         let bytes = self.encode(cluster);
         if bytes.len() >= datagram_bytes {
             return bytes;
@@ -288,7 +288,7 @@ impl Datagram {
 
     /// Encodes a datagram. A packet is encoded once, when it is made, and this returns those bytes.
     #[must_use]
-    pub fn encode(&self, cluster: u32) -> Bytes {
+    pub fn encode(&self, cluster: ClusterHash) -> Bytes {
         if let Self::Packet(packet) = self {
             return packet.bytes.clone();
         }

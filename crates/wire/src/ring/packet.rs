@@ -12,7 +12,7 @@
 use bytes::{BufMut, Bytes};
 
 use super::{DatagramKind, Envelope, HEADER_BYTES, put_header};
-use crate::ids::{DaemonId, RingTag, Seq};
+use crate::ids::{ClusterHash, DaemonId, RingTag, Seq};
 use crate::reader::{DecodeError, Reader};
 
 /// Bytes of a packet before its chunks.
@@ -58,7 +58,7 @@ pub struct Packet {
 
 impl PacketHeader {
     /// Writes the header; the chunks follow.
-    pub fn encode(&self, cluster: u32, to: &mut impl BufMut) {
+    pub fn encode(&self, cluster: ClusterHash, to: &mut impl BufMut) {
         let mut flags = if self.after_token { AFTER_TOKEN } else { 0 };
         flags |= if self.has_unordered { HAS_UNORDERED } else { 0 };
         flags |= if self.wants_ack { WANTS_ACK } else { 0 };

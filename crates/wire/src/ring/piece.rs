@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use bytes::{BufMut, Bytes};
 
 use super::{CONTROL_HEADER_BYTES, Datagram};
-use crate::ids::ProcessId;
+use crate::ids::{ClusterHash, ProcessId};
 use crate::reader::{DecodeError, Reader};
 
 /// Most pieces of one datagram.
@@ -96,7 +96,12 @@ impl Splitter {
 
     /// Cuts an encoded datagram so that each piece is at most `datagram_bytes` long. Returns it whole
     /// when it fits, and `None` when it would need more than [`MAX_PIECES`].
-    pub fn split(&mut self, whole: &Bytes, datagram_bytes: usize, cluster: u32) -> Option<Vec<Bytes>> {
+    pub fn split(
+        &mut self,
+        whole: &Bytes,
+        datagram_bytes: usize,
+        cluster: ClusterHash,
+    ) -> Option<Vec<Bytes>> {
         if whole.len() <= datagram_bytes {
             return Some(vec![whole.clone()]);
         }
@@ -208,6 +213,8 @@ mod tests {
     use super::*;
     use crate::ids::DaemonId;
 
+    const CLUSTER: ClusterHash = ClusterHash(7);
+
     fn process(daemon: u16, incarnation: u64) -> ProcessId {
         ProcessId { daemon: DaemonId(daemon), incarnation }
     }
@@ -217,7 +224,7 @@ mod tests {
     }
 
     fn split(splitter: &mut Splitter, whole: &Bytes) -> Vec<Piece> {
-        let pieces = splitter.split(whole, 500, 7).expect("not too long");
+        let pieces = splitter.split(whole, 500, CLUSTER).expect("not too long");
         assert!(pieces.iter().all(|piece| piece.len() <= 500));
         let piece = |piece| match crate::ring::decode(piece) {
             Ok((_, Datagram::Piece(piece))) => piece,
@@ -304,8 +311,8 @@ mod tests {
         for size in [256, 508, 1472] {
             let most = longest(size);
             assert_eq!(smallest_pieces(most), size);
-            assert_eq!(splitter.split(&bytes(1, most), size, 7).map(|pieces| pieces.len()), Some(255));
-            assert_eq!(splitter.split(&bytes(1, most + 1), size, 7), None);
+            assert_eq!(splitter.split(&bytes(1, most), size, CLUSTER).map(|pieces| pieces.len()), Some(255));
+            assert_eq!(splitter.split(&bytes(1, most + 1), size, CLUSTER), None);
         }
     }
 }

@@ -8,6 +8,8 @@ use crate::ring::packet::{PACKET_HEADER_BYTES, PacketHeader};
 use crate::ring::ranges::SeqRange;
 use crate::ring::token::Request;
 
+const CLUSTER: ClusterHash = ClusterHash(7);
+
 fn process(daemon: u16) -> ProcessId {
     ProcessId { daemon: DaemonId(daemon), incarnation: 1000 + u64::from(daemon) }
 }
@@ -45,7 +47,7 @@ fn samples() -> Vec<Datagram> {
         wants_ack: true,
         ack: Seq(7),
     };
-    header.encode(7, &mut packet);
+    header.encode(CLUSTER, &mut packet);
     vec![
         Datagram::Packet(Packet { header, bytes: packet.freeze() }),
         Datagram::Token(Token {
@@ -75,7 +77,11 @@ fn samples() -> Vec<Datagram> {
         Datagram::Ack(Ack { from, ring, ack: Seq(9), stable: Seq(8) }),
         Datagram::Propose(Propose { from, ring, members: members.clone() }),
         Datagram::Accept(Accept { from, ring, holdings: holdings.clone() }),
-        Datagram::Commit(Commit { from, ring, members, holdings: vec![holdings; 3] }),
+        Datagram::Commit(Commit {
+            from,
+            ring,
+            reports: members.iter().map(|of| (*of, holdings.clone())).collect(),
+        }),
         Datagram::RecoveryRequest(RecoveryRequest { from, ring, missing: vec![range(1, 2)] }),
         Datagram::Done(Done { from, ring }),
         Datagram::Install(Install { from, ring }),
@@ -86,19 +92,19 @@ fn samples() -> Vec<Datagram> {
 #[test]
 fn every_datagram_comes_back_as_it_was_written() {
     for datagram in samples() {
-        let bytes = datagram.encode(7);
+        let bytes = datagram.encode(CLUSTER);
         assert_eq!(DatagramKind::of(&bytes), Some(datagram.kind()));
         let (envelope, decoded) = decode(bytes).expect("legal");
-        assert_eq!((envelope.cluster, &decoded), (7, &datagram));
+        assert_eq!((envelope.cluster, &decoded), (CLUSTER, &datagram));
     }
 }
 
 #[test]
 fn padding_shows_that_long_datagrams_arrive_and_means_nothing() {
     for datagram in samples() {
-        let plain = datagram.encode(7);
-        let padded = datagram.encode_padded(7, plain.len() + 100);
-        assert_eq!(datagram.encode_padded(7, plain.len()), plain, "it is long enough");
+        let plain = datagram.encode(CLUSTER);
+        let padded = datagram.encode_padded(CLUSTER, plain.len() + 100);
+        assert_eq!(datagram.encode_padded(CLUSTER, plain.len()), plain, "it is long enough");
         if !matches!(datagram, Datagram::Packet(_) | Datagram::Piece(_)) {
             assert_eq!(padded.len(), plain.len() + 100);
             assert_eq!(decode(padded).map(|(_, decoded)| decoded), Ok(datagram));
@@ -119,7 +125,7 @@ fn packet(seq: u64, ack: u64) -> Bytes {
         ack: Seq(ack),
     };
     let mut bytes = BytesMut::new();
-    header.encode(7, &mut bytes);
+    header.encode(CLUSTER, &mut bytes);
     bytes.freeze()
 }
 
@@ -147,7 +153,7 @@ fn counters_of_a_token_that_could_come_to_their_end_are_refused() {
         _ => None,
     });
     let token = token.expect("a sample");
-    let is_taken = |token| decode(Datagram::Token(token).encode(7)).is_ok();
+    let is_taken = |token| decode(Datagram::Token(token).encode(CLUSTER)).is_ok();
     let most = u64::MAX / 2;
     assert!(is_taken(Token { hop: most, seq: Seq(most), ..token.clone() }));
     assert!(!is_taken(Token { hop: most + 1, ..token.clone() }));
@@ -175,7 +181,7 @@ fn tags_tell_rings_apart_and_stay_what_they_are() {
 fn prefixes_and_mutations_never_panic() {
     let mut random = fastrand::Rng::with_seed(1);
     for datagram in samples() {
-        let bytes = datagram.encode(7);
+        let bytes = datagram.encode(CLUSTER);
         for length in 0..bytes.len() {
             let _ = decode(bytes.slice(..length));
         }
@@ -214,20 +220,20 @@ fn commit_of_holes(daemons: u16, holes: u64) -> Commit {
         stable: Seq(8),
         obligations: members.iter().copied().collect(),
     };
-    let holdings = vec![holdings; members.len()];
-    Commit { from: members[0], ring: ring_id(), members, holdings }
+    let reports = members.iter().map(|member| (*member, holdings.clone())).collect();
+    Commit { from: members[0], ring: ring_id(), reports }
 }
 
 #[test]
 fn a_commit_is_as_long_as_is_said() {
     for daemons in [1, 3, 128] {
         let longest = Commit::longest_bytes(daemons.into());
-        assert_eq!(Datagram::Commit(commit_of_holes(daemons, 188)).encode(7).len(), longest);
+        assert_eq!(Datagram::Commit(commit_of_holes(daemons, 188)).encode(CLUSTER).len(), longest);
     }
 }
 
 #[test]
 fn twenty_daemons_that_lack_every_second_packet_of_the_largest_round_can_be_told() {
-    let commit = Datagram::Commit(commit_of_holes(20, 8192)).encode(7);
+    let commit = Datagram::Commit(commit_of_holes(20, 8192)).encode(CLUSTER);
     assert!(commit.len() <= piece::longest(1472), "{} bytes", commit.len());
 }

@@ -1,10 +1,10 @@
 //! Losses and merges.
 
-use antiphon_wire::ids::{DaemonId, ProcessId, RingId};
+use antiphon_wire::ids::{ClusterHash, DaemonId, ProcessId, RingId};
 use antiphon_wire::names::DaemonName;
 
 use super::world::World;
-use crate::config::{Config, Daemon};
+use crate::config::{Cluster, Config, Daemon};
 use crate::delivery::Kind;
 use crate::groups::Stamp;
 
@@ -280,7 +280,7 @@ fn a_loss_is_over_when_the_lost_had_left_before() {
 #[test]
 fn ids_tell_runs_of_a_doubtful_leader_apart_and_else_have_its_address() {
     let daemon = Daemon { name: DaemonName::new(b"a").expect("a name"), address: [10, 0, 0, 1].into() };
-    let config = Config::new(vec![daemon], DaemonId(0), 1);
+    let config = Config::new(Cluster { daemons: vec![daemon], hash: ClusterHash(1) }, DaemonId(0));
     let run = |incarnation| ProcessId { daemon: DaemonId(0), incarnation };
     let leader = |epoch, incarnation| {
         let ring = RingId { epoch, leader: run(incarnation) };

@@ -8,13 +8,13 @@ use antiphon_wire::client::frame::{FrameLimits, FrameReader, put_frame};
 use antiphon_wire::client::handshake::{AuthChoice, Hello, Version};
 use antiphon_wire::client::header::Hint;
 use antiphon_wire::client::membership::{GroupId, Membership, View};
-use antiphon_wire::ids::{DaemonId, ProcessId, RingId, SessionId};
+use antiphon_wire::ids::{ClusterHash, DaemonId, ProcessId, RingId, SessionId};
 use antiphon_wire::names::{DaemonName, GroupName, MemberName, PrivateName};
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::super::Groups;
 use crate::NameHash;
-use crate::config::{Config, Daemon};
+use crate::config::{Cluster, Config, Daemon};
 use crate::cx::Cx;
 use crate::delivery::{Configuration, KeptMessage, Kind};
 use crate::io::{Event, Origin, Outputs};
@@ -83,7 +83,8 @@ fn config(me: usize) -> Config {
         name: DaemonName::new(name.as_bytes()).expect("legal"),
         address: Ipv4Addr::new(if last > 100 { 200 } else { 127 }, 0, 0, last),
     };
-    Config::new(DAEMONS.into_iter().map(daemon).collect(), DaemonId(me as u16), 1)
+    let daemons = DAEMONS.into_iter().map(daemon).collect();
+    Config::new(Cluster { daemons, hash: ClusterHash(1) }, DaemonId(me as u16))
 }
 
 impl Host {

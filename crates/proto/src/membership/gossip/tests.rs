@@ -1,9 +1,10 @@
 //! Who is believed about whom.
 
+use antiphon_wire::ids::ClusterHash;
 use antiphon_wire::names::DaemonName;
 
 use super::*;
-use crate::config::Daemon;
+use crate::config::{Cluster, Daemon};
 
 fn process(daemon: u16, incarnation: u64) -> ProcessId {
     ProcessId { daemon: DaemonId(daemon), incarnation }
@@ -14,7 +15,8 @@ fn config(daemons: u8) -> Config {
         name: DaemonName::new(format!("d{at}").as_bytes()).expect("legal"),
         address: std::net::Ipv4Addr::new(10, 0, 0, at),
     };
-    Config::new((0..daemons).map(daemon).collect(), DaemonId(0), 7)
+    let daemons = (0..daemons).map(daemon).collect();
+    Config::new(Cluster { daemons, hash: ClusterHash(7) }, DaemonId(0))
 }
 
 fn row(of: ProcessId, version: u64, hears: &[ProcessId]) -> HearsRow {

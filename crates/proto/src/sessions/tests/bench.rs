@@ -6,7 +6,7 @@ use std::time::Duration;
 use antiphon_wire::client::flags::HEADER_BYTES;
 use antiphon_wire::client::handshake::{AuthChoice, Hello, Version};
 use antiphon_wire::client::header::{Header, Hint};
-use antiphon_wire::ids::{DaemonId, SessionId};
+use antiphon_wire::ids::{ClusterHash, DaemonId, SessionId};
 use antiphon_wire::names::{DaemonName, MemberName, PrivateName};
 use antiphon_wire::ring::multicast::unpack_frame;
 use antiphon_wire::service::ServiceLevel;
@@ -14,7 +14,7 @@ use bytes::{Buf, Bytes};
 
 use super::super::{Sessions, SharedFrame};
 use crate::NameHash;
-use crate::config::{Config, Daemon};
+use crate::config::{Cluster, Config, Daemon};
 use crate::cx::Cx;
 use crate::delivery::Kind;
 use crate::io::{CloseReason, Origin, Outputs};
@@ -106,7 +106,7 @@ impl Bench {
 
     pub(super) fn with(change: impl FnOnce(&mut Config)) -> Self {
         let daemons = vec![Daemon { name: daemon(), address: Ipv4Addr::LOCALHOST }];
-        let mut config = Config::new(daemons, DaemonId(0), 1);
+        let mut config = Config::new(Cluster { daemons, hash: ClusterHash(1) }, DaemonId(0));
         change(&mut config);
         let mut queue = SendQueue::default();
         queue.set_clients_open(true);
@@ -202,7 +202,7 @@ impl Bench {
     /// Whether the ring waits for readers, and whether it is going to be looked at again by itself.
     pub(super) fn waits_for_readers(&mut self) -> (bool, bool) {
         self.timers.stop(Timer::Pressure);
-        let waits = self.run(|sessions, cx| sessions.hold_back(cx));
+        let waits = self.run(|sessions, cx| sessions.holds_back(cx));
         (waits, self.timers.is_set(Timer::Pressure))
     }
 
