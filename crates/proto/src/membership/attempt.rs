@@ -65,9 +65,8 @@ impl Accepted {
 impl Membership {
     /// Leads an attempt to form a ring of these members.
     pub(super) fn propose(&mut self, members: Vec<ProcessId>, cx: &mut Cx<'_>) {
-        let epoch = self.calendar.next_epoch(self.gossip.highest_epoch());
+        let epoch = self.epochs.propose(self.gossip.highest_epoch());
         let ring = RingId { epoch, leader: self.me };
-        self.gossip.epoch = epoch;
         let holdings = self.holdings();
         let role = Role::Leader(BTreeMap::from([(self.me, holdings.clone())]));
         self.begin_attempt(Accepted { ring, members, holdings, role }, cx);
@@ -103,7 +102,7 @@ impl Membership {
         let one_each = members.is_sorted_by(|a, b| a.daemon < b.daemon);
         let configured = members.iter().all(|member| cx.config.daemon(member.daemon).is_some());
         let sound = ring.leader == from && members.contains(&from) && one_each && configured;
-        if !sound || !self.is_plausible(ring.epoch) || !epoch::is_regular(ring.epoch) {
+        if !sound || !self.epochs.is_plausible(ring.epoch) || !epoch::is_regular(ring.epoch) {
             cx.stats.datagrams_rejected += 1;
             return;
         }
@@ -113,9 +112,8 @@ impl Membership {
         }
         match &self.state {
             State::Accepted(accepted) if accepted.ring == ring => self.report(cx),
-            State::Accepted(_) | State::Gather(_) if ring.epoch > self.gossip.epoch => {
-                self.gossip.epoch = ring.epoch;
-                self.calendar.compare(ring.epoch, cx.now);
+            State::Accepted(_) | State::Gather(_) if ring.epoch > self.epochs.reached() => {
+                self.epochs.accept(ring.epoch, cx.now);
                 let holdings = self.holdings();
                 self.begin_attempt(Accepted { ring, members, holdings, role: Role::Follower }, cx);
                 self.report(cx);

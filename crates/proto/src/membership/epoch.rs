@@ -17,11 +17,6 @@ const MAX: u64 = 1 << 62;
 /// epochs start from, more than five hundred years.
 const MAX_LEAP: u64 = 1 << 44;
 
-/// Whether an epoch that a peer named can be true, for one who is at `mine`.
-pub(super) fn is_plausible(epoch: u64, mine: u64) -> bool {
-    epoch <= MAX && epoch <= mine.saturating_add(MAX_LEAP)
-}
-
 /// Whether a configuration can have the epoch.
 pub(super) fn is_regular(epoch: u64) -> bool {
     epoch.is_multiple_of(DOUBTFUL)
@@ -37,23 +32,30 @@ pub(crate) fn transitional(epoch: u64) -> u64 {
     epoch.saturating_sub(1)
 }
 
-/// The time of day at boot, and how it compares with what others started from.
+/// Which epoch a process has reached, and whether its calendar is to be trusted.
 #[derive(Debug)]
-pub(super) struct Calendar {
-    /// Milliseconds since 1970.
+pub(super) struct Epochs {
+    /// The greatest that it has proposed or accepted, or booted in.
+    reached: u64,
+    /// The time of day at boot, in milliseconds since 1970.
     at_boot: u64,
     boot: Instant,
     is_doubtful: bool,
 }
 
-impl Calendar {
+impl Epochs {
     pub(super) fn new(at_boot: u64, boot: Instant) -> Self {
-        Self { at_boot, boot, is_doubtful: false }
+        Self { reached: at_boot / STEP * STEP, at_boot, boot, is_doubtful: false }
     }
 
-    /// The epoch of the ring that a process boots in.
-    pub(super) fn first_epoch(&self) -> u64 {
-        self.at_boot / STEP * STEP
+    /// The greatest so far; of a process that has just booted, that of the ring that it booted in.
+    pub(super) fn reached(&self) -> u64 {
+        self.reached
+    }
+
+    /// Whether an epoch that a peer named can be true.
+    pub(super) fn is_plausible(&self, epoch: u64) -> bool {
+        epoch <= MAX && epoch <= self.reached.saturating_add(MAX_LEAP)
     }
 
     /// Takes note of an epoch that another process has reached. One that my calendar has not means that
@@ -63,10 +65,17 @@ impl Calendar {
         self.is_doubtful |= epoch > self.at_boot.saturating_add(uptime);
     }
 
-    /// The epoch of a ring that I propose after that one.
-    pub(super) fn next_epoch(&self, highest: u64) -> u64 {
-        let next = (highest + STEP) / STEP * STEP;
-        if self.is_doubtful { next + DOUBTFUL } else { next }
+    /// Accepts the epoch of another's proposal.
+    pub(super) fn accept(&mut self, epoch: u64, now: Instant) {
+        self.reached = epoch;
+        self.compare(epoch, now);
+    }
+
+    /// The epoch of a ring that I propose, where others have reached that one.
+    pub(super) fn propose(&mut self, heard: u64) -> u64 {
+        let next = (heard.max(self.reached) + STEP) / STEP * STEP;
+        self.reached = if self.is_doubtful { next + DOUBTFUL } else { next };
+        self.reached
     }
 }
 
@@ -79,27 +88,30 @@ mod tests {
     #[test]
     fn epochs_of_a_leader_grow_and_are_plain_while_its_calendar_is_ahead() {
         let boot = Instant::default();
-        let mut calendar = Calendar::new(1003, boot);
-        assert_eq!(calendar.first_epoch(), 1000);
-        calendar.compare(1023, boot + Duration::from_millis(20));
-        let plain = calendar.next_epoch(1000);
-        assert_eq!(plain, 1004);
-        assert!(is_regular(plain) && !is_doubtful(plain));
+        let mut epochs = Epochs::new(1003, boot);
+        assert_eq!(epochs.reached(), 1000);
+        epochs.compare(1023, boot + Duration::from_millis(20));
+        for plain in [1004, 1008, 1012] {
+            assert_eq!(epochs.propose(1000), plain);
+            assert!(is_regular(plain) && !is_doubtful(plain));
+        }
+        epochs.accept(1020, boot + Duration::from_millis(20));
+        assert_eq!(epochs.propose(1012), 1024);
     }
 
     #[test]
     fn a_leader_that_hears_of_a_later_time_than_its_own_says_so_for_good() {
         let boot = Instant::default();
-        let mut calendar = Calendar::new(1000, boot);
-        calendar.compare(1021, boot + Duration::from_millis(20));
-        calendar.compare(1021, boot + Duration::from_secs(20));
+        let mut epochs = Epochs::new(1000, boot);
+        epochs.compare(1021, boot + Duration::from_millis(20));
+        epochs.compare(1021, boot + Duration::from_secs(20));
         let mut highest = 1021;
         for _ in 0..3 {
-            let epoch = calendar.next_epoch(highest);
+            let epoch = epochs.propose(highest);
             assert!(epoch > highest && is_regular(epoch) && is_doubtful(epoch), "{epoch}");
             highest = epoch;
         }
-        assert!(!is_doubtful(Calendar::new(1000, boot).next_epoch(highest)));
+        assert!(!is_doubtful(Epochs::new(1000, boot).propose(highest)));
     }
 
     #[test]

@@ -81,7 +81,7 @@ impl Membership {
     }
 
     pub(super) fn on_join(&mut self, join: &Join, cx: &mut Cx<'_>) {
-        if !self.is_plausible(join.epoch) {
+        if !self.epochs.is_plausible(join.epoch) {
             cx.stats.datagrams_rejected += 1;
             return;
         }
@@ -89,7 +89,7 @@ impl Membership {
             cx.stats.datagrams_stale += 1;
             return;
         };
-        self.calendar.compare(join.epoch, cx.now);
+        self.epochs.compare(join.epoch, cx.now);
         for row in &join.rows {
             self.notice_double(&[row.of], cx);
         }
@@ -143,7 +143,7 @@ impl Membership {
         };
         let wanted = gather.wanted.clone();
         let cause = self.reasons.first().cloned().unwrap_or_default();
-        let join = self.gossip.join(wanted, cause, cx.now, cx.config);
+        let join = self.gossip.join(self.epochs.reached(), wanted, cause, cx.now, cx.config);
         self.last_join = cx.now;
         for silent in self.gossip_to_everyone(&Datagram::Join(join), cx) {
             self.probe(silent, cx);

@@ -27,8 +27,6 @@ const PROBE_FRESH: u32 = 10;
 #[derive(Debug)]
 pub(crate) struct Gossip {
     me: ProcessId,
-    /// The highest epoch that I accepted or installed.
-    pub(crate) epoch: u64,
     /// Version of my last join.
     version: u64,
     incarnations: BTreeMap<DaemonId, (u64, Instant)>,
@@ -88,10 +86,9 @@ pub(crate) enum Sighting {
 }
 
 impl Gossip {
-    pub(crate) fn new(me: ProcessId, epoch: u64) -> Self {
+    pub(crate) fn new(me: ProcessId) -> Self {
         Self {
             me,
-            epoch,
             version: 0,
             incarnations: BTreeMap::new(),
             heard: BTreeMap::new(),
@@ -272,9 +269,10 @@ impl Gossip {
             .collect()
     }
 
-    /// My next join.
+    /// My next join, as one who has reached that epoch.
     pub(crate) fn join(
         &mut self,
+        epoch: u64,
         wanted: Vec<ProcessId>,
         cause: String,
         now: Instant,
@@ -290,12 +288,12 @@ impl Gossip {
             hears: hears.clone(),
         });
         let rows = std::iter::once(mine).chain(others).collect();
-        Join { from: self.me, epoch: self.epoch, version: self.version, wanted, cause, rows }
+        Join { from: self.me, epoch, version: self.version, wanted, cause, rows }
     }
 
-    /// The highest epoch that I know of.
+    /// The greatest epoch that others said to have reached.
     pub(crate) fn highest_epoch(&self) -> u64 {
-        self.heard.values().map(|heard| heard.epoch).max().unwrap_or_default().max(self.epoch)
+        self.heard.values().map(|heard| heard.epoch).max().unwrap_or_default()
     }
 
     /// Keeps only what is fresh, at the start of gathering.

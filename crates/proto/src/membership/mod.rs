@@ -49,7 +49,7 @@ use crate::ring::Ring;
 use crate::stats::StateName;
 use crate::time::{Instant, Timer};
 use attempt::Accepted;
-use epoch::Calendar;
+use epoch::Epochs;
 use gather::Gather;
 use gossip::{Gossip, Sighting};
 use oddities::Oddities;
@@ -118,7 +118,7 @@ pub(crate) struct Membership {
     /// an attempt that others may have installed (Totem's obligation set).
     obligations: BTreeSet<ProcessId>,
     gossip: Gossip,
-    calendar: Calendar,
+    epochs: Epochs,
     state: State,
     /// Why the installed ring was left, and what has happened since; or how it came about.
     reasons: Vec<String>,
@@ -149,17 +149,17 @@ const MAX_REASONS: usize = 32;
 impl Membership {
     /// Boots as the only member of a ring of its own, looking for others.
     pub(crate) fn boot(me: ProcessId, epoch: u64, seed: u64, cx: &mut Cx<'_>) -> Self {
-        let calendar = Calendar::new(epoch, cx.now);
-        let epoch = calendar.first_epoch();
+        let epochs = Epochs::new(epoch, cx.now);
         let before = Seq(cx.config.ring.numbers_from);
-        let ring = Ring::new(RingId { epoch, leader: me }, vec![me], me, before, cx.now);
+        let alone = RingId { epoch: epochs.reached(), leader: me };
+        let ring = Ring::new(alone, vec![me], me, before, cx.now);
         let mut membership = Self {
             me,
             ring,
             stream: Stream::after(before),
             obligations: BTreeSet::from([me]),
-            gossip: Gossip::new(me, epoch),
-            calendar,
+            gossip: Gossip::new(me),
+            epochs,
             state: State::Operational { since: cx.now },
             reasons: Vec::new(),
             assembler: Assembler::default(),
@@ -410,11 +410,6 @@ impl Membership {
         ] {
             cx.timers.stop(timer);
         }
-    }
-
-    /// Whether an epoch that a peer named can be true.
-    fn is_plausible(&self, epoch: u64) -> bool {
-        epoch::is_plausible(epoch, self.gossip.epoch)
     }
 
     fn holdings(&self) -> Holdings {

@@ -34,7 +34,7 @@ fn at(ms: u64) -> Instant {
 #[test]
 fn rows_are_kept_of_two_runs_of_each_configured_daemon_and_the_stalest_makes_way() {
     let (other, config) = (process(1, 1), config(3));
-    let mut gossip = Gossip::new(process(0, 1), 1);
+    let mut gossip = Gossip::new(process(0, 1));
     let told = (2..100).map(|daemon| row(process(daemon, 1), 1, &[])).chain([row(other, 1, &[])]);
     assert_eq!(gossip.on_join(&join(other, 1, told.collect()), &config, at(0)), Some(true));
     assert_eq!(gossip.rows.keys().copied().collect::<Vec<_>>(), [other, process(2, 1)]);
@@ -51,7 +51,7 @@ fn rows_are_kept_of_two_runs_of_each_configured_daemon_and_the_stalest_makes_way
 #[test]
 fn of_what_a_row_says_only_configured_daemons_are_kept() {
     let (other, config) = (process(1, 1), config(3));
-    let mut gossip = Gossip::new(process(0, 1), 1);
+    let mut gossip = Gossip::new(process(0, 1));
     let named: Vec<ProcessId> = (0..100).map(|daemon| process(daemon, 1)).collect();
     gossip.on_join(&join(other, 1, vec![row(other, 1, &named)]), &config, at(0));
     assert!(gossip.rows[&other].hears.iter().eq(&named[..3]));
@@ -61,7 +61,7 @@ fn of_what_a_row_says_only_configured_daemons_are_kept() {
 #[test]
 fn who_is_heard_has_sent_a_probe_as_well() {
     let (me, other, config) = (process(0, 1), process(1, 1), config(2));
-    let mut gossip = Gossip::new(me, 1);
+    let mut gossip = Gossip::new(me);
     gossip.on_join(&join(other, 1, vec![]), &config, at(0));
     assert!(gossip.hears(at(0), &config).is_empty());
     assert!(gossip.on_probe(other, at(1), &config), "news");
@@ -83,7 +83,7 @@ fn who_is_heard_has_sent_a_probe_as_well() {
 #[test]
 fn of_a_process_that_is_heard_only_its_own_word_counts() {
     let (me, liar, other, config) = (process(0, 1), process(1, 1), process(2, 1), config(3));
-    let mut gossip = Gossip::new(me, 1);
+    let mut gossip = Gossip::new(me);
     let lie = |version| join(liar, version, vec![row(other, u64::MAX, &[])]);
     gossip.on_join(&lie(1), &config, at(0));
     assert!(gossip.rows[&other].hears.is_empty(), "nothing else is known");
@@ -98,7 +98,7 @@ fn of_a_process_that_is_heard_only_its_own_word_counts() {
 #[test]
 fn an_earlier_run_is_believed_when_the_later_one_was_not_heard_for_long() {
     let (first, second) = (process(1, 1), process(1, 2));
-    let mut gossip = Gossip::new(process(0, 1), 1);
+    let mut gossip = Gossip::new(process(0, 1));
     assert_eq!(gossip.sight(first, false, at(0)), Sighting::Known);
     assert_eq!(gossip.sight(second, false, at(0)), Sighting::Newer);
     assert_eq!(gossip.sight(first, false, at(2900)), Sighting::Dead);
@@ -110,7 +110,7 @@ fn an_earlier_run_is_believed_when_the_later_one_was_not_heard_for_long() {
 #[test]
 fn a_join_that_was_overtaken_by_a_later_one_tells_nothing() {
     let (other, third, config) = (process(1, 1), process(2, 1), config(3));
-    let mut gossip = Gossip::new(process(0, 1), 1);
+    let mut gossip = Gossip::new(process(0, 1));
     let told = |version, hears: &[ProcessId]| join(other, version, vec![row(other, version, hears)]);
     assert_eq!(gossip.on_join(&told(2, &[third]), &config, at(0)), Some(true));
     for old in [1, 2] {
@@ -122,7 +122,7 @@ fn a_join_that_was_overtaken_by_a_later_one_tells_nothing() {
 
 /// A gossip that has heard everything that there is of a process.
 fn knowing(process: ProcessId, config: &Config) -> Gossip {
-    let mut gossip = Gossip::new(self::process(0, 1), 1);
+    let mut gossip = Gossip::new(self::process(0, 1));
     assert_eq!(gossip.sight(process, false, at(0)), Sighting::Known);
     gossip.on_join(&join(process, 1, vec![row(process, 1, &[])]), config, at(0));
     gossip.on_probe(process, at(0), config);
