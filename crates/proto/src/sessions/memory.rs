@@ -87,8 +87,9 @@ impl Sessions {
         if self.outflow.memory.bytes() <= limit {
             return;
         }
-        let kept = |id: &SessionId| Some((self.established.get(id)?.kept_bytes(), *id));
-        let mut sessions: Vec<(usize, SessionId)> = self.ids.iter().filter_map(kept).collect();
+        let sessions = self.established.iter();
+        let mut sessions: Vec<(usize, SessionId)> =
+            sessions.map(|(id, session)| (session.kept_bytes(), id)).collect();
         sessions.sort_unstable();
         while self.outflow.memory.bytes() > limit / 8 * KEPT_OF_EIGHT
             && let Some((_, furthest)) = sessions.pop()

@@ -6,6 +6,7 @@
 //! its connection closes, so what it sent before counts.
 
 pub(crate) mod access;
+mod established;
 mod frame_budget;
 mod handshake;
 mod ingress;
@@ -37,6 +38,7 @@ use crate::mutant::Mutant;
 use crate::send_queue::Outgoing;
 use crate::stats::Behind;
 use crate::time::{Instant, Timer};
+use established::Established;
 use frame_budget::FrameBudget;
 use handshake::{Connecting, Connection, Handshake};
 use ingress::{Ingress, Request};
@@ -97,9 +99,7 @@ impl Session {
 #[derive(Debug)]
 pub(crate) struct Sessions {
     names: Names,
-    established: HashMap<SessionId, Session, FixedState>,
-    /// The established sessions in order, for what concerns them all.
-    ids: BTreeSet<SessionId>,
+    established: Established,
     handshakes: BTreeMap<SessionId, Handshake>,
     deadlines: BTreeSet<(Instant, SessionId)>,
     /// Handshakes that wait for a name, with their deadlines.
@@ -120,8 +120,7 @@ impl Sessions {
         };
         Self {
             names: Names::new(daemon.name, seed, hash),
-            established: HashMap::default(),
-            ids: BTreeSet::new(),
+            established: Established::default(),
             handshakes: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             parked: BTreeSet::new(),
@@ -149,7 +148,7 @@ impl Sessions {
     /// Bytes of a client, cut anywhere.
     pub(crate) fn on_bytes(&mut self, id: SessionId, bytes: Bytes, cx: &mut Cx<'_>) {
         self.forget_closed(cx);
-        if self.established.contains_key(&id) {
+        if self.established.contains(id) {
             self.read(id, bytes, cx);
         } else if let Some(mut handshake) = self.take_handshake(id) {
             handshake.connection_mut().reader.push(&bytes);
@@ -193,14 +192,11 @@ impl Sessions {
     /// The daemon stops: closes every session. Their ends need no place in the order, because the
     /// daemon's own end says as much.
     pub(crate) fn on_shutdown(&mut self, cx: &mut Cx<'_>) {
-        for id in self.ids.clone() {
-            if let Some(session) = self.established.remove(&id) {
-                self.report_closed(id, Some(session.member), CloseReason::Shutdown, cx);
-                self.outflow.memory.remove(session.begun_bytes);
-                self.closed.insert(id, session.outbox);
-            }
+        for (id, session) in self.established.drain() {
+            self.report_closed(id, Some(session.member), CloseReason::Shutdown, cx);
+            self.outflow.memory.remove(session.begun_bytes);
+            self.closed.insert(id, session.outbox);
         }
-        self.ids.clear();
         for (id, mut handshake) in std::mem::take(&mut self.handshakes) {
             self.report_closed(id, handshake.held_name(), CloseReason::Shutdown, cx);
             self.closed.insert(id, std::mem::take(&mut handshake.connection_mut().outbox));
@@ -212,7 +208,7 @@ impl Sessions {
 
     /// How many sessions are established.
     pub(crate) fn count(&self) -> usize {
-        self.ids.len()
+        self.established.len()
     }
 
     /// What is kept of all: what they have not read, and what they have sent of requests that are not whole.
@@ -222,18 +218,17 @@ impl Sessions {
 
     /// How many bytes all are behind with reading.
     pub(crate) fn bytes_behind(&self) -> usize {
-        let sessions = self.ids.iter().filter_map(|id| self.established.get(id));
-        sessions.map(|session| session.outbox.remaining()).sum()
+        self.established.iter().map(|(_, session)| session.outbox.remaining()).sum()
     }
 
     /// Who is furthest behind with reading.
     pub(crate) fn behind(&self) -> Vec<Behind> {
-        let behind = |id: &SessionId| {
-            let Session { member, outbox, .. } = self.established.get(id)?;
+        let behind = |(_, session): (SessionId, &Session)| {
+            let Session { member, outbox, .. } = session;
             let (messages, bytes) = (outbox.messages(), outbox.remaining());
             (bytes > 0).then_some(Behind { member: *member, messages, bytes })
         };
-        let mut behind: Vec<Behind> = self.ids.iter().filter_map(behind).collect();
+        let mut behind: Vec<Behind> = self.established.iter().filter_map(behind).collect();
         behind.sort_by_key(|session| std::cmp::Reverse(session.bytes));
         behind.truncate(MAX_BEHIND);
         behind
@@ -246,7 +241,7 @@ impl Sessions {
 
     /// Bytes owed to a session; to one in [`crate::Outputs::closed`] at least for as long as it stands there.
     pub(crate) fn outbox(&mut self, id: SessionId) -> Option<&mut Outbox> {
-        if let Some(session) = self.established.get_mut(&id) {
+        if let Some(session) = self.established.get_mut(id) {
             return Some(&mut session.outbox);
         }
         if let Some(handshake) = self.handshakes.get_mut(&id) {
@@ -262,9 +257,9 @@ impl Sessions {
             return false;
         }
         let limits = &cx.config.sessions;
-        let threshold = Threshold::new(limits, self.kept_bytes(), self.ids.len());
+        let threshold = Threshold::new(limits, self.kept_bytes(), self.established.len());
         let established = &self.established;
-        let outbox = |id| established.get(&id).map(|session| &session.outbox);
+        let outbox = |id| established.get(id).map(|session| &session.outbox);
         let on = self.outflow.pressure.reconsider(limits, threshold, cx.now, cx.stats, outbox);
         if on {
             cx.timers.set(Timer::Pressure, cx.now + PRESSURE_CHECK);
@@ -300,13 +295,13 @@ impl Sessions {
     /// The established session of that name, unless it is leaving.
     pub(crate) fn receiver(&self, name: &MemberName) -> Option<Receiver> {
         let session = self.names.bearer(name)?;
-        let wants_membership = self.established.get(&session)?.wants_membership;
+        let wants_membership = self.established.get(session)?.wants_membership;
         Some(Receiver { session, wants_membership })
     }
 
     /// Whether a session reads what it is given.
     pub(crate) fn is_established(&self, id: SessionId) -> bool {
-        self.established.contains_key(&id)
+        self.established.contains(id)
     }
 
     /// Begins routing a message: each session gets it once at most, and the one named `without` not
@@ -314,7 +309,7 @@ impl Sessions {
     pub(crate) fn begin_message(&mut self, without: Option<&MemberName>) {
         self.message += 1;
         let discarder = without.and_then(|name| self.names.bearer(name));
-        if let Some(session) = discarder.and_then(|id| self.established.get_mut(&id)) {
+        if let Some(session) = discarder.and_then(|id| self.established.get_mut(id)) {
             session.last_message = self.message;
         }
     }
@@ -323,10 +318,11 @@ impl Sessions {
     // Of a message to several groups most calls find that the session has it: that is not worth a call.
     #[inline]
     pub(crate) fn deliver_once(&mut self, id: SessionId, frame: &SharedFrame<'_>, cx: &mut Cx<'_>) -> bool {
-        let session = self.established.get_mut(&id).filter(|session| session.last_message != self.message);
+        let sessions = self.established.len();
+        let session = self.established.get_mut(id).filter(|session| session.last_message != self.message);
         let Some(session) = session else { return false };
         session.last_message = self.message;
-        if let Some(excess) = self.outflow.put(id, session, frame, self.ids.len(), cx) {
+        if let Some(excess) = self.outflow.put(id, session, frame, sessions, cx) {
             self.on_excess(id, excess, cx);
         }
         true
@@ -334,8 +330,9 @@ impl Sessions {
 
     /// Puts a frame into an outbox.
     pub(crate) fn deliver(&mut self, id: SessionId, frame: &SharedFrame<'_>, cx: &mut Cx<'_>) {
-        if let Some(session) = self.established.get_mut(&id)
-            && let Some(excess) = self.outflow.put(id, session, frame, self.ids.len(), cx)
+        let sessions = self.established.len();
+        if let Some(session) = self.established.get_mut(id)
+            && let Some(excess) = self.outflow.put(id, session, frame, sessions, cx)
         {
             self.on_excess(id, excess, cx);
         }
@@ -352,7 +349,7 @@ impl Sessions {
 
     /// Takes frames out of an established session's stream, until one ends the session.
     fn read(&mut self, id: SessionId, bytes: Bytes, cx: &mut Cx<'_>) {
-        let Some(session) = self.established.get_mut(&id) else { return };
+        let Some(session) = self.established.get_mut(id) else { return };
         session.reader.push(bytes);
         let reason = loop {
             let request = match session.reader.next_frame() {
@@ -390,8 +387,7 @@ impl Sessions {
     /// Ends an established session: its end is queued behind all that it sent. What is owed to it is
     /// discarded.
     fn depart(&mut self, id: SessionId, cx: &mut Cx<'_>) -> Option<Session> {
-        let session = self.established.remove(&id)?;
-        self.ids.remove(&id);
+        let session = self.established.remove(id)?;
         self.outflow.memory.remove(session.begun_bytes);
         self.outflow.pressure.on_departed(id);
         self.names.begin_leaving(&session.member);

@@ -164,7 +164,6 @@ impl Sessions {
             arrivals,
         };
         self.established.insert(id, session);
-        self.ids.insert(id);
         cx.stats.sessions_accepted += 1;
         cx.out.events.push(Event::SessionAccepted(id, member));
         self.read(id, reader.into_rest(), cx);
