@@ -1,6 +1,6 @@
 //! Which messages were sent and have not come back.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use antiphon_wire::names::GroupName;
@@ -21,6 +21,8 @@ pub(crate) struct Unconfirmed {
     ordered: VecDeque<u64>,
     /// Ordered messages before those.
     forgotten: u64,
+    /// Parts of their fingerprints: what comes back and has none of them is not one of those.
+    forgotten_marks: BTreeSet<u16>,
     unordered: u64,
 }
 
@@ -30,9 +32,11 @@ impl Unconfirmed {
             self.unordered += 1;
             return;
         }
-        if self.ordered.len() == KEPT {
-            self.ordered.pop_front();
+        if self.ordered.len() == KEPT
+            && let Some(oldest) = self.ordered.pop_front()
+        {
             self.forgotten += 1;
+            self.forgotten_marks.insert(mark(oldest));
         }
         self.ordered.push_back(fingerprint);
     }
@@ -43,15 +47,26 @@ impl Unconfirmed {
             self.unordered = self.unordered.saturating_sub(1);
             return;
         }
-        if let Some(index) = self.ordered.iter().position(|kept| *kept == fingerprint) {
+        if self.forgotten > 0 && self.forgotten_marks.contains(&mark(fingerprint)) {
+            // It may be a forgotten one, and then the oldest like it: it confirms itself, if no more.
+            self.forgotten -= 1;
+        } else if let Some(index) = self.ordered.iter().position(|kept| *kept == fingerprint) {
             self.ordered.drain(..=index);
             self.forgotten = 0;
+        }
+        if self.forgotten == 0 {
+            self.forgotten_marks.clear();
         }
     }
 
     pub(crate) fn count(&self) -> u64 {
         self.ordered.len() as u64 + self.forgotten + self.unordered
     }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a part is wanted")]
+fn mark(fingerprint: u64) -> u16 {
+    fingerprint as u16
 }
 
 /// What tells messages of one sender apart, as it is sent and as it comes back.
@@ -97,5 +112,18 @@ mod tests {
         assert_eq!(sent.count(), KEPT as u64 + 5);
         sent.on_return(ServiceLevel::Safe, 5);
         assert_eq!(sent.count(), KEPT as u64 - 1);
+    }
+    #[test]
+    fn one_that_is_like_some_that_are_not_kept_does_not_confirm_them_all() {
+        for kinds in [1, 2] {
+            let mut sent = Unconfirmed::default();
+            let count = KEPT as u64 + 5;
+            (0..count).for_each(|number| sent.on_send(ServiceLevel::Fifo, number % kinds));
+            for number in 0..count {
+                assert_eq!(sent.count(), count - number);
+                sent.on_return(ServiceLevel::Fifo, number % kinds);
+            }
+            assert_eq!(sent.count(), 0);
+        }
     }
 }
