@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable
@@ -225,6 +226,29 @@ async def test_what_was_sent_before_a_disconnect_is_delivered(daemon: Daemon) ->
                 await ann.multicast(ServiceLevel.AGREED, ben.member, str(number).encode())
         got = [await message(ben) for _ in range(1000)]
         assert [one.body for one in got] == [str(number).encode() for number in range(1000)]
+
+
+def test_two_tasks_that_disconnect_lose_nothing(two_daemons: tuple[Daemon, Daemon]) -> None:
+    process = two_daemons[0].process
+
+    async def end() -> None:
+        async with asyncio.timeout(LIMIT), aio.connect(two_daemons[0].address, "ben") as ben:
+            ann = await aio.connect(two_daemons[0].address)
+            await ann.multicast(ServiceLevel.AGREED, ann.member, b"is not received")
+            await ann.multicast(ServiceLevel.AGREED, ben.member, b"it has come")
+            await message(ben)
+            process.send_signal(signal.SIGSTOP)
+            try:
+                for _ in range(700):
+                    await ann.multicast(ServiceLevel.AGREED, ben.member, bytes(500))
+                asyncio.get_running_loop().call_later(0.5, process.send_signal, signal.SIGCONT)
+                await asyncio.gather(ann.disconnect(), ann.disconnect())
+            finally:
+                process.send_signal(signal.SIGCONT)
+            for _ in range(700):
+                await message(ben)
+
+    asyncio.run(end())
 
 
 @story

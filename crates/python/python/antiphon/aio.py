@@ -201,6 +201,8 @@ class Connection(Named):
         self._watching_writes = False
         self._write_planned = False
         self._forgets_events = False
+        # Held by the task that ends the session.
+        self._ending = asyncio.Lock()
         # Whether the goodbye is among what is to be written.
         self._is_ending = False
         # Why nothing more is sent, and why nothing more comes.
@@ -263,26 +265,14 @@ class Connection(Named):
         """Ends the session in order: everything sent before it is delivered, and the groups learn of the
         disconnect at once. Waits for the daemon to close, unless nothing comes for a second; events that
         were not received are lost. A daemon that takes nothing more, as one that is stopped, is given up
-        after three seconds. Does nothing when the connection is closed, and in a child of the process that
-        opened it no more than :meth:`close`."""
+        after three seconds. Waits for another task that does the same. Does nothing when the connection is
+        closed, and in a child of the process that opened it no more than :meth:`close`."""
         if self._is_inherited:
             self.close()
             return
-        try:
-            if self._send_end is None:
-                if not self._is_ending:
-                    self._is_ending = True
-                    self._session.disconnect()
-                await self._write_last()
-                self._send_end = ENDED
-                self._socket.shutdown(socket.SHUT_WR)
-                async with asyncio.timeout(GOODBYE_TIMEOUT) as limit:
-                    await self._drain(limit)
-        except OSError:
-            # Closed already, which is what was wanted. ConnectionClosed and TimeoutError are OSErrors.
-            pass
-        finally:
-            self.close()
+        # Who closes while another still waits for the daemon would reset the connection.
+        async with self._ending:
+            await self._disconnect()
 
     def close(self) -> None:
         """Closes the socket without a goodbye. Members of its groups see a disconnect, but not when a child
@@ -364,6 +354,22 @@ class Connection(Named):
             self._watch_writes(False)
         if self._send_end is not None or self._session.unsent < GATHER_BYTES:
             self._writable.wake()
+
+    async def _disconnect(self) -> None:
+        try:
+            if self._send_end is None:
+                self._is_ending = True
+                self._session.disconnect()
+                await self._write_last()
+                self._send_end = ENDED
+                self._socket.shutdown(socket.SHUT_WR)
+                async with asyncio.timeout(GOODBYE_TIMEOUT) as limit:
+                    await self._drain(limit)
+        except OSError:
+            # Closed already, which is what was wanted. ConnectionClosed and TimeoutError are OSErrors.
+            pass
+        finally:
+            self.close()
 
     async def _write_last(self) -> None:
         """Waits until all is written; TimeoutError when the daemon takes nothing for too long."""
