@@ -252,6 +252,14 @@ def test_two_tasks_that_disconnect_lose_nothing(two_daemons: tuple[Daemon, Daemo
 
 
 @story
+async def test_who_opens_a_second_time_is_told(daemon: Daemon) -> None:
+    opening = aio.connect(daemon.address)
+    async with opening:
+        with pytest.raises(RuntimeError, match="awaited before"):
+            await opening
+
+
+@story
 async def test_nothing_is_taken_after_the_goodbye(daemon: Daemon) -> None:
     taken = 0
 

@@ -80,17 +80,20 @@ def connect(
 
 
 class Connecting(Awaitable["Connection"]):
-    """A connection that is to be opened."""
+    """A connection that is to be opened, once."""
 
     def __init__(self, opening: Callable[[], Awaitable[Connection]]) -> None:
-        self._opening = opening
+        self._opening: Callable[[], Awaitable[Connection]] | None = opening
         self._connection: Connection | None = None
 
     def __await__(self) -> Generator[object, None, Connection]:
-        return self._opening().__await__()
+        opening, self._opening = self._opening, None
+        if opening is None:
+            raise RuntimeError("this was awaited before: call connect() for another connection")
+        return opening().__await__()
 
     async def __aenter__(self) -> Connection:
-        self._connection = await self._opening()
+        self._connection = await self
         return self._connection
 
     async def __aexit__(
