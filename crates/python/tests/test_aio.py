@@ -251,6 +251,18 @@ def test_two_tasks_that_disconnect_lose_nothing(two_daemons: tuple[Daemon, Daemo
     asyncio.run(end())
 
 
+def test_a_connection_is_closed_after_its_loop(daemon: Daemon) -> None:
+    loop = asyncio.new_event_loop()
+    connection = loop.run_until_complete(aio.connect(daemon.address))
+    receiving = loop.create_task(connection.receive())
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    connection.close()
+    assert repr(connection).startswith("<antiphon.aio.Connection closed")
+    # Nothing else ends a task without a loop in silence.
+    receiving._log_destroy_pending = False  # type: ignore[attr-defined]
+
+
 @story
 async def test_who_opens_a_second_time_is_told(daemon: Daemon) -> None:
     opening = aio.connect(daemon.address)

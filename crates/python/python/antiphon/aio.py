@@ -463,6 +463,9 @@ class _Signal:
 
     def wake(self) -> None:
         """Says that it happened."""
+        if self._loop.is_closed():
+            # Whoever waited never goes on.
+            return
         for future in self._waiting:
             if not future.done():
                 future.set_result(None)
