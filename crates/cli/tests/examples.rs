@@ -23,6 +23,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use antiphon::{Change, GroupId, GroupName, MemberName, View};
 use support::cluster::{Cluster, Layout};
 use tokio::net::unix::pipe as async_pipe;
 use tokio::runtime::Builder;
@@ -162,6 +163,30 @@ fn a_lock_goes_to_who_waits_longest_also_when_its_holder_is_gone() {
     bob.end();
     alice.prints(&["acquired"]);
     assert!(alice.end().is_empty() && carol.end().is_empty());
+}
+
+/// One side may have had a view without the other, and the other none without it.
+#[test]
+fn two_who_come_together_again_do_not_wait_for_each_other_for_a_lock() {
+    let [alice, bob] = ["#alice#n", "#bob#n"].map(|name| MemberName::parse(name.as_bytes()).expect("legal"));
+    for vs_sets in [[vec![alice], vec![bob]], [vec![bob], vec![alice]]] {
+        let is_free = |me: MemberName, ahead: &[MemberName]| {
+            let mut place = lock::Place { me, ahead: ahead.iter().copied().collect() };
+            place.on_view(&View {
+                group: GroupName::new(b"printer").expect("legal"),
+                id: GroupId::default(),
+                change: Change::Network,
+                members: vec![alice, bob],
+                my_index: Some(usize::from(me == bob)),
+                vs_sets: vs_sets.to_vec(),
+                my_vs_set: usize::from(!vs_sets[0].contains(&me)),
+            });
+            place.ahead.is_empty()
+        };
+        let free = [(alice, is_free(alice, &[])), (bob, is_free(bob, &[alice]))];
+        let holders: Vec<MemberName> = free.into_iter().filter(|(_, free)| *free).map(|(me, _)| me).collect();
+        assert_eq!(holders, vs_sets[0]);
+    }
 }
 
 fn locker(cluster: &Cluster, host: usize, name: &'static str) -> Program {

@@ -80,16 +80,20 @@ pub(crate) fn run(
 }
 
 /// A place in the queue for a lock.
-struct Place {
-    me: MemberName,
+pub(crate) struct Place {
+    pub(crate) me: MemberName,
     /// Who came before.
-    ahead: BTreeSet<MemberName>,
+    pub(crate) ahead: BTreeSet<MemberName>,
 }
 
 impl Place {
-    fn on_view(&mut self, view: &View) {
+    pub(crate) fn on_view(&mut self, view: &View) {
         if view.change == Change::Join(self.me) {
             self.ahead = view.members.iter().copied().filter(|member| *member != self.me).collect();
+        }
+        // Who came another way has had other views than I, and does not stand where I last saw it.
+        if view.change == Change::Network {
+            self.ahead.retain(|member| view.my_set().contains(member));
         }
         // Sides that were apart: those before mine have the lock before me.
         let before_mine = view.vs_sets.iter().take(view.my_vs_set).flatten();

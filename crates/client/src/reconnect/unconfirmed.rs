@@ -48,7 +48,7 @@ impl Unconfirmed {
             return;
         }
         if self.forgotten > 0 && self.forgotten_marks.contains(&mark(fingerprint)) {
-            // It may be a forgotten one, and then the oldest like it: it confirms itself, if no more.
+            // It may be one of these, of which nobody knows any more which came before it: it confirms itself alone.
             self.forgotten -= 1;
         } else if let Some(index) = self.ordered.iter().position(|kept| *kept == fingerprint) {
             self.ordered.drain(..=index);
@@ -113,6 +113,7 @@ mod tests {
         sent.on_return(ServiceLevel::Safe, 5);
         assert_eq!(sent.count(), KEPT as u64 - 1);
     }
+
     #[test]
     fn one_that_is_like_some_that_are_not_kept_does_not_confirm_them_all() {
         for kinds in [1, 2] {
