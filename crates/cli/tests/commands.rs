@@ -4,8 +4,10 @@
 
 mod support;
 
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Output, Stdio};
+
+use rustix::process::Signal;
 
 use support::PROGRAM;
 use support::cluster::Cluster;
@@ -54,4 +56,22 @@ fn who_quits_right_after_sending_has_seen_it_arrive() {
     assert!(said.contains("#ann#localhost to chat (agreed): hi\n"), "{said}");
     assert!(said.contains("you are not in chat\n") && said.contains("you are not in other\n"), "{said}");
     assert!(!said.contains("antiphon user leaves"), "{said}");
+}
+
+/// Only the daemon closes a session, and one that is stopped never does.
+#[test]
+fn who_quits_is_not_held_by_a_stopped_daemon() {
+    let cluster = Cluster::single("");
+    let address = cluster.address(0);
+    let mut command = Command::new(PROGRAM);
+    command.args(["user", "-c", &address]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut user = spawn(command.stderr(Stdio::piped()));
+    let mut said = BufReader::new(user.stdout.as_mut().expect("a pipe"));
+    said.read_line(&mut String::new()).expect("that it is connected");
+    cluster.signal(0, Signal::STOP);
+    user.stdin.take().expect("a pipe").write_all(b"quit\n").expect("it reads");
+    let output = user.wait_with_output().expect("its output");
+    cluster.signal(0, Signal::CONT);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && error.contains("timed out"), "{error}");
 }

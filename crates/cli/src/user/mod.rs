@@ -7,7 +7,7 @@ use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -26,6 +26,8 @@ const PROMPT: &str = "antiphon> ";
 const LAST_WORD: &[u8] = b"antiphon user leaves";
 /// How long the last word may take: while there is no ring, it does not come.
 const LAST_WORD_LIMIT: Duration = Duration::from_secs(2);
+/// How long the daemon may take to close after the goodbye: one that is stopped does not.
+const CLOSING_LIMIT: Duration = Duration::from_secs(3);
 
 /// Reads commands, prints messages and views as they come. Type help for the commands.
 #[derive(Debug, clap::Args)]
@@ -58,6 +60,9 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, CliError> {
     let _ = last_word.recv_timeout(LAST_WORD_LIMIT);
     sender.disconnect()?;
     // The printing thread stops when the daemon has closed, so nothing that came is left unprinted.
+    if !ends(&last_word, CLOSING_LIMIT) {
+        return Err(Error::Io(io::ErrorKind::TimedOut.into()).into());
+    }
     match reason(printing) {
         CliError::Client(Error::Closed) => Ok(ExitCode::SUCCESS),
         error => Err(error),
@@ -104,6 +109,17 @@ impl Events {
     fn is_last_word(&self, event: &Event) -> bool {
         let Event::Message(message) = event else { return false };
         self.leaving.load(Ordering::Relaxed) && message.sender == self.me && message.body == LAST_WORD
+    }
+}
+
+/// Whether the printing thread, which holds the other end, stops in time; last words may still come before that.
+fn ends(last_word: &mpsc::Receiver<()>, limit: Duration) -> bool {
+    loop {
+        match last_word.recv_timeout(limit) {
+            Ok(()) => {}
+            Err(RecvTimeoutError::Disconnected) => return true,
+            Err(RecvTimeoutError::Timeout) => return false,
+        }
     }
 }
 
