@@ -87,18 +87,30 @@ fn programs_that_were_linked_with_the_old_library_run() {
 
 #[test]
 fn pkg_config_knows_the_library() {
-    let mut pkg_config = Command::new("pkg-config");
-    pkg_config.args(["--cflags", "--libs", "antiphon"]);
-    pkg_config.env("PKG_CONFIG_PATH", prefix().join("lib/pkgconfig"));
-    let Ok(told) = pkg_config.output() else {
-        lacking("there is no pkg-config");
-        return;
-    };
-    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
-    let told = String::from_utf8_lossy(&told.stdout);
-    let mut options: Vec<String> = told.split_whitespace().map(str::to_owned).collect();
+    let Some(mut options) = told_by_pkg_config(&["--cflags", "--libs", "antiphon"]) else { return };
     options.push(format!("-Wl,-rpath,{}", prefix().join("lib").display()));
     run(&compile_with("events", "events-by-pkg-config", &options), &[]);
+}
+
+#[test]
+fn pkg_config_knows_what_a_program_without_shared_libraries_needs() {
+    let Some(mut options) = told_by_pkg_config(&["--static", "--libs", "antiphon"]) else { return };
+    if output("cc", &["-print-file-name=libc.a"]).trim() == "libc.a" {
+        return lacking("there is no static libc");
+    }
+    options.push("-static".to_owned());
+    run(&compile_with("events", "events-static", &options), &[]);
+}
+
+fn told_by_pkg_config(args: &[&str]) -> Option<Vec<String>> {
+    let mut pkg_config = Command::new("pkg-config");
+    pkg_config.args(args).env("PKG_CONFIG_PATH", prefix().join("lib/pkgconfig"));
+    let Ok(told) = pkg_config.output() else {
+        lacking("there is no pkg-config");
+        return None;
+    };
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    Some(String::from_utf8_lossy(&told.stdout).split_whitespace().map(str::to_owned).collect())
 }
 
 #[test]

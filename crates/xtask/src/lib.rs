@@ -21,8 +21,9 @@ pub const ARCHIVE: &str = "libantiphon.a";
 /// Names by which programs know the library, beside its own.
 const OLD_NAMES: [&str; 3] = ["libspread", "libspread-core", "libtspread-core"];
 const HEADERS: [&str; 4] = ["sp.h", "sp_events.h", "sp_func.h", "fl.h"];
-/// What the static library needs of the system.
-const SYSTEM_LIBRARIES: &str = "-lgcc_s -lutil -lrt -lpthread -lm -ldl -lc";
+/// What the static library needs of the system. Compilers add their own library for unwinding, which is another one
+/// with `-static`.
+const SYSTEM_LIBRARIES: &str = "-lutil -lrt -lpthread -lm -ldl -lc";
 
 /// Why something was not done.
 #[derive(Debug, Error)]

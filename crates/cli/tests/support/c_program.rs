@@ -50,7 +50,7 @@ pub(crate) fn compile(name: &str, link: Link) -> PathBuf {
     let library = match link {
         Link::Shared(name) => vec![format!("-l{name}"), format!("-Wl,-rpath,{}", lib.display())],
         Link::Static(name) => {
-            let system = ["-lgcc_s", "-lutil", "-lrt", "-lpthread", "-lm", "-ldl"].map(str::to_owned);
+            let system = ["-lutil", "-lrt", "-lpthread", "-lm", "-ldl"].map(str::to_owned);
             [vec![lib.join(format!("lib{name}.a")).display().to_string()], system.to_vec()].concat()
         }
     };
