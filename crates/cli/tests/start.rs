@@ -90,8 +90,9 @@ fn a_directory_that_is_missing_is_told_and_not_made() {
     bed.assert_refused(&["--unix-dir", &missing], &["No such file or directory", "or --unix-dir"]);
     let file = bed.directory.file("spread.conf").display().to_string();
     bed.assert_refused(&["--unix-dir", &file], &["expected a directory to which"]);
-    for path in ["missing/log", "spread.conf/log", "."] {
-        let bed = Bed::new(&format!("EventLogFile = {path}"));
+    let long = "x".repeat(300);
+    for path in ["missing/log", "spread.conf/log", ".", "", &long] {
+        let bed = Bed::new(&format!("EventLogFile = \"{path}\""));
         let complaint = format!("cannot write the log {path}: ");
         bed.assert_refused(&[], &[&complaint, "set EventLogFile to a file that can be written"]);
     }

@@ -55,10 +55,15 @@ pub(crate) fn start(settings: &LogSettings) -> io::Result<()> {
 
 /// Whether the log file could be opened, as far as it can be told without making it, or ending it for who reads a pipe.
 pub(crate) fn check(settings: &LogSettings) -> io::Result<()> {
-    match &settings.file {
-        Some(path) if path.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
-        Some(path) => has_directory(path),
-        None => Ok(()),
+    let Some(path) = &settings.file else { return Ok(()) };
+    match path.metadata() {
+        Ok(file) if file.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        Ok(_) => Ok(()),
+        // Opening it makes it, if the name is one that a file may have.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && path.file_name().is_some() => {
+            has_directory(path)
+        }
+        Err(error) => Err(error),
     }
 }
 
