@@ -174,7 +174,9 @@ fn hint(error: &antiphon::Error) -> &'static str {
              sockets are in /tmp) or PORT@HOST."
         }
         Error::Refused(ReplyCode::NotUnique) => "\nChoose another with --name, or give none.",
-        Error::Refused(ReplyCode::Auth) => "\nTry --auth ip or --auth null.",
+        Error::Refused(ReplyCode::Auth) => {
+            "\nTry --auth ip or --auth null; with ip, the daemon's spread.access_ip must list where this comes from."
+        }
         Error::AuthNotOffered { .. } => {
             "\nChoose one that it offers with --auth; if these are no names of methods, it is no daemon that answers."
         }
