@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use antiphon::{Connection, Destination, Event, GroupName};
+use antiphon::{Connection, Event, GroupName};
 
 use crate::connect::{ConnectArgs, seconds};
 use crate::error::CliError;
@@ -42,7 +42,8 @@ enum Format {
 
 /// Receives until the daemon closes, or --count or --timeout is reached.
 pub(crate) fn run(args: Args) -> Result<ExitCode, CliError> {
-    let groups: Vec<GroupName> = args.group.iter().map(Destination::group_name).collect::<Result<_, _>>()?;
+    let groups: Vec<GroupName> =
+        args.group.iter().map(|name| GroupName::new(name.as_bytes())).collect::<Result<_, _>>()?;
     let mut connection = args.connect.open(args.json)?;
     for group in groups {
         connection.join(group)?;

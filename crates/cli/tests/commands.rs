@@ -31,6 +31,8 @@ fn mistakes_on_the_command_line_are_told_with_what_was_expected() {
         (&["receive", "-c", nowhere, "--timeout", "-1"], "expected seconds from 0 to 31536000"),
         (&["receive", "-c", nowhere, "--connect-timeout", "-1"], "expected seconds from 0 to 31536000"),
         (&["receive", "-c", nowhere, "--group", ""], "a group name must not be empty"),
+        // Nothing would ever come: what is sent to that name goes to the member.
+        (&["receive", "-c", nowhere, "--group", "#ann#db1"], "found byte 0x23"),
         (
             &["bench", "latency", "--daemon", nowhere],
             "PORT (with --unix-dir), PORT@HOST or its socket's path.",
