@@ -110,6 +110,7 @@ impl Groups {
 
     fn start_exchange(&mut self, members: &[ProcessId], cx: &mut Cx<'_>) {
         cx.queue.set_clients_open(false);
+        cx.patience.note_exchange();
         self.exchange = Some(Exchange::new(members));
         self.send_report(cx);
     }
@@ -117,6 +118,7 @@ impl Groups {
     /// From here on clients may send.
     pub(super) fn settle(&mut self, cx: &mut Cx<'_>) {
         self.exchange = None;
+        cx.patience.note_settled();
         cx.queue.set_clients_open(true);
         cx.out.record(|| self.trace(None));
         cx.out.events.push(Event::Settled { ring: self.ring });

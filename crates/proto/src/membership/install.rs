@@ -69,8 +69,8 @@ impl Membership {
         cx.queue.set_clients_open(false);
         cx.stats.rings_installed += 1;
         self.stop_ring_timers(cx);
+        cx.patience.note_ring(self.ring.is_alone());
         if !self.ring.is_alone() {
-            cx.patience.note_ring();
             let patience = cx.patience.for_token(cx.now, cx.config.ring.token_loss);
             cx.timers.set(Timer::TokenLoss, cx.now + patience);
         }
