@@ -60,8 +60,9 @@ struct SeenHello {
     ring: RingId,
     members: Vec<ProcessId>,
     hears: BTreeSet<ProcessId>,
-    /// Hellos in a row before which no probe came.
+    /// Hellos in a row before which no probe came, and when the last was counted.
     unprobed: u32,
+    counted_at: Option<Instant>,
 }
 
 /// What a process tells me alone arrives.
@@ -195,13 +196,15 @@ impl Gossip {
     /// Takes a hello in; returns whether its sender was not heard lately.
     pub(crate) fn on_hello(&mut self, hello: &Hello, now: Instant, config: &Config) -> bool {
         let is_news = self.fresh_hello(hello.from, now, config).is_none();
-        let unprobed = self.hellos.get(&hello.from).map_or(0, |before| before.unprobed);
+        let before = self.hellos.get(&hello.from);
+        let (unprobed, counted_at) = before.map_or((0, None), |before| (before.unprobed, before.counted_at));
         let seen = SeenHello {
             at: now,
             ring: hello.ring,
             members: hello.members.clone(),
             hears: hello.hears.clone(),
             unprobed,
+            counted_at,
         };
         self.hellos.insert(hello.from, seen);
         is_news
@@ -220,12 +223,26 @@ impl Gossip {
         self.probes.get(&process).is_some_and(|probe| now.since(probe.at) < fresh)
     }
 
-    /// Counts the hellos of a process in a row before which no probe came.
-    pub(crate) fn count_unprobed(&mut self, process: ProcessId, now: Instant, config: &Config) -> u32 {
+    /// Counts the hellos of a process in a row before which no probe came, and returns how many there are if this one
+    /// counts. What comes all at once, as to a daemon that stood still, counts once: the probes may wait behind it.
+    pub(crate) fn count_unprobed(
+        &mut self,
+        process: ProcessId,
+        now: Instant,
+        config: &Config,
+    ) -> Option<u32> {
         let has_probed = self.has_probed(process, now, config);
-        let Some(hello) = self.hellos.get_mut(&process) else { return 0 };
-        hello.unprobed = if has_probed { 0 } else { hello.unprobed.saturating_add(1) };
-        hello.unprobed
+        let hello = self.hellos.get_mut(&process)?;
+        if has_probed {
+            hello.unprobed = 0;
+            return None;
+        }
+        let gap = config.membership.hello / 2;
+        if hello.counted_at.is_some_and(|at| now.since(at) < gap) {
+            return None;
+        }
+        (hello.unprobed, hello.counted_at) = (hello.unprobed.saturating_add(1), Some(now));
+        Some(hello.unprobed)
     }
 
     /// Processes whose probes came since this was asked last, and whose hellos do not come; and how often in a row that

@@ -240,7 +240,7 @@ impl Membership {
             self.hello_soon(cx);
         }
         self.probe(hello.from.daemon, cx);
-        if self.gossip.count_unprobed(hello.from, cx.now, cx.config) == TOO_OFTEN {
+        if self.gossip.count_unprobed(hello.from, cx.now, cx.config) == Some(TOO_OFTEN) {
             cx.out.events.push(Event::OnlyHeard(hello.from));
         }
         let settled = cx.now.since(since) > cx.config.membership.hello * 2;

@@ -206,6 +206,11 @@ fn who_is_heard_and_tells_me_nothing_is_reported() {
     assert_eq!(reports(&bench), 0, "it told me something");
     bench.now = bench.now + Duration::from_secs(2);
     (0..50).for_each(|_| drop(bench.hear(&hello(&[]))));
+    assert_eq!(reports(&bench), 0, "after a standstill, seconds of gossip come at once, before the probes");
+    for _ in 0..50 {
+        bench.now = bench.now + Duration::from_millis(150);
+        bench.hear(&hello(&[]));
+    }
     assert_eq!(reports(&bench), 1, "if all ports are closed, it can not say that it hears me");
 }
 

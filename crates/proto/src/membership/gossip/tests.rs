@@ -80,6 +80,27 @@ fn who_is_heard_has_sent_a_probe_as_well() {
     assert_eq!(gossip.mergeable(&[me], other, at(1003), &config), Some(vec![me, other]));
 }
 
+/// A daemon that stood still finds seconds of gossip, and reads it before the probes, which come another way.
+#[test]
+fn gossip_that_comes_all_at_once_says_nothing_of_the_other_way() {
+    let (other, config) = (process(1, 1), config(2));
+    let mut gossip = Gossip::new(process(0, 1));
+    let ring = RingId { epoch: 4, leader: other };
+    let hello = Hello { from: other, ring, members: vec![other], hears: BTreeSet::new() };
+    let mut count = |now| {
+        gossip.on_hello(&hello, now, &config);
+        gossip.count_unprobed(other, now, &config)
+    };
+    assert_eq!((0..30).find_map(|_| count(at(5000)).filter(|count| *count > 1)), None);
+    let counts: Vec<Option<u32>> = (1..4).map(|number| count(at(5000 + 120 * number))).collect();
+    assert_eq!(counts, [Some(2), Some(3), Some(4)]);
+    gossip.on_probe(other, at(5500), &config);
+    gossip.on_hello(&hello, at(5501), &config);
+    assert_eq!(gossip.count_unprobed(other, at(5501), &config), None);
+    gossip.on_hello(&hello, at(7000), &config);
+    assert_eq!(gossip.count_unprobed(other, at(7000), &config), Some(1), "from the beginning");
+}
+
 #[test]
 fn of_a_process_that_is_heard_only_its_own_word_counts() {
     let (me, liar, other, config) = (process(0, 1), process(1, 1), process(2, 1), config(3));
