@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use antiphon_proto::StateName;
 use antiphon_sim::scenario::ms;
 use antiphon_sim::world::{Fault, Settings, World};
 use antiphon_wire::ring::DatagramKind;
@@ -288,6 +289,25 @@ fn closed_control_ports_call_forth_no_gossip() {
         let each_second = (hellos(&world) - before) / SECONDS / (daemons * (daemons - 1)) as u64;
         assert!(each_second <= 10, "{each_second} hellos a second on each link with {closed} closed ports");
         world.apply(Fault::Heal);
+        world.finish();
+    }
+}
+
+/// SC-82: many daemons start, and their leader dies when half of them, or all, know that everyone has accepted. The
+/// others form a ring at once, and not first one each and then, by and by, larger ones.
+#[test]
+fn daemons_that_lose_their_first_leader_stay_together() {
+    let daemons = 12;
+    for informed in [daemons / 2, daemons] {
+        let mut world = World::new(1, Settings { daemons, ..Settings::default() });
+        let step = (StateName::Accepted, StateName::Recover);
+        world.wait_for("the commit", |world| world.transitions.get(&step) == Some(&(informed as u64)));
+        let installs = world.installs();
+        world.apply(Fault::Crash { host: 0, silent: true });
+        world.run(ms(1100));
+        let rest: Vec<usize> = (1..daemons).collect();
+        assert!(world.are_one_ring(&rest), "{informed} were informed");
+        assert_eq!(world.installs() - installs, daemons - 1, "{informed} were informed");
         world.finish();
     }
 }

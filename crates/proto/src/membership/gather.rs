@@ -49,9 +49,13 @@ impl Gather {
 }
 
 impl Membership {
-    /// Looks for whoever is left of the ring.
+    /// Looks for whoever is left of the ring, and of an attempt that has failed: its members may all be alone in
+    /// their rings. After several failures in a row one of them may be the reason, so that each ring goes on by
+    /// itself first.
     pub(super) fn gather(&mut self, reason: &str, cx: &mut Cx<'_>) {
-        let left = self.ring.members().iter().filter(|member| !self.gossip.is_gone(**member));
+        let partners = if self.failures == 0 { self.state.partners() } else { Vec::new() };
+        let left = self.ring.members().iter().copied().chain(partners);
+        let left = left.filter(|member| !self.gossip.is_gone(*member));
         let expected = left.map(|member| member.daemon).collect();
         self.gather_for(expected, Vec::new(), reason, cx);
     }
@@ -106,7 +110,7 @@ impl Membership {
             }
             State::Accepted(_) | State::Recover(_) => {
                 if self.state.was_given_up(join) {
-                    self.gather(&format!("{} gave up its proposal", cx.config.name_of(join.from)), cx);
+                    self.gather(&format!("{} gave up the attempt", cx.config.name_of(join.from)), cx);
                 }
             }
             State::Leaving(_) => {}

@@ -8,7 +8,7 @@
 //!                                                                              ▲         │
 //!                                                       COMMIT (all accepted)  │         │ PROPOSE sent or received
 //!                                                                            Accepted ◀──┘
-//!   (no progress in Accepted or Recover, a member of the attempt leaves or is restarted, or its leader gives up:
+//!   (no progress in Accepted or Recover, or a member of the attempt leaves, is restarted or gives up:
 //!    back to Gather, the old ring untouched)
 //! ```
 //!
@@ -88,23 +88,28 @@ impl State {
         }
     }
 
-    /// Whether a process of that daemon is to be a member of the ring that an attempt is to lead to.
-    fn is_to_have(&self, daemon: DaemonId) -> bool {
+    /// The members of the ring that an attempt is to lead to.
+    fn partners(&self) -> Vec<ProcessId> {
         match self {
-            Self::Accepted(accepted) => accepted.members().iter().any(|member| member.daemon == daemon),
-            Self::Recover(recover) => recover.members().any(|member| member.daemon == daemon),
-            Self::Operational { .. } | Self::Gather(_) | Self::Leaving(_) => false,
+            Self::Accepted(accepted) => accepted.members().to_vec(),
+            Self::Recover(recover) => recover.members().collect(),
+            Self::Operational { .. } | Self::Gather(_) | Self::Leaving(_) => Vec::new(),
         }
     }
 
-    /// Whether the join shows that the leader of an attempt has started over.
+    /// Whether a process of that daemon is to be one of them.
+    fn is_to_have(&self, daemon: DaemonId) -> bool {
+        self.partners().iter().any(|member| member.daemon == daemon)
+    }
+
+    /// Whether the join shows that a member of an attempt has started over: it accepts no such epoch any more.
     fn was_given_up(&self, join: &Join) -> bool {
         let ring = match self {
             Self::Accepted(accepted) => accepted.ring(),
             Self::Recover(recover) => recover.ring(),
             Self::Operational { .. } | Self::Gather(_) | Self::Leaving(_) => return false,
         };
-        join.from == ring.leader && join.epoch >= ring.epoch
+        join.epoch >= ring.epoch && self.partners().contains(&join.from)
     }
 }
 
