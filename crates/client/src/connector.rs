@@ -142,6 +142,11 @@ pub(crate) fn all_failed(mut attempts: Vec<Attempt>) -> Error {
     }
 }
 
+/// The error of a host whose name has no address.
+pub(crate) fn no_address() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "the host has no address")
+}
+
 /// Time left until a deadline; `None` without one.
 pub(crate) fn left(deadline: Option<Instant>) -> io::Result<Option<Duration>> {
     let Some(deadline) = deadline else { return Ok(None) };

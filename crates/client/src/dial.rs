@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::connector::{left, share};
+use crate::connector::{left, no_address, share};
 use crate::socket::prepare_tcp;
 
 /// Connects to the first of a host's addresses that answers, until `deadline` if there is one. What is left of
@@ -20,7 +20,7 @@ use crate::socket::prepare_tcp;
 /// # Errors
 /// That of the last address; [`io::ErrorKind::NotFound`] if there is none.
 pub fn tcp(addresses: &[SocketAddr], deadline: Option<Instant>) -> io::Result<TcpStream> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    let mut last = no_address();
     for (index, address) in addresses.iter().enumerate() {
         let connected = match left(share(deadline, addresses.len() - index))? {
             Some(left) => TcpStream::connect_timeout(address, left),

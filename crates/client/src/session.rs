@@ -22,6 +22,12 @@ use crate::envelope::{Destination, Envelope};
 use crate::error::Error;
 use crate::message::Event;
 
+/// What a face reads at once during a handshake, of which a daemon's part has less than 200 bytes.
+pub(crate) const HANDSHAKE_READ_BYTES: usize = 256;
+/// What a face reads at once from an open session. It is copied into one allocation, so a message that is kept keeps
+/// only what was read together with it.
+pub(crate) const READ_BYTES: usize = 64 * 1024;
+
 /// What a client asks for when it connects.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Options {

@@ -11,10 +11,7 @@ use crate::address::Address;
 use crate::connector::{Connector, all_failed, left};
 use crate::dial;
 use crate::error::{Attempt, Error};
-use crate::session::{Handshake, Options, Session, Step};
-
-/// The handshake of a daemon has less than 200 bytes.
-const HANDSHAKE_READ_BYTES: usize = 256;
+use crate::session::{HANDSHAKE_READ_BYTES, Handshake, Options, Session, Step};
 
 impl Connector {
     /// Connects and waits until the session is open. The daemons are tried in their order; each may

@@ -9,11 +9,8 @@ use bytes::Bytes;
 use super::stream::Stream;
 use crate::error::Error;
 use crate::message::Event;
-use crate::session::Inbox;
+use crate::session::{Inbox, READ_BYTES};
 
-/// Bytes read at once. They are copied into one allocation, so a message that is kept keeps only
-/// what was read together with it.
-const READ_BYTES: usize = 64 * 1024;
 /// Sockets take a limit of zero for none at all.
 const SHORTEST_LIMIT: Duration = Duration::from_micros(1);
 

@@ -12,12 +12,9 @@ use ::tokio::time::timeout_at;
 use super::socket::Socket;
 use super::{Connection, Receiver, Sender};
 use crate::address::Address;
-use crate::connector::{Connector, all_failed, share};
+use crate::connector::{Connector, all_failed, no_address, share};
 use crate::error::{Attempt, Error};
-use crate::session::{Handshake, Options, Session, Step};
-
-/// The handshake of a daemon has less than 200 bytes.
-const HANDSHAKE_READ_BYTES: usize = 256;
+use crate::session::{HANDSHAKE_READ_BYTES, Handshake, Options, Session, Step};
 
 impl Connector {
     /// As [`Connector::connect`], for a program that uses tokio. Has to be called in a runtime with I/O
@@ -67,7 +64,7 @@ async fn open_tcp(host: &str, port: u16, deadline: Option<Instant>) -> io::Resul
 
 /// Connects to the first of these that answers.
 pub(super) async fn open_one_of(addresses: &[SocketAddr], deadline: Option<Instant>) -> io::Result<Socket> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    let mut last = no_address();
     for (index, address) in addresses.iter().enumerate() {
         let deadline = share(deadline, addresses.len() - index);
         match within(deadline, Socket::tcp(*address)).await {

@@ -13,11 +13,7 @@ use futures_core::Stream;
 use super::socket::Socket;
 use crate::error::Error;
 use crate::message::Event;
-use crate::session::Inbox;
-
-/// Bytes read at once. They are copied into one allocation, so a message that is kept keeps only
-/// what was read together with it.
-const READ_BYTES: usize = 64 * 1024;
+use crate::session::{Inbox, READ_BYTES};
 
 /// The receiving half of a [`Connection`](super::Connection). As a stream it ends after an error.
 #[derive(Debug)]
