@@ -1,7 +1,7 @@
 //! How to connect, whichever face of the library does it.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use antiphon_wire::client::flags::UNIX_DIRECTORY;
@@ -111,9 +111,8 @@ impl Connector {
 
     /// Checks the addresses and the name.
     pub(crate) fn plan(&self) -> Result<Plan, Error> {
-        let addresses: Result<Vec<Address>, _> = self.addresses.iter().map(|text| text.parse()).collect();
+        let addresses = self.addresses.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
         let mut options = self.options.clone();
-        let addresses = addresses?;
         if !self.name.is_empty() {
             options.name = Some(PrivateName::new(self.name.as_bytes())?);
         }
@@ -126,19 +125,15 @@ impl Connector {
     }
 
     pub(crate) fn unix_socket(&self, port: u16) -> PathBuf {
-        Path::new(&self.unix_directory).join(port.to_string())
+        self.unix_directory.join(port.to_string())
     }
 }
 
 /// The error of a connector all of whose daemons failed.
-pub(crate) fn all_failed(mut attempts: Vec<Attempt>) -> Error {
-    match attempts.pop() {
-        Some(only) if attempts.is_empty() => only.error,
-        Some(last) => {
-            attempts.push(last);
-            Error::NoDaemon(attempts)
-        }
-        None => Error::NoDaemon(attempts),
+pub(crate) fn all_failed(attempts: Vec<Attempt>) -> Error {
+    match <[Attempt; 1]>::try_from(attempts) {
+        Ok([only]) => only.error,
+        Err(attempts) => Error::NoDaemon(attempts),
     }
 }
 

@@ -63,8 +63,8 @@ impl Life {
     /// Ends it.
     pub(crate) fn end(self, cause: Error, now: Instant, backoff: &Backoff, member: &MemberName) -> Outage {
         let was_short = now.saturating_duration_since(self.opened) < backoff.longest;
-        let waits = if was_short { self.short_before } else { 0 };
-        let short = if was_short { self.short_before.saturating_add(1) } else { 0 };
+        let (waits, short) =
+            if was_short { (self.short_before, self.short_before.saturating_add(1)) } else { (0, 0) };
         Outage { cause, next: now + backoff.wait(waits, member).min(LONGEST_WAIT), attempt: 0, waits, short }
     }
 }
