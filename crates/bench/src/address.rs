@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use antiphon::{AuthMethod, Connector};
+use antiphon_wire::client::flags::UNIX_DIRECTORY;
 
 /// What the addresses of daemons leave open.
 #[derive(Clone, Debug)]
@@ -15,7 +16,7 @@ pub struct Reach {
 
 impl Default for Reach {
     fn default() -> Self {
-        Self { unix_directory: "/tmp".into(), auth: vec![AuthMethod::Null] }
+        Self { unix_directory: UNIX_DIRECTORY.into(), auth: vec![AuthMethod::Null] }
     }
 }
 

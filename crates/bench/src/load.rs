@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use antiphon::{Connection, Envelope, ServiceLevel};
 use antiphon_wire::client::flags::MAX_BODY_AND_GROUPS_BYTES;
+use antiphon_wire::names::NAME_FIELD_BYTES;
 
 use crate::address::Reach;
 use crate::error::BenchError;
@@ -14,8 +15,6 @@ pub(crate) const MAX_CLIENTS: usize = 20_000;
 const MAX_RATE: f64 = 1e9;
 /// Groups that a session may be in.
 const MAX_GROUPS: usize = 65_536;
-/// What the first group's name takes of a message.
-const GROUP_BYTES: usize = 32;
 
 /// A load, and for how long.
 #[derive(Clone, Debug)]
@@ -120,7 +119,7 @@ impl Load {
         if self.body_bytes < STAMP_BYTES {
             return Err(BenchError::TooShort(self.body_bytes));
         }
-        let most_bytes = MAX_BODY_AND_GROUPS_BYTES as usize - GROUP_BYTES;
+        let most_bytes = MAX_BODY_AND_GROUPS_BYTES as usize - NAME_FIELD_BYTES;
         for (what, wanted, most) in [
             ("bytes in a message", self.body_bytes, most_bytes),
             ("senders on a daemon", self.senders, MAX_CLIENTS),

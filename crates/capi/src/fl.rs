@@ -5,18 +5,19 @@ use std::ffi::{c_char, c_int};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use antiphon_wire::client::membership::GROUP_ID_BYTES;
 use antiphon_wire::names::{GroupName, MemberName};
 
 use crate::codes::{Code, print, returned};
 use crate::delivery::Room;
 use crate::flush::{Cast, FlushSession};
-use crate::layout::{Int16, Mailbox, NameField, Scatter, Service};
+use crate::layout::{Int16, MAX_SCATTER_ELEMENTS, Mailbox, NameField, Scatter, Service};
 use crate::session::{self, Session};
 use crate::sp::{Places, SP_disconnect, SP_poll, body, open, wish};
 use crate::{name, pointer};
 
 /// The layer ends some bodies with the group, so one element of a scatter is its own.
-const MAX_ELEMENTS: usize = 99;
+const MAX_ELEMENTS: usize = MAX_SCATTER_ELEMENTS - 1;
 /// Version of the interface.
 const VERSION: [c_int; 3] = [2, 0, 0];
 
@@ -346,13 +347,13 @@ pub extern "C" fn FL_get_gid_offset_memb_mess() -> c_int {
 /// Where the number of names stands in the body of a view.
 #[unsafe(no_mangle)]
 pub extern "C" fn FL_get_num_vs_offset_memb_mess() -> c_int {
-    12
+    GROUP_ID_BYTES as c_int
 }
 
 /// Where the names begin in the body of a view.
 #[unsafe(no_mangle)]
 pub extern "C" fn FL_get_vs_set_offset_memb_mess() -> c_int {
-    16
+    GROUP_ID_BYTES as c_int + 4
 }
 
 /// Prints what a code means, to the standard output.

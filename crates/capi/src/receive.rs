@@ -16,9 +16,7 @@ use crate::delivery::{Delivery, Room, Size};
 use crate::input::Input;
 use crate::name::ended;
 use crate::session::{Session, lock, lock_if};
-
-/// Where the count of sets, the own-set offset and the sets stand in the body of a view.
-const SETS_AT: usize = GROUP_ID_BYTES + 8;
+use crate::sp_membership::SETS_AT;
 
 /// Receives the next message or membership change, waiting for it. What does not fit stays and can be
 /// received again, unless the program lets it be dropped.

@@ -12,7 +12,7 @@ use antiphon_wire::client::flags::{
     DROP_RECV, ENDIAN_MARK, GROUPS_EXCHANGE, JOIN, LEAVE, MAX_BODY_AND_GROUPS_BYTES, MAX_GROUPS, REJECT,
     REQUEST_MASK,
 };
-use antiphon_wire::client::handshake::Version;
+use antiphon_wire::client::handshake::{AUTH_SLOTS, Version};
 use antiphon_wire::names::NAME_FIELD_BYTES;
 use antiphon_wire::service::ServiceLevel;
 
@@ -70,10 +70,7 @@ pub unsafe extern "C" fn SP_set_auth_methods(
     functions: *const Option<AuthFunction>,
     data: *const *mut c_void,
 ) -> c_int {
-    if !(0..=3).contains(&count) {
-        return 0;
-    }
-    let count = pointer::count(count);
+    let Some(count) = usize::try_from(count).ok().filter(|count| *count <= AUTH_SLOTS) else { return 0 };
     // SAFETY: the program's promise.
     let (names, functions) = unsafe { (pointer::slice(names, count), pointer::slice(functions, count)) };
     // SAFETY: the program's promise.

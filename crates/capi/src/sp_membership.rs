@@ -13,10 +13,12 @@ use crate::codes::{Code, returned};
 use crate::layout::{GroupId, MembershipInfo, NameField, Scatter, Service, VsSetInfo};
 use crate::{name, pointer};
 
-/// Where the number of sets, the offset of the own set and the sets stand.
+/// Where the number of sets stands in the body of a view, behind its id.
 const SET_COUNT_AT: usize = GROUP_ID_BYTES;
+/// Where it stands at which of the sets' bytes the receiver's own begins.
 const OWN_SET_AT: usize = SET_COUNT_AT + 4;
-const SETS_AT: usize = OWN_SET_AT + 4;
+/// Where the sets stand.
+pub(crate) const SETS_AT: usize = OWN_SET_AT + 4;
 
 /// A body in one piece or several.
 #[derive(Debug)]

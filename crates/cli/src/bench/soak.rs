@@ -6,6 +6,7 @@ use std::time::Duration;
 use antiphon::ServiceLevel;
 use antiphon_bench::figures::on_own_bed;
 use antiphon_bench::{BenchError, Load, SoakReport, soak};
+use antiphon_daemon::conf::DAEMONS_MAX;
 
 use super::load::ClientArgs;
 use super::{show_as, this_program, with_bar};
@@ -75,8 +76,8 @@ fn minutes(text: &str) -> Result<Duration, String> {
 
 /// A number of daemons that a configuration can have.
 fn ring(text: &str) -> Result<usize, String> {
-    let daemons = text.parse().ok().filter(|daemons| (1..=128).contains(daemons));
-    daemons.ok_or_else(|| "expected a number from 1 to 128".to_owned())
+    let daemons = text.parse().ok().filter(|daemons| (1..=DAEMONS_MAX).contains(daemons));
+    daemons.ok_or_else(|| format!("expected a number from 1 to {DAEMONS_MAX}"))
 }
 
 /// A part of the whole, without nothing.

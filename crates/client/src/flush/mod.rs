@@ -156,7 +156,7 @@ pub enum FlushError {
     #[error("{0} is not in the view")]
     NotInView(MemberName),
     /// The lowest message types are the layer's own.
-    #[error("message type {0} is reserved, the lowest that can be used is -32765")]
+    #[error("message type {0} is reserved, the lowest that can be used is {lowest}", lowest = wire::MARKED + 1)]
     ReservedType(i16),
     /// Other members send more than can be kept for a view that is not installed yet.
     #[error("too many messages for a view that is not installed yet")]

@@ -1,6 +1,7 @@
 //! The directives of a configuration file (docs/client-protocol.md lists them): which there are, and
 //! what each does to the options.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use antiphon_proto::config::AuthMethod;
@@ -75,6 +76,13 @@ const TABLE: [(&str, Shape); 42] = [
     ("Window", Shape::Value),
     ("WindowLimit", Shape::Value),
 ];
+
+/// What `DatagramBytes` may be: from what every host of IPv4 takes, to what one datagram can carry.
+const DATAGRAM_BYTES: RangeInclusive<u32> = 508..=65_000;
+/// The most that `OutboxLimit` may be: a terabyte.
+const MAX_OUTBOX_MIB: u32 = 1 << 20;
+/// The most that `MaxSessions` may be, beyond any limit of open files.
+const MAX_SESSIONS: u32 = 1_000_000;
 
 /// Directives that may be said several times, each for one more.
 const ADDS_UP: [&str; 1] = ["UnixSocketDirectory"];
@@ -166,15 +174,15 @@ impl Directives {
                 options.sessions.max_outbox_messages = number(value, 1..=u32::MAX)?.value as usize;
             }
             "OutboxLimit" => {
-                options.sessions.max_kept_bytes = (number(value, 1..=1 << 20)?.value as usize) << 20;
+                options.sessions.max_kept_bytes = (number(value, 1..=MAX_OUTBOX_MIB)?.value as usize) << 20;
             }
-            "MaxSessions" => options.sessions.max_sessions = number(value, 1..=1_000_000)?.value as usize,
+            "MaxSessions" => options.sessions.max_sessions = number(value, 1..=MAX_SESSIONS)?.value as usize,
             "WideAreaNetwork" => self.wide_area = Some(boolean(value)?),
             "BusyPoll" => options.busy_poll = boolean(value)?,
             "DangerousMonitor" => options.dangerous_monitor = boolean(value)?,
             "KeyFile" => options.key_file = Some((&value.value).into()),
             "DatagramBytes" => {
-                let bytes = number(value, 508..=65_000)?;
+                let bytes = number(value, DATAGRAM_BYTES)?;
                 options.datagram_bytes = Some(bytes.value as usize);
                 self.datagram_bytes = Some(bytes);
             }
@@ -323,7 +331,7 @@ fn wrong(value: &Spanned<String>, what: &str) -> Diagnostic {
     )
 }
 
-fn number(value: &Spanned<String>, range: std::ops::RangeInclusive<u32>) -> Result<Spanned<u32>, Diagnostic> {
+fn number(value: &Spanned<String>, range: RangeInclusive<u32>) -> Result<Spanned<u32>, Diagnostic> {
     match value.value.parse() {
         Ok(number) if range.contains(&number) => Ok(Spanned::new(number, value.span.clone())),
         _ => Err(wrong(value, &format!("a number from {} to {}", range.start(), range.end()))),

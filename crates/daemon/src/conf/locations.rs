@@ -13,8 +13,8 @@ use super::identity::fnv1a;
 use super::syntax::{Address, DaemonTree, InterfaceTree, SegmentTree, Spanned, Tree};
 use super::{DEFAULT_PORT, IpPreference, Location, Segment};
 
-/// Daemons of a cluster.
-pub(crate) const DAEMONS_MAX: usize = 128;
+/// The most daemons that a cluster can have.
+pub const DAEMONS_MAX: usize = 128;
 const SEGMENTS_MAX: usize = 20;
 const INTERFACES_MAX: usize = 10;
 const SEGMENT_ADDRESSES_MAX: usize = 5;

@@ -38,7 +38,7 @@ pub(crate) use change::Change;
 pub use diagnostic::{Diagnostic, Rejected, Severity, Source, Span};
 pub(crate) use identity::OwnAddresses;
 pub(crate) use keys::{Key, Keys, SEAL_BYTES};
-pub(crate) use locations::DAEMONS_MAX;
+pub use locations::DAEMONS_MAX;
 pub use log_settings::LogSettings;
 
 use crate::error::limit_hint;
@@ -309,7 +309,9 @@ pub(crate) fn has_directory(file: &Path) -> std::io::Result<()> {
 fn ethernet_payload_bytes(address: IpAddr) -> usize {
     const MTU: usize = 1500;
     const UDP_HEADER: usize = 8;
-    MTU - UDP_HEADER - if address.is_ipv6() { 40 } else { 20 }
+    const IPV4_HEADER: usize = 20;
+    const IPV6_HEADER: usize = 40;
+    MTU - UDP_HEADER - if address.is_ipv6() { IPV6_HEADER } else { IPV4_HEADER }
 }
 
 impl Settings {

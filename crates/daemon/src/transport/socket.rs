@@ -17,6 +17,8 @@ const SOCKET_BUFFER_BYTES: usize = 8 << 20;
 /// Receive buffers that one call can fill; each may take as many datagrams as the system has
 /// coalesced.
 const SLOTS: usize = 8;
+/// Longest content of one sending call: with headers, what IP can carry.
+const CALL_BYTES: usize = 65_000;
 
 /// A UDP socket with its offload state.
 #[derive(Debug)]
@@ -92,7 +94,7 @@ impl Socket {
 
     /// How many datagrams of that size one call may carry.
     pub(crate) fn burst_limit(&self, segment_bytes: usize) -> usize {
-        self.state.max_gso_segments().min(65_000 / segment_bytes.max(1)).max(1)
+        self.state.max_gso_segments().min(CALL_BYTES / segment_bytes.max(1)).max(1)
     }
 
     /// Sends datagrams that stand one after the other in one call.
