@@ -100,6 +100,44 @@ impl Crowd {
         Ok(())
     }
 
+    /// Waits until every session has a view of `members`; returns when the last one had it.
+    pub(crate) fn await_views(&mut self, members: usize, patience: Duration) -> Result<Instant, BenchError> {
+        let wanted = format!("a view of {members} members at each of {}", self.len());
+        self.await_frames(&wanted, patience, |frame| frame == Skimmed::Membership(members))
+    }
+
+    /// How many views and transitions come first within `patience`.
+    pub(crate) fn take_views(&mut self, patience: Duration) -> Result<u64, BenchError> {
+        let mut views = 0;
+        self.read(patience, |_, frame| views += u64::from(matches!(frame, Skimmed::Membership(_))))?;
+        Ok(views)
+    }
+
+    /// Waits until every session has a message; returns when the last one had it.
+    pub(crate) fn await_messages(&mut self, patience: Duration) -> Result<Instant, BenchError> {
+        let wanted = format!("a message at each of {}", self.len());
+        self.await_frames(&wanted, patience, |frame| frame == Skimmed::Message)
+    }
+
+    fn await_frames(
+        &mut self,
+        wanted: &str,
+        patience: Duration,
+        is_it: impl Fn(Skimmed) -> bool,
+    ) -> Result<Instant, BenchError> {
+        let mut waiting = vec![true; self.len()];
+        let mut left = self.len();
+        self.read_until(wanted, patience, |member, frame| {
+            if is_it(frame)
+                && let Some(waiting) = waiting.get_mut(member)
+                && std::mem::take(waiting)
+            {
+                left -= 1;
+            }
+            left == 0
+        })
+    }
+
     /// Reads until `is_enough` says so of a frame, which it is told with the member that got it.
     /// Returns when that was.
     fn read_until(
@@ -140,46 +178,6 @@ impl Crowd {
             member.read_all(&mut self.buffer, |frame| on_frame(index, frame))?;
         }
         Ok(())
-    }
-}
-
-impl Crowd {
-    /// Waits until every session has a view of `members`; returns when the last one had it.
-    pub(crate) fn await_views(&mut self, members: usize, patience: Duration) -> Result<Instant, BenchError> {
-        let wanted = format!("a view of {members} members at each of {}", self.len());
-        self.await_frames(&wanted, patience, |frame| frame == Skimmed::Membership(members))
-    }
-
-    /// How many views and transitions come first within `patience`.
-    pub(crate) fn take_views(&mut self, patience: Duration) -> Result<u64, BenchError> {
-        let mut views = 0;
-        self.read(patience, |_, frame| views += u64::from(matches!(frame, Skimmed::Membership(_))))?;
-        Ok(views)
-    }
-
-    /// Waits until every session has a message; returns when the last one had it.
-    pub(crate) fn await_messages(&mut self, patience: Duration) -> Result<Instant, BenchError> {
-        let wanted = format!("a message at each of {}", self.len());
-        self.await_frames(&wanted, patience, |frame| frame == Skimmed::Message)
-    }
-
-    fn await_frames(
-        &mut self,
-        wanted: &str,
-        patience: Duration,
-        is_it: impl Fn(Skimmed) -> bool,
-    ) -> Result<Instant, BenchError> {
-        let mut waiting = vec![true; self.len()];
-        let mut left = self.len();
-        self.read_until(wanted, patience, |member, frame| {
-            if is_it(frame)
-                && let Some(waiting) = waiting.get_mut(member)
-                && std::mem::take(waiting)
-            {
-                left -= 1;
-            }
-            left == 0
-        })
     }
 }
 

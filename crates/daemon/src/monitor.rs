@@ -166,6 +166,44 @@ impl Monitor {
         None
     }
 
+    /// The report for a reader, in its words.
+    pub(crate) fn report(&self, reader: Reader, uptime: Duration, status: &Status, stats: &Stats) -> Bytes {
+        let number = |daemon: DaemonId| {
+            self.locations
+                .get(daemon.index())
+                .and_then(|location| reader.names.of(location))
+                .unwrap_or_default()
+        };
+        let report = Report {
+            daemon: number(self.me),
+            leader: number(status.ring.leader.daemon),
+            uptime_s: uptime.as_secs(),
+            ring: ring_state(status.state),
+            groups_state: if status.settled { GroupsState::Operational } else { GroupsState::Gather },
+            packets_sent: stats.packets_sent,
+            packets_received: stats.packets_received,
+            // All but the few whose turn has not come.
+            packets_delivered: stats.packets_sent + stats.packets_received,
+            packets_retransmitted: stats.packets_retransmitted,
+            stable: status.stable.0,
+            held: status.held.0,
+            highest: status.highest.0,
+            tokens_retransmitted: stats.tokens_retransmitted,
+            token_visits: stats.token_visits,
+            messages_delivered: stats.messages_delivered,
+            rings_installed: stats.rings_installed,
+            members: status.members.len(),
+            segments: self.segments,
+            window: status.windows.all,
+            personal_window: status.windows.personal,
+            accelerated_window: status.windows.after_token,
+            sessions: status.sessions,
+            groups: status.groups,
+            version: self.version,
+        };
+        report.encode().into()
+    }
+
     fn decide(&mut self, source: IpAddr, request: &[u8], now: Instant) -> Option<Order> {
         let Some((reader, command)) = self.understand(source, request) else {
             self.stats.rejected += 1;
@@ -252,44 +290,6 @@ impl Monitor {
 
     fn name(&self, daemon: DaemonId) -> Option<String> {
         self.locations.get(daemon.index()).map(|location| location.name.to_string())
-    }
-
-    /// The report for a reader, in its words.
-    pub(crate) fn report(&self, reader: Reader, uptime: Duration, status: &Status, stats: &Stats) -> Bytes {
-        let number = |daemon: DaemonId| {
-            self.locations
-                .get(daemon.index())
-                .and_then(|location| reader.names.of(location))
-                .unwrap_or_default()
-        };
-        let report = Report {
-            daemon: number(self.me),
-            leader: number(status.ring.leader.daemon),
-            uptime_s: uptime.as_secs(),
-            ring: ring_state(status.state),
-            groups_state: if status.settled { GroupsState::Operational } else { GroupsState::Gather },
-            packets_sent: stats.packets_sent,
-            packets_received: stats.packets_received,
-            // All but the few whose turn has not come.
-            packets_delivered: stats.packets_sent + stats.packets_received,
-            packets_retransmitted: stats.packets_retransmitted,
-            stable: status.stable.0,
-            held: status.held.0,
-            highest: status.highest.0,
-            tokens_retransmitted: stats.tokens_retransmitted,
-            token_visits: stats.token_visits,
-            messages_delivered: stats.messages_delivered,
-            rings_installed: stats.rings_installed,
-            members: status.members.len(),
-            segments: self.segments,
-            window: status.windows.all,
-            personal_window: status.windows.personal,
-            accelerated_window: status.windows.after_token,
-            sessions: status.sessions,
-            groups: status.groups,
-            version: self.version,
-        };
-        report.encode().into()
     }
 }
 

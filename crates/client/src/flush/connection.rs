@@ -153,6 +153,14 @@ impl Connection {
         }
     }
 
+    /// Ends the session in order; see [`blocking::Connection::disconnect`].
+    ///
+    /// # Errors
+    /// When the connection is broken; it is closed all the same.
+    pub fn disconnect(self) -> Result<(), FlushError> {
+        Ok(self.inner.disconnect()?)
+    }
+
     /// What is there already; groups whose flush is overdue are left first.
     fn next_event(&mut self) -> Result<Option<Event>, FlushError> {
         self.layer.on_time(self.begun.elapsed());
@@ -170,14 +178,6 @@ impl Connection {
             self.layer.on_event(event)?;
         }
         self.post()
-    }
-
-    /// Ends the session in order; see [`blocking::Connection::disconnect`].
-    ///
-    /// # Errors
-    /// When the connection is broken; it is closed all the same.
-    pub fn disconnect(self) -> Result<(), FlushError> {
-        Ok(self.inner.disconnect()?)
     }
 
     /// Adds what the layer wants to be sent while the program receives. Does not wait: the daemon may take

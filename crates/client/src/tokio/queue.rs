@@ -164,6 +164,22 @@ impl Queue {
         state.check()
     }
 
+    /// Writes what the socket takes now, also when it is not called writable.
+    pub(super) fn push_anyway(&self) {
+        self.write_anyway(&mut self.lock());
+    }
+
+    pub(super) fn drop_sender(&self) {
+        let mut state = self.lock();
+        if matches!(state.end, End::NotYet) {
+            state.end = End::Dropped;
+        }
+        // The task may never be polled again: the runtime often ends together with the sender.
+        self.write_anyway(&mut state);
+        state.wake_task();
+        state.wake_blocked_task();
+    }
+
     /// What the task does when all is written or nothing can be: wait for more, or end.
     fn after_all(&self, state: &mut State, cx: &Context<'_>) -> Poll<()> {
         match state.end {
@@ -186,27 +202,11 @@ impl Queue {
         }
     }
 
-    /// Writes what the socket takes now, also when it is not called writable.
-    pub(super) fn push_anyway(&self) {
-        self.write_anyway(&mut self.lock());
-    }
-
     fn write_anyway(&self, state: &mut State) {
         self.write(state);
         while let Some(Ok(count)) = state.parts.front().map(|part| self.socket.send_now(part)) {
             state.remove(count);
         }
-    }
-
-    pub(super) fn drop_sender(&self) {
-        let mut state = self.lock();
-        if matches!(state.end, End::NotYet) {
-            state.end = End::Dropped;
-        }
-        // The task may never be polled again: the runtime often ends together with the sender.
-        self.write_anyway(&mut state);
-        state.wake_task();
-        state.wake_blocked_task();
     }
 
     /// Writes until the socket takes no more.

@@ -88,6 +88,13 @@ impl Routes {
         }
     }
 
+    /// The daemon that sends from an address. All of its datagrams leave by its data socket.
+    pub(crate) fn daemon_at(&self, source: SocketAddr) -> Option<DaemonId> {
+        let is_source =
+            |location: &Location| location.address == source.ip() && location.port == source.port();
+        u16::try_from(self.locations.iter().position(is_source)?).ok().map(DaemonId)
+    }
+
     fn shares_segment(&self, daemon: DaemonId) -> bool {
         let location = self.locations.get(daemon.index());
         daemon != self.me && location.is_some_and(|location| location.segment == self.my_segment)
@@ -95,13 +102,6 @@ impl Routes {
 
     fn address(&self, daemon: DaemonId, channel: Channel) -> Option<SocketAddr> {
         self.locations.get(daemon.index()).map(|location| location.socket(channel))
-    }
-
-    /// The daemon that sends from an address. All of its datagrams leave by its data socket.
-    pub(crate) fn daemon_at(&self, source: SocketAddr) -> Option<DaemonId> {
-        let is_source =
-            |location: &Location| location.address == source.ip() && location.port == source.port();
-        u16::try_from(self.locations.iter().position(is_source)?).ok().map(DaemonId)
     }
 }
 

@@ -92,15 +92,6 @@ struct Run {
     seen: Seen,
 }
 
-impl Sealer {
-    fn derive(secret: &Secret, daemon: DaemonId, salt: u64) -> Result<Self, Unspecified> {
-        let (daemon, salt_bytes) = (daemon.0.to_le_bytes(), salt.to_le_bytes());
-        let info = [daemon.as_slice(), salt_bytes.as_slice()];
-        let key_of_process = UnboundKey::from(secret.pseudorandom.expand(&info, &AES_256_GCM)?);
-        Ok(Self { key_id: secret.key_id, salt, key: LessSafeKey::new(key_of_process) })
-    }
-}
-
 impl Seal {
     /// Of a daemon among so many that may be configured.
     pub(crate) fn new(keys: &Keys, me: DaemonId, daemons: usize) -> Result<Self, Unspecified> {
@@ -214,6 +205,13 @@ fn bare(datagram: &mut [u8]) -> Option<Range<usize>> {
 }
 
 impl Sealer {
+    fn derive(secret: &Secret, daemon: DaemonId, salt: u64) -> Result<Self, Unspecified> {
+        let (daemon, salt_bytes) = (daemon.0.to_le_bytes(), salt.to_le_bytes());
+        let info = [daemon.as_slice(), salt_bytes.as_slice()];
+        let key_of_process = UnboundKey::from(secret.pseudorandom.expand(&info, &AES_256_GCM)?);
+        Ok(Self { key_id: secret.key_id, salt, key: LessSafeKey::new(key_of_process) })
+    }
+
     fn open(&self, number: u64, datagram: &mut [u8]) -> Option<()> {
         let (clear, sealed) = datagram.split_at_mut_checked(BODY)?;
         self.key.open_in_place(nonce(number), Aad::from(&*clear), sealed).ok().map(drop)
