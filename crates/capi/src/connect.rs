@@ -72,11 +72,14 @@ fn dial_tcp(host: &str, port: u16, deadline: Option<Instant>) -> Result<Socket, 
     dialled.map(Socket::from).map_err(|_| Code::CouldNotConnect)
 }
 
-/// Time left until a deadline, `Some(None)` without one; `None` when it has passed.
-fn left(deadline: Option<Instant>) -> Option<Option<Duration>> {
-    let Some(deadline) = deadline else { return Some(None) };
+/// Time left until a deadline; `None` without one.
+///
+/// # Errors
+/// When it has passed.
+fn left(deadline: Option<Instant>) -> Result<Option<Duration>, Code> {
+    let Some(deadline) = deadline else { return Ok(None) };
     let left = deadline.saturating_duration_since(Instant::now());
-    (!left.is_zero()).then_some(Some(left))
+    if left.is_zero() { Err(Code::ConnectionClosed) } else { Ok(Some(left)) }
 }
 
 /// A connection whose session is not open yet. Reads exactly what belongs to the handshake: what follows,
@@ -123,7 +126,7 @@ impl Opening<'_> {
 
     fn write(&self, mut bytes: &[u8]) -> Result<(), Code> {
         while !bytes.is_empty() {
-            let left = left(self.deadline).ok_or(Code::ConnectionClosed)?;
+            let left = left(self.deadline)?;
             self.socket.set_write_timeout(left).map_err(|_| Code::ConnectionClosed)?;
             match send(self.socket, bytes, SendFlags::NOSIGNAL) {
                 Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
@@ -152,7 +155,7 @@ impl Opening<'_> {
     fn read_into(&mut self, bytes: &mut [u8]) -> Result<(), Code> {
         let mut at = 0;
         while at < bytes.len() {
-            let left = left(self.deadline).ok_or(Code::ConnectionClosed)?;
+            let left = left(self.deadline)?;
             if !is_readable_within(self.socket, left)? {
                 continue;
             }

@@ -12,7 +12,7 @@ use crate::codes::{Code, print, returned};
 use crate::delivery::Room;
 use crate::flush::{Cast, FlushSession};
 use crate::layout::{Int16, MAX_SCATTER_ELEMENTS, Mailbox, NameField, Scatter, Service};
-use crate::session::{self, Session};
+use crate::session::{Session, find};
 use crate::sp::{Places, SP_disconnect, SP_poll, body, open, wish};
 use crate::{name, pointer};
 
@@ -236,7 +236,7 @@ fn cast(
 
 unsafe fn pieces<'a>(message: *const Scatter) -> Result<Vec<&'a [u8]>, Code> {
     // SAFETY: the caller's promise.
-    let pieces = unsafe { pointer::pieces(message) }.ok_or(Code::IllegalMessage)?;
+    let pieces = unsafe { pointer::pieces(message) }?;
     if pieces.len() > MAX_ELEMENTS { Err(Code::IllegalMessage) } else { Ok(pieces) }
 }
 
@@ -298,7 +298,7 @@ pub unsafe extern "C" fn FL_scat_receive(
 ) -> c_int {
     let places = Places { service, sender, max_groups, group_count, groups, message_type, endian_mismatch };
     // SAFETY: the program's promise.
-    let pieces = unsafe { pointer::room_pieces(message) }.ok_or(Code::IllegalMessage);
+    let pieces = unsafe { pointer::room_pieces(message) };
     // SAFETY: the program's promise.
     returned(pieces.and_then(|mut body| unsafe { receive(mailbox, &places, &mut body, more) }))
 }
@@ -360,10 +360,6 @@ pub extern "C" fn FL_get_vs_set_offset_memb_mess() -> c_int {
 #[unsafe(no_mangle)]
 pub extern "C" fn FL_error(code: c_int) {
     print(c"FL_error", code);
-}
-
-fn find(mailbox: Mailbox) -> Result<Arc<Session>, Code> {
-    session::find(mailbox)
 }
 
 /// A session that was opened without the layer is none to these functions.

@@ -6,6 +6,7 @@ use std::slice;
 
 use antiphon_wire::names::NAME_FIELD_BYTES;
 
+use crate::codes::Code;
 use crate::layout::{MAX_SCATTER_ELEMENTS, Scatter, ScatterElement};
 
 /// The bytes of a text, without its NUL.
@@ -82,38 +83,49 @@ pub(crate) unsafe fn bytes<'a>(from: *const c_char, count: usize) -> &'a [u8] {
     unsafe { slice(from.cast(), count) }
 }
 
-/// The elements in use; `None` when they are too many, or have more bytes than there can be.
-fn elements(scatter: &Scatter) -> Option<&[ScatterElement]> {
-    let elements = scatter.elements.get(..scatter.num_elements)?;
+/// The elements in use of a scatter, which the program gave.
+///
+/// # Errors
+/// When it gave none, and when its elements are too many or have more bytes than there can be.
+fn elements(scatter: Option<&Scatter>) -> Result<&[ScatterElement], Code> {
+    let elements = scatter.and_then(|scatter| scatter.elements.get(..scatter.num_elements));
+    let elements = elements.ok_or(Code::IllegalMessage)?;
     let bytes = elements.iter().try_fold(0_usize, |bytes, element| bytes.checked_add(element.len));
     // No object has more, whatever the program says, and a slice must not.
-    bytes.filter(|bytes| isize::try_from(*bytes).is_ok()).map(|_| elements)
+    let is_possible = bytes.is_some_and(|bytes| isize::try_from(bytes).is_ok());
+    if is_possible { Ok(elements) } else { Err(Code::IllegalMessage) }
 }
 
-/// The pieces of a body to send; `None` when the scatter is null, or its elements are too many or too long.
+/// The pieces of a body to send.
+///
+/// # Errors
+/// When the scatter or an element with bytes is null, and when its elements are too many or too long.
 ///
 /// # Safety
 /// `scatter` is null or points to a scatter, and each of its elements in use to bytes, as for [`slice()`].
-pub(crate) unsafe fn pieces<'a>(scatter: *const Scatter) -> Option<Vec<&'a [u8]>> {
+pub(crate) unsafe fn pieces<'a>(scatter: *const Scatter) -> Result<Vec<&'a [u8]>, Code> {
     // SAFETY: the caller's promise.
-    let elements = elements(unsafe { scatter.as_ref() }?)?;
+    let elements = elements(unsafe { scatter.as_ref() })?;
     if elements.iter().any(|element| element.buf.is_null() && element.len > 0) {
-        return None;
+        return Err(Code::IllegalMessage);
     }
     // SAFETY: the caller's promise for each element in use.
-    Some(elements.iter().map(|element| unsafe { bytes(element.buf, element.len) }).collect())
+    Ok(elements.iter().map(|element| unsafe { bytes(element.buf, element.len) }).collect())
 }
 
-/// The pieces of room for a body; `None` when the scatter is null, or its elements are too many or too long.
+/// The pieces of room for a body.
+///
+/// # Errors
+/// When the scatter is null, and when its elements are too many or too long.
 ///
 /// # Safety
 /// `scatter` is null or points to a scatter, and each of its elements in use to room, as for [`room`], that
 /// does not overlap with that of another.
-pub(crate) unsafe fn room_pieces<'a>(scatter: *const Scatter) -> Option<Vec<&'a mut [u8]>> {
+pub(crate) unsafe fn room_pieces<'a>(scatter: *const Scatter) -> Result<Vec<&'a mut [u8]>, Code> {
     // SAFETY: the caller's promise.
-    let elements = elements(unsafe { scatter.as_ref() }?)?;
+    let elements = elements(unsafe { scatter.as_ref() })?;
     // SAFETY: the caller's promise for each element in use; `c_char` and `u8` have the same size.
-    Some(elements.iter().map(|element| unsafe { room(element.buf.cast(), element.len) }).collect())
+    Ok(elements.iter().map(|element| unsafe { room(element.buf.cast(), element.len) }).collect())
 }
 
 const _: () = assert!(MAX_SCATTER_ELEMENTS == 100 && size_of::<c_char>() == 1);

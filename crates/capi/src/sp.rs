@@ -258,7 +258,6 @@ pub unsafe extern "C" fn SP_scat_multicast(
 ) -> c_int {
     // SAFETY: the program's promise.
     let (group, pieces) = unsafe { (name::destination(group), pointer::pieces(message)) };
-    let pieces = pieces.ok_or(Code::IllegalMessage);
     returned(group.and_then(|group| send(mailbox, service, &[group], message_type, &pieces?)))
 }
 
@@ -296,7 +295,6 @@ pub unsafe extern "C" fn SP_multigroup_scat_multicast(
 ) -> c_int {
     // SAFETY: the program's promise.
     let (groups, pieces) = unsafe { (destinations(count, groups), pointer::pieces(message)) };
-    let pieces = pieces.ok_or(Code::IllegalMessage);
     returned(groups.and_then(|groups| send(mailbox, service, &groups, message_type, &pieces?)))
 }
 
@@ -441,7 +439,7 @@ pub unsafe extern "C" fn SP_scat_receive(
 ) -> c_int {
     let places = Places { service, sender, max_groups, group_count, groups, message_type, endian_mismatch };
     // SAFETY: the program's promise.
-    let pieces = unsafe { pointer::room_pieces(message) }.ok_or(Code::IllegalMessage);
+    let pieces = unsafe { pointer::room_pieces(message) };
     let received = session::find(mailbox).and_then(|session| {
         // SAFETY: the program's promise.
         unsafe { places.fill(&mut pieces?, |room| receive::receive(&session, room)) }

@@ -141,7 +141,7 @@ unsafe fn flat<'a>(body: *const c_char) -> Result<Body<'a>, Code> {
 
 unsafe fn scattered<'a>(body: *const Scatter) -> Result<Body<'a>, Code> {
     // SAFETY: the caller's promise.
-    unsafe { pointer::pieces(body) }.map(Body::Pieces).ok_or(Code::IllegalMessage)
+    unsafe { pointer::pieces(body) }.map(Body::Pieces)
 }
 
 unsafe fn put_info(body: Result<Body<'_>, Code>, service: Service, info: *mut MembershipInfo) -> c_int {
