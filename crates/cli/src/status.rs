@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use antiphon::dial;
 use antiphon_daemon::conf::{DEFAULT_PORT, UNIX_DIRECTORY};
-use antiphon_daemon::status::{Installed, NextFile, SlowReader, StatusReport};
+use antiphon_daemon::status::{Installed, NextFile, SlowReader, StatusReport, socket_path};
 
 use crate::error::CliError;
 use crate::output::{show, show_json};
@@ -36,7 +36,7 @@ pub(crate) struct Args {
 
 /// Prints the status.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
-    let report = ask(args.unix_dir.join(format!("{}.status", args.port)))?;
+    let report = ask(socket_path(&args.unix_dir, args.port))?;
     match (args.json, args.metrics) {
         (true, _) => show_json(&report)?,
         (false, true) => show(&metrics(&report))?,

@@ -133,7 +133,7 @@ fn clients(settings: &Settings) -> String {
         let also = if settings.takes_ipv4_at(*ip) { " (IPv4 too)" } else { "" };
         format!("{}{also}", SocketAddr::new(*ip, port))
     });
-    let unix = settings.unix_dirs.iter().map(|dir| dir.join(port.to_string()).display().to_string());
+    let unix = settings.unix_sockets().map(|path| path.display().to_string());
     let all: Vec<String> = tcp.chain(unix).collect();
     all.join(", ")
 }

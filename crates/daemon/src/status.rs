@@ -1,6 +1,7 @@
 //! Where a daemon stands, for the person who runs it.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use antiphon_proto::config::{Cluster, Config};
@@ -16,6 +17,15 @@ use crate::transport::TransportStats;
 const MAX_CONFIGURATIONS: usize = 16;
 /// What they may take of a report all together, so that the buffer of a fresh socket takes it whole.
 const MAX_CONFIGURATIONS_BYTES: usize = 64 << 10;
+
+/// What the name of the status socket has behind that of the clients'.
+pub(crate) const SOCKET_SUFFIX: &str = ".status";
+
+/// Where the status socket of a daemon lies, by the directory and the port of its socket for clients.
+#[must_use]
+pub fn socket_path(directory: &Path, port: u16) -> PathBuf {
+    directory.join(format!("{port}{SOCKET_SUFFIX}"))
+}
 
 /// What the status socket tells, as JSON. What a daemon of another version does not tell is empty.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]

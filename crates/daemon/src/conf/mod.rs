@@ -322,6 +322,11 @@ impl Settings {
         interface == Ipv6Addr::UNSPECIFIED && !self.client_interfaces.iter().any(IpAddr::is_ipv4)
     }
 
+    /// Where the Unix sockets of clients are to lie.
+    pub(crate) fn unix_sockets(&self) -> impl Iterator<Item = PathBuf> {
+        self.unix_dirs.iter().map(|dir| dir.join(self.here.port.to_string()))
+    }
+
     /// UDP payload of a packet, with its seal if it has one (`DatagramBytes`).
     pub(crate) fn datagram_bytes(&self) -> usize {
         self.config.ring.datagram_bytes + self.key_file.as_ref().map_or(0, |_| SEAL_BYTES)

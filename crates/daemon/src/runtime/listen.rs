@@ -17,10 +17,10 @@ use rustix::net::sockopt::socket_acceptconn;
 use rustix::process::geteuid;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
-use super::status_io::STATUS_SUFFIX;
 use super::stream::Stream;
 use crate::StartError;
 use crate::conf::{PortReuse, Settings, has_directory};
+use crate::status::SOCKET_SUFFIX;
 
 /// Size of a TCP client's buffers in the system, each way: what waits there only makes messages late.
 const CLIENT_BUFFER_BYTES: usize = 128 << 10;
@@ -56,7 +56,7 @@ impl Listener {
         let tcp = settings.client_interfaces.iter().map(|ip| {
             Self::tcp(SocketAddr::new(*ip, port), settings.takes_ipv4_at(*ip), settings.port_reuse)
         });
-        let unix = paths(settings).map(|path| Self::unix(&path, 0o666));
+        let unix = settings.unix_sockets().map(|path| Self::unix(&path, 0o666));
         tcp.chain(unix).collect()
     }
 
@@ -141,14 +141,9 @@ impl AsFd for Listener {
     }
 }
 
-/// Where the Unix sockets of clients are to lie.
-fn paths(settings: &Settings) -> impl Iterator<Item = PathBuf> {
-    settings.unix_dirs.iter().map(|dir| dir.join(settings.here.port.to_string()))
-}
-
 /// What keeps the Unix sockets of clients from being made, as far as it can be told without making them.
 pub(crate) fn check(settings: &Settings) -> Result<(), StartError> {
-    paths(settings).try_for_each(|path| {
+    settings.unix_sockets().try_for_each(|path| {
         check_length(&path)?;
         has_directory(&path).map_err(|error| StartError::Unix { path, error })
     })
@@ -199,7 +194,7 @@ pub(crate) fn check_length(path: &Path) -> Result<(), StartError> {
     if path.as_os_str().len() <= PATH_MAX_BYTES {
         return Ok(());
     }
-    let name_bytes = path.file_stem().map_or(0, OsStr::len) + STATUS_SUFFIX.len();
+    let name_bytes = path.file_stem().map_or(0, OsStr::len) + SOCKET_SUFFIX.len();
     let directory_max_bytes = PATH_MAX_BYTES.saturating_sub("/".len() + name_bytes);
     Err(StartError::UnixTooLong { path: path.to_path_buf(), directory_max_bytes })
 }

@@ -15,10 +15,8 @@ use super::stream::Stream;
 use super::{accept, listen, session_io};
 use crate::StartError;
 use crate::conf::Settings;
-use crate::status::StatusReport;
+use crate::status::{StatusReport, socket_path};
 
-/// What the name of the socket has behind that of the clients'.
-pub(super) const STATUS_SUFFIX: &str = ".status";
 /// Poll token of the first of these sockets: behind those of the clients' listeners.
 const FIRST_TOKEN: usize = 1 << 12;
 /// Who is told in one turn.
@@ -60,7 +58,7 @@ impl StatusIo {
 
 /// Where the sockets are to lie.
 fn paths(settings: &Settings) -> impl Iterator<Item = PathBuf> {
-    settings.unix_dirs.iter().map(|dir| dir.join(format!("{}{STATUS_SUFFIX}", settings.here.port)))
+    settings.unix_dirs.iter().map(|dir| socket_path(dir, settings.here.port))
 }
 
 /// What is odd about the sockets, as far as it can be told without opening them.
