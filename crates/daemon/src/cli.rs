@@ -1,6 +1,6 @@
 //! The `daemon` command.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -179,16 +179,8 @@ fn connect_hint(addresses: &LocalAddresses) -> String {
 /// Prints what the configuration means.
 fn check(loaded: &Loaded) -> Result<(), Failure> {
     let mut text = String::new();
-    for warning in &loaded.warnings {
-        text += &loaded.source.render(warning);
-        text.push('\n');
-    }
-    for note in loaded.notes.iter().chain(&status_remarks(&loaded.settings)) {
-        text += &format!("warning: {note}\n");
-    }
-    summarise(loaded, &mut text);
-    let protection = protection(&loaded.settings)?;
-    text += &format!("datagrams between daemons are {protection}\n");
+    // Writing to a string can not fail.
+    let _ = describe(loaded, &protection(&loaded.settings)?, &mut text);
     match io::stdout().write_all(text.as_bytes()) {
         // Who reads no more has seen enough; the exit code says what the check came to.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
@@ -199,31 +191,43 @@ fn check(loaded: &Loaded) -> Result<(), Failure> {
     Ok(check_sockets(&loaded.settings)?)
 }
 
-fn summarise(loaded: &Loaded, text: &mut String) {
+/// All that a check says.
+fn describe(loaded: &Loaded, protection: &str, text: &mut String) -> fmt::Result {
+    for warning in &loaded.warnings {
+        writeln!(text, "{}", loaded.source.render(warning))?;
+    }
+    for note in loaded.notes.iter().chain(&status_remarks(&loaded.settings)) {
+        writeln!(text, "warning: {note}")?;
+    }
+    summarise(loaded, text)?;
+    writeln!(text, "datagrams between daemons are {protection}")
+}
+
+/// Which daemons there are, and what this one does.
+fn summarise(loaded: &Loaded, text: &mut String) -> fmt::Result {
     let settings = &loaded.settings;
     let daemons = match settings.locations.len() {
         1 => "1 daemon".to_owned(),
         count => format!("{count} daemons"),
     };
-    // Writing to a string can not fail.
-    let _ = writeln!(text, "{}: {daemons}, hash {}", loaded.source.name, settings.config.cluster.hash);
+    writeln!(text, "{}: {daemons}, hash {}", loaded.source.name, settings.config.cluster.hash)?;
     for (index, segment) in settings.segments.iter().enumerate() {
         let addresses: String = segment.addresses.iter().map(|address| format!(" {address}")).collect();
-        let _ = writeln!(text, "segment{addresses} port {}", segment.port);
+        writeln!(text, "segment{addresses} port {}", segment.port)?;
         for location in settings.locations.iter().filter(|location| location.segment == index) {
             let mark = if settings.here == *location { "  (this daemon)" } else { "" };
-            let _ = writeln!(text, "  {} {}{mark}", location.name, location.address);
+            writeln!(text, "  {} {}{mark}", location.name, location.address)?;
         }
     }
-    summarise_mine(settings, text);
+    summarise_mine(settings, text)
 }
 
-fn summarise_mine(settings: &Settings, text: &mut String) {
+fn summarise_mine(settings: &Settings, text: &mut String) -> fmt::Result {
     let ring = &settings.config.ring;
-    summarise_clients(settings, text);
+    summarise_clients(settings, text)?;
     let segment = transport::shared_address(settings).address();
-    let _ = writeln!(text, "daemons of the segment are reached {}", reach(segment));
-    let _ = writeln!(
+    writeln!(text, "daemons of the segment are reached {}", reach(segment))?;
+    writeln!(
         text,
         "windows: {} of all, {} of one, {} after the token; token lost after {} ms; sessions may be {} messages behind",
         ring.windows.all,
@@ -231,33 +235,30 @@ fn summarise_mine(settings: &Settings, text: &mut String) {
         ring.windows.after_token,
         ring.token_loss.as_millis(),
         settings.config.sessions.max_outbox_messages,
-    );
-    let _ = writeln!(text, "datagrams of {} bytes (see DatagramBytes)", settings.datagram_bytes());
-    let _ = writeln!(text, "times are those for {}", network(settings));
+    )?;
+    writeln!(text, "datagrams of {} bytes (see DatagramBytes)", settings.datagram_bytes())?;
+    writeln!(text, "times are those for {}", network(settings))?;
     let waits = if settings.busy_poll { "polls" } else { "sleeps" };
-    let _ = writeln!(text, "while there is nothing to do: {waits}");
+    writeln!(text, "while there is nothing to do: {waits}")?;
     let commands = if settings.dangerous_monitor { "look and command" } else { "look" };
-    let _ = writeln!(text, "monitor programs may {commands} (see DangerousMonitor)");
+    writeln!(text, "monitor programs may {commands} (see DangerousMonitor)")
 }
 
 /// Who may connect, and how much the daemon has for them.
-fn summarise_clients(settings: &Settings, text: &mut String) {
+fn summarise_clients(settings: &Settings, text: &mut String) -> fmt::Result {
     let sessions = &settings.config.sessions;
-    let _ = writeln!(text, "clients: {}", clients(settings));
-    let _ = writeln!(
+    writeln!(text, "clients: {}", clients(settings))?;
+    writeln!(
         text,
         "at most {} sessions, and {} MiB for what they have not read (see MaxSessions, OutboxLimit)",
         sessions.max_sessions,
         sessions.max_kept_bytes >> 20,
-    );
+    )?;
     let Authentication { allowed, required, .. } = &sessions.authentication;
     let allowed = list(allowed, " or ").unwrap_or_else(|| "nothing, so none may connect".to_owned());
     let required =
         list(required, " and ").map_or_else(String::new, |required| format!(", required: {required}"));
-    let _ = writeln!(
-        text,
-        "they authenticate by {allowed}{required} (see AllowedAuthMethods, RequiredAuthMethods)"
-    );
+    writeln!(text, "they authenticate by {allowed}{required} (see AllowedAuthMethods, RequiredAuthMethods)")
 }
 
 /// Names of methods in words, if there are any.
@@ -278,7 +279,7 @@ mod tests {
         let text = "Spread_Segment 127.0.0.255:4999 { a 127.0.0.1 b 127.0.0.2 }";
         let loaded = load_source(Source::new("x.conf", text.as_bytes()), Some("b")).expect("a good file");
         let mut summary = String::new();
-        summarise(&loaded, &mut summary);
+        summarise(&loaded, &mut summary).expect("a string takes all");
         assert!(summary.starts_with("x.conf: 2 daemons, hash "), "{summary}");
         assert!(summary.contains("  b 127.0.0.2  (this daemon)\n"), "{summary}");
         assert!(summary.contains("\nclients: ") && summary.contains(", /tmp/4999\n"), "{summary}");
@@ -298,7 +299,7 @@ mod tests {
             MaxSessions = 7\nOutboxLimit = 3\nRequiredAuthMethods = IP";
         let loaded = load_source(Source::new("x.conf", text.as_bytes()), None).expect("a good file");
         let mut summary = String::new();
-        summarise(&loaded, &mut summary);
+        summarise(&loaded, &mut summary).expect("a string takes all");
         assert!(summary.contains("\nat most 7 sessions, and 3 MiB for what they have not read"), "{summary}");
         assert!(summary.contains("by nothing, so none may connect, required: IP (see"), "{summary}");
         assert!(summary.contains("\ndatagrams of 9000 bytes (see DatagramBytes)\n"), "{summary}");

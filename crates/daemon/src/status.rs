@@ -209,18 +209,19 @@ impl StatusBoard {
             reasons: status.reasons.clone(),
             configurations: self.configurations.iter().cloned().collect(),
             behind: slow.collect(),
-            gauges: named(self.gauges(status, readers)),
-            counters: named(of_core(&counted.core))
-                .into_iter()
-                .chain(named(of_transport(&counted.transport)))
-                .chain(named(of_monitors(counted.monitor)))
-                .chain(named(self.heard()))
-                .chain(named([("accepts_refused", counted.accepts_refused)]))
-                .collect(),
+            gauges: by_name(self.gauges(status, readers)),
+            counters: by_name(
+                of_core(&counted.core)
+                    .into_iter()
+                    .chain(of_transport(&counted.transport))
+                    .chain(of_monitors(counted.monitor))
+                    .chain(self.heard())
+                    .chain([("accepts_refused", counted.accepts_refused)]),
+            ),
         }
     }
 
-    fn gauges(&self, status: &Status, readers: &Readers) -> [(&'static str, u64); 12] {
+    fn gauges(&self, status: &Status, readers: &Readers) -> impl IntoIterator<Item = Number> {
         let to_reload = status.next_cluster.as_ref().map_or(0, |next| next.lacking.len());
         [
             ("daemons_configured", self.config.cluster.daemons.len() as u64),
@@ -238,7 +239,7 @@ impl StatusBoard {
         ]
     }
 
-    fn heard(&self) -> [(&'static str, u64); 5] {
+    fn heard(&self) -> impl IntoIterator<Item = Number> {
         [
             ("daemons_only_heard", self.only_heard),
             ("daemons_only_told", self.only_told),
@@ -253,11 +254,14 @@ impl StatusBoard {
     }
 }
 
-fn named<const COUNT: usize>(numbers: [(&str, u64); COUNT]) -> BTreeMap<String, u64> {
+/// A gauge or counter, by its name.
+type Number = (&'static str, u64);
+
+fn by_name(numbers: impl IntoIterator<Item = Number>) -> BTreeMap<String, u64> {
     numbers.into_iter().map(|(name, number)| (name.to_owned(), number)).collect()
 }
 
-fn of_transport(transport: &TransportStats) -> [(&'static str, u64); 11] {
+fn of_transport(transport: &TransportStats) -> impl IntoIterator<Item = Number> {
     [
         ("datagrams_received", transport.datagrams_received),
         ("datagram_bytes_received", transport.bytes_received),
@@ -273,7 +277,7 @@ fn of_transport(transport: &TransportStats) -> [(&'static str, u64); 11] {
     ]
 }
 
-fn of_monitors(monitor: MonitorStats) -> [(&'static str, u64); 5] {
+fn of_monitors(monitor: MonitorStats) -> impl IntoIterator<Item = Number> {
     [
         ("monitor_requests_served", monitor.served),
         ("monitor_requests_refused", monitor.refused),
@@ -283,7 +287,7 @@ fn of_monitors(monitor: MonitorStats) -> [(&'static str, u64); 5] {
     ]
 }
 
-fn of_core(stats: &Stats) -> [(&'static str, u64); 25] {
+fn of_core(stats: &Stats) -> impl IntoIterator<Item = Number> {
     [
         ("datagrams_rejected", stats.datagrams_rejected),
         ("datagrams_stale", stats.datagrams_stale),
