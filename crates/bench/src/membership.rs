@@ -106,11 +106,12 @@ pub fn measure_membership(
     allow_sessions(most + 2 * load.daemons.len());
     let mut watchers = Watchers::gather(&load.daemons, &load.reach, &load.group)?;
     let (changes, wanted) = channel();
-    let (seen, views) = channel();
+    let (seen, done) = channel();
     thread::scope(|scope| {
         let crowd = scope.spawn(move || watch(load, &wanted, &seen));
-        let measured = measure_all(load, &changes, &views, &mut watchers, &mut on_row);
-        drop(changes);
+        let members = Members { changes, done };
+        let measured = measure_all(load, &members, &mut watchers, &mut on_row);
+        drop(members);
         let watched = crowd.join().unwrap_or(Err(BenchError::Thread));
         // What stopped the crowd is why nothing came from it.
         watched.and(measured)
@@ -139,10 +140,42 @@ enum Change {
     Await(usize),
 }
 
+/// The thread of the members, seen from the one that measures.
+struct Members {
+    changes: Sender<Change>,
+    /// When each change was done.
+    done: Receiver<Instant>,
+}
+
+impl Members {
+    fn ask(&self, change: Change) -> Result<(), BenchError> {
+        self.changes.send(change).map_err(|_| BenchError::Thread)
+    }
+
+    /// When what was asked first, of what was not answered yet, was done.
+    fn answer(&self) -> Result<Instant, BenchError> {
+        self.done.recv().map_err(|_| BenchError::Thread)
+    }
+}
+
+/// How long changes of one kind took.
+#[derive(Default)]
+struct Times {
+    here: Vec<Duration>,
+    everywhere: Vec<Duration>,
+}
+
+impl Times {
+    /// Notes a change that was asked for at `begun`; whoever asked may be the last to see it.
+    fn note(&mut self, begun: Instant, here: Instant, at_members: Instant) {
+        self.here.push(here - begun);
+        self.everywhere.push(at_members.max(here) - begun);
+    }
+}
+
 fn measure_all(
     load: &MembershipLoad,
-    changes: &Sender<Change>,
-    views: &Receiver<Instant>,
+    members: &Members,
     watchers: &mut Watchers,
     on_row: &mut impl FnMut(&MembershipRow),
 ) -> Result<Vec<MembershipRow>, BenchError> {
@@ -152,57 +185,53 @@ fn measure_all(
         .map(|address| load.reach.connector(address).connect().map_err(|error| client_error(address, error)))
         .collect::<Result<Vec<_>, _>>()?;
     let mut rows = Vec::new();
-    for members in &load.members {
+    for size in &load.members {
         let begun = Instant::now();
-        let filling = ask(changes, views, Change::Fill(*members))? - begun;
-        let row = measure_size(load, *members, filling, &mut joiners, changes, views)?;
-        let row = MembershipRow { false_views: watchers.take_views(Duration::ZERO)?, ..row };
+        members.ask(Change::Fill(*size))?;
+        let filling = members.answer()? - begun;
+        let (joins, leaves) = measure_size(load, *size, &mut joiners, members)?;
+        let row = MembershipRow {
+            daemons: load.daemons.len(),
+            members: *size,
+            filling_ms: filling.as_secs_f64() * 1e3,
+            join_here: Spread::of(&joins.here),
+            join_everywhere: Spread::of(&joins.everywhere),
+            leave_here: Spread::of(&leaves.here),
+            leave_everywhere: Spread::of(&leaves.everywhere),
+            false_views: watchers.take_views(Duration::ZERO)?,
+        };
         on_row(&row);
         rows.push(row);
     }
     Ok(rows)
 }
 
+/// How long one more member took to join a group of this size, and to leave it.
 fn measure_size(
     load: &MembershipLoad,
-    members: usize,
-    filling: Duration,
+    size: usize,
     joiners: &mut [Connection],
-    changes: &Sender<Change>,
-    views: &Receiver<Instant>,
-) -> Result<MembershipRow, BenchError> {
-    let (mut join_here, mut join_everywhere) = (Vec::new(), Vec::new());
-    let (mut leave_here, mut leave_everywhere) = (Vec::new(), Vec::new());
+    members: &Members,
+) -> Result<(Times, Times), BenchError> {
+    let (mut joins, mut leaves) = (Times::default(), Times::default());
     let places = load.daemons.iter().zip(0..joiners.len()).cycle();
     for (address, joiner) in places.take(load.rounds) {
         let Some(joiner) = joiners.get_mut(joiner) else { continue };
         let on_error = |source| client_error(address, source);
-        send(changes, Change::Await(members + 1))?;
+        members.ask(Change::Await(size + 1))?;
         let begun = Instant::now();
         joiner.join(&*load.group).map_err(on_error)?;
-        let is_whole =
-            |event: &Event| matches!(event, Event::View(view) if view.members.len() == members + 1);
+        let is_whole = |event: &Event| matches!(event, Event::View(view) if view.members.len() == size + 1);
         let here = await_event(joiner, address, "a view with the new member", PATIENCE, is_whole)?;
-        join_here.push(here - begun);
-        join_everywhere.push(receive(views)?.saturating_duration_since(begun).max(here - begun));
-        send(changes, Change::Await(members))?;
+        joins.note(begun, here, members.answer()?);
+        members.ask(Change::Await(size))?;
         let begun = Instant::now();
         joiner.leave(&*load.group).map_err(on_error)?;
         let is_gone = |event: &Event| matches!(event, Event::SelfLeave(_));
         let here = await_event(joiner, address, "the word that a member left", PATIENCE, is_gone)?;
-        leave_here.push(here - begun);
-        leave_everywhere.push(receive(views)?.saturating_duration_since(begun).max(here - begun));
+        leaves.note(begun, here, members.answer()?);
     }
-    Ok(MembershipRow {
-        daemons: load.daemons.len(),
-        members,
-        filling_ms: filling.as_secs_f64() * 1e3,
-        join_here: Spread::of(&join_here),
-        join_everywhere: Spread::of(&join_everywhere),
-        leave_here: Spread::of(&leave_here),
-        leave_everywhere: Spread::of(&leave_everywhere),
-        false_views: 0,
-    })
+    Ok((joins, leaves))
 }
 
 /// Receives until an event is the `wanted` one; returns when it came.
@@ -223,19 +252,6 @@ pub(crate) fn await_event(
             }
         }
     }
-}
-
-fn ask(changes: &Sender<Change>, views: &Receiver<Instant>, change: Change) -> Result<Instant, BenchError> {
-    send(changes, change)?;
-    receive(views)
-}
-
-fn send(changes: &Sender<Change>, change: Change) -> Result<(), BenchError> {
-    changes.send(change).map_err(|_| BenchError::Thread)
-}
-
-fn receive(views: &Receiver<Instant>) -> Result<Instant, BenchError> {
-    views.recv().map_err(|_| BenchError::Thread)
 }
 
 /// The members: does what is asked and says when it was done, until nobody asks any more.
