@@ -18,7 +18,7 @@ use antiphon_wire::monitor::{
 use serde::Serialize;
 
 use crate::error::CliError;
-use crate::output::{say_on, show, show_json};
+use crate::output::{code, say_on, show, show_json};
 
 /// How often daemons that have not answered are asked.
 const ATTEMPTS: u32 = 4;
@@ -129,7 +129,7 @@ impl Monitor {
     }
 
     fn status(&self, json: bool) -> Result<ExitCode, CliError> {
-        let rows = self.ask(&self.settings.locations, ATTEMPTS).map_err(CliError::Monitor)?;
+        let rows = self.ask(&self.settings.locations)?;
         if json {
             show_json(&rows)?;
         } else {
@@ -167,7 +167,7 @@ impl Monitor {
     /// Waits until no daemon that answers is in one ring with others of another part.
     fn await_parts(&self, of_each: &[i16], limit: Instant) -> Result<(), CliError> {
         loop {
-            let rows = self.ask(&self.settings.locations, ATTEMPTS).map_err(CliError::Monitor)?;
+            let rows = self.ask(&self.settings.locations)?;
             if rows.iter().all(|row| row.report.is_none()) {
                 return Err(CliError::NoAnswer { names: names(&rows) });
             }
@@ -199,7 +199,7 @@ impl Monitor {
 
     /// Says which daemons answer, all of which were asked to do something; returns whether any does.
     fn say_who_was_asked(&self, what: &str) -> Result<bool, CliError> {
-        let rows = self.ask(&self.settings.locations, ATTEMPTS).map_err(CliError::Monitor)?;
+        let rows = self.ask(&self.settings.locations)?;
         let (told, silent): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| row.report.is_some());
         if !told.is_empty() {
             say_on(&format!("asked {} {what}", names(told.iter().copied())))?;
@@ -218,7 +218,7 @@ impl Monitor {
         let is_meant = |(_, component): &(&Location, &i16)| **component == monitor::END;
         let meant = self.settings.locations.iter().zip(&of_each).filter(is_meant);
         let meant: Vec<Location> = meant.map(|(location, _)| location.clone()).collect();
-        let before = self.ask(&meant, ATTEMPTS).map_err(CliError::Monitor)?;
+        let before = self.ask(&meant)?;
         let (live, silent): (Vec<&Row>, Vec<&Row>) = before.iter().partition(|row| row.report.is_some());
         if !self.tell(&meant, &of_each)? {
             return Ok(ExitCode::FAILURE);
@@ -237,7 +237,7 @@ impl Monitor {
     fn await_end(&self, daemons: &[Location]) -> Result<(), CliError> {
         let begun = Instant::now();
         loop {
-            let rows = self.ask(daemons, ATTEMPTS).map_err(CliError::Monitor)?;
+            let rows = self.ask(daemons)?;
             let Some(lives) = rows.iter().find(|row| row.report.is_some()) else { return Ok(()) };
             if begun.elapsed() > OBEYING {
                 return Err(CliError::DaemonLives { name: lives.daemon.clone() });
@@ -279,11 +279,17 @@ impl Monitor {
         Ok(all_told)
     }
 
-    /// Asks daemons, so many times at most, until all have answered.
-    fn ask(&self, locations: &[Location], attempts: u32) -> io::Result<Vec<Row>> {
+    /// What daemons say of themselves.
+    fn ask(&self, locations: &[Location]) -> Result<Vec<Row>, CliError> {
+        let reports = self.reports(locations).map_err(CliError::Monitor)?;
+        Ok(locations.iter().zip(reports).map(|(location, report)| self.row(location, report)).collect())
+    }
+
+    /// Asks daemons, some times at most, until all have answered.
+    fn reports(&self, locations: &[Location]) -> io::Result<Vec<Option<Report>>> {
         let request = self.request(Command::Report)?;
         let mut reports: Vec<Option<Report>> = vec![None; locations.len()];
-        for _ in 0..attempts {
+        for _ in 0..ATTEMPTS {
             for (location, _) in locations.iter().zip(&reports).filter(|(_, report)| report.is_none()) {
                 // A host that refuses is one that does not answer.
                 let _ = self.send(location, &request);
@@ -298,7 +304,7 @@ impl Monitor {
                 }
             }
         }
-        Ok(locations.iter().zip(reports).map(|(location, report)| self.row(location, report)).collect())
+        Ok(reports)
     }
 
     /// The next report before `end`. What is none is passed over.
@@ -367,10 +373,6 @@ fn not_parted<'r>(rows: &'r [Row], of_each: &[i16]) -> Vec<&'r Row> {
 
 fn names<'r>(rows: impl IntoIterator<Item = &'r Row>) -> String {
     rows.into_iter().map(|row| row.daemon.as_str()).collect::<Vec<_>>().join(", ")
-}
-
-fn code(is_good: bool) -> ExitCode {
-    if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn state(ring: RingState) -> &'static str {

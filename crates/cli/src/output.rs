@@ -1,6 +1,7 @@
-//! Standard output, whose reader may go away at any time.
+//! What a command leaves: its exit code, and standard output, whose reader may go away at any time.
 
 use std::io::{self, Write};
+use std::process::ExitCode;
 
 use serde::Serialize;
 
@@ -28,6 +29,11 @@ pub(crate) fn show(text: &str) -> Result<(), CliError> {
 /// As [`say_on`], in JSON.
 pub(crate) fn show_json(outcome: &(impl Serialize + ?Sized)) -> Result<(), CliError> {
     say_on(&serde_json::to_string(outcome).map_err(|error| CliError::Output(error.into()))?)
+}
+
+/// The exit code that says whether all is well.
+pub(crate) fn code(is_good: bool) -> ExitCode {
+    if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn write(text: &str) -> Result<(), CliError> {

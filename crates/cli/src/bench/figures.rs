@@ -9,7 +9,7 @@ use antiphon_bench::figures::{Extent, Figures, Taken, experiments, take_figures}
 use indicatif::ProgressBar;
 
 use crate::error::CliError;
-use crate::output::say_on;
+use crate::output::{code, say_on};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct FiguresArgs {
@@ -77,5 +77,5 @@ pub(super) fn run(args: FiguresArgs) -> Result<ExitCode, CliError> {
     if *faults > 0 {
         eprintln!("antiphon: {faults} gaps, duplicates, order differences or false views");
     }
-    Ok(if taken == Taken::default() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(code(taken == Taken::default()))
 }

@@ -6,7 +6,7 @@ use antiphon_bench::{MembershipLoad, measure_membership};
 
 use super::load::DaemonArgs;
 use crate::error::CliError;
-use crate::output::{show, show_json};
+use crate::output::{code, show, show_json};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct MembershipArgs {
@@ -42,6 +42,5 @@ pub(super) fn run(args: MembershipArgs) -> Result<ExitCode, CliError> {
     if args.json {
         show_json(&rows)?;
     }
-    let is_clean = rows.iter().all(|row| row.false_views == 0);
-    Ok(if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(code(rows.iter().all(|row| row.false_views == 0)))
 }

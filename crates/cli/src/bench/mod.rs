@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use self::load::{GroupsArgs, LoadArgs};
 use crate::error::CliError;
-use crate::output::{show, show_json};
+use crate::output::{code, show, show_json};
 
 /// A run longer than this shows how far it is.
 const LONG: Duration = Duration::from_secs(5);
@@ -91,8 +91,7 @@ fn groups(args: &GroupsArgs) -> Result<ExitCode, CliError> {
 }
 
 fn verdict(reports: &[Report]) -> ExitCode {
-    let is_clean = reports.iter().all(|report| report.faults.is_empty());
-    if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    code(reports.iter().all(|report| report.faults.is_empty()))
 }
 
 /// Runs something that tells how much of its time is over, with a bar if it takes long and a person looks.

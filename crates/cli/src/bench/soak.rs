@@ -12,6 +12,7 @@ use super::load::ClientArgs;
 use super::{show_as, this_program, with_bar};
 use crate::connect::service;
 use crate::error::CliError;
+use crate::output::code;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct SoakArgs {
@@ -59,7 +60,7 @@ pub(super) fn run(args: SoakArgs) -> Result<ExitCode, CliError> {
         soak_all(&args, load)?
     };
     show_as(args.json, &report)?;
-    Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(code(report.is_good()))
 }
 
 fn soak_all(args: &SoakArgs, load: Load) -> Result<SoakReport, BenchError> {

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::error::CliError;
-use crate::output::say_on;
+use crate::output::{code, say_on};
 use cluster::Cluster;
 use stage::Stage;
 
@@ -50,7 +50,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, CliError> {
     }
     let failed = findings.iter().filter(|finding| finding.is_violated()).count();
     say_on(if failed == 0 { "All guarantees held." } else { "A GUARANTEE WAS VIOLATED." })?;
-    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(code(failed == 0))
 }
 
 fn meet(cluster: &mut Cluster, stage: &mut Stage) -> Result<(), CliError> {
