@@ -13,14 +13,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError, RwLockWriteG
 use std::thread;
 use std::time::Duration;
 
-use crate::output::Look;
-use crate::session::{self, Session, Sessions, lock};
 use antiphon::patience::Patience;
+
+use crate::output::{Look, RETRY};
+use crate::session::{self, Session, Sessions, lock};
 
 /// A sender that has written nothing for so long, although it has gathered something, is idle.
 const IDLE: Duration = Duration::from_micros(250);
-/// How long a daemon that takes no more is left alone.
-const PATIENCE: Duration = Duration::from_millis(5);
 
 /// A life of the process; after a fork, the child has another one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -91,7 +90,7 @@ fn run() {
         }
         watched.append(&mut arrivals.list);
         drop(arrivals);
-        thread::sleep(if look_at(&mut watched) { IDLE } else { PATIENCE });
+        thread::sleep(if look_at(&mut watched) { IDLE } else { RETRY });
     }
 }
 

@@ -30,7 +30,7 @@ use crate::input::wait_for;
 use crate::session::{LOCK_POLL, Session, lock, try_lock};
 
 /// When to write again to a daemon that took no more.
-const RETRY: Duration = Duration::from_millis(5);
+pub(crate) const RETRY: Duration = Duration::from_millis(5);
 
 /// A request to a daemon, without its body.
 #[derive(Clone, Copy, Debug)]

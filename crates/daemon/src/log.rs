@@ -32,7 +32,7 @@ impl EventLog {
     }
 
     /// Logs one event.
-    pub(crate) fn event(&self, event: &Event) {
+    pub(crate) fn on_event(&self, event: &Event) {
         match event {
             Event::MembershipState { from, to, reason } => {
                 debug!(target: target::MEMBERSHIP, "membership: {from} -> {to}: {reason}");

@@ -67,7 +67,7 @@ struct Cut {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Order {
     /// Send a report.
-    Report(Reader),
+    Report(Recipient),
     /// Cut the links to exactly these daemons.
     Cut(Vec<DaemonId>),
     /// Let the ring begin anew with other windows.
@@ -80,7 +80,7 @@ pub(crate) enum Order {
 
 /// Who is to have a report.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Reader {
+pub(crate) struct Recipient {
     /// Where.
     pub(crate) address: SocketAddr,
     names: Names,
@@ -166,12 +166,18 @@ impl Monitor {
         None
     }
 
-    /// The report for a reader, in its words.
-    pub(crate) fn report(&self, reader: Reader, uptime: Duration, status: &Status, stats: &Stats) -> Bytes {
+    /// The report for a recipient, in its words.
+    pub(crate) fn report(
+        &self,
+        recipient: Recipient,
+        uptime: Duration,
+        status: &Status,
+        stats: &Stats,
+    ) -> Bytes {
         let number = |daemon: DaemonId| {
             self.locations
                 .get(daemon.index())
-                .and_then(|location| reader.names.of(location))
+                .and_then(|location| recipient.names.of(location))
                 .unwrap_or_default()
         };
         let report = Report {
@@ -205,13 +211,13 @@ impl Monitor {
     }
 
     fn decide(&mut self, source: IpAddr, request: &[u8], now: Instant) -> Option<Order> {
-        let Some((reader, command)) = self.understand(source, request) else {
+        let Some((recipient, command)) = self.understand(source, request) else {
             self.stats.rejected += 1;
             return None;
         };
         let me = self.me.index();
         match command {
-            Command::Report => Some(Order::Report(reader)),
+            Command::Report => Some(Order::Report(recipient)),
             Command::Part(components) if components.ends(me) => self.may("end this daemon").then(|| {
                 tracing::warn!("a monitor ends this daemon");
                 Order::Stop
@@ -227,7 +233,7 @@ impl Monitor {
 
     /// What is asked for and where the monitor reads, if its place is that of a configured daemon. One of 5.x has that
     /// daemon's address, one of 4.x any.
-    fn understand(&self, source: IpAddr, request: &[u8]) -> Option<(Reader, Command)> {
+    fn understand(&self, source: IpAddr, request: &[u8]) -> Option<(Recipient, Command)> {
         let Request { from, report_port, command } = monitor::decode(request).ok()?;
         let (names, number) = match from {
             Place::Address(address) => (Names::Addresses, address.to_bits()),
@@ -237,7 +243,7 @@ impl Monitor {
         if names == Names::VirtualIds && place.address != source {
             return None;
         }
-        Some((Reader { address: SocketAddr::new(place.address, report_port), names }, command))
+        Some((Recipient { address: SocketAddr::new(place.address, report_port), names }, command))
     }
 
     /// Whether monitors may ask for what changes something.
@@ -350,7 +356,7 @@ mod tests {
         let mut monitor = monitor("");
         take(&mut monitor, request(STATUS, 3, &[], 0));
         let expected =
-            Order::Report(Reader { address: ([127, 0, 0, 3], 6543).into(), names: Names::Addresses });
+            Order::Report(Recipient { address: ([127, 0, 0, 3], 6543).into(), names: Names::Addresses });
         assert_eq!(orders(&mut monitor, Instant(0)), [expected]);
         take(&mut monitor, request(STATUS, 4, &[], 0));
         take(&mut monitor, request(STATUS, 3, &[7], 1));
@@ -365,8 +371,8 @@ mod tests {
         request[8..12].copy_from_slice(&virtual_id(b"c").to_le_bytes());
         request[12..16].fill(0);
         take(&mut monitor, request.clone().into());
-        let reader = Reader { address: ([127, 0, 0, 3], 6543).into(), names: Names::VirtualIds };
-        assert_eq!(orders(&mut monitor, Instant(0)), [Order::Report(reader)]);
+        let recipient = Recipient { address: ([127, 0, 0, 3], 6543).into(), names: Names::VirtualIds };
+        assert_eq!(orders(&mut monitor, Instant(0)), [Order::Report(recipient)]);
         monitor.take([127, 0, 0, 1].into(), request.into());
         assert_eq!(
             (orders(&mut monitor, Instant(0)), monitor.stats.rejected),

@@ -140,7 +140,7 @@ impl StatusBoard {
     }
 
     /// Takes note of what happened in the core.
-    pub(crate) fn event(&mut self, event: &Event) {
+    pub(crate) fn on_event(&mut self, event: &Event) {
         match event {
             Event::Installed { ring, members, reasons } => {
                 self.configurations.push_back(Installed {
@@ -360,7 +360,7 @@ mod tests {
         let node = node(config.clone());
         let mut status = node.status();
         let event = installed(&config, &status);
-        (0..MAX_CONFIGURATIONS).for_each(|_| board.event(&event));
+        (0..MAX_CONFIGURATIONS).for_each(|_| board.on_event(&event));
         if let Event::Installed { reasons, .. } = event {
             status.reasons = reasons;
         }
@@ -384,7 +384,7 @@ mod tests {
         let status = node(config).status();
         for number in 0..20 {
             let (ring, members) = (status.ring, Vec::new());
-            board.event(&Event::Installed { ring, members, reasons: vec![number.to_string()] });
+            board.on_event(&Event::Installed { ring, members, reasons: vec![number.to_string()] });
         }
         let reasons: Vec<&str> =
             board.configurations.iter().map(|installed| &*installed.reasons[0]).collect();

@@ -442,10 +442,11 @@ impl Daemon {
     fn serve_monitors(&mut self, stop: &StopHandle) {
         while let Some(order) = self.monitor.next_order(self.now) {
             match order {
-                Order::Report(reader) => {
+                Order::Report(recipient) => {
                     let uptime = self.now.since(Instant::default());
-                    let report = self.monitor.report(reader, uptime, &self.node.status(), &self.node.stats());
-                    let is_sent = self.transport.send_report(reader.address, &report);
+                    let report =
+                        self.monitor.report(recipient, uptime, &self.node.status(), &self.node.stats());
+                    let is_sent = self.transport.send_report(recipient.address, &report);
                     self.monitor.note_report(is_sent);
                 }
                 Order::Cut(daemons) => self.transport.filter().cut_exactly(&daemons),
@@ -477,8 +478,8 @@ impl Daemon {
             self.sessions.close(*id, &mut self.node);
         }
         for event in std::mem::take(&mut self.out.events) {
-            self.log.event(&event);
-            self.board.event(&event);
+            self.log.on_event(&event);
+            self.board.on_event(&event);
             match event {
                 Event::Stopped => self.stopping = Stopping::Done,
                 Event::Reloaded { cluster } => self.adopt(cluster),

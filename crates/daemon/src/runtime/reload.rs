@@ -20,10 +20,10 @@ use crate::conf::{Change, Keys, LoadError, Loaded, Settings};
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Reads the configuration.
-type Reader = Arc<dyn Fn() -> Result<Loaded, LoadError> + Send + Sync>;
+type Load = Arc<dyn Fn() -> Result<Loaded, LoadError> + Send + Sync>;
 
 /// What came of reading.
-struct Read {
+struct Reread {
     loaded: Result<Loaded, LoadError>,
     /// Of reading the keys, and whether others may read them, for a signal to a daemon that has any.
     keys: Option<Result<Keys, String>>,
@@ -40,12 +40,12 @@ pub(super) enum Asker {
 
 /// Reads the configuration again, once at a time.
 pub(super) struct Reloader {
-    reader: Option<Reader>,
+    load: Option<Load>,
     waker: Arc<Waker>,
     /// Who asked, until it is begun to be read.
     asked: Option<Asker>,
     /// For whom it is being read, and what brings the result.
-    reading: Option<(Asker, Receiver<Read>)>,
+    reading: Option<(Asker, Receiver<Reread>)>,
     /// When it was begun to be read last.
     begun: Option<Instant>,
     /// What came of reading last.
@@ -56,7 +56,7 @@ pub(super) struct Reloader {
 
 impl Reloader {
     pub(super) fn new(waker: Arc<Waker>) -> Self {
-        Self { reader: None, waker, asked: None, reading: None, begun: None, last: None, next: None }
+        Self { load: None, waker, asked: None, reading: None, begun: None, last: None, next: None }
     }
 
     /// Has it read as soon as may be.
@@ -84,8 +84,8 @@ impl Reloader {
         }
     }
 
-    fn begin(&self, asker: Asker, key_file: Option<&Path>) -> Option<Receiver<Read>> {
-        let Some(reader) = self.reader.clone() else {
+    fn begin(&self, asker: Asker, key_file: Option<&Path>) -> Option<Receiver<Reread>> {
+        let Some(load) = self.load.clone() else {
             if asker == Asker::Signal {
                 tracing::warn!("the configuration can not be read again, as it came from no file");
             }
@@ -96,7 +96,7 @@ impl Reloader {
         let read = move || {
             let keys = key_file.map(|path| Keys::read(&path));
             // Who does not listen any more has stopped.
-            if sender.send(Read { loaded: reader(), keys }).is_ok()
+            if sender.send(Reread { loaded: load(), keys }).is_ok()
                 && let Err(error) = waker.wake()
             {
                 tracing::warn!("cannot wake the daemon for its configuration: {error}");
@@ -112,7 +112,7 @@ impl Reloader {
     }
 
     /// What was read, once it is; nothing if it is for a monitor and the same as the last time.
-    fn take(&mut self) -> Option<Read> {
+    fn take(&mut self) -> Option<Reread> {
         let (asker, receiver) = self.reading.as_ref()?;
         let (asker, read) = (*asker, receiver.try_recv());
         if matches!(read, Err(TryRecvError::Empty)) {
@@ -132,12 +132,12 @@ impl Reloader {
 }
 
 impl Daemon {
-    /// Lets monitors, and SIGHUP after [`Daemon::obey_signals`], have the configuration read again, by `read`, which must
+    /// Lets monitors, and SIGHUP after [`Daemon::obey_signals`], have the configuration read again, by `load`, which must
     /// give settings of this same daemon. It is called in a thread of its own and may block. Daemons that are added or
     /// left out at the end take effect without a restart, once all members of the ring have read the same; SIGHUP has the
     /// keys read again as well.
-    pub fn reload_with(&mut self, read: impl Fn() -> Result<Loaded, LoadError> + Send + Sync + 'static) {
-        self.reloader.reader = Some(Arc::new(read));
+    pub fn reload_with(&mut self, load: impl Fn() -> Result<Loaded, LoadError> + Send + Sync + 'static) {
+        self.reloader.load = Some(Arc::new(load));
     }
 
     pub(super) fn ask_to_reload(&mut self, asker: Asker) {
@@ -147,7 +147,7 @@ impl Daemon {
     /// Has the configuration read if somebody asked, and takes note of what was read.
     pub(super) fn serve_reload(&mut self, stop: &StopHandle) {
         self.reloader.begin_if_due(self.now, self.settings.key_file.as_deref());
-        let Some(Read { loaded, keys }) = self.reloader.take() else { return };
+        let Some(Reread { loaded, keys }) = self.reloader.take() else { return };
         if let Some(Err(error)) = keys.map(|keys| self.transport.change_keys(keys, &self.settings)) {
             tracing::error!("the keys stay as they were: {error}");
         }
