@@ -104,10 +104,23 @@ impl Inbound {
 
 #[derive(Debug)]
 struct Outbound {
+    /// What comes after the chunk.
     outbox: Outbox,
-    /// What is being written, and how much of it was. The outbox has what comes after it.
-    chunk: Option<Py<PyBytes>>,
+    chunk: Option<Chunk>,
+}
+
+/// What is being written.
+#[derive(Debug)]
+struct Chunk {
+    bytes: Py<PyBytes>,
+    /// How many of them were written.
     written: usize,
+}
+
+impl Chunk {
+    fn left(&self, py: Python<'_>) -> usize {
+        self.bytes.bind(py).as_bytes().len().saturating_sub(self.written)
+    }
 }
 
 impl Session {
@@ -115,7 +128,7 @@ impl Session {
         Self {
             daemon: session.daemon,
             inbound: Mutex::new(Inbound::new(session.inbox)),
-            outbound: Mutex::new(Outbound { outbox: session.outbox, chunk: None, written: 0 }),
+            outbound: Mutex::new(Outbound { outbox: session.outbox, chunk: None }),
         }
     }
 
@@ -233,8 +246,7 @@ impl Session {
     #[getter]
     fn unsent(&self, py: Python<'_>) -> usize {
         let outbound = locked(&self.outbound);
-        let chunk = outbound.chunk.as_ref().map_or(0, |chunk| chunk.bind(py).as_bytes().len());
-        chunk.saturating_sub(outbound.written) + outbound.outbox.pending().len()
+        outbound.chunk.as_ref().map_or(0, |chunk| chunk.left(py)) + outbound.outbox.pending().len()
     }
 
     /// Writes some of what is to be written with a socket's `send`; whether anything is left. That it was
@@ -266,11 +278,12 @@ impl Session {
         let (chunk, written) = {
             let mut outbound = locked(&self.outbound);
             if outbound.chunk.is_none() && !outbound.outbox.pending().is_empty() {
-                outbound.chunk = Some(PyBytes::new(py, outbound.outbox.pending()).unbind());
+                let bytes = PyBytes::new(py, outbound.outbox.pending()).unbind();
+                outbound.chunk = Some(Chunk { bytes, written: 0 });
                 outbound.outbox.clear();
             }
             let Some(chunk) = &outbound.chunk else { return Ok(None) };
-            (chunk.bind(py).clone(), outbound.written)
+            (chunk.bytes.bind(py).clone(), chunk.written)
         };
         if written == 0 {
             return Ok(Some(chunk.into_any()));
@@ -282,12 +295,10 @@ impl Session {
     /// That so many bytes of the chunk were written.
     fn wrote(&self, py: Python<'_>, count: usize) {
         let mut outbound = locked(&self.outbound);
-        outbound.written = outbound.written.saturating_add(count);
-        let length = outbound.chunk.as_ref().map_or(0, |chunk| chunk.bind(py).as_bytes().len());
-        if outbound.written >= length {
-            outbound.chunk = None;
-            outbound.written = 0;
+        if let Some(chunk) = &mut outbound.chunk {
+            chunk.written = chunk.written.saturating_add(count);
         }
+        outbound.chunk.take_if(|chunk| chunk.left(py) == 0);
     }
 
     fn send(&self, envelope: &Envelope, body: &[u8]) -> Result<(), Error> {

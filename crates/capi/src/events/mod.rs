@@ -187,7 +187,7 @@ unsafe fn run_fds() {
         let event = lock(&TABLE).wanted(place, priority);
         if let Some(event) = event {
             // SAFETY: the caller's promise.
-            unsafe { (event.function)(place.0, event.code, event.data) };
+            unsafe { (event.function)(place.fd, event.code, event.data) };
         }
     }
 }
@@ -200,7 +200,7 @@ fn poll(wanted: &[(Place, usize)]) -> Vec<(Place, usize)> {
         return Vec::new();
     }
     let mut entries: Vec<libc::pollfd> =
-        wanted.iter().map(|((fd, kind), _)| entry(*fd, events(*kind))).collect();
+        wanted.iter().map(|(place, _)| entry(place.fd, events(place.kind))).collect();
     // Without a waker the number is negative, and passed over.
     entries.push(entry(waker.map_or(-1, Waker::number), libc::POLLIN));
     if !wait(&mut entries, timeout_ms(waker.is_none().then_some(UNTOLD_MS))) {
@@ -269,7 +269,7 @@ fn events(kind: FdKind) -> libc::c_short {
 }
 
 fn place(fd: c_int, kind: c_int) -> Option<Place> {
-    FdKind::from_number(kind).filter(|_| fd >= 0).map(|kind| (fd, kind))
+    FdKind::from_number(kind).filter(|_| fd >= 0).map(|kind| Place { fd, kind })
 }
 
 fn rank(priority: c_int) -> Option<usize> {

@@ -43,7 +43,11 @@ impl FdKind {
 }
 
 /// A descriptor and what of it.
-pub(super) type Place = (c_int, FdKind);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Place {
+    pub(super) fd: c_int,
+    pub(super) kind: FdKind,
+}
 
 /// What a program wants to be called with for a descriptor.
 #[derive(Clone, Copy, Debug)]

@@ -31,7 +31,15 @@ const NAMES: [&str; 9] = [
 /// The timeouts that a file gave.
 #[derive(Default)]
 pub(crate) struct Timeouts {
-    given: Vec<(&'static str, Span, Duration)>,
+    given: Vec<Given>,
+}
+
+/// One of them.
+struct Given {
+    name: &'static str,
+    /// Where its name stands.
+    span: Span,
+    value: Duration,
 }
 
 impl Timeouts {
@@ -47,37 +55,40 @@ impl Timeouts {
 
     /// Notes one; a later value replaces an earlier.
     pub(crate) fn set(&mut self, name: &'static str, span: &Span, value: Duration) {
-        self.given.retain(|(given, ..)| *given != name);
-        self.given.push((name, span.clone(), value));
+        self.given.retain(|given| given.name != name);
+        self.given.push(Given { name, span: span.clone(), value });
     }
 
     /// Puts all nine, or none, into effect.
     pub(crate) fn apply(self, options: &mut Options) -> Vec<Diagnostic> {
-        let Some((_, first, _)) = self.given.first() else { return Vec::new() };
+        let Some(Given { span, .. }) = self.given.first() else { return Vec::new() };
         let missing: Vec<&str> = NAMES.into_iter().filter(|name| !self.has(name)).collect();
         if !missing.is_empty() {
             let label = format!("expected all nine or none; missing: {}", missing.join(", "));
-            return vec![Diagnostic::error(first.clone(), "not all membership timeouts are given", label)];
+            return vec![Diagnostic::error(span.clone(), "not all membership timeouts are given", label)];
         }
-        self.given.into_iter().filter_map(|(name, span, value)| take(name, span, value, options)).collect()
+        self.given.into_iter().filter_map(|given| given.apply(options)).collect()
     }
 
     fn has(&self, name: &str) -> bool {
-        self.given.iter().any(|(given, ..)| *given == name)
+        self.given.iter().any(|given| given.name == name)
     }
 }
 
-fn take(name: &str, span: Span, value: Duration, options: &mut Options) -> Option<Diagnostic> {
-    match name {
-        "TokenTimeout" => token_loss(value, options),
-        "GatherTimeout" => options.membership.gather = options.membership.gather.min(value),
-        "LookupTimeout" => options.membership.hello = options.membership.hello.min(value),
-        _ => {
-            let message = format!("{name} has no effect");
-            return Some(Diagnostic::warning(span, message, "the step that it times has no counterpart"));
+impl Given {
+    fn apply(self, options: &mut Options) -> Option<Diagnostic> {
+        let Self { name, span, value } = self;
+        match name {
+            "TokenTimeout" => token_loss(value, options),
+            "GatherTimeout" => options.membership.gather = options.membership.gather.min(value),
+            "LookupTimeout" => options.membership.hello = options.membership.hello.min(value),
+            _ => {
+                let message = format!("{name} has no effect");
+                return Some(Diagnostic::warning(span, message, "the step that it times has no counterpart"));
+            }
         }
+        None
     }
-    None
 }
 
 /// The token must be able to rest and to be sent again several times before it counts as lost.
