@@ -193,7 +193,7 @@ impl Scatter {
         Self { sender: sender.into(), senders: load.sender_count() as u64, groups, step }
     }
 
-    /// The group of the message before which its sender sent so many.
+    /// The group of the message with this number; the sender's first has 0.
     pub(crate) fn group_of(self, number: u64) -> usize {
         let place = number.wrapping_mul(self.senders).wrapping_add(self.sender) % self.groups;
         (place.wrapping_mul(self.step) % self.groups) as usize

@@ -28,7 +28,7 @@ const NAP: Duration = Duration::from_millis(50);
 /// How long after the end a sender goes on with what was due before it.
 const GRACE_NS: u64 = 100_000_000;
 
-/// Messages that were not sent are noted one by one up to so many, and else some for others.
+/// Messages that were not sent are noted one by one up to so many; of more, each that is noted stands for several.
 const UNSENT_SAMPLES: u64 = 10_000;
 
 /// A sender of more messages a second than this does not wait awake: it would take a whole processor from

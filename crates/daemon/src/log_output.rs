@@ -53,7 +53,8 @@ pub(crate) fn start(settings: &LogSettings) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the log file could be opened, as far as it can be told without making it, or ending it for who reads a pipe.
+/// Whether the log file could be opened, as far as that can be told without making it, and without opening a pipe, whose
+/// reader would see it end.
 pub(crate) fn check(settings: &LogSettings) -> io::Result<()> {
     let Some(path) = &settings.file else { return Ok(()) };
     match path.metadata() {

@@ -117,7 +117,7 @@ pub(crate) struct Counted {
     pub(crate) core: Stats,
     pub(crate) transport: TransportStats,
     pub(crate) monitor: MonitorStats,
-    /// How often a client waited for whom there was no descriptor or memory.
+    /// How often a client that waited could not be accepted for want of a descriptor or memory.
     pub(crate) accepts_refused: u64,
 }
 

@@ -62,7 +62,7 @@ impl Layer {
         self.deadlines.values().min().copied()
     }
 
-    /// Tells the layer the time, as it passed since any fixed moment, before what happens at it; and
+    /// Tells the layer how much time has passed since some fixed moment, before it is told what happens then; and
     /// leaves the groups that the program has not flushed in time.
     pub fn on_time(&mut self, now: Duration) {
         self.now = self.now.max(now);

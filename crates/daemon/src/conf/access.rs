@@ -63,8 +63,8 @@ fn rule(line: &str) -> Option<AccessRule> {
     Some(AccessRule::Network { address, prefix_bits })
 }
 
-/// What is wrong with a network of which nobody can be, as its own address has bits behind its prefix and those of
-/// clients are compared with it without theirs. Without a prefix nothing is compared.
+/// What is wrong with a network to which no client can belong: its address has bits behind its prefix, and clients'
+/// addresses are compared with it without theirs. Without a prefix nothing is compared.
 fn complaint(rule: &AccessRule) -> Option<String> {
     let AccessRule::Network { address, prefix_bits: prefix_bits @ 1.. } = *rule else { return None };
     let network = AccessRule::network_of(address, prefix_bits);

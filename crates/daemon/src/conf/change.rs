@@ -56,7 +56,8 @@ impl Settings {
         Ok(Change::Daemons)
     }
 
-    /// Whether a file could not be loaded because it leaves this daemon out, and has none but the first ones of the others.
+    /// Whether a file could not be loaded because it leaves this daemon out at its end: those that it has are the first of
+    /// those that there are now.
     pub(crate) fn is_left_out(&self, error: &LoadError) -> bool {
         let LoadError::UnknownDaemon { known, .. } = error else { return false };
         let stay = self.locations.iter().zip(known).all(|(own, name)| own.name == *name);

@@ -254,8 +254,8 @@ impl Directives {
         Ok(())
     }
 
-    /// What they come to for a cluster of so many daemons, in several places or in one if no directive says so,
-    /// and what is to be remarked.
+    /// What the directives come to for a cluster of so many daemons, and the remarks on them. `is_wide` is whether the
+    /// daemons are far apart if no directive says it.
     pub(crate) fn finish(mut self, daemons: usize, is_wide: bool) -> (Options, Vec<Diagnostic>) {
         self.remarks.extend(self.windows.apply(&mut self.options.ring));
         // A file that says its times has thought of the network.

@@ -36,7 +36,7 @@ impl Key {
         Self { secret, fingerprint }
     }
 
-    /// By which datagrams tell which key they are sealed with; never 0, and no secret.
+    /// Says in each sealed datagram which key it is sealed with. Never 0, and not a secret.
     pub(crate) fn id(&self) -> u8 {
         self.fingerprint[0].max(1)
     }

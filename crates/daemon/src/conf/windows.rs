@@ -7,7 +7,7 @@
 //! | PersonalWindow | of one daemon in one visit |
 //! | AcceleratedWindow, AcceleratedRing | of these, how many may follow the token |
 //!
-//! Each is bounded by the one above it: what is written must be, what is a default is lowered.
+//! Each is bounded by the one above it: beyond that, a value of the file is an error, and a default is lowered.
 
 use antiphon_proto::config::{RingConfig, Windows};
 

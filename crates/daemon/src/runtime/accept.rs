@@ -64,8 +64,8 @@ impl Acceptor {
     }
 }
 
-/// Fails if the next client would take a descriptor that is not for clients, or if there is none: an accept would say
-/// the latter also where nobody waits.
+/// Fails if the next client would take a descriptor that is kept from clients, or if none is left. Asked before an
+/// accept, which fails for want of a descriptor even where nobody waits.
 fn has_room(listener: &Listener) -> io::Result<()> {
     match descriptors::spare_reserve(listener) {
         Err(_) if !listener.is_awaited() => Err(io::ErrorKind::WouldBlock.into()),

@@ -172,8 +172,8 @@ fn listen_tcp(address: SocketAddr, with_ipv4: bool, reuse: PortReuse) -> io::Res
     Ok(TcpListener::from_std(socket.into()))
 }
 
-/// Makes a Unix socket to which nobody can connect yet, and its file with that mode: until it has that, it may be open
-/// to more than it is for.
+/// Binds a Unix socket and gives its file that mode. Nobody can connect before it listens, so nobody gets in before the
+/// mode keeps them out.
 fn bind_unix(path: &Path, mode: u32) -> io::Result<(Socket, SocketFile)> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&SockAddr::unix(path)?)?;

@@ -66,9 +66,9 @@ impl Listeners {
         self.listeners.iter()
     }
 
-    /// Accepts what waits, up to the limit for a turn and while `may_accept`, which `take` says anew of each
-    /// connection. What was said when there was no more to give: who waits is still there, and the poller does not
-    /// tell of it again, so it is tried again after a pause.
+    /// Accepts what waits, up to the limit for a turn and while `may_accept`, which `take` says anew after each
+    /// connection. Returns the error when the system has no more to give: whoever waits is still there, and the poller
+    /// does not tell of them again, so accepting goes on after a pause.
     pub(crate) fn accept(
         &mut self,
         now: Instant,

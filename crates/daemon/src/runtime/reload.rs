@@ -16,7 +16,7 @@ use mio::Waker;
 use super::{Daemon, StopHandle};
 use crate::conf::{Change, Keys, LoadError, Loaded, Settings};
 
-/// Anyone may send what monitors send, and these ask twice: for them it is read so long after the last time at the earliest.
+/// The least time from one reading to the next for a monitor: each asks twice, and anyone may send what they send.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Reads the configuration.
@@ -25,7 +25,7 @@ type Load = Arc<dyn Fn() -> Result<Loaded, LoadError> + Send + Sync>;
 /// What came of reading.
 struct Reread {
     loaded: Result<Loaded, LoadError>,
-    /// Of reading the keys, and whether others may read them, for a signal to a daemon that has any.
+    /// The keys, which are read as well if a signal asked and the daemon has any.
     keys: Option<Result<Keys, String>>,
 }
 
@@ -42,11 +42,11 @@ pub(super) enum Asker {
 pub(super) struct Reloader {
     load: Option<Load>,
     waker: Arc<Waker>,
-    /// Who asked, until it is begun to be read.
+    /// Who asked, until reading begins.
     asked: Option<Asker>,
     /// For whom it is being read, and what brings the result.
     reading: Option<(Asker, Receiver<Reread>)>,
-    /// When it was begun to be read last.
+    /// When reading began last.
     begun: Option<Instant>,
     /// What came of reading last.
     last: Option<String>,
@@ -59,7 +59,7 @@ impl Reloader {
         Self { load: None, waker, asked: None, reading: None, begun: None, last: None, next: None }
     }
 
-    /// Has it read as soon as may be.
+    /// Lets it be read as soon as possible.
     fn ask(&mut self, asker: Asker) {
         if asker == Asker::Signal && self.reading.is_some() {
             tracing::info!("the configuration is still being read, and will be read again");

@@ -44,7 +44,7 @@ impl Rejoin {
         interface.is_some() && interface != self.interface
     }
 
-    /// Whether it may be looked, or an attempt made, now, which then counts as done.
+    /// Whether it is time to look or to try again; if it is, the next time is a pause later.
     pub(crate) fn begin(&mut self, now: Instant) -> bool {
         let may = now >= self.not_before;
         if may {
