@@ -125,26 +125,24 @@ fn copy(from: &Path, to: &Path) -> Result<(), XtaskError> {
 }
 
 fn link(to: &str, at: &Path) -> Result<(), XtaskError> {
-    remove(at)?;
-    symlink(to, at).map_err(|source| XtaskError::Write { path: at.to_owned(), source })
+    replace(at, |new| symlink(to, new))
 }
 
 fn write(path: &Path, content: &[u8]) -> Result<(), XtaskError> {
-    // Programs may be running with the old file: it is replaced, not written over.
-    remove(path)?;
-    fs::write(path, content).map_err(|source| XtaskError::Write { path: path.to_owned(), source })
+    replace(path, |new| fs::write(new, content))
 }
 
-/// Makes room for a file: a directory around it, and nothing in its place.
-fn remove(path: &Path) -> Result<(), XtaskError> {
-    let error = |source| XtaskError::Write { path: path.to_owned(), source };
-    if let Some(directory) = path.parent() {
-        fs::create_dir_all(directory).map_err(error)?;
-    }
-    match fs::remove_file(path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(error(source)),
-        _ => Ok(()),
-    }
+/// Puts what is made in the place of a file. Programs may be running with the old one, and others may start at any moment:
+/// it is not written over, and never not there.
+fn replace(path: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), XtaskError> {
+    let replaced = || {
+        let directory = path.parent().unwrap_or(Path::new(""));
+        fs::create_dir_all(directory)?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let new = directory.join(format!(".{name}.{}", std::process::id()));
+        make(&new).and_then(|()| fs::rename(&new, path)).inspect_err(|_| drop(fs::remove_file(&new)))
+    };
+    replaced().map_err(|source| XtaskError::Write { path: path.to_owned(), source })
 }
 
 #[cfg(test)]
