@@ -15,7 +15,7 @@ pub(crate) fn load(mut notes: Vec<String>) -> (Vec<AccessRule>, Vec<String>) {
         notes.push(format!("there is no {}, so the IP method lets nobody in", SEARCH_PATH.join(" or ")));
         return (Vec::new(), notes);
     };
-    match std::fs::read(path) {
+    match super::read(path) {
         Ok(bytes) => {
             let (rules, remarks) = parse(&String::from_utf8_lossy(&bytes));
             notes.extend(remarks.into_iter().map(|remark| format!("{}:{remark}", path.display())));

@@ -24,6 +24,8 @@ mod timeouts;
 mod windows;
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -161,7 +163,7 @@ pub enum LoadError {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        error: std::io::Error,
+        error: io::Error,
     },
     /// The file is wrong.
     #[error(transparent)]
@@ -176,7 +178,7 @@ pub enum LoadError {
     },
     /// The system does not tell which addresses this machine has.
     #[error("cannot see which addresses this machine has: {0}{hint}; or say which daemon it is with -n", hint = limit_hint(.0))]
-    Addresses(std::io::Error),
+    Addresses(io::Error),
     /// No configured address belongs to this machine.
     #[error(
         "none of the configured daemons ({}) has an address of this machine; say which one with -n",
@@ -189,9 +191,9 @@ pub enum LoadError {
 }
 
 /// What to do about a file that can not be read, if that is known.
-fn file_hint(error: &std::io::Error) -> &'static str {
+fn file_hint(error: &io::Error) -> &'static str {
     match error.kind() {
-        std::io::ErrorKind::NotFound => {
+        io::ErrorKind::NotFound => {
             "; name one that exists with -c, or leave -c out for ./spread.conf, else /etc/spread.conf, else one daemon \
              for this machine"
         }
@@ -207,6 +209,8 @@ fn list(names: &[DaemonName]) -> String {
 /// Files that are tried in turn when none is named.
 pub const SEARCH_PATH: [&str; 2] = ["spread.conf", "/etc/spread.conf"];
 
+/// No file that is meant is longer; something else may have no end.
+const FILE_MAX_BYTES: u64 = 1 << 22;
 /// The configuration that is taken when there is no file. It has no access control, so it takes clients of
 /// this machine only. Some know it by its address of IPv6 first.
 const BUILT_IN: &str = "Spread_Segment 127.0.0.1:4803 { localhost 127.0.0.1 { C D 127.0.0.1 C ::1 } }";
@@ -220,9 +224,18 @@ const BUILT_IN: &str = "Spread_Segment 127.0.0.1:4803 { localhost 127.0.0.1 { C 
 pub fn load(file: Option<&Path>, me: Option<&str>) -> Result<Loaded, LoadError> {
     let found = search();
     let Some(path) = file.or(found) else { return load_built_in(me, locations::can_bind) };
-    let bytes =
-        std::fs::read(path).map_err(|error| LoadError::Unreadable { path: path.to_path_buf(), error })?;
+    let bytes = read(path).map_err(|error| LoadError::Unreadable { path: path.to_path_buf(), error })?;
     load_source(Source::new(path.display().to_string(), &bytes), me)
+}
+
+/// Reads a file, unless it is longer than any that says something about daemons.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(FILE_MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > FILE_MAX_BYTES {
+        return Err(io::Error::other(format!("it is longer than {FILE_MAX_BYTES} bytes")));
+    }
+    Ok(bytes)
 }
 
 /// The first of [`SEARCH_PATH`] that exists.
@@ -296,12 +309,12 @@ pub(crate) fn distinct(dirs: &[PathBuf]) -> Vec<PathBuf> {
 }
 
 /// Whether there is a directory for a file. Who may write there is not asked, as the daemon may be another user.
-pub(crate) fn has_directory(file: &Path) -> std::io::Result<()> {
+pub(crate) fn has_directory(file: &Path) -> io::Result<()> {
     let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
     if parent.unwrap_or(Path::new(".")).metadata()?.is_dir() {
         Ok(())
     } else {
-        Err(std::io::ErrorKind::NotADirectory.into())
+        Err(io::ErrorKind::NotADirectory.into())
     }
 }
 

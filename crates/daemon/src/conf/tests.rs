@@ -438,3 +438,9 @@ fn a_key_takes_room_in_each_datagram() {
     let many = format!("Spread_Segment 127.0.0.255 {{ {daemons} }}\nKeyFile = k\nDatagramBytes = 700");
     assert!(report(&many).contains("expected at least 722"), "{}", report(&many));
 }
+
+#[test]
+fn a_file_without_an_end_is_not_read_to_it() {
+    let error = load(Some(Path::new("/dev/zero")), None).expect_err("no configuration").to_string();
+    assert!(error.starts_with("cannot read the configuration file /dev/zero: it is longer than "), "{error}");
+}
