@@ -24,14 +24,17 @@ pub(super) fn raise_limit() {
     }
 }
 
-/// Tells if there can not be so many sessions beside what is open, as a warning if somebody has asked for them;
+/// Tells if there can not be so many sessions beside what is open, as a warning if somebody has asked for them, or if
+/// there can be none;
 /// `descriptor` is any that is open.
 pub(super) fn tell_if_short(sessions: usize, descriptor: impl AsFd) {
     let others = lowest_free(descriptor).unwrap_or_default();
-    let shortage = getrlimit(Resource::Nofile).current.and_then(|limit| shortage(limit, others, sessions));
-    match shortage {
-        Some(shortage) if sessions == SessionConfig::default().max_sessions => tracing::info!("{shortage}"),
-        Some(shortage) => tracing::warn!("{shortage}"),
+    let Some(limit) = getrlimit(Resource::Nofile).current else { return };
+    let room = limit.saturating_sub(others + RESERVE);
+    let has_asked = sessions != SessionConfig::default().max_sessions;
+    match shortage(limit, others, sessions) {
+        Some(shortage) if has_asked || room == 0 => tracing::warn!("{shortage}"),
+        Some(shortage) => tracing::info!("{shortage}"),
         None => {}
     }
 }
