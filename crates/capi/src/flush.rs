@@ -9,7 +9,8 @@ use antiphon::session::Outbox;
 use antiphon::{Error, Message, ServiceLevel};
 use antiphon_wire::client::flags::CAUSED_BY_LEAVE;
 use antiphon_wire::client::flags::{
-    ENDIAN_MARK, MEMBERSHIP_MASK, REG_MEMB, SELF_DISCARD, SUBGROUP_CAST, TRANSITION,
+    ENDIAN_MARK, GROUPS_EXCHANGE, MEMBERSHIP_MASK, REG_MEMB, REJECT, REQUEST_MASK, SELF_DISCARD,
+    SUBGROUP_CAST, TRANSITION,
 };
 use antiphon_wire::client::membership::GroupId;
 use antiphon_wire::names::{GroupName, MemberName, NAME_FIELD_BYTES};
@@ -25,7 +26,10 @@ const DONT_BLOCK: u32 = 0x1000_0000;
 /// The type of a request to flush.
 const FLUSH_REQ: u32 = 0x2000_0000;
 /// Bits of a service type that are not the program's.
-const RESERVED: u32 = FLUSH_REQ | MEMBERSHIP_MASK | ENDIAN_MARK | 0x003f_c000 | 0x0040_0000;
+const RESERVED: u32 =
+    FLUSH_REQ | MEMBERSHIP_MASK | ENDIAN_MARK | REQUEST_MASK | GROUPS_EXCHANGE | REJECT | UNASSIGNED;
+/// Bits that have no meaning, and may get one.
+const UNASSIGNED: u32 = 0x0030_c000;
 
 /// The flush layer of one session.
 #[derive(Debug)]

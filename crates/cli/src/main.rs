@@ -12,7 +12,6 @@ mod send;
 mod status;
 mod user;
 
-use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -65,7 +64,7 @@ fn main() -> ExitCode {
         // Whoever read our output has seen enough.
         Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = io::Write::write_fmt(&mut io::stderr(), format_args!("antiphon: {error}\n"));
+            output::remark(&format!("antiphon: {error}"));
             ExitCode::FAILURE
         }
     }

@@ -251,7 +251,9 @@ impl Monitor {
         let mut daemons = self.settings.locations.iter().zip(of_each);
         let named = daemons.find(|(location, _)| location.name.as_bytes() == name.as_bytes());
         let Some((_, of_daemon)) = named else {
-            return Err(CliError::NoSuchDaemon { name: name.to_owned() });
+            let known = self.settings.locations.iter().map(|location| location.name.to_string());
+            let known = known.collect::<Vec<_>>().join(", ");
+            return Err(CliError::NoSuchDaemon { name: name.to_owned(), known });
         };
         match std::mem::replace(of_daemon, component) {
             0 => Ok(()),

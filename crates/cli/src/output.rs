@@ -31,6 +31,11 @@ pub(crate) fn show_json(outcome: &(impl Serialize + ?Sized)) -> Result<(), CliEr
     say_on(&serde_json::to_string(outcome).map_err(|error| CliError::Output(error.into()))?)
 }
 
+/// Prints a line for people on standard error, if anybody still reads it.
+pub(crate) fn remark(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
 /// The exit code that says whether all is well.
 pub(crate) fn code(is_good: bool) -> ExitCode {
     if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }

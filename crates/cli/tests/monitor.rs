@@ -83,7 +83,10 @@ fn a_daemon_is_ended_by_its_name_if_there_is_one() {
     let mut cluster = Cluster::running(Layout::OwnSegments, 2, ALLOWED);
     let wrong = monitor(&cluster, &["end", "d7"]);
     assert_eq!(wrong.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&wrong.stderr).contains("no daemon named d7"), "{wrong:?}");
+    assert!(
+        String::from_utf8_lossy(&wrong.stderr).contains("no daemon named d7; it has d1, d2"),
+        "{wrong:?}"
+    );
     let twice = monitor(&cluster, &["part", "d1,d2", "d2"]);
     assert!(String::from_utf8_lossy(&twice.stderr).contains("d2 is named twice"), "{twice:?}");
     let ended = monitor(&cluster, &["end", "d2"]);

@@ -218,14 +218,14 @@ impl Monitor {
         let me = self.me.index();
         match command {
             Command::Report => Some(Order::Report(recipient)),
-            Command::Part(components) if components.ends(me) => self.may("end this daemon").then(|| {
+            Command::Part(components) if components.ends(me) => self.allows("end this daemon").then(|| {
                 tracing::warn!("a monitor ends this daemon");
                 Order::Stop
             }),
-            Command::Part(components) => self.may("cut links").then(|| self.part(&components, now)),
+            Command::Part(components) => self.allows("cut links").then(|| self.part(&components, now)),
             Command::SetWindows(changes) => {
                 let change = changes.of(me, self.locations.len());
-                self.may("set windows").then(|| self.set_windows(change))
+                self.allows("set windows").then(|| self.set_windows(change))
             }
             Command::Reload => Some(Order::Reload),
         }
@@ -246,8 +246,8 @@ impl Monitor {
         Some((Recipient { address: SocketAddr::new(place.address, report_port), names }, command))
     }
 
-    /// Whether monitors may ask for what changes something.
-    fn may(&mut self, what: &'static str) -> bool {
+    /// Whether monitors may ask for what changes something; refuses it if not.
+    fn allows(&mut self, what: &'static str) -> bool {
         if !self.may_command {
             self.refuse(what);
         }

@@ -9,7 +9,7 @@ use antiphon_bench::figures::{Extent, Figures, Taken, experiments, take_figures}
 use indicatif::ProgressBar;
 
 use crate::error::CliError;
-use crate::output::{code, say_on};
+use crate::output::{code, remark, say_on};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct FiguresArgs {
@@ -67,15 +67,15 @@ pub(super) fn run(args: FiguresArgs) -> Result<ExitCode, CliError> {
         if io::stderr().is_terminal() {
             bar.set_message(step.to_owned());
         } else {
-            eprintln!("{step}");
+            remark(step);
         }
     })?;
     bar.finish_and_clear();
     say_on(&args.out.join("index.html").display().to_string())?;
     let Taken { failed, faults } = &taken;
-    failed.iter().for_each(|(name, error)| eprintln!("antiphon: {name} failed: {error}"));
+    failed.iter().for_each(|(name, error)| remark(&format!("antiphon: {name} failed: {error}")));
     if *faults > 0 {
-        eprintln!("antiphon: {faults} gaps, duplicates, order differences or false views");
+        remark(&format!("antiphon: {faults} gaps, duplicates, order differences or false views"));
     }
     Ok(code(taken == Taken::default()))
 }
