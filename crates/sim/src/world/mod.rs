@@ -367,7 +367,8 @@ fn cluster(listed: usize) -> Cluster {
 /// The name of a host's daemon.
 #[must_use]
 pub fn daemon_name(host: usize) -> DaemonName {
-    let name = DAEMON_NAMES.get(host).copied().unwrap_or("spare");
+    let beyond = format!("s{host}");
+    let name = DAEMON_NAMES.get(host).copied().unwrap_or(&beyond);
     let Ok(name) = DaemonName::new(name.as_bytes()) else { unreachable!("{name} is a legal name") };
     name
 }

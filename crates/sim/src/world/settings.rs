@@ -6,8 +6,8 @@ use antiphon_proto::config::{MembershipConfig, RingConfig, SessionConfig};
 
 use crate::network::Quality;
 
-/// Names of the simulated daemons. They are not sorted, so that the order of daemons and the order
-/// of names can be told apart.
+/// Names of the first simulated daemons; those beyond are named by their numbers. They are not sorted, so that
+/// the order of daemons and the order of names can be told apart.
 pub const DAEMON_NAMES: [&str; 20] = [
     "zeta", "alpha", "mid", "omega", "beta", "nu", "delta", "kappa", "xi", "gamma", "pi", "eta", "tau",
     "chi", "iota", "rho", "mu", "theta", "psi", "lambda",
@@ -19,7 +19,7 @@ const PROCESS_ID_BYTES: usize = 12;
 /// How a world is set up; nothing of it changes during a run.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How many daemons are configured, 1 to 20.
+    /// How many daemons are configured; seeds have 20 at most.
     pub daemons: usize,
     /// Limits and times of their rings.
     pub ring: RingConfig,
