@@ -10,6 +10,7 @@
 //! | [`scenario`] | hand-written stories |
 //! | [`workload`] | what clients do |
 //! | [`swarm`] | a seed becomes a whole run: settings, faults, load, phases |
+//! | [`every`] | one thing goes wrong at the n-th datagram of a story, for every n |
 //! | [`work`] | work of a fixed size, without faults and checkers, to count instructions of |
 //! | [`runner`], [`report`] | many seeds on several threads, and what is printed of them |
 //! | [`times`] | how long a crash, a leave or a merge takes to the view |
@@ -20,6 +21,7 @@
 
 pub mod check;
 pub mod client;
+pub mod every;
 pub mod hash;
 pub mod log;
 pub mod loss;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use antiphon_sim::every::{Series, Story, Trial, Trouble};
 use antiphon_sim::loss::Cost;
 use antiphon_sim::runner::{self, Job};
 use antiphon_sim::swarm::Options;
@@ -12,9 +13,9 @@ use antiphon_sim::swarm::reduction::{self, Reduction};
 use antiphon_sim::times::{Distribution, Occasion};
 use antiphon_sim::work::Work;
 use antiphon_sim::world::DAEMON_NAMES;
-use antiphon_sim::{check, log, report};
+use antiphon_sim::{check, every, log, report};
 use antiphon_wire::service::ServiceLevel;
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 /// Deterministic simulation of whole clusters, judged by independent checkers.
 #[derive(Parser)]
@@ -67,6 +68,27 @@ enum Command {
         /// Datagrams that are lost, in percent, half of them at most.
         #[arg(long, value_delimiter = ',', default_values_t = [0.0, 0.1, 1.0, 5.0, 20.0], value_parser = percent)]
         percent: Vec<f64>,
+    },
+    /// Let one thing go wrong at every datagram of small stories, in a run for each.
+    Every {
+        /// The stories; all if none is named.
+        #[arg(long, value_delimiter = ',')]
+        story: Vec<Story>,
+        /// What goes wrong; everything, one after the other, if nothing is named.
+        #[arg(long, value_delimiter = ',')]
+        fault: Vec<Trouble>,
+        /// Take every datagram of so many.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+        step: u64,
+        /// Threads.
+        #[arg(long, default_value_t = 2)]
+        jobs: usize,
+        /// Only the datagram of this number.
+        #[arg(long)]
+        at: Option<u64>,
+        /// Print everything that happened.
+        #[arg(long, requires = "at")]
+        trace: bool,
     },
     /// Plant faults in the core and in the flush layer, one after the other, and show which check finds each.
     #[cfg(feature = "mutants")]
@@ -122,6 +144,15 @@ fn main() -> ExitCode {
         }
         Command::Times { runs, daemons } => times(runs, &daemons),
         Command::Loss { runs, daemons, percent } => loss(runs, &daemons, &percent),
+        Command::Every { story, fault, step, jobs, at, trace } => {
+            let stories = if story.is_empty() { Story::value_variants() } else { &story };
+            let faults = if fault.is_empty() { Trouble::value_variants() } else { &fault };
+            let pairs = stories.iter().flat_map(|story| faults.iter().map(move |fault| (*story, *fault)));
+            match at {
+                Some(at) => one_datagram(pairs, at, trace),
+                None => every_datagram(pairs, step, jobs),
+            }
+        }
         #[cfg(feature = "mutants")]
         Command::Mutants { seeds } => mutants(seeds),
         Command::Work { kind, messages } => work(&kind, messages),
@@ -195,6 +226,37 @@ fn loss(runs: u64, daemons: &[usize], percent: &[f64]) -> ExitCode {
         }
     }
     ExitCode::SUCCESS
+}
+
+fn every_datagram(pairs: impl Iterator<Item = (Story, Trouble)>, step: u64, jobs: usize) -> ExitCode {
+    let mut good = true;
+    println!("{}", Series::head());
+    for (story, fault) in pairs {
+        let series = Series::run(story, fault, step, jobs);
+        println!("{series}");
+        good &= series.broken.is_empty();
+    }
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn one_datagram(pairs: impl Iterator<Item = (Story, Trouble)>, at: u64, whole: bool) -> ExitCode {
+    let mut good = true;
+    for (story, fault) in pairs {
+        let outcome = Trial::new(story, Some((fault, at))).run();
+        if whole {
+            for (at, line) in report::timeline(&outcome.trace, &[]) {
+                println!("{at} {line}");
+            }
+        }
+        let (story, fault, took) =
+            (every::name(&story), every::name(&fault), outcome.took.as_secs_f64() * 1e3);
+        println!("{story}, {fault} at {at}: {took:.1} ms, trace hash {:016x}", runner::hash(&outcome.trace));
+        for broken in &outcome.broken {
+            println!("{broken}");
+        }
+        good &= outcome.broken.is_empty();
+    }
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 #[cfg(feature = "mutants")]

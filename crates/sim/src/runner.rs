@@ -125,6 +125,15 @@ pub fn catch_panics() {
     }));
 }
 
+/// Lets something happen. Returns what it panicked with, and where, if it did and panics are caught.
+pub fn panic_of(run: impl FnOnce()) -> Option<String> {
+    let panicked = panic::catch_unwind(AssertUnwindSafe(run)).is_err();
+    panicked.then(|| {
+        let text = LAST_PANIC.with(|last| last.borrow_mut().take());
+        text.unwrap_or_else(|| "a daemon panicked".to_owned())
+    })
+}
+
 /// Runs one seed and checks it. The trace of a good run is dropped unless `keep_trace`.
 #[must_use]
 pub fn run_seed(seed: u64, keep_trace: bool) -> Outcome {
@@ -135,19 +144,15 @@ pub fn run_seed(seed: u64, keep_trace: bool) -> Outcome {
 #[must_use]
 pub fn run_with(seed: u64, options: Options, keep_trace: bool) -> Outcome {
     let mut swarm = Swarm::with(seed, options);
-    let panicked = panic::catch_unwind(AssertUnwindSafe(|| swarm.run())).is_err();
-    let panic = panicked.then(|| {
-        let text = LAST_PANIC.with(|last| last.borrow_mut().take());
-        text.unwrap_or_else(|| "a daemon panicked".to_owned())
-    });
+    let panic = panic_of(|| swarm.run());
     let totals = Totals::of(&swarm);
     let spinning = swarm.is_spinning();
     let trace = swarm.world.recorder.trace;
-    let mut violations = if panicked { Vec::new() } else { check::all(&trace) };
+    let mut violations = if panic.is_some() { Vec::new() } else { check::all(&trace) };
     if spinning {
         violations.insert(0, check::spinning(totals.events));
     }
-    let keep = keep_trace || panicked || !violations.is_empty();
+    let keep = keep_trace || panic.is_some() || !violations.is_empty();
     Outcome { seed, violations, panic, totals, trace: keep.then_some(trace) }
 }
 

@@ -258,6 +258,15 @@ impl World {
     /// # Panics
     /// When one was.
     pub fn finish(&mut self) {
+        self.come_to_rest();
+        self.check();
+    }
+
+    /// Waits until all daemons are in one ring and quiet, for the checks about the end of a run.
+    ///
+    /// # Panics
+    /// When they do not become so.
+    pub fn come_to_rest(&mut self) {
         let healed = self.now();
         self.run_until_one_ring();
         self.run_until_quiet();
@@ -274,7 +283,6 @@ impl World {
             idle_budget: self.settings().idle_datagrams(),
             leftovers: self.leftovers(),
         };
-        self.check();
     }
 
     #[expect(clippy::panic, reason = "a story that fails is a test that fails")]

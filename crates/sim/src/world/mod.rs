@@ -8,6 +8,7 @@ mod fault;
 mod host;
 mod settings;
 mod streams;
+mod strike;
 mod trigger;
 mod turn;
 mod writes;
@@ -34,6 +35,7 @@ pub use fault::Fault;
 use fault::Flapping;
 use host::{Clock, Host};
 pub use settings::{DAEMON_NAMES, HostSettings, Settings};
+pub use strike::{Blow, Strike};
 pub use trigger::{Point, Triggers};
 
 /// Wall clock at the start of every run, in milliseconds since 1970.
@@ -64,6 +66,8 @@ enum Happening {
     Reads(ClientId),
     /// A client with the flush layer may have taken too long to flush.
     Overdue(ClientId),
+    /// A fault that was planned.
+    Fault(Box<Fault>),
 }
 
 #[derive(Debug)]
@@ -111,6 +115,8 @@ pub struct World {
     /// Processes whose datagrams still on their way are lost.
     silenced: BTreeSet<usize>,
     triggers: Option<Triggers>,
+    /// What happens at a chosen datagram.
+    pub strike: Option<Strike>,
     /// How often all links were healed.
     heals: u64,
     /// The trace in the making.
@@ -149,6 +155,7 @@ impl World {
             owners: Vec::new(),
             silenced: BTreeSet::new(),
             triggers: None,
+            strike: None,
             heals: 0,
             recorder: Recorder::default(),
             faults: BTreeMap::new(),
@@ -279,6 +286,7 @@ impl World {
             Happening::Flap(flapping) => self.flap(flapping),
             Happening::Reads(client) => self.read_again(client),
             Happening::Overdue(client) => self.look_at_the_clock(client),
+            Happening::Fault(fault) => self.apply(*fault),
         }
         true
     }

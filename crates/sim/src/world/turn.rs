@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
-use antiphon_proto::{Event, Input, Origin, Target, Transmit};
+use antiphon_proto::{Channel, Event, Input, Origin, Target, Transmit};
 use antiphon_wire::ring::DatagramKind;
+use bytes::Bytes;
 
 use super::streams::StreamInput;
 use super::trigger::Point;
@@ -230,16 +231,22 @@ impl World {
             self.note(from, || text);
             return;
         }
-        let process = self.hosts[from].process;
         let mut rest = transmit.burst.clone();
-        while !rest.is_empty() {
+        // A strike may have ended the sender.
+        while !rest.is_empty() && self.hosts[from].is_up() {
             let datagram = rest.split_to(transmit.segment_bytes.clamp(1, rest.len()));
-            let channel = transmit.channel;
-            let arrivals = self.network.send(self.now, (from, to), channel, &datagram, &mut self.rng);
-            for arrival in arrivals.into_iter().flatten() {
-                let bytes = arrival.bytes;
-                self.plan_at(arrival.at, Happening::Arrival { to, channel, bytes, process });
-            }
+            self.send_or_strike((from, to), transmit.channel, &datagram);
+        }
+    }
+
+    /// Leaves a datagram to the link.
+    pub(super) fn send_datagram(&mut self, between: (usize, usize), channel: Channel, datagram: &Bytes) {
+        let (from, to) = between;
+        let process = self.hosts[from].process;
+        let arrivals = self.network.send(self.now, between, channel, datagram, &mut self.rng);
+        for arrival in arrivals.into_iter().flatten() {
+            let bytes = arrival.bytes;
+            self.plan_at(arrival.at, Happening::Arrival { to, channel, bytes, process });
         }
     }
 
