@@ -88,13 +88,18 @@ impl State {
         }
     }
 
-    /// The members of the ring that an attempt is to lead to.
-    fn partners(&self) -> Vec<ProcessId> {
+    /// The ring that an attempt is to lead to, and its members.
+    fn attempt(&self) -> Option<(RingId, Vec<ProcessId>)> {
         match self {
-            Self::Accepted(accepted) => accepted.members().to_vec(),
-            Self::Recover(recover) => recover.members().collect(),
-            Self::Operational { .. } | Self::Gather(_) | Self::Leaving(_) => Vec::new(),
+            Self::Accepted(accepted) => Some((accepted.ring(), accepted.members().to_vec())),
+            Self::Recover(recover) => Some((recover.ring(), recover.members().collect())),
+            Self::Operational { .. } | Self::Gather(_) | Self::Leaving(_) => None,
         }
+    }
+
+    /// The members of that ring; nobody without an attempt.
+    fn partners(&self) -> Vec<ProcessId> {
+        self.attempt().map_or_else(Vec::new, |(_, members)| members)
     }
 
     /// Whether a process of that daemon is to be one of them.
@@ -104,12 +109,7 @@ impl State {
 
     /// Whether the join shows that a member of an attempt has started over: it accepts no such epoch any more.
     fn was_given_up(&self, join: &Join) -> bool {
-        let ring = match self {
-            Self::Accepted(accepted) => accepted.ring(),
-            Self::Recover(recover) => recover.ring(),
-            Self::Operational { .. } | Self::Gather(_) | Self::Leaving(_) => return false,
-        };
-        join.epoch >= ring.epoch && self.partners().contains(&join.from)
+        self.attempt().is_some_and(|(ring, members)| join.epoch >= ring.epoch && members.contains(&join.from))
     }
 }
 
