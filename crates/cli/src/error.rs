@@ -53,14 +53,6 @@ pub(crate) enum CliError {
     /// The configuration file.
     #[error(transparent)]
     Configuration(#[from] LoadError),
-    /// A daemon on the command line is not configured.
-    #[error("the configuration has no daemon named {name}; it has {known}")]
-    NoSuchDaemon {
-        /// Its name.
-        name: String,
-        /// The names there are.
-        known: String,
-    },
     /// A daemon was named twice.
     #[error("{name} is named twice")]
     DaemonTwice {

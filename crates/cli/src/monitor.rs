@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use antiphon_daemon::conf::{self, Location, Settings};
+use antiphon_daemon::conf::{self, LoadError, Location, Settings};
 use antiphon_wire::monitor::{
     self, Command, Components, GroupsState, Place, REPORT_BYTES, Report, Request, RingState,
 };
@@ -251,9 +251,8 @@ impl Monitor {
         let mut daemons = self.settings.locations.iter().zip(of_each);
         let named = daemons.find(|(location, _)| location.name.as_bytes() == name.as_bytes());
         let Some((_, of_daemon)) = named else {
-            let known = self.settings.locations.iter().map(|location| location.name.to_string());
-            let known = known.collect::<Vec<_>>().join(", ");
-            return Err(CliError::NoSuchDaemon { name: name.to_owned(), known });
+            let known = self.settings.locations.iter().map(|location| location.name).collect();
+            return Err(LoadError::UnknownDaemon { name: name.to_owned(), known }.into());
         };
         match std::mem::replace(of_daemon, component) {
             0 => Ok(()),

@@ -30,10 +30,9 @@ pub(super) fn raise_limit() {
 pub(super) fn tell_if_short(sessions: usize, descriptor: impl AsFd) {
     let others = lowest_free(descriptor).unwrap_or_default();
     let Some(limit) = getrlimit(Resource::Nofile).current else { return };
-    let room = limit.saturating_sub(others + RESERVE);
     let has_asked = sessions != SessionConfig::default().max_sessions;
     match shortage(limit, others, sessions) {
-        Some(shortage) if has_asked || room == 0 => tracing::warn!("{shortage}"),
+        Some(shortage) if has_asked || room(limit, others) == 0 => tracing::warn!("{shortage}"),
         Some(shortage) => tracing::info!("{shortage}"),
         None => {}
     }
@@ -54,8 +53,13 @@ fn lowest_free(descriptor: impl AsFd) -> io::Result<u64> {
     Ok(free.as_raw_fd().unsigned_abs().into())
 }
 
+/// How many clients the limit leaves descriptors for, beside those that are open.
+fn room(limit: u64, others: u64) -> u64 {
+    limit.saturating_sub(others + RESERVE)
+}
+
 fn shortage(limit: u64, others: u64, sessions: usize) -> Option<String> {
-    let room = limit.saturating_sub(others + RESERVE);
+    let room = room(limit, others);
     (room < sessions as u64).then(|| {
         format!(
             "the limit of {limit} open files leaves room for {room} clients, and MaxSessions is {sessions}: beyond that \

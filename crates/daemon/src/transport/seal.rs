@@ -104,6 +104,7 @@ impl Seal {
     /// Goes over to other keys. What came under one that stays is still known to have come.
     pub(crate) fn change_keys(&mut self, keys: &Keys) -> Result<(), Unspecified> {
         let (before, now) = (&self.secrets, secrets(keys));
+        let mine = sealer(&now, self.me, &self.random)?;
         let fingerprint = |secrets: &[Secret], key_id| {
             secrets.iter().find(|secret| secret.key_id == key_id).map(|secret| secret.fingerprint)
         };
@@ -112,8 +113,7 @@ impl Seal {
                 fingerprint(before, sealer.key_id) == fingerprint(&now, sealer.key_id)
             });
         }
-        self.mine = sealer(&now, self.me, &self.random)?;
-        (self.secrets, self.sealed) = (now, 0);
+        (self.secrets, self.mine, self.sealed) = (now, mine, 0);
         Ok(())
     }
 
