@@ -236,7 +236,7 @@ pub struct SessionConfig {
     /// after others did so.
     pub pressure_patience: Duration,
     /// Frames that all daemons together put into outboxes before these are offered to their sockets, so that the token
-    /// comes round in time; each has its part, and 512 bytes count as another. What else is to be delivered waits,
+    /// comes round in time; each has its part, and 512 bytes, or the change of a membership, count as another. What else is to be delivered waits,
     /// and makes the ring slower.
     pub frames_at_once: usize,
     /// Groups that all clients of the daemon together may be in: who joins one more is cut off. A daemon reports

@@ -352,19 +352,45 @@ impl Parts<'_> {
         true
     }
 
+    /// What a configuration asks of every group comes before anything else is delivered. If more waits than that, the
+    /// ring of the configuration has ended.
+    fn go_on_with_groups(&mut self, cx: &mut Cx<'_>) {
+        if !self.membership.may_wait() {
+            self.groups.drop_report();
+        }
+        self.groups.go_on(self.sessions, cx);
+    }
+
+    /// Lets clients send while the groups of the ring are known. Those that are known now are those of the last ring that
+    /// was installed: what that brings is put off only while the groups are busy.
+    fn note_groups(&mut self, has_put_off: bool, cx: &mut Cx<'_>) {
+        let is_settled = self.groups.is_settled();
+        self.membership.set_early(is_settled && !has_put_off);
+        cx.queue.set_clients_open(is_settled);
+        if is_settled {
+            cx.patience.note_settled();
+        }
+    }
+
     /// Delivers what can be, as far as it may in one call.
     fn deliver_all(&mut self, cx: &mut Cx<'_>) -> Progress {
         let (limit, mut has_delivered) = (self.membership.limit(cx), false);
         let has_put_off = loop {
-            if self.sessions.is_budget_spent() && self.membership.may_wait() {
-                break self.membership.has_more(limit);
+            let is_busy = self.groups.is_busy();
+            if self.sessions.is_budget_spent() && (is_busy || self.membership.may_wait()) {
+                break is_busy || self.membership.has_more(limit);
             }
-            let Some(delivery) = self.membership.next_delivery(limit) else { break false };
-            deliver(delivery, self.groups, self.sessions, self.reload, cx);
+            if is_busy {
+                self.go_on_with_groups(cx);
+            } else if let Some(delivery) = self.membership.next_delivery(limit) {
+                deliver(delivery, self.groups, self.sessions, self.reload, cx);
+            } else {
+                break false;
+            }
             has_delivered = true;
         };
         let has_acknowledged = self.membership.note_delivered(has_put_off, cx);
-        self.membership.set_early(self.groups.is_settled() && !has_put_off);
+        self.note_groups(has_put_off, cx);
         match has_put_off {
             true => Progress::PutOff,
             false if has_delivered || has_acknowledged => Progress::Some,
@@ -404,7 +430,7 @@ fn deliver(
         }
         Delivery::Configuration(configuration) => {
             cx.out.record(|| Trace::Configured(configuration.clone()));
-            groups.on_configuration(configuration, sessions, cx);
+            groups.on_configuration(configuration, cx.config);
             reload.on_configuration(configuration, cx);
         }
     }

@@ -94,14 +94,6 @@ impl Patience {
         (self.round, self.visited_at, self.spared) = (Duration::ZERO, None, false);
     }
 
-    /// Reports of groups are awaited. What was still to be delivered of the ring before may have settled that one's groups
-    /// since this one was noted.
-    pub(crate) fn note_exchange(&mut self) {
-        if self.age != Age::Grown {
-            self.age = Age::Unsettled;
-        }
-    }
-
     /// The groups of the ring are known.
     pub(crate) fn note_settled(&mut self) {
         if self.age == Age::Unsettled {

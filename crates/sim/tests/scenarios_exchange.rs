@@ -65,6 +65,39 @@ fn a_thousand_groups_are_exchanged_at_once() {
     world.finish();
 }
 
+/// SC-83: clients are in many groups, and to show them all that a partition or a merge changes takes longer than others
+/// wait for the token: the ring is served in between, and lasts.
+#[test]
+fn changes_of_many_groups_hold_no_token_up() {
+    const GROUPS: usize = 200;
+    let mut settings = Settings { daemons: 3, ..Settings::default() };
+    settings.host.frame_cost = ms(3);
+    settings.sessions.frames_at_once = 60;
+    let token_loss = settings.ring.token_loss;
+    let mut world = World::ring_with(settings);
+    let clients: [_; 3] = world.clients_in("g");
+    let names: Vec<String> = (0..GROUPS).map(|number| format!("group-{number}")).collect();
+    for name in &names {
+        clients.iter().for_each(|client| world.join(*client, group(name)));
+        world.run_until_quiet();
+    }
+    for (fault, members) in [(Fault::Partition(vec![0, 0, 1]), 2), (Fault::Heal, 3)] {
+        let installs = world.installs();
+        world.apply(fault);
+        world.wait_for("new rings", |world| world.installs() == installs + 3);
+        let installed = world.now();
+        let is_shown = |world: &World, name: &String| {
+            world.last_view(clients[0], name).is_some_and(|view| view.members.len() == members)
+        };
+        world.wait_for("views of all groups", |world| names.iter().all(|name| is_shown(world, name)));
+        let took = world.now().since(installed);
+        world.run_until_quiet();
+        assert_eq!(world.installs(), installs + 3, "no ring broke");
+        assert!(took > token_loss * 2, "all the views take that long");
+    }
+    world.finish();
+}
+
 /// SC-56: members at the own and at the other side join, leave and disconnect before or after the
 /// network falls apart, in all orders.
 #[test]

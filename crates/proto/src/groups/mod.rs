@@ -17,6 +17,8 @@
 //! group that is marked in a report, or reported under two identities, gets a new view; all others
 //! stay silent (docs/testing.md, G12 and G13).
 //!
+//! What a configuration asks of every group is done in turns, while all deliveries wait ([`passes`]).
+//!
 //! | word | meaning |
 //! |---|---|
 //! | component | daemons whose tables are the same: which ring settled them, and which one it was closed by |
@@ -29,7 +31,10 @@ mod by_group;
 mod changes;
 pub(crate) mod codec;
 mod exchange;
+mod merge;
 mod network;
+mod passes;
+mod report;
 mod route;
 mod slab;
 mod table;
@@ -47,8 +52,9 @@ use crate::io::Trace;
 use crate::membership::epoch;
 use crate::mutant::Mutant;
 use crate::sessions::Sessions;
-use codec::Component;
 use exchange::Exchange;
+use passes::Passes;
+use report::Component;
 use route::Known;
 use table::Table;
 
@@ -116,8 +122,10 @@ pub(crate) struct Groups {
     /// lives that a group may have in it.
     emptied: u32,
     transitional: Option<Transitional>,
-    /// What was reported in the current ring; `None` once the table is settled.
+    /// What was reported in the current ring, until all of it is there.
     exchange: Option<Exchange>,
+    /// What is to be done with every group before anything else is delivered.
+    passes: Passes,
     /// Has header and groups of the frame being routed.
     unpacker: Unpacker,
     /// Who here gets messages with the preamble of the last one, which most have that follow. In a great ring that is
@@ -136,6 +144,7 @@ impl Groups {
             emptied: 0,
             transitional: None,
             exchange: None,
+            passes: Passes::default(),
             unpacker: Unpacker::default(),
             known: None,
         }
@@ -143,7 +152,7 @@ impl Groups {
 
     /// Whether the groups of the current ring are known, so that messages can be routed.
     pub(crate) fn is_settled(&self) -> bool {
-        self.exchange.is_none()
+        self.exchange.is_none() && !self.is_busy()
     }
 
     /// How many groups have members.
@@ -156,21 +165,14 @@ impl Groups {
         Trace::Table { ring: self.ring, place, hash: self.table.hash() }
     }
 
-    /// Takes a configuration change, in stream order.
-    pub(crate) fn on_configuration(
-        &mut self,
-        configuration: &Configuration,
-        sessions: &mut Sessions,
-        cx: &mut Cx<'_>,
-    ) {
+    /// Takes a configuration change, in stream order. What it asks of every group is done by [`Groups::go_on`].
+    pub(crate) fn on_configuration(&mut self, configuration: &Configuration, config: &Config) {
         self.emptied = 0;
         self.known = None;
         match configuration {
-            Configuration::Transitional { new, members, .. } => {
-                self.on_transitional(*new, members, sessions, cx);
-            }
+            Configuration::Transitional { new, members, .. } => self.on_transitional(*new, members, config),
             Configuration::Regular { ring, members, all_from_one_ring } => {
-                self.on_regular(*ring, members, *all_from_one_ring, sessions, cx);
+                self.on_regular(*ring, members, *all_from_one_ring, config);
             }
         }
     }
@@ -193,7 +195,7 @@ impl Groups {
             Kind::Disconnect => codec::decode_disconnect(message.bytes.bytes()).map(|private| {
                 self.on_disconnect(sender, &private, sessions, cx);
             }),
-            Kind::Daemon => self.on_part(sender, message.bytes, sessions, cx),
+            Kind::Daemon => self.on_part(sender, message.bytes, cx),
         };
         if taken.is_err() {
             cx.stats.groups_messages_rejected += 1;

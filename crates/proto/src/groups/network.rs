@@ -3,11 +3,13 @@
 use antiphon_wire::client::membership::Cause;
 use antiphon_wire::ids::{ProcessId, RingId};
 
-use super::codec::Component;
 use super::exchange::Exchange;
+use super::passes::Pass;
+use super::report::Component;
 use super::table::GroupRef;
 use super::views::{OwnSet, names, send_transition, send_view};
 use super::{Groups, Stamp, Transitional};
+use crate::config::Config;
 use crate::cx::Cx;
 use crate::io::Event;
 use crate::mutant::Mutant;
@@ -16,30 +18,22 @@ use crate::sessions::Sessions;
 impl Groups {
     /// The current ring is being closed. If its exchange is not complete, its losses wait: reports
     /// that still come may complete it, and then it was the ring that lost them.
-    pub(super) fn on_transitional(
-        &mut self,
-        new: RingId,
-        members: &[ProcessId],
-        sessions: &mut Sessions,
-        cx: &mut Cx<'_>,
-    ) {
+    pub(super) fn on_transitional(&mut self, new: RingId, members: &[ProcessId], config: &Config) {
         let lowest = members.first().copied().unwrap_or(self.me);
-        let stamp = Stamp::of_transitional(new, lowest, cx.config);
+        let stamp = Stamp::of_transitional(new, lowest, config);
         self.transitional = Some(Transitional { stamp, new, members: members.to_vec() });
         if self.is_settled() {
-            self.close_component(sessions, cx);
+            self.close_component(config);
         }
     }
 
     /// The settled ring is being closed: fixes the component, and signals what it loses.
-    pub(super) fn close_component(&mut self, sessions: &mut Sessions, cx: &mut Cx<'_>) {
+    pub(super) fn close_component(&mut self, config: &Config) {
         let Some(transitional) = &self.transitional else { return };
         self.component = Component { settled: self.ring, closed_by: transitional.new };
-        if cx.config.is_mutant(Mutant::LateSignal) {
-            return;
-        }
-        for group in self.table.groups_of_processes(|process| self.is_lost(process)) {
-            self.mark(group, sessions, cx);
+        let staying = transitional.members.clone();
+        if self.table.has_lost_members(&staying) && !config.is_mutant(Mutant::LateSignal) {
+            self.start(Pass::SignalLosses { staying });
         }
     }
 
@@ -65,61 +59,58 @@ impl Groups {
         ring: RingId,
         members: &[ProcessId],
         all_from_one_ring: bool,
-        sessions: &mut Sessions,
-        cx: &mut Cx<'_>,
+        config: &Config,
     ) {
         let was_settled = self.is_settled();
-        if !was_settled || cx.config.is_mutant(Mutant::LateSignal) {
-            self.signal_losses_of_unsettled(sessions, cx);
-        }
+        let lost_from = self.transitional.take();
         self.ring = ring;
-        self.transitional = None;
-        if was_settled && (all_from_one_ring || cx.config.is_mutant(Mutant::NoExchange)) {
-            self.resolve_losses(members, sessions, cx);
-            self.settle(cx);
+        if let Some(Transitional { members: staying, .. }) = lost_from
+            && (!was_settled || config.is_mutant(Mutant::LateSignal))
+            && self.table.has_lost_members(&staying)
+        {
+            self.start(Pass::SignalLossesOfUnsettled { staying });
+        }
+        if was_settled && (all_from_one_ring || config.is_mutant(Mutant::NoExchange)) {
+            self.start(Pass::ResolveLosses { staying: members.to_vec() });
         } else {
-            self.start_exchange(members, cx);
+            self.exchange = Some(Exchange::new(members));
+            self.start_report();
         }
     }
 
     /// The ring that ends was never settled: what it lost, it lost from the table before. A group
     /// that is marked already has been signalled since its last view.
-    fn signal_losses_of_unsettled(&mut self, sessions: &mut Sessions, cx: &mut Cx<'_>) {
-        for group in self.table.groups_of_processes(|process| self.is_lost(process)) {
-            if !self.table.group(group).marked {
-                send_transition(&self.table, self.table.group(group), sessions, cx);
-                self.table.group_mut(group).marked = true;
-            }
+    pub(super) fn mark_of_unsettled(&mut self, group: GroupRef, sessions: &mut Sessions, cx: &mut Cx<'_>) {
+        if !self.table.group(group).marked {
+            send_transition(&self.table, self.table.group(group), sessions, cx);
+            self.table.group_mut(group).marked = true;
         }
     }
 
-    fn resolve_losses(&mut self, members: &[ProcessId], sessions: &mut Sessions, cx: &mut Cx<'_>) {
-        if !cx.config.is_mutant(Mutant::KeepLost) {
-            self.table.remove_lost(|process| !members.contains(&process));
+    /// Takes those out of a group that do not stay, and shows it without them.
+    pub(super) fn resolve(
+        &mut self,
+        group: GroupRef,
+        staying: &[ProcessId],
+        sessions: &mut Sessions,
+        cx: &mut Cx<'_>,
+    ) {
+        let keeps = cx.config.is_mutant(Mutant::KeepLost) || !self.table.has_lost(group, staying);
+        if !keeps && !self.table.take_lost(group, staying) {
+            return;
         }
-        let id = Stamp::of_ring(self.ring, cx.config).first_id();
-        for group in self.table.groups_where(|group| group.marked) {
-            let entry = self.table.group_mut(group);
-            entry.marked = false;
-            entry.id = id;
-            let entry = self.table.group(group);
-            let staying = names(&self.table, entry.members());
-            send_view(&self.table, entry, Cause::Network, &[&staying], OwnSet::common(0), sessions, cx);
+        let entry = self.table.group_mut(group);
+        if !std::mem::take(&mut entry.marked) {
+            return;
         }
-    }
-
-    fn start_exchange(&mut self, members: &[ProcessId], cx: &mut Cx<'_>) {
-        cx.queue.set_clients_open(false);
-        cx.patience.note_exchange();
-        self.exchange = Some(Exchange::new(members));
-        self.send_report(cx);
+        entry.id = Stamp::of_ring(self.ring, cx.config).first_id();
+        let entry = self.table.group(group);
+        let staying = names(&self.table, entry.members());
+        send_view(&self.table, entry, Cause::Network, &[&staying], OwnSet::common(0), sessions, cx);
     }
 
     /// From here on clients may send.
     pub(super) fn settle(&mut self, cx: &mut Cx<'_>) {
-        self.exchange = None;
-        cx.patience.note_settled();
-        cx.queue.set_clients_open(true);
         cx.out.record(|| self.trace(None));
         cx.out.events.push(Event::Settled { ring: self.ring });
     }

@@ -3,11 +3,13 @@
 //! Members and groups are kept under small numbers, so that ten thousand groups with a thousand
 //! members each take a few bytes for each membership. A group lists its members in the order that
 //! clients see, by daemon and then by name; a member lists its groups, so that its end touches
-//! those and no others.
+//! those and no others. Groups are found in the order of their names, so that one can come to all of
+//! them, some at a time.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, Hash, Hasher};
+use std::ops::Bound;
 
 use antiphon_wire::client::membership::GroupId;
 use antiphon_wire::ids::ProcessId;
@@ -15,7 +17,6 @@ use antiphon_wire::names::{GroupName, MemberName};
 use foldhash::fast::FixedState;
 
 use super::audience::{Audience, Audiences, Listener};
-use super::by_group::ByGroup;
 use super::slab::Slab;
 use crate::NameHash;
 use crate::config::SessionConfig;
@@ -82,7 +83,7 @@ pub(super) struct Table {
     members: Slab<Member>,
     member_names: HashMap<MemberName, MemberRef, NameHash>,
     groups: Slab<Group>,
-    group_names: ByGroup<GroupRef>,
+    group_names: BTreeMap<GroupName, GroupRef>,
     audiences: Audiences,
 }
 
@@ -91,16 +92,26 @@ impl Table {
     pub(super) fn new(hash: NameHash) -> Self {
         Self {
             members: Slab::default(),
-            group_names: ByGroup::new(&hash),
+            group_names: BTreeMap::new(),
             audiences: Audiences::new(&hash),
             member_names: HashMap::with_hasher(hash),
             groups: Slab::default(),
         }
     }
 
-    /// A table without groups that finds names in the same way.
+    /// A table without groups that finds names in the same way, with room for as many sessions of mine: to make that
+    /// later takes long.
     pub(super) fn without_groups(&self) -> Self {
-        Self::new(self.member_names.hasher().clone())
+        let audiences = Audiences::with_room_of(&self.audiences);
+        Self { audiences, ..Self::new(self.member_names.hasher().clone()) }
+    }
+
+    /// Forgets a group of a table that is to be forgotten as a whole, and can be used for nothing else from then on.
+    pub(super) fn shrink(&mut self) {
+        if let Some((name, group)) = self.group_names.pop_first() {
+            self.groups.remove(group.0);
+            self.audiences.forget(&name);
+        }
     }
 
     /// How many groups there are.
@@ -111,7 +122,7 @@ impl Table {
     /// A hash of everything that the tables of daemons with one history have in common.
     pub(super) fn hash(&self) -> u64 {
         let mut hasher = FixedState::default().build_hasher();
-        for group in self.groups_where(|_| true) {
+        for group in self.groups() {
             let Group { name, id, marked, members, .. } = self.group(group);
             (name, id.leader, id.time, id.counter, marked, members.len()).hash(&mut hasher);
             for member in members {
@@ -239,21 +250,13 @@ impl Table {
         }
     }
 
-    /// As [`Table::enter`] for a member behind all others of the group, leaving its list of groups
-    /// unsorted until [`Table::sort_groups_of_members`].
+    /// As [`Table::enter`] for a member behind all others of a group that came after all groups of the member.
     pub(super) fn append(&mut self, group: GroupRef, member: MemberRef) {
         let entry = self.member_mut(member);
         entry.groups.push(group);
         let local = entry.local;
         self.group_mut(group).members.push(member);
         self.enter_local(group, member, local);
-    }
-
-    /// Ends a series of [`Table::append`].
-    pub(super) fn sort_groups_of_members(&mut self) {
-        for member in self.members.iter_mut() {
-            member.groups.sort_unstable();
-        }
     }
 
     /// Ends the membership of a member in a group. What is left empty is forgotten; whether the group
@@ -276,7 +279,7 @@ impl Table {
     /// groups would move the rest of the list as often.
     pub(super) fn take_groups(&mut self, member: MemberRef) -> Vec<GroupRef> {
         let mut groups = std::mem::take(&mut self.member_mut(member).groups);
-        self.sort_by_name(&mut groups);
+        groups.sort_by_cached_key(|group| self.group(*group).name);
         groups
     }
 
@@ -310,49 +313,48 @@ impl Table {
         }
     }
 
-    /// Sorts groups by name and removes repetitions.
-    pub(super) fn sort_by_name(&self, groups: &mut Vec<GroupRef>) {
-        groups.sort_unstable();
-        groups.dedup();
-        groups.sort_by_cached_key(|group| self.group(*group).name);
+    /// All groups, by name.
+    pub(super) fn groups(&self) -> impl Iterator<Item = GroupRef> + '_ {
+        self.group_names.values().copied()
     }
 
-    /// All groups that `chosen` picks, by name.
-    pub(super) fn groups_where(&self, chosen: impl Fn(&Group) -> bool) -> Vec<GroupRef> {
-        let chosen = self.groups.iter().filter(|(_, group)| chosen(group));
-        let mut groups: Vec<GroupRef> = chosen.map(|(number, _)| GroupRef(number)).collect();
-        self.sort_by_name(&mut groups);
-        groups
+    /// The first groups behind that name, or of all, by name.
+    pub(super) fn groups_after(&self, name: Option<&GroupName>, count: usize) -> Vec<GroupRef> {
+        let start = name.map_or(Bound::Unbounded, Bound::Excluded);
+        let groups = self.group_names.range((start, Bound::Unbounded));
+        groups.take(count).map(|(_, group)| *group).collect()
     }
 
-    /// Groups with a member whose process is one of the `chosen`, by name.
-    pub(super) fn groups_of_processes(&self, chosen: impl Fn(ProcessId) -> bool) -> Vec<GroupRef> {
-        let chosen = self.members.iter().filter(|(_, member)| chosen(member.process));
-        let mut groups: Vec<GroupRef> =
-            chosen.flat_map(|(_, member)| member.groups.iter().copied()).collect();
-        self.sort_by_name(&mut groups);
-        groups
+    /// Whether a member of the group is connected to a process that does not stay.
+    pub(super) fn has_lost(&self, group: GroupRef, staying: &[ProcessId]) -> bool {
+        let process = |member: &MemberRef| self.member(*member).process;
+        let parts = self.group(group).members.chunk_by(|one, other| process(one) == process(other));
+        parts.filter_map(<[MemberRef]>::first).any(|member| !staying.contains(&process(member)))
     }
 
-    /// Removes every member whose process `is_lost`, and the groups that become empty.
-    pub(super) fn remove_lost(&mut self, is_lost: impl Fn(ProcessId) -> bool) {
-        let affected = self.groups_of_processes(&is_lost);
-        let lost: Vec<MemberRef> = self
-            .members
-            .iter()
-            .filter(|(_, member)| is_lost(member.process))
-            .map(|(number, _)| MemberRef(number))
-            .collect();
-        for group in affected {
-            let members = &mut self.group_mut(group).members;
-            members.retain(|member| lost.binary_search(member).is_err());
-            if members.is_empty() {
-                self.forget_group(group);
-            }
+    /// Takes the members out of a group whose process does not stay; they themselves are to be forgotten with
+    /// [`Table::forget_lost`]. An empty group is forgotten; whether it still exists is returned.
+    pub(super) fn take_lost(&mut self, group: GroupRef, staying: &[ProcessId]) -> bool {
+        let mut members = std::mem::take(&mut self.group_mut(group).members);
+        members.retain(|member| staying.contains(&self.member(*member).process));
+        let remains = !members.is_empty();
+        self.group_mut(group).members = members;
+        if !remains {
+            self.forget_group(group);
         }
-        for member in lost {
-            self.forget_member(member);
-        }
+        remains
+    }
+
+    /// Whether a member is connected to a process that does not stay.
+    pub(super) fn has_lost_members(&self, staying: &[ProcessId]) -> bool {
+        self.members.iter().any(|(_, member)| !staying.contains(&member.process))
+    }
+
+    /// Forgets the members whose process does not stay.
+    pub(super) fn forget_lost(&mut self, staying: &[ProcessId]) {
+        let lost = self.members.iter().filter(|(_, member)| !staying.contains(&member.process));
+        let lost: Vec<MemberRef> = lost.map(|(number, _)| MemberRef(number)).collect();
+        lost.into_iter().for_each(|member| self.forget_member(member));
     }
 
     /// Members of one process, by name, with their numbers.

@@ -107,6 +107,7 @@ impl Host {
         }
     }
 
+    /// Lets the layers do something, and all that follows from it.
     pub(super) fn with<T>(&mut self, run: impl FnOnce(&mut Groups, &mut Sessions, &mut Cx<'_>) -> T) -> T {
         let mut cx = Cx {
             now: Instant(0),
@@ -117,7 +118,12 @@ impl Host {
             stats: &mut self.stats,
             out: &mut self.out,
         };
-        run(&mut self.groups, &mut self.sessions, &mut cx)
+        let result = run(&mut self.groups, &mut self.sessions, &mut cx);
+        while self.groups.is_busy() {
+            self.groups.go_on(&mut self.sessions, &mut cx);
+        }
+        cx.queue.set_clients_open(self.groups.is_settled());
+        result
     }
 
     /// The next message that the daemon would put on the ring.
@@ -287,10 +293,7 @@ impl World {
             let configuration = Configuration::Transitional { old, new, members: members.clone() };
             self.hosts[*host].closing = Some(new);
             self.hosts[*host].queue.clear_control();
-            self.hosts[*host].queue.set_clients_open(false);
-            self.hosts[*host].with(|groups, sessions, cx| {
-                groups.on_configuration(&configuration, sessions, cx);
-            });
+            self.hosts[*host].with(|groups, _, cx| groups.on_configuration(&configuration, cx.config));
         }
     }
 
@@ -313,9 +316,7 @@ impl World {
             assert_eq!(self.hosts[*host].closing.take(), Some(ring));
             self.hosts[*host].ring = self.rings.len() - 1;
             self.hosts[*host].cursor = 0;
-            self.hosts[*host].with(|groups, sessions, cx| {
-                groups.on_configuration(&configuration, sessions, cx);
-            });
+            self.hosts[*host].with(|groups, _, cx| groups.on_configuration(&configuration, cx.config));
         }
     }
 
@@ -363,7 +364,7 @@ impl World {
             let members = entry.members().iter().map(|member| table.member(*member).name).collect();
             (entry.name, entry.id, entry.marked, members)
         };
-        table.groups_where(|_| true).into_iter().map(row).collect()
+        table.groups().map(row).collect()
     }
 
     pub(super) fn settled_events(&self, host: usize) -> usize {
