@@ -4,26 +4,17 @@
 //! group beside its name: however many groups there are, a message touches no more memory than that for each of its
 //! groups, and less for one that has nobody here.
 
+use antiphon_wire::ids::SessionId;
 use antiphon_wire::names::GroupName;
 use smallvec::{SmallVec, smallvec};
 
 use super::by_group::ByGroup;
-use super::table::MemberRef;
 use crate::NameHash;
 use crate::sessions::{Receiver, Sessions};
 
-/// A session of mine in a group.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Listener {
-    /// Its number in the table.
-    pub(super) member: MemberRef,
-    /// The session.
-    pub(super) receiver: Receiver,
-}
-
 /// The sessions of mine in a group, in the order in which they came; one at least.
 #[derive(Debug)]
-pub(super) struct Audience(SmallVec<[Listener; 1]>);
+pub(super) struct Audience(SmallVec<[Receiver; 1]>);
 
 /// See the module documentation.
 #[derive(Debug)]
@@ -35,19 +26,19 @@ pub(super) struct Audiences {
 
 impl Audience {
     /// All of them.
-    pub(super) fn listeners(&self) -> &[Listener] {
+    pub(super) fn receivers(&self) -> &[Receiver] {
         &self.0
     }
 
     /// Those that are to be told about the group's membership.
-    pub(super) fn viewers(&self) -> impl Iterator<Item = &Listener> {
-        self.0.iter().filter(|listener| listener.receiver.wants_membership)
+    pub(super) fn viewers(&self) -> impl Iterator<Item = SessionId> + '_ {
+        self.0.iter().filter(|receiver| receiver.wants_membership).map(|receiver| receiver.session)
     }
 
     /// Whether anyone reads what it is told about the group's membership. Who is closed stays in its groups until the
     /// stream says so, but reads nothing any more.
     pub(super) fn has_viewers(&self, sessions: &Sessions) -> bool {
-        self.viewers().any(|listener| sessions.is_established(listener.receiver.session))
+        self.viewers().any(|session| sessions.is_established(session))
     }
 }
 
@@ -78,11 +69,11 @@ impl Audiences {
     }
 
     /// Adds a session to a group that it is not in.
-    pub(super) fn enter(&mut self, group: &GroupName, listener: Listener) {
+    pub(super) fn enter(&mut self, group: &GroupName, receiver: Receiver) {
         self.memberships += 1;
         match self.by_group.get_mut(group) {
-            Some(Audience(listeners)) => listeners.push(listener),
-            None => self.by_group.insert(*group, Audience(smallvec![listener])),
+            Some(Audience(receivers)) => receivers.push(receiver),
+            None => self.by_group.insert(*group, Audience(smallvec![receiver])),
         }
     }
 
@@ -92,10 +83,10 @@ impl Audiences {
     }
 
     /// Takes a session out of a group that it is in.
-    pub(super) fn leave(&mut self, group: &GroupName, member: MemberRef) {
+    pub(super) fn leave(&mut self, group: &GroupName, session: SessionId) {
         let Some(audience) = self.by_group.get_mut(group) else { return };
         self.memberships -= 1;
-        audience.0.retain(|other| other.member != member);
+        audience.0.retain(|receiver| receiver.session != session);
         if audience.0.is_empty() {
             self.by_group.remove(group);
         }

@@ -202,7 +202,8 @@ impl Groups {
         sets.extend(change.joiner.map(|_| vec![change.about]));
         sets.retain(|set| !set.is_empty());
         let sets: Vec<&[MemberName]> = sets.iter().map(Vec::as_slice).collect();
-        let joiner = change.joiner.map(|joiner| (joiner, sets.len().saturating_sub(1)));
+        let joiner = change.joiner.and_then(|joiner| self.table.member(joiner).local);
+        let joiner = joiner.map(|receiver| (receiver.session, sets.len().saturating_sub(1)));
         send_view(&self.table, group, Cause::Network, &sets, OwnSet { common: 0, joiner }, sessions, cx);
     }
 }

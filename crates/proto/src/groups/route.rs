@@ -9,7 +9,6 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::Groups;
-use super::audience::Listener;
 use crate::cx::Cx;
 use crate::delivery::Message;
 use crate::mutant::Mutant;
@@ -76,7 +75,7 @@ impl Groups {
             return;
         }
         let Some(audience) = self.table.audience(name) else { return };
-        for Listener { receiver, .. } in audience.listeners() {
+        for receiver in audience.receivers() {
             if (receiver.wants_membership || !cx.config.is_mutant(Mutant::DeafWithoutViews))
                 && sessions.deliver_once(receiver.session, frame, cx)
                 && let Some(receivers) = receivers

@@ -16,7 +16,7 @@ use antiphon_wire::ids::ProcessId;
 use antiphon_wire::names::{GroupName, MemberName};
 use foldhash::fast::FixedState;
 
-use super::audience::{Audience, Audiences, Listener};
+use super::audience::{Audience, Audiences};
 use super::slab::Slab;
 use crate::NameHash;
 use crate::config::SessionConfig;
@@ -240,13 +240,13 @@ impl Table {
             _ => entry.groups.len(),
         };
         entry.groups.insert(place, group);
-        self.enter_local(group, member, local);
+        self.enter_local(group, local);
     }
 
-    fn enter_local(&mut self, group: GroupRef, member: MemberRef, local: Option<Receiver>) {
+    fn enter_local(&mut self, group: GroupRef, local: Option<Receiver>) {
         if let Some(receiver) = local {
             let name = self.group(group).name;
-            self.audiences.enter(&name, Listener { member, receiver });
+            self.audiences.enter(&name, receiver);
         }
     }
 
@@ -256,7 +256,7 @@ impl Table {
         entry.groups.push(group);
         let local = entry.local;
         self.group_mut(group).members.push(member);
-        self.enter_local(group, member, local);
+        self.enter_local(group, local);
     }
 
     /// Ends the membership of a member in a group. What is left empty is forgotten; whether the group
@@ -286,13 +286,13 @@ impl Table {
     /// Takes a member out of a group. An empty group is forgotten; whether it still exists is
     /// returned.
     pub(super) fn take_out(&mut self, group: GroupRef, member: MemberRef) -> bool {
-        let is_mine = self.member(member).local.is_some();
+        let local = self.member(member).local;
         let entry = self.group_mut(group);
         entry.members.retain(|other| *other != member);
         let remains = !entry.members.is_empty();
-        if is_mine {
+        if let Some(receiver) = local {
             let name = entry.name;
-            self.audiences.leave(&name, member);
+            self.audiences.leave(&name, receiver.session);
         }
         if !remains {
             self.forget_group(group);

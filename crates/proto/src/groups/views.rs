@@ -3,9 +3,9 @@
 use antiphon_wire::client::membership::{
     Cause, encode_self_leave, encode_transition, encode_view, own_set_offset, with_own_set,
 };
+use antiphon_wire::ids::SessionId;
 use antiphon_wire::names::{GroupName, MemberName};
 
-use super::audience::Listener;
 use super::table::{Group, MemberRef, Table};
 use crate::cx::Cx;
 use crate::sessions::{Receiver, Sessions, SharedFrame};
@@ -15,8 +15,8 @@ use crate::sessions::{Receiver, Sessions, SharedFrame};
 pub(super) struct OwnSet {
     /// For everyone but the joiner: position of the set.
     pub(super) common: usize,
-    /// Who has just come, and the position of its set.
-    pub(super) joiner: Option<(MemberRef, usize)>,
+    /// The session of mine that has just come, and the position of its set.
+    pub(super) joiner: Option<(SessionId, usize)>,
 }
 
 impl OwnSet {
@@ -42,13 +42,13 @@ pub(super) fn send_view(
     sessions.note_built(frame.len());
     let common = with_own_set(&frame, own_set_offset(sets, own.common));
     let common = SharedFrame::whole(&common);
-    for Listener { member, receiver } in audience.viewers() {
+    for session in audience.viewers() {
         match own.joiner {
-            Some((joiner, position)) if joiner == *member => {
+            Some((joiner, position)) if joiner == session => {
                 let joiners = with_own_set(&frame, own_set_offset(sets, position));
-                sessions.deliver(receiver.session, &SharedFrame::whole(&joiners), cx);
+                sessions.deliver(session, &SharedFrame::whole(&joiners), cx);
             }
-            _ => sessions.deliver(receiver.session, &common, cx),
+            _ => sessions.deliver(session, &common, cx),
         }
     }
 }
@@ -58,8 +58,8 @@ pub(super) fn send_transition(table: &Table, group: &Group, sessions: &mut Sessi
     let Some(audience) = table.viewed_audience(group, sessions) else { return };
     let frame = encode_transition(&group.name, group.id);
     let frame = SharedFrame::whole(&frame);
-    for Listener { receiver, .. } in audience.viewers() {
-        sessions.deliver(receiver.session, &frame, cx);
+    for session in audience.viewers() {
+        sessions.deliver(session, &frame, cx);
     }
 }
 
