@@ -48,11 +48,6 @@ impl Audiences {
         Self { by_group: ByGroup::new(hash), memberships: 0 }
     }
 
-    /// No groups, with room for as many as there are here.
-    pub(super) fn with_room_of(other: &Self) -> Self {
-        Self { by_group: ByGroup::with_room_of(&other.by_group), memberships: 0 }
-    }
-
     /// Groups with sessions of mine.
     pub(super) fn groups(&self) -> usize {
         self.by_group.len()
@@ -75,11 +70,6 @@ impl Audiences {
             Some(Audience(receivers)) => receivers.push(receiver),
             None => self.by_group.insert(*group, Audience(smallvec![receiver])),
         }
-    }
-
-    /// Forgets who is in a group, in a table that is to be forgotten as a whole.
-    pub(super) fn forget(&mut self, group: &GroupName) {
-        self.by_group.remove(group);
     }
 
     /// Takes a session out of a group that it is in.

@@ -35,14 +35,6 @@ impl<T> ByGroup<T> {
         Self { tables: std::array::from_fn(|_| HashMap::with_hasher(hash.clone())), len: 0 }
     }
 
-    /// Nothing, with room for as many groups as there are here.
-    pub(super) fn with_room_of(other: &Self) -> Self {
-        let like = |table: &HashMap<_, _, NameHash>| {
-            HashMap::with_capacity_and_hasher(table.len(), table.hasher().clone())
-        };
-        Self { tables: other.tables.each_ref().map(like), len: 0 }
-    }
-
     /// For how many groups there is something.
     pub(super) fn len(&self) -> usize {
         self.len

@@ -143,7 +143,7 @@ impl Groups {
         };
         let fits = exchange.add(sender, &part);
         if let Some(complete) = self.exchange.take_if(|exchange| exchange.is_complete()) {
-            let merge = Merge::new(self.me, complete.into_readers(cx), self.table.without_groups(), cx);
+            let merge = Merge::new(self.me, complete.into_readers(cx), self.table.successor(), cx);
             self.start(Pass::Merge(Box::new(merge)));
         }
         if fits {

@@ -20,7 +20,7 @@ use crate::cx::Cx;
 use crate::mutant::Mutant;
 use crate::sessions::Sessions;
 
-/// To read a membership, enter it and forget the one that it replaces takes as long as so many changes.
+/// To read a membership, enter it and forget the one that it replaces takes at most as long as so many changes.
 const MERGED_AS_CHANGES: usize = 4;
 
 /// See the module documentation.
@@ -32,6 +32,8 @@ pub(super) struct Merge {
     next: BinaryHeap<Reverse<(GroupName, usize)>>,
     /// How many components the reports come from.
     sets: usize,
+    /// Whether all of my own report is there and could be read.
+    mine_is_whole: bool,
     table: Table,
 }
 
@@ -57,7 +59,7 @@ impl Groups {
         sessions: &mut Sessions,
         cx: &mut Cx<'_>,
     ) -> bool {
-        let Some(group) = merge.take_group(sessions, cx) else { return false };
+        let Some(group) = merge.take_group(&self.table, sessions, cx) else { return false };
         self.table.shrink();
         let entry = merge.table.group_mut(group);
         if std::mem::take(&mut entry.marked) {
@@ -69,7 +71,7 @@ impl Groups {
 }
 
 impl Merge {
-    /// What these reports, in the order of daemons, are to make of a table without groups.
+    /// What these reports, in the order of daemons, are to make of a table's successor.
     pub(super) fn new(
         me: ProcessId,
         reports: Vec<(ProcessId, ReportReader)>,
@@ -88,13 +90,17 @@ impl Merge {
             Source { process, set, members: vec![None; reader.members.len()], reader, group: None }
         };
         let sources: Vec<Source> = reports.into_iter().enumerate().map(source).collect();
-        let mut merge = Self { me, sources, next: BinaryHeap::new(), sets, table };
+        let mine_is_whole = sources.iter().any(|source| source.process == me);
+        let mut merge = Self { me, sources, next: BinaryHeap::new(), sets, mine_is_whole, table };
         (0..merge.sources.len()).for_each(|source| merge.read(source, cx));
         merge
     }
 
     /// The table, once there are no more groups.
-    pub(super) fn into_table(self) -> Table {
+    pub(super) fn into_table(mut self) -> Table {
+        if !self.mine_is_whole {
+            self.table.renew_audiences();
+        }
         self.table
     }
 
@@ -103,35 +109,41 @@ impl Merge {
         let Some(source) = self.sources.get_mut(number) else { return };
         source.group = source.reader.next_group().unwrap_or_else(|_| {
             cx.stats.groups_messages_rejected += 1;
+            self.mine_is_whole &= source.process != self.me;
             None
         });
         self.next.extend(source.group.as_ref().map(|group| Reverse((group.name, number))));
     }
 
     /// Puts the next group together, from all sources that have it.
-    fn take_group(&mut self, sessions: &mut Sessions, cx: &mut Cx<'_>) -> Option<GroupRef> {
+    fn take_group(&mut self, before: &Table, sessions: &mut Sessions, cx: &mut Cx<'_>) -> Option<GroupRef> {
         let Reverse((name, _)) = *self.next.peek()?;
         let mut group = None;
         while let Some(Reverse((_, number))) =
             self.next.peek().copied().filter(|Reverse((next, _))| *next == name)
         {
             self.next.pop();
-            group = self.add(number, sessions, cx.config).or(group);
+            group = self.add(number, before, sessions, cx.config).or(group);
             self.read(number, cx);
         }
         group
     }
 
     /// Adds what a source says of a group. Identities that differ mean that histories meet.
-    fn add(&mut self, number: usize, sessions: &mut Sessions, config: &Config) -> Option<GroupRef> {
+    fn add(
+        &mut self,
+        number: usize,
+        before: &Table,
+        sessions: &mut Sessions,
+        config: &Config,
+    ) -> Option<GroupRef> {
         let source = self.sources.get_mut(number)?;
         let reported = source.group.take()?;
         let group = self.table.group_or_insert(&reported.name, reported.id);
         let entry = self.table.group_mut(group);
         entry.marked |= reported.marked || entry.id != reported.id;
         for position in &reported.members {
-            let is_mine = source.process == self.me;
-            if let Some(member) = source.member(*position, is_mine, &mut self.table, sessions, config) {
+            if let Some(member) = source.member(*position, before, &mut self.table, config) {
                 self.table.append(group, member);
             }
         }
@@ -163,20 +175,19 @@ impl Merge {
 }
 
 impl Source {
-    /// The session at a position of the report, in the table.
+    /// The session at a position of the report, in the table. If it is one of mine, it was in the table `before`.
     fn member(
         &mut self,
         position: u32,
-        is_mine: bool,
+        before: &Table,
         table: &mut Table,
-        sessions: &Sessions,
         config: &Config,
     ) -> Option<MemberRef> {
         let met = self.members.get_mut(position as usize)?;
         if met.is_none() {
             let private = self.reader.members.get(position as usize)?;
             let name = member_name(self.process, private, config)?;
-            let receiver = || if is_mine { sessions.receiver(&name) } else { None };
+            let receiver = || before.member(before.find_member(&name)?).local;
             *met = Some(table.member_or_insert(&name, self.process, receiver));
         }
         *met

@@ -99,18 +99,30 @@ impl Table {
         }
     }
 
-    /// A table without groups that finds names in the same way, with room for as many sessions of mine: to make that
-    /// later takes long.
-    pub(super) fn without_groups(&self) -> Self {
-        let audiences = Audiences::with_room_of(&self.audiences);
-        Self { audiences, ..Self::new(self.member_names.hasher().clone()) }
+    /// A table without groups that is to replace this one. It has the audiences already: sessions of mine are in the same
+    /// groups as before.
+    pub(super) fn successor(&mut self) -> Self {
+        let hash = self.member_names.hasher().clone();
+        let audiences = std::mem::replace(&mut self.audiences, Audiences::new(&hash));
+        Self { audiences, ..Self::new(hash) }
     }
 
-    /// Forgets a group of a table that is to be forgotten as a whole, and can be used for nothing else from then on.
+    /// Makes the audiences what the table says.
+    pub(super) fn renew_audiences(&mut self) {
+        self.audiences = Audiences::new(self.member_names.hasher());
+        let mine = self.members.iter().filter_map(|(_, member)| Some((member.local?, &member.groups)));
+        for (receiver, groups) in mine {
+            for group in groups {
+                let Some(group) = self.groups.get(group.0) else { continue };
+                self.audiences.enter(&group.name, receiver);
+            }
+        }
+    }
+
+    /// Forgets the first group of a table that is to be replaced.
     pub(super) fn shrink(&mut self) {
-        if let Some((name, group)) = self.group_names.pop_first() {
+        if let Some((_, group)) = self.group_names.pop_first() {
             self.groups.remove(group.0);
-            self.audiences.forget(&name);
         }
     }
 
@@ -240,23 +252,17 @@ impl Table {
             _ => entry.groups.len(),
         };
         entry.groups.insert(place, group);
-        self.enter_local(group, local);
-    }
-
-    fn enter_local(&mut self, group: GroupRef, local: Option<Receiver>) {
         if let Some(receiver) = local {
             let name = self.group(group).name;
             self.audiences.enter(&name, receiver);
         }
     }
 
-    /// As [`Table::enter`] for a member behind all others of a group that came after all groups of the member.
+    /// As [`Table::enter`] for a member behind all others of a group that came after all groups of the member. Who is
+    /// one of mine is in the group's audience already.
     pub(super) fn append(&mut self, group: GroupRef, member: MemberRef) {
-        let entry = self.member_mut(member);
-        entry.groups.push(group);
-        let local = entry.local;
+        self.member_mut(member).groups.push(group);
         self.group_mut(group).members.push(member);
-        self.enter_local(group, local);
     }
 
     /// Ends the membership of a member in a group. What is left empty is forgotten; whether the group

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::codec::{read, report, written};
-use super::world::World;
+use super::world::{Client, Seen, World};
 use crate::delivery::{KeptMessage, Kind};
 use antiphon_wire::service::ServiceLevel;
 
@@ -68,6 +68,41 @@ fn a_report_that_claims_parts_without_end_is_void() {
         assert_eq!(world.table(host), world.table(0));
         assert_eq!(world.table(host)[0].3, [a.member]);
     }
+    expect_only_the_first_to_hear(&mut world, a, b);
+}
+
+/// What can not be read of a report is lost to all, to the daemon that wrote it as well.
+#[test]
+fn a_report_counts_as_far_as_it_can_be_read() {
+    let mut world = World::apart(2);
+    let (a, b) = (world.connect(0, "a"), world.connect(1, "b"));
+    ["f", "g"].iter().for_each(|group| world.join(b, group));
+    world.join(a, "g");
+    world.run();
+    world.regroup(&[&[0, 1]]);
+    (0..2).for_each(|host| assert!(world.originate(host)));
+    let ring = world.hosts[0].ring;
+    let part = &mut world.rings[ring].log[1];
+    part.bytes = part.bytes.slice(..part.bytes.len() - 1);
+    world.run();
+    for host in 0..2 {
+        assert_eq!(world.hosts[host].stats.groups_messages_rejected, 1);
+        let members = world.table(host).into_iter().map(|(name, .., members)| (name.to_string(), members));
+        let expected = [("f".to_owned(), vec![b.member]), ("g".to_owned(), vec![a.member])];
+        assert_eq!(members.collect::<Vec<_>>(), expected);
+    }
+    expect_only_the_first_to_hear(&mut world, a, b);
+}
+
+/// The second has fallen out of `g`, in which it was.
+fn expect_only_the_first_to_hear(world: &mut World, first: Client, second: Client) {
+    for client in [first, second] {
+        world.read(client);
+    }
+    world.send(first, ServiceLevel::Agreed.flag(), &["g"], "hello");
+    world.run();
+    let heard = [first, second].map(|client| world.read(client));
+    assert_eq!(heard, [vec![Seen::Data("hello".to_owned())], vec![]]);
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn fill(world: &mut World, host: usize, members: usize) {
     for number in 0..GROUPS {
         let id = GroupId { leader: 7, time: 8, counter: number as u32 % 3000 };
         let group = table.group_or_insert(&group(&format!("group-{number:05}")), id);
-        members.iter().for_each(|member| table.append(group, *member));
+        members.iter().enumerate().for_each(|(place, member)| table.enter(group, *member, place));
     }
 }
 
