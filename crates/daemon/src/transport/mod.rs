@@ -17,6 +17,7 @@ mod socket;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
 
 use antiphon_proto::time::Instant;
 use antiphon_proto::{Channel, Target, Transmit};
@@ -424,6 +425,8 @@ impl Transport {
             };
             (burst, segment_bytes) = (sealed, segment_bytes + SEAL_BYTES);
         }
+        // Of no bytes are only the datagrams of an empty burst.
+        let Some(segment_bytes) = NonZeroUsize::new(segment_bytes) else { return };
         for to in &self.addresses {
             self.sender.send(&self.data, *to, &burst, segment_bytes, &mut self.stats);
         }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 
 use bytes::Bytes;
 use rustix::io::Errno;
@@ -34,7 +35,7 @@ pub(crate) struct Sender {
 struct Burst {
     to: SocketAddr,
     bytes: Bytes,
-    segment_bytes: usize,
+    segment_bytes: NonZeroUsize,
 }
 
 impl Sender {
@@ -44,10 +45,9 @@ impl Sender {
         socket: &Socket,
         to: SocketAddr,
         bytes: &Bytes,
-        segment_bytes: usize,
+        segment_bytes: NonZeroUsize,
         stats: &mut TransportStats,
     ) {
-        let segment_bytes = if segment_bytes == 0 { bytes.len() } else { segment_bytes };
         let mut burst = Burst { to, bytes: bytes.clone(), segment_bytes };
         if !self.queue.is_empty() || !self.transmit(socket, &mut burst, stats) {
             self.enqueue(burst, stats);
@@ -93,16 +93,17 @@ impl Sender {
     /// Sends a burst in as few calls as possible and takes what was sent off it; false when the
     /// socket would block.
     fn transmit(&mut self, socket: &Socket, burst: &mut Burst, stats: &mut TransportStats) -> bool {
+        let segment_bytes = burst.segment_bytes.get();
         while !burst.bytes.is_empty() {
-            let length = burst.bytes.len().min(burst.segment_bytes * socket.burst_limit(burst.segment_bytes));
+            let length = burst.bytes.len().min(segment_bytes * socket.burst_limit(segment_bytes));
             let contents = burst.bytes.get(..length).unwrap_or(&burst.bytes);
             let count = datagrams(length, burst.segment_bytes);
             stats.send_calls += 1;
-            match socket.send(burst.to, contents, burst.segment_bytes) {
+            match socket.send(burst.to, contents, segment_bytes) {
                 Ok(()) => stats.datagrams_sent += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
                 // The socket has noted the refusal, and takes one datagram a call from now on.
-                Err(error) if count > 1 && offload_refused(&error, socket, burst.segment_bytes) => continue,
+                Err(error) if count > 1 && offload_refused(&error, socket, segment_bytes) => continue,
                 Err(error) => self.failed(&error, burst.to, count, stats),
             }
             drop(burst.bytes.split_to(length));
@@ -128,8 +129,8 @@ fn offload_refused(error: &io::Error, socket: &Socket, segment_bytes: usize) -> 
         && socket.burst_limit(segment_bytes) == 1
 }
 
-fn datagrams(bytes: usize, segment_bytes: usize) -> u64 {
-    bytes.div_ceil(segment_bytes.max(1)) as u64
+fn datagrams(bytes: usize, segment_bytes: NonZeroUsize) -> u64 {
+    bytes.div_ceil(segment_bytes.get()) as u64
 }
 
 #[cfg(test)]
@@ -139,6 +140,10 @@ mod tests {
     use super::super::socket::Slots;
     use super::*;
     use crate::conf::PortReuse;
+
+    fn of(bytes: usize) -> NonZeroUsize {
+        NonZeroUsize::new(bytes).expect("some bytes")
+    }
 
     fn socket() -> Socket {
         Socket::bind((Ipv4Addr::LOCALHOST, 0).into(), PortReuse::Auto).expect("a free port")
@@ -150,7 +155,7 @@ mod tests {
         let address = to.io.local_addr().expect("bound");
         let burst: Vec<u8> = (0..100_u8).flat_map(|index| [index; 1400]).chain([200; 10]).collect();
         let mut stats = TransportStats::default();
-        Sender::default().send(&from, address, &burst.into(), 1400, &mut stats);
+        Sender::default().send(&from, address, &burst.into(), of(1400), &mut stats);
         assert_eq!((stats.datagrams_sent, stats.send_errors), (101, 0));
         let mut slots = Slots::new();
         let mut seen = Vec::new();
@@ -170,7 +175,7 @@ mod tests {
         let mut stats = TransportStats::default();
         let mut sender = Sender::default();
         let nowhere = "255.255.255.255:9".parse().expect("an address");
-        sender.send(&from, nowhere, &Bytes::from_static(b"x"), 1, &mut stats);
+        sender.send(&from, nowhere, &Bytes::from_static(b"x"), of(1), &mut stats);
         assert_eq!((stats.datagrams_sent, stats.send_errors), (0, 1));
         assert!(!sender.is_waiting());
         let error = Some(Errno::ACCESS.raw_os_error());
@@ -184,7 +189,7 @@ mod tests {
         let burst = || Burst {
             to: (Ipv4Addr::LOCALHOST, 9).into(),
             bytes: Bytes::from(vec![0; QUEUE_BYTES / 2]),
-            segment_bytes: QUEUE_BYTES / 8,
+            segment_bytes: of(QUEUE_BYTES / 8),
         };
         for _ in 0..3 {
             sender.enqueue(burst(), &mut stats);
