@@ -21,7 +21,6 @@ use std::num::NonZeroUsize;
 
 use antiphon_proto::time::Instant;
 use antiphon_proto::{Channel, Target, Transmit};
-use antiphon_wire::monitor;
 use bytes::Bytes;
 use mio::{Interest, Registry, Token as PollToken};
 
@@ -30,14 +29,14 @@ use crate::conf::{DAEMONS_MAX, Keys, OwnAddresses, SEAL_BYTES, Settings};
 
 pub use links::LinkFilter;
 
-use inbound::{Inbound, is_sealed};
+use inbound::{Inbound, Intake};
 use moderation::Moderation;
 use rejoin::Rejoin;
 pub(crate) use routes::shared_address;
 use routes::{Routes, Shared};
 use seal::Seal;
 use sender::Sender;
-use socket::{Filled, Slots, Socket};
+use socket::{Slots, Socket};
 
 /// Poll tokens of the sockets: the first numbers.
 const DATA: PollToken = PollToken(0);
@@ -78,6 +77,9 @@ pub(crate) struct TransportStats {
     pub(crate) datagrams_repeated: u64,
 }
 
+/// What a monitor asks for, with where it came from.
+pub(crate) type Request = (IpAddr, Bytes);
+
 /// The sockets of one daemon.
 #[derive(Debug)]
 pub(crate) struct Transport {
@@ -92,8 +94,7 @@ pub(crate) struct Transport {
     /// What datagrams are sealed and opened with, if they are.
     seal: Option<Seal>,
     inbound: Inbound,
-    /// What monitors ask for, with where it came from.
-    requests: Vec<(IpAddr, Bytes)>,
+    requests: Vec<Request>,
     moderation: Moderation,
     rejoin: Rejoin,
     addresses: Vec<SocketAddr>,
@@ -356,48 +357,33 @@ impl Transport {
             (Channel::Data, Some(shared)) if is_shared => shared,
             (Channel::Data, _) => &mut self.data,
         };
-        let (stats, filter, routes, me) = (&mut self.stats, &self.filter, &self.routes, self.me);
-        let (moderation, seal, inbound) = (&mut self.moderation, &mut self.seal, &mut self.inbound);
-        let requests = &mut self.requests;
+        let mut intake = Intake {
+            me: self.me,
+            routes: &self.routes,
+            filter: &self.filter,
+            seal: self.seal.as_mut(),
+            inbound: &mut self.inbound,
+            requests: is_for_monitors.then_some(&mut self.requests),
+            datagrams,
+            stats: &mut self.stats,
+        };
         let received = self.slots.receive(socket, |source, filled| {
             if channel == Channel::Data {
-                moderation.note_buffer(filled.count());
+                self.moderation.note_buffer(filled.count());
             }
-            if source == me {
-                return;
-            }
-            if !filter.is_whole() && routes.daemon_at(source).is_some_and(|daemon| filter.is_cut(daemon)) {
-                stats.datagrams_cut += filled.count() as u64;
-                return;
-            }
-            stats.bytes_received += filled.len() as u64;
-            if is_for_monitors && monitor::is_request(filled.first()) {
-                let mut cut_apart = Vec::new();
-                cut(filled, &mut cut_apart);
-                requests.extend(cut_apart.into_iter().map(|request| (source.ip(), request)));
-                return;
-            }
-            let not_opened = match seal {
-                Some(seal) => inbound.open(seal, filled, datagrams, stats),
-                None if is_sealed(filled.first()) => filled.count() as u64,
-                None => return cut(filled, datagrams),
-            };
-            if not_opened > 0 {
-                stats.datagrams_not_opened += not_opened;
-                inbound.complain(source, routes.daemon_at(source), not_opened, seal.is_some());
-            }
+            intake.take(source, filled);
         });
         match received {
             Ok(received) => {
-                stats.receive_calls += 1;
+                self.stats.receive_calls += 1;
                 socket.ready = !received.drained;
             }
             Err(error) => socket.ready = error.kind() == io::ErrorKind::Interrupted,
         }
     }
 
-    /// What monitors ask for, with where it came from.
-    pub(crate) fn take_requests(&mut self) -> impl Iterator<Item = (IpAddr, Bytes)> {
+    /// What monitors have asked for.
+    pub(crate) fn take_requests(&mut self) -> impl Iterator<Item = Request> {
         self.requests.drain(..)
     }
 
@@ -475,16 +461,6 @@ impl Transport {
     pub(crate) fn stats(&self) -> TransportStats {
         self.stats
     }
-}
-
-/// Cuts coalesced datagrams apart.
-fn cut(filled: Filled<'_>, datagrams: &mut Vec<Bytes>) {
-    let stride = filled.stride;
-    let mut bytes = filled.take();
-    while bytes.len() > stride {
-        datagrams.push(bytes.split_to(stride));
-    }
-    datagrams.push(bytes);
 }
 
 fn no_random_numbers(_: ring::error::Unspecified) -> StartError {
