@@ -140,29 +140,15 @@ impl Daemon {
     pub fn bind(mut settings: Settings) -> Result<Self, StartError> {
         descriptors::raise_limit();
         let transport = Transport::bind(&settings)?;
-        let ring = &mut settings.config.ring;
-        ring.window_limit_packets =
-            ring.window_limit_packets.min(transport.window_limit_packets(ring.datagram_bytes));
-        let held = transport.held_datagrams(ring.datagram_bytes);
-        let membership = &mut settings.config.membership;
-        membership.held_datagrams = membership.held_datagrams.min(held);
+        transport.limit(&mut settings.config);
         let acceptor = Acceptor::new(Listener::open_all(&settings)?);
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
-        let log = EventLog::new(&settings.config);
-        let (board, status) = (StatusBoard::new(&settings.config), StatusIo::open(&settings));
-        let (test_links, monitor) = (TestLinks::new(&settings), Monitor::new(&settings));
         let clock = Clock::start();
         let now = clock.now();
-        let incarnation = clock::milliseconds_since_1970();
-        let random = || std::hash::RandomState::new().hash_one(incarnation);
         let mut out = Outputs::default();
-        let name_hash = NameHash::secret(random());
-        let boot = Boot { incarnation, epoch: incarnation, seed: random(), name_hash };
-        let goodbye = settings.config.membership.leave * GOODBYE;
-        let node = Node::new(settings.config.clone(), boot, now, &mut out);
         let mut daemon = Self {
-            node,
+            node: Node::new(settings.config.clone(), boot(), now, &mut out),
             out,
             transport,
             sessions: SessionIo::new(),
@@ -173,24 +159,30 @@ impl Daemon {
             events: Events::with_capacity(EVENTS),
             waker,
             signals: None,
-            test_links,
-            monitor,
-            settings,
-            log,
-            board,
-            status,
+            test_links: TestLinks::new(&settings),
+            monitor: Monitor::new(&settings),
+            log: EventLog::new(&settings.config),
+            board: StatusBoard::new(&settings.config),
+            status: StatusIo::open(&settings),
             clock,
             now,
             stopping: Stopping::No,
-            goodbye,
+            goodbye: settings.config.membership.leave * GOODBYE,
             ring_served: now,
             postponed: 0,
             datagrams: Vec::new(),
+            settings,
         };
-        daemon.transport.register(daemon.poll.registry())?;
-        daemon.acceptor.listeners.register(daemon.poll.registry())?;
-        daemon.status.listeners.register(daemon.poll.registry())?;
+        daemon.register()?;
         Ok(daemon)
+    }
+
+    /// Adds the sockets that there are from the beginning to the poller.
+    fn register(&mut self) -> io::Result<()> {
+        let registry = self.poll.registry();
+        self.transport.register(registry)?;
+        self.acceptor.listeners.register(registry)?;
+        self.status.listeners.register(registry)
     }
 
     /// Makes SIGTERM and SIGINT stop this daemon, and SIGHUP read its configuration again, for a process that is
@@ -488,4 +480,11 @@ impl Daemon {
         }
         self.out.clear();
     }
+}
+
+/// What the core begins with: times and random numbers, of which it has none itself.
+fn boot() -> Boot {
+    let incarnation = clock::milliseconds_since_1970();
+    let random = || std::hash::RandomState::new().hash_one(incarnation);
+    Boot { incarnation, epoch: incarnation, seed: random(), name_hash: NameHash::secret(random()) }
 }

@@ -19,6 +19,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 
+use antiphon_proto::config::Config;
 use antiphon_proto::time::Instant;
 use antiphon_proto::{Channel, Target, Transmit};
 use bytes::Bytes;
@@ -266,8 +267,16 @@ impl Transport {
         }
     }
 
+    /// Lowers limits to what the buffers of the sockets have room for.
+    pub(crate) fn limit(&self, config: &mut Config) {
+        let Config { ring, membership, .. } = config;
+        let window = self.window_limit_packets(ring.datagram_bytes);
+        ring.window_limit_packets = ring.window_limit_packets.min(window);
+        membership.held_datagrams = membership.held_datagrams.min(self.held_datagrams(ring.datagram_bytes));
+    }
+
     /// Packets of one round that the receive buffer has room for.
-    pub(crate) fn window_limit_packets(&self, datagram_bytes: usize) -> u32 {
+    fn window_limit_packets(&self, datagram_bytes: usize) -> u32 {
         let room = self.data.room_for_datagrams(self.sealed_bytes(datagram_bytes));
         u32::try_from(room).unwrap_or(u32::MAX).max(1)
     }
@@ -278,7 +287,7 @@ impl Transport {
 
     /// Datagrams to hosts that do not answer that may be held: they may take half of the room, and of what goes to all
     /// at once none are held.
-    pub(crate) fn held_datagrams(&self, datagram_bytes: usize) -> u32 {
+    fn held_datagrams(&self, datagram_bytes: usize) -> u32 {
         if self.routes.reaches_all_at_once() {
             return u32::MAX;
         }
