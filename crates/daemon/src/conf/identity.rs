@@ -9,12 +9,12 @@ use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 use nix::net::if_::if_nametoindex;
 use nix::sys::socket::SockaddrStorage;
 
-use super::locations::Topology;
+use super::locations::{Configured, Topology};
 use super::{LoadError, Location};
 
 /// The daemon with that name, or else the first whose address this machine has, and where it is.
-pub(crate) fn choose(locations: &[Location], name: Option<&str>) -> Result<(DaemonId, Location), LoadError> {
-    let mut daemons = (0..).map(DaemonId).zip(locations);
+pub(crate) fn choose(topology: &Topology, name: Option<&str>) -> Result<(DaemonId, Location), LoadError> {
+    let mut daemons = (0..).map(DaemonId).zip(topology.locations());
     let mine = match name {
         Some(name) => daemons.find(|(_, location)| location.name.as_bytes() == name.as_bytes()),
         None => {
@@ -23,7 +23,7 @@ pub(crate) fn choose(locations: &[Location], name: Option<&str>) -> Result<(Daem
         }
     };
     mine.map(|(id, location)| (id, location.clone())).ok_or_else(|| {
-        let known = locations.iter().map(|location| location.name).collect();
+        let known = topology.locations().map(|location| location.name).collect();
         match name {
             Some(name) => LoadError::UnknownDaemon { name: name.to_owned(), known },
             None => LoadError::NotHere { known },
@@ -72,9 +72,9 @@ pub(crate) fn cluster_hash(topology: &Topology, with_segments: bool, wide_area: 
         let addresses = if with_segments { segment.addresses.as_slice() } else { &[] };
         // Writing to a string can not fail.
         let _ = writeln!(text, "segment {addresses:?} {}", segment.port);
-        let locations = topology.locations.iter().zip(&topology.daemons);
-        for (location, daemon) in locations.filter(|(location, _)| location.segment == index) {
-            let _ = writeln!(text, "daemon {} {} {}", location.name, location.address, daemon.address);
+        let daemons = topology.daemons.iter();
+        for Configured { location, shown_address } in daemons.filter(|each| each.location.segment == index) {
+            let _ = writeln!(text, "daemon {} {} {shown_address}", location.name, location.address);
         }
     }
     ClusterHash(fnv1a(text.as_bytes()))

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs, UdpSocket};
 
-use antiphon_proto::config::Daemon;
 use antiphon_wire::ids::DaemonId;
 use antiphon_wire::monitor;
 use antiphon_wire::names::{DAEMON_NAME_MAX_BYTES, DaemonName};
@@ -23,10 +22,16 @@ const SEGMENT_ADDRESSES_MAX: usize = 5;
 #[derive(Debug, Default)]
 pub(crate) struct Topology {
     pub(crate) segments: Vec<Segment>,
-    /// Where each daemon is.
-    pub(crate) locations: Vec<Location>,
-    /// What the core knows of each daemon, in the same order.
-    pub(crate) daemons: Vec<Daemon>,
+    /// The daemons in the order of the file; a [`DaemonId`] is an index.
+    pub(crate) daemons: Vec<Configured>,
+}
+
+/// A daemon that is configured.
+#[derive(Debug)]
+pub(crate) struct Configured {
+    pub(crate) location: Location,
+    /// The number that clients see in group ids.
+    pub(crate) shown_address: Ipv4Addr,
 }
 
 impl Topology {
@@ -58,10 +63,15 @@ impl Topology {
     /// Whether segments seem to be in different places, as their first daemons have addresses of different networks.
     pub(crate) fn is_wide(&self) -> bool {
         let segments = 0..self.segments.len();
-        let first = |segment| self.locations.iter().find(|location| location.segment == segment);
+        let first = |segment| self.locations().find(|location| location.segment == segment);
         let addresses = segments.filter_map(first).map(|location| location.address);
         let networks = addresses.filter(|address| !address.is_loopback()).map(network);
         networks.collect::<BTreeSet<_>>().len() > 1
+    }
+
+    /// Where each daemon is.
+    pub(crate) fn locations(&self) -> impl Iterator<Item = &Location> {
+        self.daemons.iter().map(|daemon| &daemon.location)
     }
 
     /// Adds one daemon.
@@ -84,14 +94,13 @@ impl Topology {
         remarks.extend(own_port(tree, port));
         interfaces(tree, remarks);
         let span = tree.address.as_ref().map_or(&tree.name.span, |address| &address.span);
-        let at_odds = || conflict(&self.locations, &location, &tree.name.span, span);
+        let at_odds = || conflict(self.locations(), &location, &tree.name.span, span);
         remarks.extend(unusable(span, &name, address).or_else(at_odds));
-        if self.locations.len() == DAEMONS_MAX {
+        if self.daemons.len() == DAEMONS_MAX {
             return Err(over(&tree.name.span, "daemons", DAEMONS_MAX));
         }
-        let shown = shown_address(tree, &name, address, &self.daemons)?;
-        self.daemons.push(Daemon { name, address: shown });
-        self.locations.push(location);
+        let shown_address = shown_address(tree, &name, address, &self.daemons)?;
+        self.daemons.push(Configured { location, shown_address });
         Ok(())
     }
 }
@@ -204,8 +213,8 @@ fn unusable(span: &super::Span, name: &DaemonName, address: IpAddr) -> Option<Di
 }
 
 /// What a daemon has in common with an earlier one, or with its kind of address, that it must not.
-fn conflict(
-    others: &[Location],
+fn conflict<'a>(
+    others: impl Iterator<Item = &'a Location>,
     location: &Location,
     name_span: &super::Span,
     address_span: &super::Span,
@@ -248,9 +257,9 @@ fn shown_address(
     tree: &DaemonTree,
     name: &DaemonName,
     address: IpAddr,
-    others: &[Daemon],
+    others: &[Configured],
 ) -> Result<Ipv4Addr, Diagnostic> {
-    let is_free = |shown: &Ipv4Addr| others.iter().all(|other| other.address != *shown);
+    let is_free = |shown: &Ipv4Addr| others.iter().all(|other| other.shown_address != *shown);
     if let Some(id) = &tree.virtual_id {
         let taken = || {
             let label = "expected a number that is neither VirtualID nor address of another daemon";

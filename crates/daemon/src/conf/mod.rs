@@ -29,7 +29,7 @@ use std::io::{self, Read as _};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use antiphon_proto::config::{AuthMethod, Cluster, Config};
+use antiphon_proto::config::{AuthMethod, Cluster, Config, Daemon};
 use antiphon_proto::io::Channel;
 pub use antiphon_wire::client::flags::{DEFAULT_PORT, UNIX_DIRECTORY};
 use antiphon_wire::ids::DaemonId;
@@ -45,7 +45,7 @@ pub use log_settings::LogSettings;
 
 use crate::error::limit_hint;
 use directives::Directives;
-use locations::Topology;
+use locations::{Configured, Topology};
 use options::Options;
 
 /// Everything that one daemon needs to know.
@@ -280,7 +280,7 @@ pub fn load_source(source: Source, me: Option<&str>) -> Result<Loaded, LoadError
         return Err(rejected(source, remarks));
     }
     let notes = access_list(&mut options);
-    let (me, here) = identity::choose(&topology.locations, me.map(locations::cut))?;
+    let (me, here) = identity::choose(&topology, me.map(locations::cut))?;
     let (client_interfaces, of_interfaces) = locations::interfaces_of(&tree, me, &here);
     remarks.extend(of_interfaces);
     let settings = Settings::assemble(options, topology, me, here, client_interfaces);
@@ -353,7 +353,12 @@ impl Settings {
         client_interfaces: Vec<IpAddr>,
     ) -> Self {
         let hash = identity::cluster_hash(&topology, options.hash_segments, options.wide_area);
-        let Topology { segments, locations, daemons } = topology;
+        let Topology { segments, daemons: configured } = topology;
+        let known = |Configured { location, shown_address }: &Configured| Daemon {
+            name: location.name,
+            address: *shown_address,
+        };
+        let daemons = configured.iter().map(known).collect();
         let Options { mut ring, membership, sessions, .. } = options;
         ring.datagram_bytes = options.datagram_bytes.unwrap_or_else(|| ethernet_payload_bytes(here.address));
         if options.key_file.is_some() {
@@ -361,7 +366,7 @@ impl Settings {
         }
         Self {
             config: Config { ring, membership, sessions, ..Config::new(Cluster { daemons, hash }, me) },
-            locations,
+            locations: configured.into_iter().map(|daemon| daemon.location).collect(),
             here,
             segments,
             client_interfaces,
