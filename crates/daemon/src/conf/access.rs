@@ -9,21 +9,21 @@ use antiphon_proto::config::AccessRule;
 
 const SEARCH_PATH: [&str; 2] = ["spread.access_ip", "/etc/spread.access_ip"];
 
-/// Reads the first file there is; adds remarks to `notes`. Without a file nobody passes.
-pub(crate) fn load(mut notes: Vec<String>) -> (Vec<AccessRule>, Vec<String>) {
+/// Reads the first file there is; returns its rules, and remarks of one line each. Without a file nobody passes.
+pub(crate) fn load() -> (Vec<AccessRule>, Vec<String>) {
     let Some(path) = SEARCH_PATH.iter().map(Path::new).find(|path| super::is_there(path)) else {
-        notes.push(format!("there is no {}, so the IP method lets nobody in", SEARCH_PATH.join(" or ")));
-        return (Vec::new(), notes);
+        let missing = SEARCH_PATH.join(" or ");
+        return (Vec::new(), vec![format!("there is no {missing}, so the IP method lets nobody in")]);
     };
     match super::read(path) {
         Ok(bytes) => {
             let (rules, remarks) = parse(&String::from_utf8_lossy(&bytes));
-            notes.extend(remarks.into_iter().map(|remark| format!("{}:{remark}", path.display())));
-            (rules, notes)
+            let remarks = remarks.into_iter().map(|remark| format!("{}:{remark}", path.display()));
+            (rules, remarks.collect())
         }
         Err(error) => {
-            notes.push(format!("cannot read {}, so the IP method lets nobody in: {error}", path.display()));
-            (Vec::new(), notes)
+            let remark = format!("cannot read {}, so the IP method lets nobody in: {error}", path.display());
+            (Vec::new(), vec![remark])
         }
     }
 }

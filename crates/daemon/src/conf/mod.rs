@@ -295,7 +295,9 @@ fn access_list(options: &mut Options) -> Vec<String> {
         notes.push("no authentication method is allowed, so every client will be refused".to_owned());
     }
     if authentication.allowed.iter().chain(&authentication.required).any(|method| *method == AuthMethod::Ip) {
-        (authentication.access, notes) = access::load(notes);
+        let (rules, remarks) = access::load();
+        authentication.access = rules;
+        notes.extend(remarks);
     }
     notes
 }
