@@ -15,7 +15,7 @@ pub(crate) fn load() -> (Vec<AccessRule>, Vec<String>) {
         let missing = SEARCH_PATH.join(" or ");
         return (Vec::new(), vec![format!("there is no {missing}, so the IP method lets nobody in")]);
     };
-    match super::read(path) {
+    match super::read(path, super::FILE_MAX_BYTES) {
         Ok(bytes) => {
             let (rules, remarks) = parse(&String::from_utf8_lossy(&bytes));
             let remarks = remarks.into_iter().map(|remark| format!("{}:{remark}", path.display()));

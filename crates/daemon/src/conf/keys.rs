@@ -5,8 +5,7 @@
 //! everywhere, then before it, then leave the old one out, letting all daemons read the file each time.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::str::FromStr;
@@ -20,7 +19,7 @@ pub(crate) const SEAL_BYTES: usize = 36;
 
 const KEY_BYTES: usize = 32;
 const KEYS_MAX: usize = 4;
-/// No file with keys is longer; something else may have no end.
+/// No file with keys is longer.
 const FILE_MAX_BYTES: u64 = 4096;
 
 /// A secret that all daemons of a cluster share.
@@ -91,12 +90,8 @@ impl Keys {
         if !metadata.is_file() {
             return Err(format!("{} is no file", path.display()));
         }
-        let mut text = String::new();
-        let file = File::open(path).map_err(unreadable)?;
-        file.take(FILE_MAX_BYTES + 1).read_to_string(&mut text).map_err(unreadable)?;
-        if text.len() as u64 > FILE_MAX_BYTES {
-            return Err(format!("{} is longer than {FILE_MAX_BYTES} bytes", path.display()));
-        }
+        let bytes = super::read(path, FILE_MAX_BYTES).map_err(unreadable)?;
+        let text = str::from_utf8(&bytes).map_err(|error| format!("{}: {error}", path.display()))?;
         let keys: Self = text.parse().map_err(|error| format!("{}: {error}", path.display()))?;
         Ok(Self { are_exposed: metadata.permissions().mode() & FOR_OTHERS != 0, ..keys })
     }

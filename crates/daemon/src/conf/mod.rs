@@ -209,7 +209,7 @@ fn list(names: &[DaemonName]) -> String {
 /// Files that are tried in turn when none is named.
 pub const SEARCH_PATH: [&str; 2] = ["spread.conf", "/etc/spread.conf"];
 
-/// No file that is meant is longer; something else may have no end.
+/// No configuration and no access list is longer.
 const FILE_MAX_BYTES: u64 = 1 << 22;
 /// The configuration that is taken when there is no file. It has no access control, so it takes clients of
 /// this machine only. Some know it by its address of IPv6 first.
@@ -224,16 +224,17 @@ const BUILT_IN: &str = "Spread_Segment 127.0.0.1:4803 { localhost 127.0.0.1 { C 
 pub fn load(file: Option<&Path>, me: Option<&str>) -> Result<Loaded, LoadError> {
     let found = search();
     let Some(path) = file.or(found) else { return load_built_in(me, locations::can_bind) };
-    let bytes = read(path).map_err(|error| LoadError::Unreadable { path: path.to_path_buf(), error })?;
+    let bytes = read(path, FILE_MAX_BYTES)
+        .map_err(|error| LoadError::Unreadable { path: path.to_path_buf(), error })?;
     load_source(Source::new(path.display().to_string(), &bytes), me)
 }
 
-/// Reads a file, unless it is longer than any that says something about daemons.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
+/// Reads a file, unless it is longer than any that can be meant: something else may have no end.
+fn read(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(FILE_MAX_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > FILE_MAX_BYTES {
-        return Err(io::Error::other(format!("it is longer than {FILE_MAX_BYTES} bytes")));
+    File::open(path)?.take(max_bytes + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > max_bytes {
+        return Err(io::Error::other(format!("it is longer than {max_bytes} bytes")));
     }
     Ok(bytes)
 }
