@@ -11,15 +11,12 @@ use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError, RwLockWriteGuard, Weak};
 use std::thread;
-use std::time::Duration;
 
+use antiphon::pace::{IDLE, RETRY};
 use antiphon::patience::Patience;
 
-use crate::output::{Look, RETRY};
+use crate::output::Look;
 use crate::session::{self, Session, Sessions, lock};
-
-/// A sender that has written nothing for so long, although it has gathered something, is idle.
-const IDLE: Duration = Duration::from_micros(250);
 
 /// A life of the process; after a fork, the child has another one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

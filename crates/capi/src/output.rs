@@ -13,9 +13,9 @@ use std::io::IoSlice;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use antiphon::pace::{LARGE_BODY_BYTES, Pace};
+use antiphon::pace::{LARGE_BODY_BYTES, Pace, RETRY};
 use antiphon::patience::Patience;
 use antiphon_wire::client::flags::{HEADER_BYTES, KILL};
 use antiphon_wire::client::header::{Header, Hint};
@@ -28,9 +28,6 @@ use crate::codes::Code;
 use crate::flusher::{self, Watch};
 use crate::input::wait_for;
 use crate::session::{LOCK_POLL, Session, lock, try_lock};
-
-/// When to write again to a daemon that took no more.
-pub(crate) const RETRY: Duration = Duration::from_millis(5);
 
 /// A request to a daemon, without its body.
 #[derive(Clone, Copy, Debug)]
@@ -304,7 +301,6 @@ impl Turn {
                 Ok(()) => patience.renew(),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) if patience.is_over() => return Err(Code::ConnectionClosed),
-                // The system calls a socket writable only when much of it is free.
                 Err(Errno::AGAIN) => wait_for(session.socket(), PollFlags::OUT, Some(RETRY))?,
                 Err(_) => return Err(Code::ConnectionClosed),
             }
@@ -351,6 +347,7 @@ fn write_all(session: &Session, mut parts: &mut [IoSlice<'_>]) -> Result<(), Cod
 mod tests {
     use std::io::Read;
     use std::os::unix::net::UnixStream;
+    use std::time::Duration;
 
     use super::*;
     use crate::session;

@@ -18,6 +18,11 @@ use socket2::{SockAddr, SockRef};
 
 /// A body of this size is sent from where it lies instead of being copied.
 pub const LARGE_BODY_BYTES: usize = 16 * 1024;
+/// A sender that has written nothing for so long, although it has gathered something, is idle.
+pub const IDLE: Duration = Duration::from_micros(250);
+/// When to write again to a daemon that took no more. The system calls a socket writable only when much of it
+/// is free.
+pub const RETRY: Duration = Duration::from_millis(5);
 /// A sender that has written nothing for so long sends lone messages.
 const QUIET: Duration = Duration::from_micros(100);
 /// For how long a sender's writes are counted before its speed is judged: long enough for what fills a

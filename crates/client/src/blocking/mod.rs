@@ -23,12 +23,9 @@ pub use crate::connector::Connector;
 use crate::envelope::{Destination, Envelope};
 use crate::error::Error;
 use crate::message::Event;
+use crate::pace::RETRY;
 use crate::patience::Patience;
 use crate::session::Outbox;
-
-/// When to write again to a daemon that took no more. The system calls a socket writable only when much of it
-/// is free.
-const RETRY: Duration = Duration::from_millis(5);
 
 /// An open session with a daemon.
 ///

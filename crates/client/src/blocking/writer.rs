@@ -3,18 +3,14 @@
 use std::io::{self, IoSlice};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::RETRY;
 use super::stream::Stream;
 use crate::envelope::Envelope;
 use crate::error::Error;
-use crate::pace::{LARGE_BODY_BYTES, Pace};
+use crate::pace::{IDLE, LARGE_BODY_BYTES, Pace, RETRY};
 use crate::patience::Patience;
 use crate::session::Outbox;
-
-/// A sender that has written nothing for so long, although it has gathered something, is idle.
-const IDLE: Duration = Duration::from_micros(250);
 
 /// When requests are written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -283,6 +279,7 @@ mod tests {
 
     use antiphon_wire::names::MemberName;
     use antiphon_wire::service::ServiceLevel;
+    use std::time::Duration;
 
     use super::*;
     use crate::patience::{LAST_LIMIT, STALL_LIMIT};

@@ -52,8 +52,9 @@ use crate::error::Error;
 use crate::message::Event;
 use crate::patience::Patience;
 
-/// When to write again to a daemon that took no more. The system calls a socket writable only when much of it
-/// is free.
+/// When to try again what the system does not tell of in time: to write what comes last to a daemon that took no
+/// more, as a socket is called writable only when much of it is free, and to connect where many do. What comes
+/// before the last is written when the system says so; so this can be longer than [`crate::pace::RETRY`].
 const RETRY: Duration = Duration::from_millis(20);
 
 /// A message for a [`Sink`].
