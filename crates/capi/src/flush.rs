@@ -19,7 +19,7 @@ use bytes::Bytes;
 use crate::codes::Code;
 use crate::delivery::{Delivery, Room};
 use crate::receive::next_frame;
-use crate::session::{Session, lock, lock_if};
+use crate::session::{Session, Waiting, lock, lock_for};
 
 /// In the type of a received message: do not wait.
 const DONT_BLOCK: u32 = 0x1000_0000;
@@ -116,17 +116,18 @@ impl FlushSession {
         room: &mut Room<'_, '_>,
         more: &mut c_int,
     ) -> Result<c_int, Code> {
-        let may_wait = room.service as u32 & DONT_BLOCK == 0;
+        let asked = room.service as u32 & DONT_BLOCK;
+        let waiting = if asked == 0 { Waiting::Allowed } else { Waiting::Forbidden };
         if let Some(received) = self.take(room, more) {
             return received;
         }
-        let _reading = lock_if(&self.reading, may_wait)?;
+        let _reading = lock_for(&self.reading, waiting)?;
         loop {
             // Somebody who was reading before may have found more than he took.
             if let Some(received) = self.take(room, more) {
                 return received;
             }
-            let frame = next_frame(session, may_wait)?;
+            let frame = next_frame(session, waiting)?;
             let event = antiphon::Event::from_frame(frame, session.member())
                 .map_err(|_| session.fail(Code::IllegalMessage))?;
             self.on_event(session, event)?;

@@ -15,7 +15,7 @@ use crate::codes::Code;
 use crate::delivery::{Delivery, Room, Size};
 use crate::input::Input;
 use crate::name::ended;
-use crate::session::{Session, lock, lock_if};
+use crate::session::{Session, Waiting, lock, lock_for};
 use crate::sp_membership::SETS_AT;
 
 /// Receives the next message or membership change, waiting for it. What does not fit stays and can be
@@ -26,17 +26,17 @@ use crate::sp_membership::SETS_AT;
 pub(crate) fn receive(session: &Session, room: &mut Room<'_, '_>) -> Result<c_int, Code> {
     session.check()?;
     let mut input = lock(&session.input);
-    let head = first_head(session, &mut input, true)?;
+    let head = first_head(session, &mut input, Waiting::Allowed)?;
     let size = Size { groups: group_count(&head), body_bytes: head.end - head.body_at };
     if let Some(shortage) = room.shortage(size).filter(|_| !room.may_drop()) {
         // All but the last byte: while that is in the socket, the mailbox stays readable.
-        fill(session, &mut input, (head.end - 1).max(HEADER_BYTES), true)?;
+        fill(session, &mut input, (head.end - 1).max(HEADER_BYTES), Waiting::Allowed)?;
         let groups = own_fields(&head, input.bytes());
         let delivery = plain(&head, input.bytes(), &groups, &[], session.member());
         room.describe(&delivery, size);
         return Err(shortage);
     }
-    fill(session, &mut input, head.end, true)?;
+    fill(session, &mut input, head.end, Waiting::Allowed)?;
     let bytes = input.bytes().get(..head.end).unwrap_or_default();
     let taken = hand_over(&head, bytes, session.member(), room);
     input.consume(head.end);
@@ -48,11 +48,11 @@ pub(crate) fn receive(session: &Session, room: &mut Room<'_, '_>) -> Result<c_in
 /// # Errors
 /// When the session has ended or is broken, and with [`Code::WouldBlock`] when this may not wait and some of the
 /// frame has not come; what has come stays.
-pub(crate) fn next_frame(session: &Session, may_wait: bool) -> Result<Frame, Code> {
+pub(crate) fn next_frame(session: &Session, waiting: Waiting) -> Result<Frame, Code> {
     session.check()?;
-    let mut input = lock_if(&session.input, may_wait)?;
-    let head = first_head(session, &mut input, may_wait)?;
-    fill(session, &mut input, head.end, may_wait)?;
+    let mut input = lock_for(&session.input, waiting)?;
+    let head = first_head(session, &mut input, waiting)?;
+    fill(session, &mut input, head.end, waiting)?;
     let frame = whole(input.bytes().get(..head.end).unwrap_or_default());
     input.consume(head.end);
     frame.ok_or_else(|| session.fail(Code::IllegalMessage))
@@ -64,18 +64,22 @@ fn has_ended(session: &Session) -> bool {
     !matches!(peeked, Ok((1.., _)) | Err(Errno::AGAIN | Errno::INTR))
 }
 
-fn first_head(session: &Session, input: &mut Input, may_wait: bool) -> Result<Head, Code> {
-    fill(session, input, HEADER_BYTES, may_wait)?;
+fn first_head(session: &Session, input: &mut Input, waiting: Waiting) -> Result<Head, Code> {
+    fill(session, input, HEADER_BYTES, waiting)?;
     let head = input.bytes().first_chunk().and_then(|header| FrameLimits::FROM_DAEMON.head(header).ok());
     head.ok_or_else(|| session.fail(Code::IllegalMessage))
 }
 
-fn fill(session: &Session, input: &mut Input, wanted: usize, may_wait: bool) -> Result<(), Code> {
+fn fill(session: &Session, input: &mut Input, wanted: usize, waiting: Waiting) -> Result<(), Code> {
     let before_waiting = || {
         // What is waited for may be an answer to what is gathered still.
         session.output.push(session);
-        // Of a connection that has ended, reading tells without waiting.
-        if may_wait || has_ended(session) { Ok(()) } else { Err(Code::WouldBlock) }
+        match waiting {
+            Waiting::Allowed => Ok(()),
+            // Of a connection that has ended, reading tells without waiting.
+            Waiting::Forbidden if has_ended(session) => Ok(()),
+            Waiting::Forbidden => Err(Code::WouldBlock),
+        }
     };
     input.fill(session.socket(), wanted, before_waiting).map_err(|code| match code {
         Code::WouldBlock => code,

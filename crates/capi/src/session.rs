@@ -79,12 +79,23 @@ pub(crate) fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
     }
 }
 
+/// Whether a call may wait, for the daemon or for another call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Waiting {
+    Allowed,
+    /// The program has asked with `DONT_BLOCK` for [`Code::WouldBlock`] instead.
+    Forbidden,
+}
+
 /// As [`lock`], for a call that may wait or not.
 ///
 /// # Errors
 /// When it may not, and another thread holds it.
-pub(crate) fn lock_if<T>(mutex: &Mutex<T>, may_wait: bool) -> Result<MutexGuard<'_, T>, Code> {
-    if may_wait { Ok(lock(mutex)) } else { try_lock(mutex).ok_or(Code::WouldBlock) }
+pub(crate) fn lock_for<T>(mutex: &Mutex<T>, waiting: Waiting) -> Result<MutexGuard<'_, T>, Code> {
+    match waiting {
+        Waiting::Allowed => Ok(lock(mutex)),
+        Waiting::Forbidden => try_lock(mutex).ok_or(Code::WouldBlock),
+    }
 }
 
 /// As [`lock`], unless another thread holds it until `deadline`.
