@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ffi::c_int;
 use std::sync::{Arc, Mutex};
 
-use antiphon::flush::{ANSWERS_LIMIT_BYTES, Event, FlushError, Layer, View};
+use antiphon::flush::{ANSWERS_LIMIT_BYTES, Event, FlushError, Layer, OwnCopy, View};
 use antiphon::session::Outbox;
 use antiphon::{Error, Message, ServiceLevel};
 use antiphon_wire::client::flags::CAUSED_BY_LEAVE;
@@ -103,7 +103,8 @@ impl FlushSession {
             Some(receivers) => layer.subgroup_cast(level, cast.group, receivers, cast.message_type, body),
         }
         .map_err(|error| code(&error))?;
-        state.hand_over(session, flags & SELF_DISCARD != 0)?;
+        let own_copy = if flags & SELF_DISCARD == 0 { OwnCopy::Delivered } else { OwnCopy::Discarded };
+        state.hand_over(session, own_copy)?;
         drop(state);
         session.output.send_added(session)?;
         Ok(body_bytes)
@@ -165,7 +166,7 @@ impl FlushSession {
         while let Some(event) = state.layer.next_event() {
             lock(&self.ready).extend(Item::new(event, session.member(), ending));
         }
-        state.hand_over(session, false)?;
+        state.hand_over(session, OwnCopy::Delivered)?;
         drop(state);
         // The daemon may take nothing before this program has received more.
         session.output.post_added(session, ANSWERS_LIMIT_BYTES)
@@ -179,7 +180,7 @@ impl FlushSession {
         session.check()?;
         let mut state = lock(&self.state);
         change(&mut state.layer).map_err(|error| code(&error))?;
-        state.hand_over(session, false)?;
+        state.hand_over(session, OwnCopy::Delivered)?;
         drop(state);
         session.output.send_added(session)?;
         Ok(0)
@@ -188,8 +189,8 @@ impl FlushSession {
 
 impl State {
     /// Adds what the layer wants to be sent to what is sent next, so that it keeps its order.
-    fn hand_over(&mut self, session: &Session, self_discard: bool) -> Result<(), Code> {
-        let added = self.layer.hand_over(&mut self.outbox, self_discard);
+    fn hand_over(&mut self, session: &Session, own_copy: OwnCopy) -> Result<(), Code> {
+        let added = self.layer.hand_over(&mut self.outbox, own_copy);
         added.map_err(|error| connection_code(&error))?;
         session.output.add(self.outbox.pending());
         self.outbox.clear();

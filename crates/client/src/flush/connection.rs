@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use antiphon_wire::names::MemberName;
 use antiphon_wire::service::ServiceLevel;
 
-use super::{ANSWERS_LIMIT_BYTES, Event, FlushError, Layer, Request};
+use super::{ANSWERS_LIMIT_BYTES, Event, FlushError, Layer, OwnCopy, Request};
 use crate::blocking;
 use crate::envelope::Destination;
 
@@ -183,7 +183,7 @@ impl Connection {
     /// Adds what the layer wants to be sent while the program receives. Does not wait: the daemon may take
     /// nothing before this program has received more.
     fn post(&mut self) -> Result<(), FlushError> {
-        let left_bytes = self.inner.post(|outbox| self.layer.hand_over(outbox, false))?;
+        let left_bytes = self.inner.post(|outbox| self.layer.hand_over(outbox, OwnCopy::Delivered))?;
         if left_bytes > ANSWERS_LIMIT_BYTES { Err(FlushError::TooManyAnswers) } else { Ok(()) }
     }
 

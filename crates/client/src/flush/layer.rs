@@ -10,7 +10,7 @@ use antiphon_wire::service::ServiceLevel;
 use super::group::{Group, Output};
 use super::mutant::{Mutant, Planted};
 use super::wire::{self, MARKED, put_mark};
-use super::{Event, FlushError, Request};
+use super::{Event, FlushError, OwnCopy, Request};
 use crate::envelope::{Destination, Envelope};
 use crate::error::Error;
 use crate::message;
@@ -226,17 +226,17 @@ impl Layer {
         self.requests.pop_front()
     }
 
-    /// Adds all requests for the daemon to what an outbox holds. With `self_discard`, messages are not
-    /// delivered to this client itself.
+    /// Adds all requests for the daemon to what an outbox holds; `own_copy` is for all messages among them.
     ///
     /// # Errors
     /// Those of the outbox, which no request of this layer has unless a message is too long.
-    pub fn hand_over(&mut self, outbox: &mut Outbox, self_discard: bool) -> Result<(), Error> {
+    pub fn hand_over(&mut self, outbox: &mut Outbox, own_copy: OwnCopy) -> Result<(), Error> {
+        let discard = own_copy == OwnCopy::Discarded;
         while let Some(request) = self.next_request() {
             match request {
                 Request::Join(group) => outbox.join(group)?,
                 Request::Leave(group) => outbox.leave(group)?,
-                Request::Send(envelope, body) => outbox.send(&envelope.self_discard(self_discard), &body)?,
+                Request::Send(envelope, body) => outbox.send(&envelope.self_discard(discard), &body)?,
             }
         }
         Ok(())

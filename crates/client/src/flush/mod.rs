@@ -100,6 +100,15 @@ pub struct View {
     pub came_along: Vec<MemberName>,
 }
 
+/// Whether this client gets what it sends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OwnCopy {
+    /// As every member of the group.
+    Delivered,
+    /// It goes without.
+    Discarded,
+}
+
 /// What the layer wants the daemon to do.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Request {
