@@ -21,7 +21,9 @@ pub enum BenchError {
         source: antiphon::Error,
     },
     /// The messages have no room for what the senders must write.
-    #[error("messages of {0} bytes are too short: sender, number and time take {STAMP_BYTES}")]
+    #[error(
+        "messages of {0} bytes are too short: expected {STAMP_BYTES} at least, for sender, number and time"
+    )]
     TooShort(usize),
     /// More than can be had.
     #[error("{wanted} {what} are too many: expected {most} at most")]
@@ -50,13 +52,13 @@ pub enum BenchError {
         least: u64,
     },
     /// The sizes of groups make no sequence.
-    #[error("the sizes of groups must begin with 1 or more and ascend")]
+    #[error("the sizes of groups must begin with 1 or more and ascend, as 1,10,100")]
     Sizes,
     /// Levels below fifo promise no order, so nothing can be said about the correctness of a run.
     #[error("{0} messages have no order to check; choose fifo, causal, agreed or safe")]
     Unordered(&'static str),
     /// The load has none of something that it needs.
-    #[error("nothing to measure: {0}")]
+    #[error("nothing to measure: {0}; expected some")]
     Nothing(&'static str),
     /// Nothing came for so long that nothing more is expected.
     #[error(
@@ -73,7 +75,7 @@ pub enum BenchError {
         network_views: u64,
     },
     /// A group did not come to what it should be.
-    #[error("{wanted}: not within {seconds} s")]
+    #[error("{wanted}: not within {seconds} s; the logs of the daemons may say why")]
     Late {
         /// What was waited for.
         wanted: String,
@@ -81,7 +83,7 @@ pub enum BenchError {
         seconds: u64,
     },
     /// The socket of an idle session has no room for one request.
-    #[error("{address}: a request was not taken whole")]
+    #[error("{address}: a request was not taken whole; is the daemon stopped or overloaded?")]
     RequestNotTaken {
         /// The daemon.
         address: String,
@@ -116,13 +118,13 @@ pub enum BenchError {
     #[error("there is no experiment '{0}'; there are {1}")]
     Unknown(String, String),
     /// Something else than this run's messages is in its group.
-    #[error("{0}: a message that no sender of this run has sent")]
+    #[error("{0}: a message that no sender of this run has sent; use a group that nobody else does")]
     Foreign(String),
     /// A daemon does not take what clients send.
     #[error("{0}: the daemon rejected a message")]
     Rejected(String),
     /// The process of a daemon could not be looked at.
-    #[error("process {pid}: {source}")]
+    #[error("process {pid}: {source}; expected the process of a daemon on this machine")]
     Process {
         /// Its id.
         pid: u32,
@@ -133,7 +135,7 @@ pub enum BenchError {
     #[error("no room for a histogram: {0}")]
     Histogram(#[from] hdrhistogram::CreationError),
     /// A thread of the run ended too early; if with a panic, its message stands on standard error.
-    #[error("a thread of the run failed")]
+    #[error("a thread of the run failed; standard error may say why")]
     Thread,
 }
 

@@ -147,7 +147,7 @@ pub enum FlushError {
     #[error(transparent)]
     Name(#[from] NameError),
     /// Only members send, flush and leave: from the first view until leaving.
-    #[error("this client is not a member of the group")]
+    #[error("this client is not a member of the group: join it, and wait for its first view")]
     NotAMember,
     /// Nothing can be delivered in a view that never comes.
     #[error("the connection receives no membership, which the flush layer is made of: connect with it")]
@@ -156,7 +156,7 @@ pub enum FlushError {
     #[error("this client is in the group, or on its way in or out, or the group is private")]
     AlreadyInvolved,
     /// Flushing answers a request.
-    #[error("no flush was requested in the group")]
+    #[error("no flush was requested in the group: wait for a flush request")]
     NotRequested,
     /// Nothing can be sent between flush and view.
     #[error("this client has flushed; it can send again in the next view")]
