@@ -127,6 +127,15 @@ impl Connector {
     pub(crate) fn unix_socket(&self, port: u16) -> PathBuf {
         self.unix_directory.join(port.to_string())
     }
+
+    /// The error of an address at which nobody answers.
+    pub(crate) fn unanswered(&self, address: &Address, source: io::Error) -> Error {
+        let socket = match address {
+            Address::Unix { port } => Some(self.unix_socket(*port)),
+            Address::Tcp { .. } => None,
+        };
+        Error::Connect { address: address.clone(), socket, source }
+    }
 }
 
 /// The error of a connector all of whose daemons failed.

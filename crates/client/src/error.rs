@@ -1,6 +1,7 @@
 //! What can go wrong.
 
 use std::io;
+use std::path::{Path, PathBuf};
 
 use antiphon_wire::client::flags::{MAX_BODY_AND_GROUPS_BYTES, MAX_GROUPS, ReplyCode};
 use antiphon_wire::client::frame::FrameError;
@@ -19,10 +20,12 @@ pub enum Error {
     #[error(transparent)]
     Address(#[from] AddressError),
     /// Nobody answers at the daemon's address.
-    #[error("could not connect to a daemon at {address}: {source}")]
+    #[error("could not connect to a daemon at {address}{}: {source}", beside(socket.as_deref()))]
     Connect {
         /// Where it was tried.
         address: Address,
+        /// The path of its Unix socket, if that was tried.
+        socket: Option<PathBuf>,
         /// What the operating system says about the last attempt.
         source: io::Error,
     },
@@ -84,9 +87,16 @@ pub struct Attempt {
     pub error: Error,
 }
 
+/// A path as it stands behind the port that it is of.
+fn beside(socket: Option<&Path>) -> String {
+    socket.map_or_else(String::new, |path| format!(" ({})", path.display()))
+}
+
 fn list(attempts: &[Attempt]) -> String {
     let one = |Attempt { address, error }: &Attempt| match error {
-        Error::Connect { source, .. } => format!("{address}: {source}"),
+        Error::Connect { socket, source, .. } => {
+            format!("{address}{}: {source}", beside(socket.as_deref()))
+        }
         error => format!("{address}: {error}"),
     };
     attempts.iter().map(one).collect::<Vec<_>>().join("; ")

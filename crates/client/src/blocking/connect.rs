@@ -59,7 +59,7 @@ impl Connector {
             Address::Unix { port } => dial::unix(&self.unix_socket(*port), deadline).map(Stream::Unix),
             Address::Tcp { host, port } => open_tcp(host, *port, deadline).map(Stream::Tcp),
         };
-        let mut stream = opened.map_err(|source| Error::Connect { address: address.clone(), source })?;
+        let mut stream = opened.map_err(|source| self.unanswered(address, source))?;
         let session = shake_hands(&mut stream, options, deadline)?;
         stream.set_read_timeout(None).map_err(Error::from_io)?;
         stream.set_write_timeout(None).map_err(Error::from_io)?;

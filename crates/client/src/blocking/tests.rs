@@ -191,7 +191,10 @@ fn a_unix_socket_is_found_by_its_port() {
     assert!(connector.connect().is_ok());
     playing.join().expect("played");
     let missing = Connector::new("4902").unix_directory(&directory).connect();
-    assert!(matches!(missing, Err(Error::Connect { .. })));
+    let error = missing.expect_err("nobody is there");
+    assert!(matches!(error, Error::Connect { .. }));
+    let path = directory.join("4902");
+    assert!(error.to_string().contains(&format!("at 4902 ({})", path.display())), "{error}");
     std::fs::remove_dir_all(&directory).expect("removed");
 }
 

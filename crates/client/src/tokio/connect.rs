@@ -40,7 +40,7 @@ impl Connector {
             Address::Unix { port } => within(deadline, Socket::unix(&self.unix_socket(*port))).await,
             Address::Tcp { host, port } => open_tcp(host, *port, deadline).await,
         };
-        let socket = opened.map_err(|source| Error::Connect { address: address.clone(), source })?;
+        let socket = opened.map_err(|source| self.unanswered(address, source))?;
         let on_time = |error: Error| match error {
             Error::Io(error) if error.kind() == io::ErrorKind::TimedOut => Error::Timeout,
             error => error,
