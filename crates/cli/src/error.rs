@@ -67,6 +67,12 @@ pub(crate) enum CliError {
         /// Its name.
         name: String,
     },
+    /// All daemons would be in one part.
+    #[error("nothing to part: all configured daemons ({names}) would be together; name some of several")]
+    NothingToPart {
+        /// Their names.
+        names: String,
+    },
     /// Daemons are in one ring that were told to part.
     #[error(
         "{names} do not part: set DangerousMonitor = yes in the file of each; its log says what it does not do"

@@ -145,6 +145,11 @@ impl Monitor {
                 self.set(&mut of_each, name, number)?;
             }
         }
+        if of_each.iter().all(|part| of_each.first() == Some(part)) {
+            let names: Vec<String> =
+                self.settings.locations.iter().map(|each| each.name.to_string()).collect();
+            return Err(CliError::NothingToPart { names: names.join(", ") });
+        }
         let begun = Instant::now();
         let mut all_told = self.tell(&self.settings.locations, &of_each)?;
         let limit = duration.map_or(OBEYING, |duration| duration.min(OBEYING));

@@ -107,6 +107,10 @@ fn a_daemon_that_does_not_obey_is_named() {
     let refused = monitor(&cluster, &["end", "d1"]);
     assert_eq!(refused.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("d1 still answers"), "{refused:?}");
+    let alone = monitor(&cluster, &["part", "d1"]);
+    assert_eq!((alone.status.code(), &alone.stdout[..]), (Some(1), &b""[..]));
+    let error = String::from_utf8_lossy(&alone.stderr);
+    assert!(error.contains("nothing to part: all configured daemons (d1) would be together"), "{error}");
     cluster.assert_running();
 }
 
