@@ -35,6 +35,9 @@ pub enum BenchError {
         /// How many there may be.
         most: f64,
     },
+    /// A daemon would be counted for two.
+    #[error("the daemon {0} is given twice; give each once")]
+    DaemonTwice(String),
     /// Nothing came to be judged.
     #[error(
         "no message came in the {seconds} s that were measured; measure for longer, or send more a second"

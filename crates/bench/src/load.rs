@@ -1,5 +1,6 @@
 //! What to put on which daemons.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use antiphon::{Connection, Envelope, ServiceLevel};
@@ -116,6 +117,7 @@ impl Load {
         if let Some((_, what)) = missing.into_iter().find(|(is_missing, _)| *is_missing) {
             return Err(BenchError::Nothing(what));
         }
+        check_distinct(&self.daemons)?;
         if self.body_bytes < STAMP_BYTES {
             return Err(BenchError::TooShort(self.body_bytes));
         }
@@ -204,6 +206,15 @@ fn greatest_common_divisor(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
+/// Refuses daemons of which one would be counted for two.
+pub(crate) fn check_distinct(daemons: &[String]) -> Result<(), BenchError> {
+    let mut seen = BTreeSet::new();
+    match daemons.iter().find(|daemon| !seen.insert(daemon.as_str())) {
+        Some(twice) => Err(BenchError::DaemonTwice(twice.clone())),
+        None => Ok(()),
+    }
+}
+
 /// Refuses more of something than can be had.
 pub(crate) fn check_most(what: &'static str, wanted: f64, most: f64) -> Result<(), BenchError> {
     if wanted > most { Err(BenchError::TooMany { what, wanted, most }) } else { Ok(()) }
@@ -250,6 +261,8 @@ mod tests {
     fn what_can_not_be_judged_is_refused() {
         assert!(load(1).check().is_ok());
         assert!(matches!(load(0).check(), Err(BenchError::Nothing("no daemon"))));
+        let twice = Load::new(["4803", "4805", "4803"].map(str::to_owned).to_vec());
+        assert!(matches!(twice.check(), Err(BenchError::DaemonTwice(daemon)) if daemon == "4803"));
         let short = Load { body_bytes: STAMP_BYTES - 1, ..load(1) };
         assert!(matches!(short.check(), Err(BenchError::TooShort(19))));
         let reliable = Load { service: ServiceLevel::Reliable, ..load(1) };

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::address::Reach;
 use crate::crowd::{Crowd, allow_sessions};
 use crate::error::BenchError;
-use crate::load::{MAX_CLIENTS, check_most, client_error};
+use crate::load::{MAX_CLIENTS, check_distinct, check_most, client_error};
 use crate::report::several;
 use crate::watch::Watchers;
 
@@ -124,6 +124,7 @@ fn check(load: &MembershipLoad) -> Result<usize, BenchError> {
     if let Some((_, what)) = missing.into_iter().find(|(is_missing, _)| *is_missing) {
         return Err(BenchError::Nothing(what));
     }
+    check_distinct(&load.daemons)?;
     let most = *load.members.last().ok_or(BenchError::Nothing("no member"))?;
     if load.members.first() == Some(&0) || !load.members.is_sorted_by(|less, more| less < more) {
         return Err(BenchError::Sizes);
