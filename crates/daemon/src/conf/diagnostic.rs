@@ -101,7 +101,10 @@ pub struct Rejected {
 
 impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, diagnostic) in self.diagnostics.iter().enumerate() {
+        let is_error = |diagnostic: &&Diagnostic| diagnostic.severity == Severity::Error;
+        // What keeps the daemon from starting stands last, where it is seen first.
+        let (errors, warnings): (Vec<_>, Vec<_>) = self.diagnostics.iter().partition(is_error);
+        for (index, diagnostic) in warnings.into_iter().chain(errors).enumerate() {
             let separator = if index == 0 { "" } else { "\n" };
             write!(f, "{separator}{}", self.source.render(diagnostic))?;
         }
@@ -118,6 +121,23 @@ mod tests {
     #[test]
     fn the_mark_of_some_editors_is_left_out() {
         assert_eq!(Source::new("spread.conf", b"\xEF\xBB\xBFWindow = 5").text, "Window = 5");
+    }
+
+    #[test]
+    fn a_report_has_the_errors_together_behind_the_warnings() {
+        let of = |severity, message: &str| Diagnostic {
+            severity,
+            span: 0..1,
+            message: message.to_owned(),
+            label: String::new(),
+        };
+        let (error, warning) = (Severity::Error, Severity::Warning);
+        let diagnostics = [of(error, "one"), of(warning, "two"), of(error, "three"), of(warning, "four")];
+        let rejected = Rejected { source: Source::new("x", b"y"), diagnostics: diagnostics.to_vec() };
+        let report = rejected.to_string();
+        let titles = report.lines().filter(|line| line.starts_with("error") || line.starts_with("warning"));
+        let expected = ["warning: two", "warning: four", "error: one", "error: three"];
+        assert_eq!(titles.collect::<Vec<_>>(), expected, "{report}");
     }
 
     #[test]
