@@ -188,6 +188,7 @@ mod tests {
         });
         let mut input = Input::new();
         input.fill(socket.as_fd(), 5, || Ok(())).expect("they come");
+        assert_eq!(input.bytes(), [1; 5]);
         writer.join().expect("no panic").expect("written");
     }
 }

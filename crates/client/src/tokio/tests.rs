@@ -310,7 +310,10 @@ fn a_unix_socket_is_reached_over_tokio() {
     let listener = UnixListener::bind(directory.join("4901")).expect("a socket");
     let playing = thread::spawn(move || accept_alice(&mut listener.accept().expect("a client").0));
     let connector = Connector::new("4902").or("4901").name("alice").unix_directory(&directory);
-    block_on(async { connector.connect_tokio().await.map(drop).expect("the second is there") });
+    block_on(async {
+        let connection = connector.connect_tokio().await.expect("the second is there");
+        assert_eq!(connection.member().to_string(), "#alice#localhost");
+    });
     playing.join().expect("played");
     std::fs::remove_dir_all(&directory).expect("removed");
 }
@@ -335,7 +338,10 @@ fn a_unix_socket_with_a_full_queue_is_waited_for() {
         accept_alice(&mut listener.accept().expect("a client").0);
     });
     let connector = Connector::new("4901").name("alice").unix_directory(&directory);
-    block_on(async { connector.connect_tokio().await.map(drop).expect("waited for") });
+    block_on(async {
+        let connection = connector.connect_tokio().await.expect("waited for");
+        assert_eq!(connection.member().to_string(), "#alice#localhost");
+    });
     playing.join().expect("played");
     drop(first);
     std::fs::remove_dir_all(&directory).expect("removed");
