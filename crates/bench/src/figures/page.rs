@@ -140,8 +140,8 @@ mod tests {
     };
 
     fn round(p50_us: u32) -> Table {
-        let mut table = Table::new(&["p50_us"]);
-        table.push([p50_us.to_string()]);
+        let mut table = Table::new();
+        table.push([("p50_us", p50_us.to_string())]);
         table
     }
 

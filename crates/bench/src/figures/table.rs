@@ -9,11 +9,15 @@ const FAULTS: &str = "faults";
 const EXTREMES: [&str; 2] = ["lowest", "highest"];
 
 /// Named columns and rows of cells without commas or quotes.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Table {
+    /// Those of the first row.
     columns: Vec<&'static str>,
     rows: Vec<Row>,
 }
+
+/// What stands in a row, with the name of its column.
+pub(crate) type Cell = (&'static str, String);
 
 type Row = Vec<String>;
 
@@ -33,8 +37,8 @@ enum Key<'a> {
 }
 
 impl Table {
-    pub(crate) fn new(columns: &[&'static str]) -> Self {
-        Self { columns: columns.to_vec(), rows: Vec::new() }
+    pub(crate) fn new() -> Self {
+        Self::default()
     }
 
     /// What rounds that gave the same rows come to: of each row that of the round with the median (of two, the
@@ -45,12 +49,13 @@ impl Table {
         if others.is_empty() {
             return Some(first.clone());
         }
-        let mut table = Self::new(&[first.columns.as_slice(), &EXTREMES].concat());
+        let columns = [first.columns.as_slice(), &EXTREMES].concat();
+        let mut table = Self { columns, rows: Vec::new() };
         for place in 0..first.rows.len() {
             let rows: Vec<&Row> = rounds.iter().filter_map(|round| round.rows.get(place)).collect();
             // Else rows would be compared with those of something else.
             assert_eq!(rows.len(), rounds.len(), "the same rows in each round");
-            table.push(first.median_row(rows, by));
+            table.rows.push(first.median_row(rows, by));
         }
         Some(table)
     }
@@ -74,11 +79,15 @@ impl Table {
         median
     }
 
-    /// Adds a row, with a cell for each column.
-    pub(crate) fn push(&mut self, row: impl IntoIterator<Item = String>) {
-        let row: Vec<String> = row.into_iter().collect();
-        // Else cells would be read as those of other columns, in the file as on the page.
-        assert_eq!(row.len(), self.columns.len(), "a cell for each of {:?}, not {row:?}", self.columns);
+    /// Adds a row, with the same columns as the rows before.
+    pub(crate) fn push(&mut self, cells: impl IntoIterator<Item = Cell>) {
+        let (columns, row): (Vec<&'static str>, Row) = cells.into_iter().unzip();
+        if self.rows.is_empty() {
+            self.columns = columns;
+        } else {
+            // Else cells would be read as those of other columns, in the file as on the page.
+            assert_eq!(columns, self.columns, "the same columns in each row");
+        }
         assert!(!row.iter().any(|cell| cell.contains([',', '"', '\n'])), "no separators in {row:?}");
         self.rows.push(row);
     }
@@ -176,8 +185,12 @@ fn grouped_word(word: &str) -> String {
 mod tests {
     use super::*;
 
+    fn row(cells: [&str; 4]) -> impl Iterator<Item = Cell> {
+        ["cable", "daemons", "bytes", "p50_us"].into_iter().zip(cells.map(str::to_owned))
+    }
+
     fn table() -> Table {
-        let mut table = Table::new(&["cable", "daemons", "bytes", "p50_us"]);
+        let mut table = Table::new();
         for (cable, daemons, bytes, us) in [
             ("frames", 10, 100, "5"),
             ("frames", 10, 1350, "-"),
@@ -185,7 +198,7 @@ mod tests {
             ("frames", 2, 100_000, "1234567.5"),
             ("none", 1, 100, "3"),
         ] {
-            table.push([cable.to_owned(), daemons.to_string(), bytes.to_string(), us.to_owned()]);
+            table.push(row([cable, &daemons.to_string(), &bytes.to_string(), us]));
         }
         table
     }
@@ -224,8 +237,9 @@ mod tests {
     }
 
     fn round(rows: &[[&str; 4]]) -> Table {
-        let mut table = Table::new(&["what", "rate", "p50_us", "faults"]);
-        rows.iter().for_each(|row| table.push(row.map(str::to_owned)));
+        let mut table = Table::new();
+        let columns = ["what", "rate", "p50_us", "faults"];
+        rows.iter().for_each(|row| table.push(columns.into_iter().zip(row.map(str::to_owned))));
         table
     }
 
@@ -266,14 +280,14 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "a cell for each")]
+    #[should_panic(expected = "the same columns in each row")]
     fn a_row_that_lacks_a_cell_is_refused() {
-        table().push(["frames".to_owned(), "2".to_owned(), "100".to_owned()]);
+        table().push(row(["frames", "2", "100", "1"]).take(3));
     }
 
     #[test]
     #[should_panic(expected = "no separators")]
     fn a_cell_that_would_be_two_in_a_file_is_refused() {
-        table().push(["a,b", "2", "100", "1"].map(str::to_owned));
+        table().push(row(["a,b", "2", "100", "1"]));
     }
 }

@@ -22,18 +22,7 @@ const MESSAGES_TO_GROUPS: f64 = 20.0;
 
 /// An idle ring.
 pub(super) fn idle(lab: &Lab<'_>) -> Result<Table, BenchError> {
-    let mut table = Table::new(&[
-        "daemons",
-        "idle_daemons",
-        "service",
-        "bytes",
-        "samples",
-        "p50_us",
-        "p90_us",
-        "p99_us",
-        "max_us",
-        "faults",
-    ]);
+    let mut table = Table::new();
     for (busy_poll, idle_daemons) in [("no", "sleeping"), ("yes", "polling")] {
         for count in lab.by_extent(&[1, 2, 4, 8, 20][..], &[1, 2, 8, 20], &[2]) {
             let directive = format!("BusyPoll = {busy_poll}\n");
@@ -45,16 +34,16 @@ pub(super) fn idle(lab: &Lab<'_>) -> Result<Table, BenchError> {
                 let us = |us: f64| number(us, 0);
                 let latency = report.latency;
                 table.push([
-                    count.to_string(),
-                    idle_daemons.to_owned(),
-                    report.service.to_owned(),
-                    report.body_bytes.to_string(),
-                    latency.samples.to_string(),
-                    us(latency.p50_us),
-                    us(latency.p90_us),
-                    us(latency.p99_us),
-                    us(latency.max_us),
-                    report.faults.count().to_string(),
+                    ("daemons", count.to_string()),
+                    ("idle_daemons", idle_daemons.to_owned()),
+                    ("service", report.service.to_owned()),
+                    ("bytes", report.body_bytes.to_string()),
+                    ("samples", latency.samples.to_string()),
+                    ("p50_us", us(latency.p50_us)),
+                    ("p90_us", us(latency.p90_us)),
+                    ("p99_us", us(latency.p99_us)),
+                    ("max_us", us(latency.max_us)),
+                    ("faults", report.faults.count().to_string()),
                 ]);
             }
         }
@@ -67,20 +56,7 @@ pub(super) fn groups(lab: &Lab<'_>) -> Result<Table, BenchError> {
     let daemons = lab.by_extent(20, 20, 2);
     let sizes = lab.by_extent(&[1000, 5000, 10_000][..], &[1000, 10_000], &[1000]);
     let counts = lab.by_extent(&[1, 10, 100, 1000, 10_000][..], &[1, 1000, 10_000], &[1, 50]);
-    let mut table = Table::new(&[
-        "daemons",
-        "service",
-        "bytes",
-        "groups",
-        "joining_ms",
-        "samples",
-        "mean_ms",
-        "p50_ms",
-        "p99_ms",
-        "max_ms",
-        "memory_MB",
-        "faults",
-    ]);
+    let mut table = Table::new();
     let ring = Ring::start(lab, daemons, Cable::Mbit(100))?;
     for service in SERVICES {
         for size in sizes {
@@ -100,18 +76,18 @@ pub(super) fn groups(lab: &Lab<'_>) -> Result<Table, BenchError> {
                 let least = Duration::from_secs_f64(lab.by_extent(MESSAGES_TO_GROUPS, 1.0, 1.0) / rate);
                 let report = lab.measure(&Load { duration: load.duration.max(least), ..load })?;
                 table.push([
-                    daemons.to_string(),
-                    report.service.to_owned(),
-                    size.to_string(),
-                    groups.to_string(),
-                    number(report.joining_ms, 1),
-                    report.latency.samples.to_string(),
-                    ms(report.latency.mean_us),
-                    ms(report.latency.p50_us),
-                    ms(report.latency.p99_us),
-                    ms(report.latency.max_us),
-                    memory(&report),
-                    report.faults.count().to_string(),
+                    ("daemons", daemons.to_string()),
+                    ("service", report.service.to_owned()),
+                    ("bytes", size.to_string()),
+                    ("groups", groups.to_string()),
+                    ("joining_ms", number(report.joining_ms, 1)),
+                    ("samples", report.latency.samples.to_string()),
+                    ("mean_ms", ms(report.latency.mean_us)),
+                    ("p50_ms", ms(report.latency.p50_us)),
+                    ("p99_ms", ms(report.latency.p99_us)),
+                    ("max_ms", ms(report.latency.max_us)),
+                    ("memory_MB", memory(&report)),
+                    ("faults", report.faults.count().to_string()),
                 ]);
             }
         }

@@ -21,8 +21,7 @@ const CALM: Duration = Duration::from_millis(500);
 
 /// Joins and leaves.
 pub(super) fn membership(lab: &Lab<'_>) -> Result<Table, BenchError> {
-    let mut table =
-        Table::new(&["daemons", "members", "what", "mean_ms", "median_ms", "max_ms", "filling_ms", "faults"]);
+    let mut table = Table::new();
     let ring = Ring::start(lab, lab.by_extent(20, 20, 2), Cable::Mbit(100))?;
     let load = MembershipLoad {
         daemons: ring.addresses(),
@@ -41,14 +40,14 @@ pub(super) fn membership(lab: &Lab<'_>) -> Result<Table, BenchError> {
             ("leave everywhere", row.leave_everywhere),
         ] {
             table.push([
-                row.daemons.to_string(),
-                row.members.to_string(),
-                what.to_owned(),
-                number(mean_ms, 2),
-                number(median_ms, 2),
-                number(max_ms, 2),
-                number(row.filling_ms, 0),
-                row.false_views.to_string(),
+                ("daemons", row.daemons.to_string()),
+                ("members", row.members.to_string()),
+                ("what", what.to_owned()),
+                ("mean_ms", number(mean_ms, 2)),
+                ("median_ms", number(median_ms, 2)),
+                ("max_ms", number(max_ms, 2)),
+                ("filling_ms", number(row.filling_ms, 0)),
+                ("faults", row.false_views.to_string()),
             ]);
         }
     }
@@ -57,7 +56,7 @@ pub(super) fn membership(lab: &Lab<'_>) -> Result<Table, BenchError> {
 
 /// First view, crash and merge.
 pub(super) fn views(lab: &Lab<'_>) -> Result<Table, BenchError> {
-    let mut table = Table::new(&["daemons", "what", "samples", "mean_ms", "median_ms", "max_ms"]);
+    let mut table = Table::new();
     let samples = lab.by_extent(2, 2, 1);
     for count in lab.by_extent(&[2, 4, 8, 20][..], &[2, 20], &[2]) {
         let (mut first, mut crash, mut merge) = (Vec::new(), Vec::new(), Vec::new());
@@ -70,8 +69,14 @@ pub(super) fn views(lab: &Lab<'_>) -> Result<Table, BenchError> {
         }
         for (what, times) in [("first view", first), ("crash", crash), ("merge", merge)] {
             let Spread { mean_ms, median_ms, max_ms } = Spread::of(&times);
-            let times = [mean_ms, median_ms, max_ms].map(|time| number(time, 1));
-            table.push([count.to_string(), what.to_owned(), samples.to_string()].into_iter().chain(times));
+            table.push([
+                ("daemons", count.to_string()),
+                ("what", what.to_owned()),
+                ("samples", samples.to_string()),
+                ("mean_ms", number(mean_ms, 1)),
+                ("median_ms", number(median_ms, 1)),
+                ("max_ms", number(max_ms, 1)),
+            ]);
         }
     }
     Ok(table)

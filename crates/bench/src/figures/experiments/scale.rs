@@ -8,7 +8,7 @@ use antiphon::{Envelope, ServiceLevel};
 use super::super::Lab;
 use super::super::bed::Cable;
 use super::super::ring::Ring;
-use super::super::table::Table;
+use super::super::table::{Cell, Table};
 use super::{memory, ms, number};
 use crate::address::Reach;
 use crate::crowd::{Crowd, allow_sessions};
@@ -22,8 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Sessions on one daemon.
 pub(super) fn connections(lab: &Lab<'_>) -> Result<Table, BenchError> {
-    let mut table =
-        Table::new(&["connections", "connecting_ms", "memory_MB", "message_to_all_ms", "idle_CPU_percent"]);
+    let mut table = Table::new();
     for count in lab.by_extent(&[1000, 5000, 20_000][..], &[1000, 20_000], &[100]) {
         lab.step(&format!("{count} connections"));
         // Before the daemon starts, which has the limits of this process.
@@ -34,7 +33,7 @@ pub(super) fn connections(lab: &Lab<'_>) -> Result<Table, BenchError> {
     Ok(table)
 }
 
-fn row(ring: &Ring<'_>, count: usize) -> Result<[String; 5], BenchError> {
+fn row(ring: &Ring<'_>, count: usize) -> Result<[Cell; 5], BenchError> {
     let address = ring.address(0);
     let begun = Instant::now();
     let mut crowd = Crowd::new()?;
@@ -62,27 +61,17 @@ fn row(ring: &Ring<'_>, count: usize) -> Result<[String; 5], BenchError> {
     let memory: u64 =
         ring.pids().iter().map(|pid| Ok(Usage::of(*pid)?.resident_bytes)).sum::<Result<u64, BenchError>>()?;
     Ok([
-        count.to_string(),
-        number(connecting.as_secs_f64() * 1e3, 0),
-        number(memory as f64 / 1e6, 1),
-        number(Spread::of(&times).median_ms, 1),
-        number(idle.iter().sum(), 1),
+        ("connections", count.to_string()),
+        ("connecting_ms", number(connecting.as_secs_f64() * 1e3, 0)),
+        ("memory_MB", number(memory as f64 / 1e6, 1)),
+        ("message_to_all_ms", number(Spread::of(&times).median_ms, 1)),
+        ("idle_CPU_percent", number(idle.iter().sum(), 1)),
     ])
 }
 
 /// Receivers that all get the same, at one daemon.
 pub(super) fn receivers(lab: &Lab<'_>) -> Result<Table, BenchError> {
-    let mut table = Table::new(&[
-        "receivers",
-        "messages_per_second",
-        "frames_per_second",
-        "CPU_us_per_frame",
-        "memory_MB",
-        "p50_ms",
-        "p99_ms",
-        "max_ms",
-        "faults",
-    ]);
+    let mut table = Table::new();
     for count in lab.by_extent(&[1, 10, 100, 1000][..], &[10, 1000], &[2]) {
         lab.step(&format!("{count} receivers"));
         let ring = Ring::start(lab, 2, Cable::Batches)?;
@@ -90,15 +79,15 @@ pub(super) fn receivers(lab: &Lab<'_>) -> Result<Table, BenchError> {
         let theirs = report.processes.last();
         let cpu = theirs.and_then(|process| process.cpu_us_per_message).map(|cpu| cpu / *count as f64);
         table.push([
-            count.to_string(),
-            number(report.messages_per_second, 0),
-            number(report.messages_per_second * *count as f64, 0),
-            cpu.map_or("-".to_owned(), |cpu| number(cpu, 2)),
-            memory(&report),
-            ms(report.latency.p50_us),
-            ms(report.latency.p99_us),
-            ms(report.latency.max_us),
-            report.faults.count().to_string(),
+            ("receivers", count.to_string()),
+            ("messages_per_second", number(report.messages_per_second, 0)),
+            ("frames_per_second", number(report.messages_per_second * *count as f64, 0)),
+            ("CPU_us_per_frame", cpu.map_or("-".to_owned(), |cpu| number(cpu, 2))),
+            ("memory_MB", memory(&report)),
+            ("p50_ms", ms(report.latency.p50_us)),
+            ("p99_ms", ms(report.latency.p99_us)),
+            ("max_ms", ms(report.latency.max_us)),
+            ("faults", report.faults.count().to_string()),
         ]);
     }
     Ok(table)
@@ -106,7 +95,7 @@ pub(super) fn receivers(lab: &Lab<'_>) -> Result<Table, BenchError> {
 
 /// Rings with nothing to do.
 pub(super) fn idle(lab: &Lab<'_>) -> Result<Table, BenchError> {
-    let mut table = Table::new(&["daemons", "mean_CPU_percent", "most_CPU_percent", "memory_MB"]);
+    let mut table = Table::new();
     for count in lab.by_extent(&[2, 8, 20][..], &[20], &[2]) {
         let ring = Ring::start(lab, *count, Cable::Batches)?;
         lab.step(&format!("{count} daemons"));
@@ -120,10 +109,10 @@ pub(super) fn idle(lab: &Lab<'_>) -> Result<Table, BenchError> {
         }
         drop(crowd);
         table.push([
-            count.to_string(),
-            number(percent.iter().sum::<f64>() / percent.len() as f64, 2),
-            number(percent.iter().copied().fold(0.0, f64::max), 2),
-            number(most_bytes as f64 / 1e6, 1),
+            ("daemons", count.to_string()),
+            ("mean_CPU_percent", number(percent.iter().sum::<f64>() / percent.len() as f64, 2)),
+            ("most_CPU_percent", number(percent.iter().copied().fold(0.0, f64::max), 2)),
+            ("memory_MB", number(most_bytes as f64 / 1e6, 1)),
         ]);
     }
     Ok(table)

@@ -14,16 +14,7 @@ use crate::run::measure;
 
 /// Senders that all saturate the ring.
 pub(super) fn fairness(lab: &Lab<'_>) -> Result<Table, BenchError> {
-    let mut table = Table::new(&[
-        "daemons",
-        "senders",
-        "senders_on_each",
-        "bytes",
-        "messages_per_second",
-        "least",
-        "most",
-        "faults",
-    ]);
+    let mut table = Table::new();
     for (count, each) in lab.by_extent(&[(10, 1), (2, 10)][..], &[(10, 1), (2, 10)], &[(2, 2)]) {
         let ring = Ring::start(lab, *count, Cable::Batches)?;
         for size in lab.by_extent(&[100, 1350, 8192][..], &[100, 8192], &[100]) {
@@ -32,14 +23,14 @@ pub(super) fn fairness(lab: &Lab<'_>) -> Result<Table, BenchError> {
             let load = lab.saturating(load);
             let report = lab.measure(&Load { duration: load.duration * 2, ..load })?;
             table.push([
-                count.to_string(),
-                report.senders.to_string(),
-                each.to_string(),
-                size.to_string(),
-                number(report.messages_per_second, 0),
-                number(report.shares.least, 3),
-                number(report.shares.most, 3),
-                report.faults.count().to_string(),
+                ("daemons", count.to_string()),
+                ("senders", report.senders.to_string()),
+                ("senders_on_each", each.to_string()),
+                ("bytes", size.to_string()),
+                ("messages_per_second", number(report.messages_per_second, 0)),
+                ("least", number(report.shares.least, 3)),
+                ("most", number(report.shares.most, 3)),
+                ("faults", report.faults.count().to_string()),
             ]);
         }
     }
@@ -67,15 +58,7 @@ const LARGE: Flood = Flood { name: "", bytes: 100_000, rate: Rate::BackPressure,
 
 /// Latency of a quiet client, alone and beside floods.
 pub(super) fn interference(lab: &Lab<'_>) -> Result<Table, BenchError> {
-    let mut table = Table::new(&[
-        "flood",
-        "flood_Mbit_per_second",
-        "p50_ms",
-        "p99_ms",
-        "max_ms",
-        "p99_by_idle",
-        "faults",
-    ]);
+    let mut table = Table::new();
     let ring = Ring::start(lab, 2, Cable::Batches)?;
     let quiet = Load {
         rate: Rate::Fixed(200.0),
@@ -86,13 +69,13 @@ pub(super) fn interference(lab: &Lab<'_>) -> Result<Table, BenchError> {
     let alone = lab.measure(&quiet)?;
     let mut push = |name: &str, flood: f64, report: &crate::report::Report| {
         table.push([
-            name.to_owned(),
-            number(flood, 0),
-            ms(report.latency.p50_us),
-            ms(report.latency.p99_us),
-            ms(report.latency.max_us),
-            number(report.latency.p99_us / alone.latency.p99_us, 1),
-            report.faults.count().to_string(),
+            ("flood", name.to_owned()),
+            ("flood_Mbit_per_second", number(flood, 0)),
+            ("p50_ms", ms(report.latency.p50_us)),
+            ("p99_ms", ms(report.latency.p99_us)),
+            ("max_ms", ms(report.latency.max_us)),
+            ("p99_by_idle", number(report.latency.p99_us / alone.latency.p99_us, 1)),
+            ("faults", report.faults.count().to_string()),
         ]);
     };
     push("none", 0.0, &alone);

@@ -5,24 +5,10 @@ use std::time::Duration;
 use super::super::Lab;
 use super::super::bed::Cable;
 use super::super::ring::Ring;
-use super::super::table::Table;
+use super::super::table::{Cell, Table};
 use super::{cpu, memory, ms, number};
 use crate::error::BenchError;
 use crate::load::Load;
-
-const COLUMNS: &[&str] = &[
-    "cable",
-    "daemons",
-    "bytes",
-    "messages_per_second",
-    "Mbit_per_second",
-    "CPU_us_per_message_and_daemon",
-    "memory_MB",
-    "p50_ms",
-    "p99_ms",
-    "max_ms",
-    "faults",
-];
 
 const NARROW: Cable = Cable::Mbit(100);
 
@@ -56,7 +42,7 @@ pub(super) fn unlimited(lab: &Lab<'_>) -> Result<Table, BenchError> {
 
 /// A single daemon needs no cable and is measured with the first only.
 fn sweep(lab: &Lab<'_>, cables: &[Cable], counts: &[usize], sizes: &[usize]) -> Result<Table, BenchError> {
-    let mut table = Table::new(COLUMNS);
+    let mut table = Table::new();
     for (place, cable) in cables.iter().enumerate() {
         for count in counts.iter().filter(|count| place == 0 || **count > 1) {
             let ring = Ring::start(lab, *count, *cable)?;
@@ -69,22 +55,22 @@ fn sweep(lab: &Lab<'_>, cables: &[Cable], counts: &[usize], sizes: &[usize]) -> 
     Ok(table)
 }
 
-fn row(lab: &Lab<'_>, ring: &Ring<'_>, cable: Cable, size: usize) -> Result<[String; 11], BenchError> {
+fn row(lab: &Lab<'_>, ring: &Ring<'_>, cable: Cable, size: usize) -> Result<[Cell; 11], BenchError> {
     let load = lab.saturating(Load { body_bytes: size, ..ring.load() });
     let settling =
         if cable == NARROW { SETTLING_OF_EACH * ring.load().daemons.len() as u32 } else { Duration::ZERO };
     let report = lab.measure(&Load { warm_up: load.warm_up.max(settling), ..load })?;
     Ok([
-        if report.daemons == 1 { "none".to_owned() } else { cable.name() },
-        report.daemons.to_string(),
-        size.to_string(),
-        number(report.messages_per_second, 0),
-        number(report.payload_mbit_per_second, 1),
-        cpu(&report),
-        memory(&report),
-        ms(report.latency.p50_us),
-        ms(report.latency.p99_us),
-        ms(report.latency.max_us),
-        report.faults.count().to_string(),
+        ("cable", if report.daemons == 1 { "none".to_owned() } else { cable.name() }),
+        ("daemons", report.daemons.to_string()),
+        ("bytes", size.to_string()),
+        ("messages_per_second", number(report.messages_per_second, 0)),
+        ("Mbit_per_second", number(report.payload_mbit_per_second, 1)),
+        ("CPU_us_per_message_and_daemon", cpu(&report)),
+        ("memory_MB", memory(&report)),
+        ("p50_ms", ms(report.latency.p50_us)),
+        ("p99_ms", ms(report.latency.p99_us)),
+        ("max_ms", ms(report.latency.max_us)),
+        ("faults", report.faults.count().to_string()),
     ])
 }
