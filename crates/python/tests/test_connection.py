@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import asyncio
 import contextlib
+import math
 import platform
 import random
 import select
@@ -399,6 +400,15 @@ def test_what_was_sent_before_a_disconnect_is_delivered(daemon: Daemon) -> None:
             ann.join("farewell")
         assert [message(ben).body for _ in range(500)] == [str(number).encode() for number in range(500)]
         assert view(ben).cause is Cause.DISCONNECT
+
+
+@pytest.mark.parametrize("timeout", [30 * 86400, 1e300, math.inf])
+def test_a_timeout_may_be_as_long_as_one_likes(daemon: Daemon, timeout: float) -> None:
+    with antiphon.connect(daemon.address, "ann", timeout=timeout) as ann:
+        ann.join("patience")
+        assert isinstance(ann.receive(timeout=timeout), View)
+        ann.leave("patience")
+        assert ann.receive_many(timeout=timeout)
 
 
 def test_a_stopped_daemon_delays_neither_a_timeout_nor_the_end(two_daemons: tuple[Daemon, Daemon]) -> None:

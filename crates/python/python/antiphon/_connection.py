@@ -22,6 +22,7 @@ from antiphon._transport import (
     GOODBYE_TIMEOUT,
     HANDSHAKE_READ_BYTES,
     LAST_TIMEOUT,
+    LONGEST_WAIT,
     READ_BYTES,
     RETRY_SECONDS,
     SEND_FLAGS,
@@ -113,7 +114,7 @@ class _Deadline:
         left = self.left()
         if left == 0.0:
             raise TimeoutError
-        used.settimeout(left)
+        used.settimeout(None if left is None else min(left, LONGEST_WAIT))
 
 
 def _open(place: Place, deadline: _Deadline) -> socket.socket:
@@ -429,9 +430,12 @@ class Connection(Named):
 
 def _wait(waited: socket.socket, deadline: _Deadline) -> bool:
     """Waits until the socket is readable; whether it is in time."""
-    if waited.fileno() < 0:
-        raise OSError("the socket is closed")
-    left = deadline.left()
-    poll = select.poll()
-    poll.register(waited, select.POLLIN)
-    return bool(poll.poll(None if left is None else left * 1000))
+    while True:
+        if waited.fileno() < 0:
+            raise OSError("the socket is closed")
+        left = deadline.left()
+        poll = select.poll()
+        poll.register(waited, select.POLLIN)
+        is_ready = bool(poll.poll(None if left is None else min(left, LONGEST_WAIT) * 1000))
+        if is_ready or left is None or left <= LONGEST_WAIT:
+            return is_ready

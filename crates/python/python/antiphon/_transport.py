@@ -24,6 +24,9 @@ STALL_TIMEOUT = 3.0
 slow takes something."""
 LAST_TIMEOUT = 60.0
 """How long a daemon may take for what comes last, however it gets on, in seconds."""
+LONGEST_WAIT = 1_000_000.0
+"""How long one call of the system is let wait, in seconds: it counts milliseconds in 32 bits. Whoever has
+longer waits again."""
 SEND_TIMEOUT = struct.pack("ll", 0, 500_000)
 """After so long, a write that waits says how much the daemon has taken, and goes on: as a `timeval`, half a
 second."""
