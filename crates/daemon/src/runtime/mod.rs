@@ -484,7 +484,8 @@ impl Daemon {
 
 /// What the core begins with: times and random numbers, of which it has none itself.
 fn boot() -> Boot {
-    let incarnation = clock::milliseconds_since_1970();
-    let random = || std::hash::RandomState::new().hash_one(incarnation);
-    Boot { incarnation, epoch: incarnation, seed: random(), name_hash: NameHash::secret(random()) }
+    let epoch = clock::milliseconds_since_1970();
+    let random = || std::hash::RandomState::new().hash_one(epoch);
+    let incarnation = clock::incarnation(epoch, random());
+    Boot { incarnation, epoch, seed: random(), name_hash: NameHash::secret(random()) }
 }
