@@ -5,6 +5,8 @@
 //! is greater than all that earlier runs can have had. A process that hears of an epoch that its own
 //! calendar has not reached can not know that, and says so in the epochs that it proposes.
 
+use std::time::Duration;
+
 use crate::time::Instant;
 
 /// Epochs of configurations are even, and differ by [`DOUBTFUL`] if the leader doubts its calendar. The
@@ -53,6 +55,11 @@ impl Epochs {
         self.reached
     }
 
+    /// How long ago this process has booted.
+    pub(super) fn uptime(&self, now: Instant) -> Duration {
+        now.since(self.boot)
+    }
+
     /// Whether an epoch that a peer named can be true.
     pub(super) fn is_plausible(&self, epoch: u64) -> bool {
         epoch <= MAX && epoch <= self.reached.saturating_add(MAX_LEAP)
@@ -61,7 +68,7 @@ impl Epochs {
     /// Takes note of an epoch that another process has reached. One that my calendar has not means that
     /// it was set back, or another's forward: either way I doubt it for good.
     pub(super) fn compare(&mut self, epoch: u64, now: Instant) {
-        let uptime = u64::try_from(now.since(self.boot).as_millis()).unwrap_or(u64::MAX);
+        let uptime = u64::try_from(self.uptime(now).as_millis()).unwrap_or(u64::MAX);
         self.is_doubtful |= epoch > self.at_boot.saturating_add(uptime);
     }
 
@@ -81,8 +88,6 @@ impl Epochs {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

@@ -12,7 +12,7 @@ use crate::time::Instant;
 
 /// A process whose greater incarnation was not heard for this long may have been started with a
 /// clock that was set back; its lower one is believed then.
-const FORGET_INCARNATION: Duration = Duration::from_secs(3);
+pub(super) const FORGET_INCARNATION: Duration = Duration::from_secs(3);
 /// Runs of one daemon whose rows are kept: word of one may still come when the next is here. More come of
 /// one that crashes again and again, and must not take the place of others' rows.
 const MAX_RUNS: usize = 2;

@@ -6,7 +6,7 @@ use antiphon_wire::ring::gossip::{Ack, Hello, Join, MergeRequest, Wake};
 use antiphon_wire::ring::packet::Packet;
 use antiphon_wire::ring::token::Token;
 
-use super::gossip::TOO_OFTEN;
+use super::gossip::{FORGET_INCARNATION, TOO_OFTEN};
 use super::{Membership, State, count_packet};
 use crate::cx::Cx;
 use crate::delivery::stream::{self, Complete, Limit};
@@ -240,7 +240,9 @@ impl Membership {
             self.hello_soon(cx);
         }
         self.probe(hello.from.daemon, cx);
-        if self.gossip.count_unprobed(hello.from, cx.now, cx.config) == Some(TOO_OFTEN) {
+        // While it may refuse me for an earlier run that it knows, its silence says nothing of the way.
+        let may_be_refused = self.epochs.uptime(cx.now) < FORGET_INCARNATION;
+        if !may_be_refused && self.gossip.count_unprobed(hello.from, cx.now, cx.config) == Some(TOO_OFTEN) {
             cx.out.events.push(Event::OnlyHeard(hello.from));
         }
         let settled = cx.now.since(since) > cx.config.membership.hello * 2;

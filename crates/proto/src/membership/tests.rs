@@ -214,6 +214,27 @@ fn who_is_heard_and_tells_me_nothing_is_reported() {
     assert_eq!(reports(&bench), 1, "if all ports are closed, it can not say that it hears me");
 }
 
+/// An earlier run of mine, of a time before the calendar was set back, is refused by others for three seconds.
+#[test]
+fn who_may_take_me_for_an_earlier_run_is_not_reported_until_it_has_forgotten_the_later_one() {
+    let mut bench = Bench::new(2, 1472);
+    while bench.state() != StateName::Operational {
+        bench.wait();
+    }
+    let from = process(1);
+    let ring = RingId { epoch: BOOT, leader: from };
+    let hello = Datagram::Hello(Hello { from, ring, members: vec![from], hears: BTreeSet::new() });
+    let mut reported_after = None;
+    while reported_after.is_none() && bench.now.since(Instant::default()) < Duration::from_secs(9) {
+        bench.now = bench.now + Duration::from_millis(150);
+        bench.hear(&hello);
+        let is_reported = bench.out.events.iter().any(|event| matches!(event, Event::OnlyHeard(_)));
+        reported_after = is_reported.then(|| bench.now.since(Instant::default()));
+    }
+    let after = reported_after.expect("it is reported in the end");
+    assert!((Duration::from_millis(4200)..Duration::from_secs(6)).contains(&after), "{after:?}");
+}
+
 #[test]
 fn who_tells_me_something_and_is_not_heard_is_probed_and_reported() {
     let mut bench = Bench::new(2, 1472);
