@@ -78,7 +78,7 @@ pub(super) struct LoadArgs {
     #[arg(long, default_value = "1")]
     receivers: usize,
     /// Messages a second of each sender.
-    #[arg(short, long)]
+    #[arg(short, long, allow_negative_numbers = true)]
     rate: Option<f64>,
     /// How long to measure.
     #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = seconds, allow_negative_numbers = true)]

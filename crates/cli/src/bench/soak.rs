@@ -29,7 +29,14 @@ pub(super) struct SoakArgs {
     #[arg(long, default_value = "4", conflicts_with = "daemons", value_parser = ring)]
     ring: usize,
     /// How long.
-    #[arg(short = 'm', long = "minutes", value_name = "MINUTES", default_value = "15", value_parser = minutes)]
+    #[arg(
+        short = 'm',
+        long = "minutes",
+        value_name = "MINUTES",
+        default_value = "15",
+        value_parser = minutes,
+        allow_negative_numbers = true
+    )]
     duration: Duration,
     /// Part of the rate at which the daemons are saturated.
     #[arg(long, default_value = "0.8", value_parser = share)]

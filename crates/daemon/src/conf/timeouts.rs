@@ -28,6 +28,11 @@ const NAMES: [&str; 9] = [
     "LookupTimeout",
 ];
 
+/// What a step of the ring takes at least.
+const SHORTEST_STEP: Duration = Duration::from_millis(1);
+/// With less, the token can not be sent again several times before it counts as lost.
+const SHORTEST_TOKEN_LOSS: Duration = Duration::from_millis(8);
+
 /// The timeouts that a file gave.
 #[derive(Default)]
 pub(crate) struct Timeouts {
@@ -79,7 +84,13 @@ impl Given {
     fn apply(self, options: &mut Options) -> Option<Diagnostic> {
         let Self { name, span, value } = self;
         match name {
-            "TokenTimeout" => token_loss(value, options),
+            "TokenTimeout" => {
+                token_loss(value, options);
+                return (value < SHORTEST_TOKEN_LOSS).then(|| {
+                    let message = "TokenTimeout is so short that rings may break again and again";
+                    Diagnostic::warning(span, message, format!("expected {SHORTEST_TOKEN_LOSS:?} at least"))
+                });
+            }
             "GatherTimeout" => options.membership.gather = options.membership.gather.min(value),
             "LookupTimeout" => options.membership.hello = options.membership.hello.min(value),
             _ => {
@@ -93,12 +104,11 @@ impl Given {
 
 /// The token must be able to rest and to be sent again several times before it counts as lost.
 fn token_loss(value: Duration, options: &mut Options) {
-    let least = Duration::from_millis(1);
     let ring = &mut options.ring;
     ring.token_loss = value;
-    ring.token_hold = ring.token_hold.min(value / 4).max(least);
-    ring.token_retransmit = ring.token_retransmit.min(value / 8).max(least);
-    ring.wake = ring.wake.min(value / 8).max(least);
+    ring.token_hold = ring.token_hold.min(value / 4).max(SHORTEST_STEP);
+    ring.token_retransmit = ring.token_retransmit.min(value / 8).max(SHORTEST_STEP);
+    ring.wake = ring.wake.min(value / 8).max(SHORTEST_STEP);
 }
 
 #[cfg(test)]
@@ -129,6 +139,19 @@ mod tests {
         assert_eq!(options.ring.token_hold, Duration::from_millis(10));
         assert_eq!(options.membership.gather, Duration::from_millis(40));
         assert_eq!(options.membership.hello, Duration::from_millis(40));
+    }
+
+    #[test]
+    fn a_token_that_can_not_be_sent_again_is_warned_of() {
+        let remarks = |token: u64| {
+            let mut timeouts = Timeouts::default();
+            for name in NAMES {
+                timeouts.set(name, &(0..1), Duration::from_millis(token));
+            }
+            let remarks = timeouts.apply(&mut Options::default());
+            remarks.iter().filter(|remark| remark.message.starts_with("TokenTimeout")).count()
+        };
+        assert_eq!([1, 7, 8, 200].map(remarks), [1, 1, 0, 0]);
     }
 
     #[test]

@@ -44,6 +44,6 @@ mod tests {
     fn runs_that_begin_at_the_same_time_differ_and_later_ones_have_greater_numbers() {
         assert_ne!(incarnation(0, 5), incarnation(0, 6));
         assert!(incarnation(1_800_000_000_001, 0) > incarnation(1_800_000_000_000, u64::MAX));
-        let _ = incarnation(u64::MAX, u64::MAX);
+        assert_eq!(incarnation(u64::MAX, u64::MAX), u64::MAX);
     }
 }
