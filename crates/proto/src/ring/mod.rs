@@ -58,6 +58,15 @@ enum TokenPlace {
     Resting(Token),
 }
 
+/// What I added to the counts on the token in my last visit; the next one takes it off again.
+#[derive(Clone, Copy, Default, Debug)]
+struct Counted {
+    /// Packets that I sent, for the flow control count.
+    sent: u32,
+    /// Packets that waited here.
+    backlog: u32,
+}
+
 /// One configuration's total order. Built new for every ring; no field survives its ring.
 #[derive(Debug)]
 pub(crate) struct Ring {
@@ -78,10 +87,7 @@ pub(crate) struct Ring {
     passed_seq: Seq,
     /// Which packets should be here by now.
     lateness: Lateness,
-    /// Packets that I added to the flow control count in my last visit.
-    sent_last_visit: u32,
-    /// Packets that waited here in my last visit, as I counted them on the token.
-    backlog_last_visit: u32,
+    counted: Counted,
     /// Visits in a row in which nothing was left to do for anyone.
     quiet_visits: u32,
     rounds: Rounds,
@@ -118,8 +124,7 @@ impl Ring {
             arrival: Arrival::default(),
             passed_seq: before,
             lateness: Lateness::default(),
-            sent_last_visit: 0,
-            backlog_last_visit: 0,
+            counted: Counted::default(),
             quiet_visits: 0,
             rounds: Rounds::new(now),
             asking: Asking::new(before, now),

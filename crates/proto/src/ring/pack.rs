@@ -36,9 +36,11 @@ pub(crate) struct Visit {
 /// The new packets of a visit.
 #[derive(Debug, Default)]
 pub(crate) struct Burst {
-    /// All datagrams, one after the other.
-    pub(crate) bytes: Bytes,
-    /// The same as packets, in order.
+    /// Datagrams that leave before the token, one after the other.
+    pub(crate) before_token: Bytes,
+    /// The rest of them, which follow it.
+    pub(crate) after_token: Bytes,
+    /// All of them as packets, in order.
     pub(crate) packets: Vec<Packet>,
 }
 
@@ -155,5 +157,6 @@ fn finish(
         .enumerate()
         .map(|(position, header)| Packet { header, bytes: slice(position) })
         .collect();
-    Burst { bytes, packets }
+    let split = (before * size).min(bytes.len());
+    Burst { before_token: bytes.slice(..split), after_token: bytes.slice(split..), packets }
 }

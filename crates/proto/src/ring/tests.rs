@@ -337,7 +337,8 @@ impl Passage {
             after_quiet: false,
         };
         let burst = self.bench.run(|ring, cx| pack::fill(visit, &mut ring.said, cx));
-        for datagram in burst.bytes.chunks(self.bench.config.ring.datagram_bytes) {
+        let datagrams = [burst.before_token, burst.after_token].concat();
+        for datagram in datagrams.chunks(self.bench.config.ring.datagram_bytes) {
             self.seq = self.seq.next();
             let Ok((_, Datagram::Packet(packet))) = decode(Bytes::copy_from_slice(datagram)) else {
                 panic!("no packet: {datagram:?}")

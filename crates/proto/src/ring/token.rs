@@ -2,17 +2,18 @@
 
 use antiphon_wire::ids::{ProcessId, Seq};
 use antiphon_wire::ring::Datagram;
+use antiphon_wire::ring::packet::Packet;
 use antiphon_wire::ring::token::Token;
 
 use super::flow::{self, Load, Round};
 use super::pack::{self, Burst, Visit};
 use super::packets::CAPACITY_PACKETS;
-use super::{Ring, TokenPlace, requests};
+use super::{Counted, Ring, TokenPlace, requests};
 use crate::config::Windows;
 use crate::cx::Cx;
 use crate::io::{Channel, Target, Transmit};
 use crate::mutant::Mutant;
-use crate::time::Timer;
+use crate::time::{Instant, Timer};
 
 /// What came of a token.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -151,7 +152,7 @@ impl Ring {
         if origin == TokenOrigin::Received {
             self.rounds.note_end(token.fcc == 0 && token.requests.is_empty(), cx.now);
         }
-        self.note_round(&mut token, origin, cx);
+        self.adapt_window(&mut token, origin, cx);
         self.rounds.note_visit(next == self.roster.successor(), cx.now);
         self.preference = Channel::Data;
         if token.seq >= LAST_SEQ {
@@ -163,38 +164,27 @@ impl Ring {
         }
         let retransmitted = self.answer(&mut token, cx);
         let burst = self.number(&mut token, origin, retransmitted, cx);
-        if !cx.config.is_mutant(Mutant::NeverAsk) {
-            let asker = requests::Asker { member: self.roster.my_position(), age: self.asking.age() };
-            let lost = requests::ask(&mut token.requests, &self.packets, &mut self.lateness, cx.now, asker);
-            if lost > 0 {
-                self.asking.note_asked();
-            }
-            token.window = flow::after_loss(&cx.config.ring, token.window, token.fcc, lost);
-        }
+        self.ask(&mut token, cx);
         if self.lags(cx.now) {
             token.window = flow::after_lag(&cx.config.ring, token.window);
         }
         if cx.config.is_mutant(Mutant::AckBeyondHole) {
             self.acks.raise_mine(self.packets.highest());
         }
-        self.round_packets = Some(token.window);
-        let round_was_empty = token.seq == self.passed_seq && token.backlog == 0;
-        self.passed_seq = token.seq;
-        self.lateness.note_passed(cx.now, token.seq);
         self.acks.entries().clone_into(&mut token.acks);
-        let before = burst.packets.iter().take_while(|packet| !packet.header.after_token).count();
+        let round_was_empty = token.seq == self.passed_seq && token.backlog == 0;
+        self.note_leaving(&token, cx.now);
         let datagram_bytes = cx.config.ring.datagram_bytes;
-        let split = (before * datagram_bytes).min(burst.bytes.len());
-        self.send(burst.bytes.slice(..split), datagram_bytes, cx);
+        self.send(burst.before_token, datagram_bytes, cx);
         self.pass_or_rest(token, next, round_was_empty, cx);
-        self.send(burst.bytes.slice(split..), datagram_bytes, cx);
+        self.send(burst.after_token, datagram_bytes, cx);
         Visited::Done
     }
 
     /// Adapts the window to the round that ends here if I lead, and to a rest if it was here. A rest counts as a long
     /// round: a ring that comes to rest in between has a greater window than it needs, and messages in greater bursts
     /// are later. The empty rounds around it say nothing.
-    fn note_round(&self, token: &mut Token, origin: TokenOrigin, cx: &Cx<'_>) {
+    fn adapt_window(&self, token: &mut Token, origin: TokenOrigin, cx: &Cx<'_>) {
         let config = &cx.config.ring;
         if self.i_lead() && self.round_packets.is_none() {
             token.window = config.windows.all;
@@ -241,24 +231,44 @@ impl Ring {
         cx: &mut Cx<'_>,
     ) -> Burst {
         let my_backlog = waiting_packets(cx);
-        token.backlog = token.backlog.saturating_sub(self.backlog_last_visit).saturating_add(my_backlog);
+        token.backlog = token.backlog.saturating_sub(self.counted.backlog).saturating_add(my_backlog);
         let windows = Windows::of_round(&cx.config.ring, token.window);
         let visit_bytes = cx.config.ring.datagram_bytes.saturating_mul(windows.personal as usize);
         cx.queue.set_visit_bytes(Some(visit_bytes).filter(|_| !self.is_alone()));
         let load = Load {
             fcc: token.fcc,
-            mine_last_round: self.sent_last_visit,
+            mine_last_round: self.counted.sent,
             backlog: token.backlog,
             my_backlog,
             retransmitted,
             outstanding: token.seq.ahead_of(self.stable()),
             members: self.roster.len() as u32,
         };
+        let visit = self.plan(token, origin, windows, load, cx);
+        let burst = pack::fill(visit, &mut self.said, cx);
+        self.store_own(&burst.packets);
+        let new = burst.packets.len() as u32;
+        self.numbered = (new > 0).then(|| (token.seq.next(), token.seq.advanced(new.into())));
+        token.seq = token.seq.advanced(new.into());
+        cx.stats.packets_sent += u64::from(new);
+        // What has left is counted, what is left is guessed: a ring that sends all that it has must not seem to
+        // have more.
+        let waited = new.saturating_add(waiting_packets(cx));
+        token.backlog = token.backlog.saturating_sub(my_backlog).saturating_add(waited);
+        let sent = retransmitted + new;
+        token.fcc = token.fcc.saturating_sub(self.counted.sent).saturating_add(sent);
+        self.counted = Counted { sent, backlog: waited };
+        self.saturated = token.backlog > token.fcc;
+        burst
+    }
+
+    /// What the visit may fill its packets with. A token that may be that of a ring that is gone numbers nothing.
+    fn plan(&self, token: &Token, origin: TokenOrigin, windows: Windows, load: Load, cx: &Cx<'_>) -> Visit {
         let after_quiet = self.is_quiet_but_for_me(token, origin) && !self.is_alone();
         let allowance = flow::allowance(&cx.config.ring, windows, load);
         // What is numbered must be stored, or nobody could ever get it.
         let packets = allowance.min(self.packets.room_behind(token.seq));
-        let visit = Visit {
+        Visit {
             ring: self.id,
             tag: self.tag,
             sender: self.roster.me().daemon,
@@ -269,35 +279,44 @@ impl Ring {
             // Nobody waits for the token then, but somebody for the message.
             after_token: if after_quiet { 0 } else { windows.after_token as usize },
             after_quiet,
-        };
-        let burst = pack::fill(visit, &mut self.said, cx);
-        for packet in &burst.packets {
+        }
+    }
+
+    /// Takes in what I numbered, as everyone else will.
+    fn store_own(&mut self, packets: &[Packet]) {
+        for packet in packets {
             let new = self.store(packet.clone());
             debug_assert!(new, "a number is given out once");
         }
-        if let Some(last) = burst.packets.last().filter(|packet| packet.header.wants_ack) {
+        if let Some(last) = packets.last().filter(|packet| packet.header.wants_ack) {
             self.awaited = Some(last.header.seq);
         }
-        let new = burst.packets.len() as u32;
-        self.numbered = (new > 0).then(|| (token.seq.next(), token.seq.advanced(new.into())));
-        token.seq = token.seq.advanced(new.into());
-        let sent = retransmitted + new;
-        token.fcc = token.fcc.saturating_sub(self.sent_last_visit).saturating_add(sent);
-        self.sent_last_visit = sent;
-        // What has left is counted, what is left is guessed: a ring that sends all that it has must not seem to
-        // have more.
-        let waited = new.saturating_add(waiting_packets(cx));
-        token.backlog = token.backlog.saturating_sub(my_backlog).saturating_add(waited);
-        self.backlog_last_visit = waited;
-        self.saturated = token.backlog > token.fcc;
-        cx.stats.packets_sent += u64::from(new);
-        burst
+    }
+
+    /// Asks for what is due and missing. To lack much of a round is a reason to send less in the next.
+    fn ask(&mut self, token: &mut Token, cx: &Cx<'_>) {
+        if cx.config.is_mutant(Mutant::NeverAsk) {
+            return;
+        }
+        let asker = requests::Asker { member: self.roster.my_position(), age: self.asking.age() };
+        let lost = requests::ask(&mut token.requests, &self.packets, &mut self.lateness, cx.now, asker);
+        if lost > 0 {
+            self.asking.note_asked();
+        }
+        token.window = flow::after_loss(&cx.config.ring, token.window, token.fcc, lost);
+    }
+
+    /// Remembers what the token says when it goes, or comes to rest.
+    fn note_leaving(&mut self, token: &Token, now: Instant) {
+        self.round_packets = Some(token.window);
+        self.passed_seq = token.seq;
+        self.lateness.note_passed(now, token.seq);
     }
 
     /// Whether nobody but me has sent or has anything to send, as far as the token tells, and the token
     /// has been at rest or about to.
     fn is_quiet_but_for_me(&self, token: &Token, origin: TokenOrigin) -> bool {
-        let nobody = token.fcc <= self.sent_last_visit && token.requests.is_empty();
+        let nobody = token.fcc <= self.counted.sent && token.requests.is_empty();
         nobody && (origin != TokenOrigin::Received || self.quiet_visits > 0)
     }
 
@@ -391,7 +410,6 @@ mod tests {
     use antiphon_wire::ids::{DaemonId, ProcessId, RingId};
 
     use super::*;
-    use crate::time::Instant;
 
     #[test]
     fn a_token_that_claims_more_than_a_window_of_packets_is_forged() {
