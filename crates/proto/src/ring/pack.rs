@@ -13,6 +13,9 @@ use crate::io::Trace;
 use crate::preambles::Said;
 use crate::send_queue::{Outgoing, SendQueue, Space};
 
+/// More than the head of a chunk takes.
+const HEAD_BYTES: usize = 16;
+
 /// What a visit fills its packets with.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Visit {
@@ -48,115 +51,136 @@ pub(crate) struct Burst {
 pub(crate) fn fill(visit: Visit, said: &mut Said, cx: &mut Cx<'_>) -> Burst {
     let size = cx.config.ring.datagram_bytes;
     let wanted = estimate(visit.packets, size, cx.queue);
-    let mut buffer = BytesMut::with_capacity(wanted.saturating_mul(size));
-    let mut headers: Vec<PacketHeader> = Vec::with_capacity(wanted);
-    let mut has_safe = false;
-    while headers.len() < visit.packets && cx.queue.has_sendable() {
-        // A packet is known to be followed by another, and so must be full, only now.
-        let start = headers.len() * size;
-        buffer.resize(start, 0);
-        let seq = visit.seq.advanced(headers.len() as u64 + 1);
-        match fill_packet(visit, seq, &mut buffer, said, &mut has_safe, cx) {
-            Some(header) => headers.push(header),
-            None => {
-                buffer.truncate(start);
-                break;
-            }
+    let mut filling = Filling {
+        visit,
+        size,
+        buffer: BytesMut::with_capacity(wanted.saturating_mul(size)),
+        headers: Vec::with_capacity(wanted),
+        has_safe: false,
+    };
+    while filling.headers.len() < visit.packets && cx.queue.has_sendable() {
+        if !filling.add_packet(said, cx) {
+            break;
         }
     }
-    if let Some(last) = headers.last_mut() {
-        last.wants_ack = visit.after_quiet && has_safe && !cx.queue.has_sendable();
+    let wants_ack = visit.after_quiet && filling.has_safe && !cx.queue.has_sendable();
+    if let Some(last) = filling.headers.last_mut() {
+        last.wants_ack = wants_ack;
     }
-    finish(visit, buffer, headers, size, cx.config.cluster.hash)
+    filling.finish(cx.config.cluster.hash)
 }
 
 /// How many packets the waiting messages need at most, so that the buffer is allocated once.
 fn estimate(packets: usize, size: usize, queue: &SendQueue) -> usize {
     let capacity = size.saturating_sub(PACKET_HEADER_BYTES).max(1);
-    let bytes = queue.bytes() + queue.messages() * 16;
+    let bytes = queue.bytes() + queue.messages() * HEAD_BYTES;
     packets.min(bytes / capacity + 2)
 }
 
-/// Fills one packet; `None` when nothing could be taken.
-fn fill_packet(
+/// A burst that is being filled.
+struct Filling {
     visit: Visit,
-    seq: Seq,
-    buffer: &mut BytesMut,
-    said: &mut Said,
-    has_safe: &mut bool,
-    cx: &mut Cx<'_>,
-) -> Option<PacketHeader> {
-    let size = cx.config.ring.datagram_bytes;
-    let start = buffer.len();
-    let ack = if visit.ack == visit.seq { seq } else { visit.ack };
-    let mut header = PacketHeader {
-        ring: visit.tag,
-        sender: visit.sender,
-        seq,
-        visit: visit.hop as u16,
-        after_token: false,
-        has_unordered: false,
-        wants_ack: false,
-        ack,
-    };
-    header.encode(cx.config.cluster.hash, buffer);
-    let capacity = size - PACKET_HEADER_BYTES;
-    let mut index = 0;
-    let (mut taken, mut is_filled) = (false, false);
-    let quantum = cx.config.ring.session_quantum_bytes;
-    while !is_filled {
-        let space = Space { left: size - (buffer.len() - start), capacity };
-        let Some(piece) = cx.queue.take(space, said, quantum) else { break };
-        taken = true;
-        is_filled = piece.head.fills_packet();
-        *has_safe |= piece.head.service == ServiceLevel::Safe;
-        header.has_unordered |= piece.head.fragment.is_none() && !piece.head.service.is_ordered();
-        piece.head.encode(piece.range.len(), buffer);
-        piece.message.payload.put(piece.range, buffer);
-        if piece.head.ends_message() {
-            originate(visit, seq, index, piece.message, cx);
-            index += 1;
+    /// Bytes of each packet but the last.
+    size: usize,
+    buffer: BytesMut,
+    /// Of the packets in `buffer`, which also has them, but for what is known only at the end.
+    headers: Vec<PacketHeader>,
+    /// Whether a safe message, or a part of one, is among them.
+    has_safe: bool,
+}
+
+impl Filling {
+    /// Fills one packet more; false when nothing could be taken.
+    fn add_packet(&mut self, said: &mut Said, cx: &mut Cx<'_>) -> bool {
+        // That the packet before is followed by another, and so must be full, is known only now.
+        let start = self.headers.len() * self.size;
+        self.buffer.resize(start, 0);
+        let mut header = self.next_header();
+        header.encode(cx.config.cluster.hash, &mut self.buffer);
+        if !self.take_messages(start, &mut header, said, cx) {
+            self.buffer.truncate(start);
+            return false;
+        }
+        self.headers.push(header);
+        true
+    }
+
+    fn next_header(&self) -> PacketHeader {
+        let visit = &self.visit;
+        let seq = visit.seq.advanced(self.headers.len() as u64 + 1);
+        PacketHeader {
+            ring: visit.tag,
+            sender: visit.sender,
+            seq,
+            visit: visit.hop as u16,
+            after_token: false,
+            has_unordered: false,
+            wants_ack: false,
+            ack: if visit.ack == visit.seq { seq } else { visit.ack },
         }
     }
-    taken.then_some(header)
+
+    /// Fills the packet that begins at `start` with what waits; false when nothing could be taken.
+    fn take_messages(
+        &mut self,
+        start: usize,
+        header: &mut PacketHeader,
+        said: &mut Said,
+        cx: &mut Cx<'_>,
+    ) -> bool {
+        let capacity = self.size - PACKET_HEADER_BYTES;
+        let quantum = cx.config.ring.session_quantum_bytes;
+        let mut index = 0;
+        let (mut has_any, mut is_full) = (false, false);
+        while !is_full {
+            let space = Space { left: self.size - (self.buffer.len() - start), capacity };
+            let Some(piece) = cx.queue.take(space, said, quantum) else { break };
+            has_any = true;
+            is_full = piece.head.fills_packet();
+            self.has_safe |= piece.head.service == ServiceLevel::Safe;
+            header.has_unordered |= piece.head.fragment.is_none() && !piece.head.service.is_ordered();
+            piece.head.encode(piece.range.len(), &mut self.buffer);
+            piece.message.payload.put(piece.range, &mut self.buffer);
+            if piece.head.ends_message() {
+                originate(self.visit.ring, header.seq, index, piece.message, cx);
+                index += 1;
+            }
+        }
+        has_any
+    }
+
+    /// Writes the headers again, now that it is known which packets follow the token, and slices.
+    fn finish(self, cluster: ClusterHash) -> Burst {
+        let Self { visit, size, mut buffer, mut headers, .. } = self;
+        let before = headers.len().saturating_sub(visit.after_token);
+        for (position, header) in headers.iter_mut().enumerate() {
+            header.after_token = position >= before;
+            let start = position * size;
+            if let Some(mut place) = buffer.get_mut(start..start + PACKET_HEADER_BYTES) {
+                header.encode(cluster, &mut place);
+            }
+        }
+        let bytes = buffer.freeze();
+        let slice = |position: usize| bytes.slice(position * size..((position + 1) * size).min(bytes.len()));
+        let packets = headers
+            .into_iter()
+            .enumerate()
+            .map(|(position, header)| Packet { header, bytes: slice(position) })
+            .collect();
+        let split = (before * size).min(bytes.len());
+        Burst { before_token: bytes.slice(..split), after_token: bytes.slice(split..), packets }
+    }
 }
 
 /// Notes that a message got its place.
-fn originate(visit: Visit, seq: Seq, index: u16, message: Outgoing, cx: &mut Cx<'_>) {
+fn originate(ring: RingId, seq: Seq, index: u16, message: Outgoing, cx: &mut Cx<'_>) {
     cx.stats.messages_sent += 1;
     cx.out.record(|| Trace::Originated {
-        ring: visit.ring,
+        ring,
         seq,
         index,
         kind: message.kind,
         service: message.service,
         bytes: message.payload.to_bytes(),
     });
-}
-
-/// Writes the headers again, now that it is known which packets follow the token, and slices.
-fn finish(
-    visit: Visit,
-    mut buffer: BytesMut,
-    mut headers: Vec<PacketHeader>,
-    size: usize,
-    cluster: ClusterHash,
-) -> Burst {
-    let before = headers.len().saturating_sub(visit.after_token);
-    for (position, header) in headers.iter_mut().enumerate() {
-        header.after_token = position >= before;
-        let start = position * size;
-        if let Some(mut place) = buffer.get_mut(start..start + PACKET_HEADER_BYTES) {
-            header.encode(cluster, &mut place);
-        }
-    }
-    let bytes = buffer.freeze();
-    let slice = |position: usize| bytes.slice(position * size..((position + 1) * size).min(bytes.len()));
-    let packets = headers
-        .into_iter()
-        .enumerate()
-        .map(|(position, header)| Packet { header, bytes: slice(position) })
-        .collect();
-    let split = (before * size).min(bytes.len());
-    Burst { before_token: bytes.slice(..split), after_token: bytes.slice(split..), packets }
 }
