@@ -15,15 +15,19 @@
 //! A daemon that looks for a ring gossips whom it hears ([`gossip`]); everyone computes the same
 //! cliques from that ([`clique`]); the lowest member of a clique leads an attempt ([`attempt`]);
 //! the members exchange what they lack of their old rings ([`recovery`]) and install ([`install`]).
+//! While the ring works ([`operational`]) it may come to be merged with another ([`merge`]). What is delivered
+//! meanwhile, and in between, is in [`deliveries`].
 //! The installed ring is one field, replaced by one assignment; an attempt never touches it but to
 //! fill its holes. Rules: docs/protocol.md, M1 to M17, after Totem (TOCS '95) and Spread's EVS.
 
 mod attempt;
 mod clique;
+mod deliveries;
 pub(crate) mod epoch;
 mod gather;
 mod gossip;
 mod install;
+mod merge;
 mod oddities;
 mod operational;
 mod recovery;
@@ -42,8 +46,8 @@ use bytes::Bytes;
 
 use crate::config::Config;
 use crate::cx::Cx;
+use crate::delivery::KeptDelivery;
 use crate::delivery::stream::Stream;
-use crate::delivery::{Configuration, KeptDelivery};
 use crate::io::Event;
 use crate::ring::Ring;
 use crate::stats::StateName;
@@ -209,12 +213,6 @@ impl Membership {
     /// What led to the installed ring, or away from it, step by step.
     pub(crate) fn reasons(&self) -> &[String] {
         &self.reasons
-    }
-
-    /// Lets messages without order go up on arrival, or stops that. Those of a ring to come may not before it is
-    /// installed.
-    pub(crate) fn set_early(&mut self, early: bool) {
-        self.early = early && self.is_operational();
     }
 
     /// Lets the ring run, or holds it back: this daemon then does not say that it holds more, so that
@@ -419,10 +417,6 @@ impl Membership {
 
     fn holdings(&self) -> Holdings {
         self.ring.holdings(self.obligations.clone())
-    }
-
-    fn configure(&mut self, configuration: Configuration) {
-        self.deliveries.push_back(KeptDelivery::Configuration(configuration));
     }
 }
 

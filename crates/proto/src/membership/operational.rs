@@ -1,23 +1,15 @@
-//! A ring is installed: its packets and its token, and the signs that it is not the right one any more.
+//! A ring is installed: its packets and its token, and the signs that it has ended.
 
-use antiphon_wire::ids::{ProcessId, Seq};
+use antiphon_wire::ids::ProcessId;
 use antiphon_wire::ring::Datagram;
-use antiphon_wire::ring::gossip::{Ack, Hello, Join, MergeRequest, Wake};
+use antiphon_wire::ring::gossip::{Ack, Wake};
 use antiphon_wire::ring::packet::Packet;
 use antiphon_wire::ring::token::Token;
 
-use super::gossip::{FORGET_INCARNATION, TOO_OFTEN};
 use super::{Membership, State, count_packet};
 use crate::cx::Cx;
-use crate::delivery::stream::{self, Complete, Limit};
-use crate::delivery::{Delivery, KeptDelivery, KeptMessage, Place};
-use crate::io::Event;
-use crate::mutant::Mutant;
 use crate::ring::Visited;
 use crate::time::Timer;
-
-/// After an event that makes a hello useful, it goes out after this share of the interval.
-const HELLO_SOON_SHARE: u32 = 16;
 
 impl Membership {
     /// A packet of the working ring.
@@ -113,201 +105,6 @@ impl Membership {
             self.ring.expect_token_soon(cx);
         }
         self.ring.packets().highest() != numbered
-    }
-
-    /// How far the order can be delivered. What had to wait when the ring was left goes on, until it is reported what
-    /// may be delivered in its configuration.
-    pub(crate) fn limit(&self, cx: &Cx<'_>) -> Limit {
-        if self.is_reported() && !cx.config.is_mutant(Mutant::DeliverReported) {
-            return Limit { last: Seq::ZERO, safe: Seq::ZERO };
-        }
-        let last = self.ring.packets().contiguous();
-        Limit {
-            last,
-            safe: if cx.config.is_mutant(Mutant::SafeOnReceipt) { last } else { self.ring.stable() },
-        }
-    }
-
-    /// What is delivered next: what was handed up, then what is in order up to the limit.
-    pub(crate) fn next_delivery(&mut self, limit: Limit) -> Option<Delivery<'_>> {
-        if self.delivering.is_some() || !self.deliveries.is_empty() {
-            self.delivering = self.deliveries.pop_front();
-        }
-        if let Some(delivery) = &self.delivering {
-            return Some(delivery.lend());
-        }
-        loop {
-            let found = self.stream.find(self.ring.packets(), limit)?;
-            if let Some(sender) = self.ring.member_of(found.sender) {
-                let place = Place { seq: found.seq, index: found.index, early: false };
-                return Some(Delivery::Message(self.stream.lend(found, sender), place));
-            }
-        }
-    }
-
-    /// Whether what I hold of the ring, and know of what others do, is a matter of an attempt.
-    fn is_reported(&self) -> bool {
-        !matches!(self.state, State::Operational { .. } | State::Gather(_))
-    }
-
-    /// Whether the next delivery may wait for another call. What an installation brings may not, nor what was
-    /// handed up before it was its turn.
-    pub(crate) fn may_wait(&self) -> bool {
-        self.deliveries.is_empty()
-    }
-
-    /// Whether packets up to the limit were not read, so that what is in them may have to wait.
-    pub(crate) fn has_more(&self, limit: Limit) -> bool {
-        self.stream.done() < limit.last
-    }
-
-    /// So much was delivered; the rest was put off, if it `has_put_off`. Drops what everyone holds. Returns
-    /// whether others hear that I hold more, so that they, or I, may send.
-    pub(crate) fn note_delivered(&mut self, has_put_off: bool, cx: &Cx<'_>) -> bool {
-        let delivered = self.stream.done();
-        let has_acknowledged = self.ring.limit_ack(has_put_off.then_some(delivered), cx.now);
-        if self.is_operational() {
-            let kept = if cx.config.is_mutant(Mutant::KeepPackets) { 3 } else { 0 };
-            self.ring.discard(Seq(delivered.0.saturating_sub(kept)));
-        }
-        has_acknowledged
-    }
-
-    /// Hands up the messages of a packet that need no order.
-    fn deliver_early(&mut self, seq: Seq, cx: &Cx<'_>) {
-        let stored = self.ring.packets().get(seq).filter(|stored| stored.packet.header.has_unordered);
-        let Some(stored) = stored.filter(|_| self.early && seq > self.stream.done()) else { return };
-        for message in stream::unordered(&stored.packet) {
-            self.hand_up(message, true);
-        }
-        if !cx.config.is_mutant(Mutant::DeliverEarlyTwice) {
-            self.ring.mark_early(seq);
-        }
-    }
-
-    pub(super) fn hand_up(&mut self, message: Complete, early: bool) {
-        let Complete { sender, seq, index, kind, service, preamble, bytes } = message;
-        if let Some(sender) = self.ring.member_of(sender) {
-            let message = KeptMessage { sender, kind, service, preamble, bytes };
-            self.deliveries.push_back(KeptDelivery::Message(message, Place { seq, index, early }));
-        }
-    }
-
-    /// A join while the ring works: from a ring-mate that has lost it, or from a leader that agreed
-    /// to merge. Joins of other outsiders never disturb the ring (docs/protocol.md, M2).
-    pub(super) fn join_while_operational(&mut self, join: &Join, cx: &mut Cx<'_>) {
-        if self.ring.contains(join.from) {
-            // An older epoch was said before this ring was agreed on.
-            if join.epoch >= self.ring.id().epoch {
-                let from = cx.config.name_of(join.from);
-                self.gather(&format!("{from} has left the ring: {}", join.cause), cx);
-            }
-            return;
-        }
-        let merge = if join.wanted.contains(&self.me) && self.ring.i_lead() {
-            self.gossip.mergeable(self.ring.members(), join.from, cx.now, cx.config)
-        } else {
-            None
-        };
-        match merge {
-            Some(union) => self.merge(union, join.from, cx),
-            None => self.hello_soon(cx),
-        }
-    }
-
-    fn merge(&mut self, union: Vec<ProcessId>, with: ProcessId, cx: &mut Cx<'_>) {
-        let expected = union.iter().map(|process| process.daemon).collect();
-        self.gather_for(expected, union, &format!("merge agreed with {}", cx.config.name_of(with)), cx);
-    }
-
-    pub(super) fn on_hello(&mut self, hello: &Hello, cx: &mut Cx<'_>) {
-        let daemons = cx.config.cluster.daemons.len();
-        if hello.members.len() > daemons || hello.hears.len() > daemons {
-            cx.stats.datagrams_rejected += 1;
-            return;
-        }
-        self.notice_double(&hello.members, cx);
-        let is_news = self.gossip.on_hello(hello, cx.now, cx.config);
-        let hears_me = hello.hears.contains(&self.me);
-        let State::Operational { since } = self.state else {
-            return;
-        };
-        if hello.ring == self.ring.id() || self.ring.contains(hello.from) {
-            return;
-        }
-        // Only at first: of two that can not tell each other anything, each would answer the other for ever.
-        if is_news && !hears_me {
-            self.hello_soon(cx);
-        }
-        self.probe(hello.from.daemon, cx);
-        // While it may refuse me for an earlier run that it knows, its silence says nothing of the way.
-        let may_be_refused = self.epochs.uptime(cx.now) < FORGET_INCARNATION;
-        if !may_be_refused && self.gossip.count_unprobed(hello.from, cx.now, cx.config) == Some(TOO_OFTEN) {
-            cx.out.events.push(Event::OnlyHeard(hello.from));
-        }
-        let settled = cx.now.since(since) > cx.config.membership.hello * 2;
-        if settled && hears_me && self.ring.i_lead() {
-            self.ask_to_merge(hello, cx);
-        }
-    }
-
-    /// Of two leaders only the one of the lower id asks: if both did, both would leave their rings.
-    fn ask_to_merge(&mut self, hello: &Hello, cx: &mut Cx<'_>) {
-        let Some(leader) = hello.members.first().filter(|leader| self.me < **leader) else { return };
-        if self.gossip.mergeable(self.ring.members(), hello.from, cx.now, cx.config).is_some() {
-            self.tell(leader.daemon, &Datagram::MergeRequest(MergeRequest { from: self.me }), cx);
-        }
-    }
-
-    /// The asked leader leaves its ring first, and only if it finds the same; so nobody gives up a
-    /// working ring on one side's opinion.
-    pub(super) fn on_merge_request(&mut self, from: ProcessId, cx: &mut Cx<'_>) {
-        let asked = self.is_operational() && self.ring.i_lead();
-        if asked
-            && !self.ring.contains(from)
-            && let Some(union) = self.gossip.mergeable(self.ring.members(), from, cx.now, cx.config)
-        {
-            self.merge(union, from, cx);
-        }
-    }
-
-    pub(super) fn hello_soon(&mut self, cx: &mut Cx<'_>) {
-        let gap = cx.config.membership.hello / HELLO_SOON_SHARE;
-        let at = (self.last_hello + gap).max(cx.now + gap / 4);
-        cx.timers.set_no_later(Timer::Hello, at);
-    }
-
-    /// Says which ring I am in, while that is of use to anyone.
-    pub(super) fn on_hello_timer(&mut self, cx: &mut Cx<'_>) {
-        if self.everyone.is_empty() {
-            return;
-        }
-        let interval = cx.config.membership.hello;
-        cx.timers.set(Timer::Hello, cx.now + self.jittered(interval));
-        let complete = self.ring.members().len() == cx.config.cluster.daemons.len();
-        if complete && !self.gossip.hears_strangers(self.ring.id(), cx.now, cx.config) {
-            return;
-        }
-        self.last_hello = cx.now;
-        let members = self.ring.members().to_vec();
-        let hears = self.gossip.hears_hellos(&members, cx.now, cx.config);
-        let hello = Hello { from: self.me, ring: self.ring.id(), members, hears };
-        self.gossip_to_everyone(&Datagram::Hello(hello), cx);
-        self.answer_probes(cx);
-    }
-
-    /// Shows those whom I do not hear, and who therefore are not probed when they say hello, that what I tell them
-    /// alone arrives: it is the way of gossip that is closed.
-    fn answer_probes(&mut self, cx: &mut Cx<'_>) {
-        for (process, times) in self.gossip.count_unheard(cx.now, cx.config) {
-            if self.ring.contains(process) {
-                continue;
-            }
-            self.probe(process.daemon, cx);
-            if times == TOO_OFTEN {
-                cx.out.events.push(Event::OnlyTold(process));
-            }
-        }
     }
 
     /// A later run of a daemon was heard: the earlier one is dead, and whatever counts on it is void.
