@@ -365,7 +365,7 @@ impl Parts<'_> {
     /// was installed: what that brings is put off only while the groups are busy.
     fn note_groups(&mut self, has_put_off: bool, cx: &mut Cx<'_>) {
         let is_settled = self.groups.is_settled();
-        self.membership.set_early(is_settled && !has_put_off);
+        self.membership.set_early_lane_open(is_settled && !has_put_off);
         cx.queue.set_clients_open(is_settled);
         if is_settled {
             cx.patience.note_settled();

@@ -14,7 +14,7 @@ use antiphon_wire::service::ServiceLevel;
 use bytes::Bytes;
 
 use super::unfinished::{Added, Assembled, Unfinished};
-use super::{Kind, Lent, Message};
+use super::{Kind, Lent, Message, Place};
 use crate::preambles::Heard;
 use crate::ring::packets::{PacketStore, Stored};
 
@@ -78,6 +78,13 @@ pub(crate) struct Complete {
     pub(crate) bytes: Bytes,
 }
 
+impl Complete {
+    /// Where it stands in the order.
+    pub(crate) fn place(&self) -> Place {
+        Place { seq: self.seq, index: self.index, early: false }
+    }
+}
+
 /// See the module documentation.
 #[derive(Debug, Default)]
 pub(crate) struct Stream {
@@ -92,7 +99,8 @@ pub(crate) struct Stream {
 struct OpenPacket {
     sender: DaemonId,
     seq: Seq,
-    early: bool,
+    /// Whether its whole unordered messages were delivered on arrival.
+    delivered_early: bool,
     bytes: Bytes,
     /// Where the next chunk begins.
     at: usize,
@@ -122,9 +130,10 @@ struct Assembly {
 }
 
 impl OpenPacket {
-    fn new(Stored { packet, early }: &Stored) -> Self {
+    fn new(Stored { packet, delivered_early }: &Stored) -> Self {
         let PacketHeader { sender, seq, .. } = packet.header;
-        Self { sender, seq, early: *early, bytes: packet.bytes.clone(), at: PACKET_HEADER_BYTES, index: 0 }
+        let (delivered_early, bytes) = (*delivered_early, packet.bytes.clone());
+        Self { sender, seq, delivered_early, bytes, at: PACKET_HEADER_BYTES, index: 0 }
     }
 
     /// The next chunk, and where it ends.
@@ -290,9 +299,9 @@ impl Assembly {
         end: usize,
         wanted: Wanted,
     ) -> Option<Source> {
-        let OpenPacket { sender, early, .. } = *open;
+        let OpenPacket { sender, delivered_early, .. } = *open;
         let unordered = is_unordered(chunk);
-        if (unordered && early) || (wanted == Wanted::Unordered && !unordered) {
+        if (unordered && delivered_early) || (wanted == Wanted::Unordered && !unordered) {
             return None;
         }
         let Chunk { head, bytes } = *chunk;
@@ -445,7 +454,8 @@ mod tests {
     #[test]
     fn a_malformed_message_ends_its_packet_and_is_counted() {
         let bytes = Bytes::from_static(&[0xff; 3]);
-        let open = OpenPacket { sender: DaemonId(1), seq: Seq(1), early: false, bytes, at: 0, index: 0 };
+        let open =
+            OpenPacket { sender: DaemonId(1), seq: Seq(1), delivered_early: false, bytes, at: 0, index: 0 };
         let mut assembly = Assembly::default();
         assert!(assembly.chunk(&open).is_none());
         assert_eq!(assembly.dropped, 1);

@@ -70,27 +70,31 @@ impl Membership {
     /// Hands up the messages of a packet that need no order.
     pub(super) fn deliver_early(&mut self, seq: Seq, cx: &Cx<'_>) {
         let stored = self.ring.packets().get(seq).filter(|stored| stored.packet.header.has_unordered);
-        let Some(stored) = stored.filter(|_| self.early && seq > self.stream.done()) else { return };
+        let Some(stored) = stored.filter(|_| self.early_lane_open && seq > self.stream.done()) else {
+            return;
+        };
         for message in stream::unordered(&stored.packet) {
-            self.hand_up(message, true);
+            let place = Place { early: true, ..message.place() };
+            self.hand_up(message, place);
         }
         if !cx.config.is_mutant(Mutant::DeliverEarlyTwice) {
-            self.ring.mark_early(seq);
+            self.ring.note_delivered_early(seq);
         }
     }
 
-    pub(super) fn hand_up(&mut self, message: Complete, early: bool) {
-        let Complete { sender, seq, index, kind, service, preamble, bytes } = message;
+    /// Lets a message of a ring member be delivered before anything that is still in the ring.
+    pub(super) fn hand_up(&mut self, message: Complete, place: Place) {
+        let Complete { sender, kind, service, preamble, bytes, .. } = message;
         if let Some(sender) = self.ring.member_of(sender) {
             let message = KeptMessage { sender, kind, service, preamble, bytes };
-            self.deliveries.push_back(KeptDelivery::Message(message, Place { seq, index, early }));
+            self.deliveries.push_back(KeptDelivery::Message(message, place));
         }
     }
 
     /// Lets messages without order go up on arrival, or stops that. Those of a ring to come may not before it is
     /// installed.
-    pub(crate) fn set_early(&mut self, early: bool) {
-        self.early = early && self.is_operational();
+    pub(crate) fn set_early_lane_open(&mut self, open: bool) {
+        self.early_lane_open = open && self.is_operational();
     }
 
     pub(super) fn configure(&mut self, configuration: Configuration) {

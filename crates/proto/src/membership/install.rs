@@ -86,8 +86,8 @@ impl Membership {
 
     /// What every installation relies on, and no datagram can break.
     fn assert_sound(&self, recover: &Recover, cx: &Cx<'_>) {
-        let early = cx.config.is_mutant(Mutant::InstallEarly);
-        assert!(early || recover.lacks_nothing(), "who says that it is done holds what all hold together");
+        let may_lack = cx.config.is_mutant(Mutant::InstallEarly);
+        assert!(may_lack || recover.lacks_nothing(), "who says that it is done holds what all hold together");
         assert!(recover.ring().epoch > self.ring.id().epoch, "only greater epochs are accepted");
         assert!(
             recover.obligations().contains(&self.me),
@@ -106,8 +106,8 @@ impl Membership {
         while recover.is_held(last.next()) {
             last = last.next();
         }
-        let early = cx.config.is_mutant(Mutant::SafeAtInstall);
-        self.deliver_until(Limit { last, safe: if early { last } else { recover.stable() } });
+        let safe = if cx.config.is_mutant(Mutant::SafeAtInstall) { last } else { recover.stable() };
+        self.deliver_until(Limit { last, safe });
         if cx.config.is_mutant(Mutant::LoseFragments) {
             self.stream.drop_unfinished(|_| false);
         }
@@ -121,7 +121,8 @@ impl Membership {
 
     fn deliver_until(&mut self, limit: Limit) {
         while let Some(message) = self.stream.next(self.ring.packets(), limit) {
-            self.hand_up(message, false);
+            let place = message.place();
+            self.hand_up(message, place);
         }
     }
 
@@ -154,7 +155,8 @@ impl Membership {
                 self.stream.read_behind_hole(stored, wanted, &mut messages);
             }
             for message in messages.drain(..) {
-                self.hand_up(message, false);
+                let place = message.place();
+                self.hand_up(message, place);
             }
             seq = seq.next();
         }

@@ -137,7 +137,7 @@ pub(crate) struct Membership {
     /// All configured daemons but me.
     everyone: Vec<DaemonId>,
     /// Whether messages without order go up on arrival.
-    early: bool,
+    early_lane_open: bool,
     /// Whether I made a ring whose first token is still to be sent.
     must_start: bool,
     /// Attempts that failed lately: the more, the longer the next may take.
@@ -175,7 +175,7 @@ impl Membership {
             splitter: Splitter::new(me),
             random: fastrand::Rng::with_seed(seed),
             everyone: others(cx.config, me.daemon),
-            early: false,
+            early_lane_open: false,
             must_start: false,
             failures: 0,
             last_hello: Instant::default(),

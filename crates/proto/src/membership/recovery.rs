@@ -218,8 +218,8 @@ impl Membership {
             }
         };
         let new = done.insert(from);
-        let early = usize::from(cx.config.is_mutant(Mutant::InstallEarly));
-        if done.len() + early >= all {
+        let not_awaited = usize::from(cx.config.is_mutant(Mutant::InstallEarly));
+        if done.len() + not_awaited >= all {
             let members: Vec<ProcessId> = recover.members().collect();
             self.tell_each(members, &Datagram::Install(Install { from: self.me, ring }), cx);
             self.install(cx);

@@ -221,8 +221,8 @@ impl Ring {
     }
 
     /// Notes that the unordered messages of a packet were delivered.
-    pub(crate) fn mark_early(&mut self, seq: Seq) {
-        self.packets.mark_early(seq);
+    pub(crate) fn note_delivered_early(&mut self, seq: Seq) {
+        self.packets.note_delivered_early(seq);
     }
 
     /// The packets that the last visit numbered; asked for once.

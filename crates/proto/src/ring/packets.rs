@@ -15,7 +15,7 @@ pub(crate) const CAPACITY_PACKETS: u64 = 1 << 16;
 pub(crate) struct Stored {
     pub(crate) packet: Packet,
     /// Whether its whole unordered messages were delivered on arrival.
-    pub(crate) early: bool,
+    pub(crate) delivered_early: bool,
 }
 
 /// See the module documentation.
@@ -57,7 +57,7 @@ impl PacketStore {
         let Some(place) = self.slots.get_mut(slot).filter(|place| place.is_none()) else {
             return false;
         };
-        *place = Some(Stored { packet, early: false });
+        *place = Some(Stored { packet, delivered_early: false });
         while self.contains(self.contiguous.next()) {
             self.contiguous = self.contiguous.next();
         }
@@ -75,9 +75,9 @@ impl PacketStore {
     }
 
     /// Notes that the unordered messages of a packet were delivered.
-    pub(crate) fn mark_early(&mut self, seq: Seq) {
+    pub(crate) fn note_delivered_early(&mut self, seq: Seq) {
         if let Some(stored) = self.slot(seq).and_then(|slot| self.slots.get_mut(slot)?.as_mut()) {
-            stored.early = true;
+            stored.delivered_early = true;
         }
     }
 

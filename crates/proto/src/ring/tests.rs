@@ -350,7 +350,7 @@ impl Passage {
             let early = if random.bool() { unordered(&packet) } else { Vec::new() };
             assert!(self.packets.insert(packet));
             if !early.is_empty() {
-                self.packets.mark_early(self.seq);
+                self.packets.note_delivered_early(self.seq);
             }
             self.read.extend(early.into_iter().map(Read::from));
         }
