@@ -149,7 +149,7 @@ impl Membership {
         let cause = self.reasons.first().cloned().unwrap_or_default();
         let join = self.gossip.join(self.epochs.reached(), wanted, cause, cx.now, cx.config);
         self.last_join = cx.now;
-        for silent in self.gossip_to_everyone(&Datagram::Join(join), cx) {
+        for silent in self.gossip_to_others(&Datagram::Join(join), cx) {
             self.probe(silent, cx);
         }
         let interval = cx.config.membership.join;

@@ -96,7 +96,7 @@ impl Membership {
     }
 
     fn hello_after_install(&mut self, cx: &mut Cx<'_>) {
-        if !self.everyone.is_empty() {
+        if !self.others.is_empty() {
             cx.timers.set_no_later(Timer::Hello, cx.now + cx.config.membership.hello / 8);
         }
     }

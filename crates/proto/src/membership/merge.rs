@@ -17,7 +17,7 @@ const HELLO_SOON_SHARE: u32 = 16;
 impl Membership {
     /// Says which ring I am in, while that is of use to anyone.
     pub(super) fn on_hello_timer(&mut self, cx: &mut Cx<'_>) {
-        if self.everyone.is_empty() {
+        if self.others.is_empty() {
             return;
         }
         let interval = cx.config.membership.hello;
@@ -30,7 +30,7 @@ impl Membership {
         let members = self.ring.members().to_vec();
         let hears = self.gossip.hears_hellos(&members, cx.now, cx.config);
         let hello = Hello { from: self.me, ring: self.ring.id(), members, hears };
-        self.gossip_to_everyone(&Datagram::Hello(hello), cx);
+        self.gossip_to_others(&Datagram::Hello(hello), cx);
         self.answer_probes(cx);
     }
 

@@ -135,7 +135,7 @@ pub(crate) struct Membership {
     splitter: Splitter,
     random: fastrand::Rng,
     /// All configured daemons but me.
-    everyone: Vec<DaemonId>,
+    others: Vec<DaemonId>,
     /// Whether messages without order go up on arrival.
     early_lane_open: bool,
     /// Whether I made a ring whose first token is still to be sent.
@@ -174,7 +174,7 @@ impl Membership {
             assembler: Assembler::default(),
             splitter: Splitter::new(me),
             random: fastrand::Rng::with_seed(seed),
-            everyone: others(cx.config, me.daemon),
+            others: others(cx.config, me.daemon),
             early_lane_open: false,
             must_start: false,
             failures: 0,
@@ -223,7 +223,7 @@ impl Membership {
 
     /// The list of daemons is another: says which ring this is to all of them.
     pub(crate) fn meet_others(&mut self, cx: &mut Cx<'_>) {
-        self.everyone = others(cx.config, self.me.daemon);
+        self.others = others(cx.config, self.me.daemon);
         cx.timers.set(Timer::Hello, cx.now);
     }
 
@@ -367,7 +367,7 @@ impl Membership {
     /// Leaves the ring: says goodbye a few times, then is done.
     pub(crate) fn say_goodbye(&mut self, cx: &mut Cx<'_>) {
         let said = if let State::Leaving(said) = self.state { said } else { 0 };
-        if said == GOODBYES || self.everyone.is_empty() {
+        if said == GOODBYES || self.others.is_empty() {
             cx.timers.stop(Timer::Goodbye);
             cx.out.events.push(Event::Stopped);
             return;
@@ -377,7 +377,7 @@ impl Membership {
             cx.timers.stop(Timer::Hello);
         }
         let leave = Datagram::Leave(Leave { from: self.me });
-        self.gossip_to_everyone(&leave, cx);
+        self.gossip_to_others(&leave, cx);
         self.enter(State::Leaving(said + 1), "asked to stop", cx);
         cx.timers.set(Timer::Goodbye, cx.now + cx.config.ring.wake * 2);
     }

@@ -1,4 +1,4 @@
-//! How a process says something to one other, to the members of a list, or to all configured daemons.
+//! How a process says something to one other, to those of a list, or to all configured ones.
 
 use antiphon_wire::ids::{DaemonId, ProcessId};
 use antiphon_wire::ring::Datagram;
@@ -30,10 +30,10 @@ impl Membership {
         }
     }
 
-    /// Sends to all configured daemons the way packets go and as long as they are, so that who hears
+    /// Sends to all other configured daemons the way packets go and as long as they are, so that who hears
     /// it hears packets too (docs/protocol.md, M3). Of those that are silent, some may have to wait for
     /// their turn (M3b); returns which had it.
-    pub(super) fn gossip_to_everyone(&mut self, datagram: &Datagram, cx: &mut Cx<'_>) -> Vec<DaemonId> {
+    pub(super) fn gossip_to_others(&mut self, datagram: &Datagram, cx: &mut Cx<'_>) -> Vec<DaemonId> {
         let size = cx.config.ring.datagram_bytes;
         let whole = datagram.encode_padded(cx.config.cluster.hash, size);
         let datagrams = whole.len().div_ceil(size.max(1)) as u32;
@@ -49,7 +49,7 @@ impl Membership {
 
     /// All others, parted by whether they are silent.
     pub(super) fn silent_and_heard(&self, cx: &Cx<'_>) -> (Vec<DaemonId>, Vec<DaemonId>) {
-        self.everyone.iter().copied().partition(|daemon| self.is_silent(*daemon, cx))
+        self.others.iter().copied().partition(|daemon| self.is_silent(*daemon, cx))
     }
 
     /// Whether nothing was heard of a daemon for so long that its host may be down. Of most members of a working
