@@ -25,6 +25,7 @@ mod withheld;
 use antiphon_wire::ids::{DaemonId, ProcessId, RingId, RingTag, Seq};
 use antiphon_wire::ring::attempt::Holdings;
 use antiphon_wire::ring::packet::Packet;
+use antiphon_wire::ring::ranges::SeqRange;
 use antiphon_wire::ring::token::Token;
 
 use crate::config::{RingConfig, Windows};
@@ -96,8 +97,8 @@ pub(crate) struct Ring {
     awaited: Option<Seq>,
     /// Preambles that need not be sent again.
     said: Said,
-    /// Packets that my last visit numbered: first and last.
-    numbered: Option<(Seq, Seq)>,
+    /// Packets that my last visit numbered, until they are asked for.
+    numbered: Option<SeqRange>,
     withheld: Withheld,
     preference: Channel,
     /// New packets that a round may have, as the token said when it was here last; none when the configured windows
@@ -227,8 +228,7 @@ impl Ring {
 
     /// The packets that the last visit numbered; asked for once.
     pub(crate) fn take_numbered(&mut self) -> impl Iterator<Item = Seq> + use<> {
-        let (first, last) = self.numbered.take().unwrap_or((Seq(1), Seq::ZERO));
-        (first.0..=last.0).map(Seq)
+        self.numbered.take().into_iter().flat_map(SeqRange::iter)
     }
 
     /// Up to where every member holds everything.

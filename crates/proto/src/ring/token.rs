@@ -3,6 +3,7 @@
 use antiphon_wire::ids::{ProcessId, Seq};
 use antiphon_wire::ring::Datagram;
 use antiphon_wire::ring::packet::Packet;
+use antiphon_wire::ring::ranges::SeqRange;
 use antiphon_wire::ring::token::Token;
 
 use super::flow::{self, Load, Round};
@@ -248,8 +249,9 @@ impl Ring {
         let burst = pack::fill(visit, &mut self.said, cx);
         self.store_own(&burst.packets);
         let new = burst.packets.len() as u32;
-        self.numbered = (new > 0).then(|| (token.seq.next(), token.seq.advanced(new.into())));
+        let first = token.seq.next();
         token.seq = token.seq.advanced(new.into());
+        self.numbered = (new > 0).then_some(SeqRange { first, last: token.seq });
         cx.stats.packets_sent += u64::from(new);
         // What has left is counted, what is left is guessed: a ring that sends all that it has must not seem to
         // have more.
