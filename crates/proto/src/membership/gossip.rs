@@ -1,18 +1,15 @@
-//! What I know of other daemons: who is alive in which incarnation, whom I hear, whom they hear.
+//! What I know of other daemons: who is alive, whom I hear, whom they hear.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use antiphon_wire::ids::{DaemonId, ProcessId, RingId};
 use antiphon_wire::ring::gossip::{HearsRow, Hello, Join};
 
+use super::runs::{Runs, Sighting};
 use crate::config::Config;
 use crate::time::Instant;
 
-/// A process whose greater incarnation was not heard for this long may have been started with a
-/// clock that was set back; its lower one is believed then.
-pub(super) const FORGET_INCARNATION: Duration = Duration::from_secs(3);
 /// Runs of one daemon whose rows are kept: word of one may still come when the next is here. More come of
 /// one that crashes again and again, and must not take the place of others' rows.
 const MAX_RUNS: usize = 2;
@@ -29,15 +26,13 @@ pub(crate) struct Gossip {
     me: ProcessId,
     /// Version of my last join.
     version: u64,
-    incarnations: BTreeMap<DaemonId, (u64, Instant)>,
+    runs: Runs,
     heard: BTreeMap<ProcessId, Heard>,
     rows: BTreeMap<ProcessId, Row>,
     hellos: BTreeMap<ProcessId, SeenHello>,
     probes: BTreeMap<ProcessId, SeenProbe>,
     /// Processes that failed as leaders, and until when they are passed over.
     avoided: BTreeMap<ProcessId, Instant>,
-    /// Processes that said goodbye.
-    departed: BTreeSet<ProcessId>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -75,57 +70,27 @@ struct SeenProbe {
     is_counted: bool,
 }
 
-/// How a sender's incarnation relates to what I knew.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Sighting {
-    /// As known.
-    Known,
-    /// Another run than I knew: that one is dead.
-    Newer,
-    /// An earlier run, a process that left, or not a daemon of ours: nothing of it counts.
-    Dead,
-}
-
 impl Gossip {
     pub(crate) fn new(me: ProcessId) -> Self {
         Self {
             me,
             version: 0,
-            incarnations: BTreeMap::new(),
+            runs: Runs::default(),
             heard: BTreeMap::new(),
             rows: BTreeMap::new(),
             hellos: BTreeMap::new(),
             probes: BTreeMap::new(),
             avoided: BTreeMap::new(),
-            departed: BTreeSet::new(),
         }
     }
 
-    /// Notes that a datagram of `from` arrived. `is_old` says that an earlier run than the last one
-    /// known can not be alive, however long that one has not been heard.
-    pub(crate) fn sight(&mut self, from: ProcessId, is_old: bool, now: Instant) -> Sighting {
-        let sighting = self.compare(from, is_old, now);
-        if sighting != Sighting::Dead {
-            self.incarnations.insert(from.daemon, (from.incarnation, now));
-        }
+    /// Notes that a datagram of `from` arrived, as [`Runs::sight`] does, and forgets the run that it shows to be dead.
+    pub(crate) fn sight(&mut self, from: ProcessId, earlier_is_dead: bool, now: Instant) -> Sighting {
+        let sighting = self.runs.sight(from, earlier_is_dead, now);
         if sighting == Sighting::Newer {
             self.forget_others_of(from);
         }
         sighting
-    }
-
-    fn compare(&self, from: ProcessId, is_old: bool, now: Instant) -> Sighting {
-        if self.departed.contains(&from) {
-            return Sighting::Dead;
-        }
-        let Some((known, at)) = self.incarnations.get(&from.daemon).copied() else {
-            return Sighting::Known;
-        };
-        match from.incarnation.cmp(&known) {
-            Ordering::Equal => Sighting::Known,
-            Ordering::Less if is_old || now.since(at) < FORGET_INCARNATION => Sighting::Dead,
-            Ordering::Less | Ordering::Greater => Sighting::Newer,
-        }
     }
 
     fn forget_others_of(&mut self, from: ProcessId) {
@@ -135,12 +100,11 @@ impl Gossip {
         self.hellos.retain(|process, _| keep(process));
         self.probes.retain(|process, _| keep(process));
         self.avoided.retain(|process, _| keep(process));
-        self.departed.retain(keep);
     }
 
     /// A process said goodbye.
     pub(crate) fn depart(&mut self, process: ProcessId) {
-        self.departed.insert(process);
+        self.runs.depart(process);
         self.heard.remove(&process);
         self.rows.remove(&process);
         self.hellos.remove(&process);
@@ -149,14 +113,12 @@ impl Gossip {
 
     /// Whether the process can not be in a ring any more.
     pub(crate) fn is_gone(&self, process: ProcessId) -> bool {
-        let newer =
-            self.incarnations.get(&process.daemon).is_some_and(|(newest, _)| *newest != process.incarnation);
-        newer || self.departed.contains(&process)
+        self.runs.is_gone(process)
     }
 
     /// Whether something of a daemon arrived in the time before `now`.
     pub(crate) fn was_sighted(&self, daemon: DaemonId, within: Duration, now: Instant) -> bool {
-        self.incarnations.get(&daemon).is_some_and(|(_, at)| now.since(*at) < within)
+        self.runs.was_sighted(daemon, within, now)
     }
 
     /// Takes a join in; returns whether it told anything new, and `None` when it is an old one.

@@ -5,7 +5,8 @@ use antiphon_wire::ids::ProcessId;
 use antiphon_wire::ring::Datagram;
 use antiphon_wire::ring::gossip::{Hello, Join, MergeRequest};
 
-use super::gossip::{FORGET_INCARNATION, TOO_OFTEN};
+use super::gossip::TOO_OFTEN;
+use super::runs::FORGET_INCARNATION;
 use super::{Membership, State};
 use crate::cx::Cx;
 use crate::io::Event;

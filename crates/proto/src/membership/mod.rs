@@ -31,6 +31,7 @@ mod merge;
 mod oddities;
 mod operational;
 mod recovery;
+mod runs;
 mod silence;
 mod transmit;
 
@@ -55,9 +56,10 @@ use crate::time::{Instant, Timer};
 use attempt::Accepted;
 use epoch::Epochs;
 use gather::Gather;
-use gossip::{Gossip, Sighting};
+use gossip::Gossip;
 use oddities::Oddities;
 use recovery::Recover;
+use runs::Sighting;
 use silence::Silence;
 
 /// How often the goodbye is said.
@@ -299,9 +301,9 @@ impl Membership {
         }
         // In a working ring little is heard of most members but through the token; yet they are there,
         // and what comes of an earlier run of one was long on its way.
-        let may_be_old = |member| self.is_operational() || member == from;
-        let is_old = self.ring.member_of(from.daemon).is_some_and(may_be_old);
-        match self.gossip.sight(from, is_old, cx.now) {
+        let is_there = |member| self.is_operational() || member == from;
+        let earlier_is_dead = self.ring.member_of(from.daemon).is_some_and(is_there);
+        match self.gossip.sight(from, earlier_is_dead, cx.now) {
             Sighting::Dead => cx.stats.datagrams_stale += 1,
             Sighting::Known => self.dispatch(datagram, cx),
             Sighting::Newer => {

@@ -117,18 +117,6 @@ fn of_a_process_that_is_heard_only_its_own_word_counts() {
 }
 
 #[test]
-fn an_earlier_run_is_believed_when_the_later_one_was_not_heard_for_long() {
-    let (first, second) = (process(1, 1), process(1, 2));
-    let mut gossip = Gossip::new(process(0, 1));
-    assert_eq!(gossip.sight(first, false, at(0)), Sighting::Known);
-    assert_eq!(gossip.sight(second, false, at(0)), Sighting::Newer);
-    assert_eq!(gossip.sight(first, false, at(2900)), Sighting::Dead);
-    assert_eq!(gossip.sight(first, true, at(3100)), Sighting::Dead, "it can not be alive");
-    assert_eq!(gossip.sight(first, false, at(3100)), Sighting::Newer);
-    assert_eq!(gossip.sight(first, false, at(3200)), Sighting::Known);
-}
-
-#[test]
 fn a_join_that_was_overtaken_by_a_later_one_tells_nothing() {
     let (other, third, config) = (process(1, 1), process(2, 1), config(3));
     let mut gossip = Gossip::new(process(0, 1));
@@ -154,10 +142,10 @@ fn knowing(process: ProcessId, config: &Config) -> Gossip {
     gossip
 }
 
-/// How many joins, rows, hellos, probes, failures and goodbyes it knows of.
-fn kept(gossip: &Gossip) -> [usize; 6] {
-    let Gossip { heard, rows, hellos, probes, avoided, departed, .. } = gossip;
-    [heard.len(), rows.len(), hellos.len(), probes.len(), avoided.len(), departed.len()]
+/// How many joins, rows, hellos, probes and failures it knows of.
+fn kept(gossip: &Gossip) -> [usize; 5] {
+    let Gossip { heard, rows, hellos, probes, avoided, .. } = gossip;
+    [heard.len(), rows.len(), hellos.len(), probes.len(), avoided.len()]
 }
 
 #[test]
@@ -174,17 +162,16 @@ fn nothing_is_heard_of_a_process_that_said_goodbye() {
     gossip.depart(other);
     assert_eq!(gossip.sight(other, false, at(1)), Sighting::Dead);
     assert_eq!(known(&gossip), (false, false, false));
-    assert_eq!(kept(&gossip), [0, 0, 0, 0, 1, 1]);
+    assert_eq!(kept(&gossip), [0, 0, 0, 0, 1]);
 }
 
 #[test]
 fn of_a_process_that_was_restarted_nothing_is_kept() {
     let [(old, new), (another, its_next)] = [1, 2].map(|daemon| (process(daemon, 1), process(daemon, 2)));
     let mut gossip = knowing(old, &config(3));
-    gossip.departed.insert(old);
     gossip.sight(another, false, at(0));
     assert_eq!(gossip.sight(its_next, false, at(0)), Sighting::Newer);
-    assert_eq!(kept(&gossip), [1; 6]);
+    assert_eq!(kept(&gossip), [1; 5]);
     assert_eq!(gossip.sight(new, false, at(0)), Sighting::Newer);
-    assert_eq!(kept(&gossip), [0; 6]);
+    assert_eq!(kept(&gossip), [0; 5]);
 }
