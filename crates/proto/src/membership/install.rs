@@ -14,7 +14,7 @@
 
 use std::collections::BTreeSet;
 
-use antiphon_wire::ids::{DaemonId, ProcessId, RingId, Seq};
+use antiphon_wire::ids::{DaemonId, RingId, Seq};
 
 use super::{Membership, State};
 use crate::cx::Cx;
@@ -48,11 +48,22 @@ impl Membership {
         };
         self.assert_sound(&recover, cx);
         self.close_old_ring(&recover, cx);
-        let ring = recover.ring();
-        let members: Vec<ProcessId> = recover.members().collect();
+        self.open_ring(&recover, cx);
+        rewind_queue(cx);
+        self.await_token(cx);
+        cx.stats.rings_installed += 1;
+        let (ring, members) = (self.ring.id(), self.ring.members().to_vec());
         let all_from_one_ring = recover.all_from_one_ring();
+        let reasons = self.reasons.clone();
+        cx.out.events.push(Event::Installed { ring, members: members.clone(), reasons });
+        self.configure(Configuration::Regular { ring, members, all_from_one_ring });
+        self.hello_after_install(cx);
+    }
+
+    /// Replaces the ring, and all that was remembered of the old one and of the way to the new one.
+    fn open_ring(&mut self, recover: &Recover, cx: &Cx<'_>) {
         let before = Seq(cx.config.ring.numbers_from);
-        let next = Ring::new(ring, members.clone(), self.me, before, cx.now);
+        let next = Ring::new(recover.ring(), recover.members().collect(), self.me, before, cx.now);
         let old = std::mem::replace(&mut self.ring, next);
         if cx.config.is_mutant(Mutant::KeepPreambles) {
             self.ring.take_as_said(old);
@@ -61,27 +72,17 @@ impl Membership {
         self.obligations = [self.me].into();
         self.gossip.end_gather();
         self.failures /= 2;
-        // The groups layer opens the lane again, at once or after its exchange.
-        if !cx.config.is_mutant(Mutant::ForgetUnsent) {
-            cx.queue.rewind();
-        }
-        cx.queue.clear_control();
-        cx.queue.set_clients_open(false);
-        cx.stats.rings_installed += 1;
+    }
+
+    /// Waits for the first token of the ring, which is for who proposed it to make.
+    fn await_token(&mut self, cx: &mut Cx<'_>) {
         self.stop_ring_timers(cx);
         cx.patience.note_ring(self.ring.is_alone());
         if !self.ring.is_alone() {
             let patience = cx.patience.for_token(cx.now, cx.config.ring.token_loss);
             cx.timers.set(Timer::TokenLoss, cx.now + patience);
         }
-        self.must_start = ring.leader == self.me;
-        cx.out.events.push(Event::Installed {
-            ring,
-            members: members.clone(),
-            reasons: self.reasons.clone(),
-        });
-        self.configure(Configuration::Regular { ring, members, all_from_one_ring });
-        self.hello_after_install(cx);
+        self.must_start = self.ring.id().leader == self.me;
     }
 
     /// What every installation relies on, and no datagram can break.
@@ -161,4 +162,14 @@ impl Membership {
             seq = seq.next();
         }
     }
+}
+
+/// What clients had under way begins anew, and what the daemon itself had is void. Clients may send again once the groups
+/// of the ring are known.
+fn rewind_queue(cx: &mut Cx<'_>) {
+    if !cx.config.is_mutant(Mutant::ForgetUnsent) {
+        cx.queue.rewind();
+    }
+    cx.queue.clear_control();
+    cx.queue.set_clients_open(false);
 }
