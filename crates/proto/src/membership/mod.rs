@@ -337,14 +337,14 @@ impl Membership {
     fn on_packet(&mut self, packet: Packet, cx: &mut Cx<'_>) {
         self.install_on_evidence(|ring| ring.tag() == packet.header.ring, cx);
         let of_my_ring = packet.header.ring == self.ring.tag();
-        match &mut self.state {
+        match &self.state {
             State::Operational { .. } if of_my_ring => self.receive(packet, cx),
             // What still arrives of the old ring will be in the next report.
-            State::Gather(_) if of_my_ring => count_packet(self.ring.store(packet), cx),
-            State::Recover(recover) if of_my_ring => {
-                let filled = recover.fill(packet, &mut self.ring);
-                self.after_fill(filled, cx);
+            State::Gather(_) if of_my_ring => {
+                let is_new = self.ring.store(packet);
+                count_packet(is_new, cx);
             }
+            State::Recover(_) if of_my_ring => self.on_recovered(packet, cx),
             _ => cx.stats.datagrams_stale += 1,
         }
     }
@@ -430,8 +430,8 @@ fn others(config: &Config, me: DaemonId) -> Vec<DaemonId> {
     daemons(config).filter(|daemon| *daemon != me).collect()
 }
 
-fn count_packet(new: bool, cx: &mut Cx<'_>) {
-    if new {
+fn count_packet(is_new: bool, cx: &mut Cx<'_>) {
+    if is_new {
         cx.stats.packets_received += 1;
     } else {
         cx.stats.packets_duplicate += 1;

@@ -252,18 +252,19 @@ impl Membership {
         }
     }
 
-    /// A missing packet may have come.
-    pub(super) fn after_fill(&mut self, filled: bool, cx: &mut Cx<'_>) {
-        super::count_packet(filled, cx);
-        let State::Recover(recover) = &self.state else {
+    /// A packet of the old ring came. Once all that was asked for is here, it is time for the next batch, or for DONE.
+    pub(super) fn on_recovered(&mut self, packet: Packet, cx: &mut Cx<'_>) {
+        let State::Recover(recover) = &mut self.state else {
             return;
         };
+        let filled = recover.fill(packet, &mut self.ring);
+        let is_batch_here = recover.asked.is_empty() || recover.lacks_nothing();
+        super::count_packet(filled, cx);
         if !filled {
             return;
         }
-        let next = recover.asked.is_empty() || recover.lacks_nothing();
         self.extend_attempt(1, cx);
-        if next {
+        if is_batch_here {
             self.recover_step(cx);
         }
     }
