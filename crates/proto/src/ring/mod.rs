@@ -164,7 +164,8 @@ impl Ring {
         self.roster.member_of(daemon)
     }
 
-    /// Whether I lead the ring: the first member does.
+    /// Whether I lead the ring while it works: the first member does, also when another one led the attempt
+    /// ([`RingId::leader`]).
     pub(crate) fn i_lead(&self) -> bool {
         self.roster.my_position() == 0
     }

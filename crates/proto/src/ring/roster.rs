@@ -69,7 +69,7 @@ impl Roster {
         self.others.clone()
     }
 
-    /// The first one, who leads.
+    /// The first one, who leads the ring while it works.
     pub(super) fn leader(&self) -> ProcessId {
         *self.members.first().unwrap_or(&self.me)
     }
