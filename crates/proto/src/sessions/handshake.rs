@@ -71,6 +71,14 @@ impl Handshake {
         }
     }
 
+    pub(super) fn into_connection(self) -> Connection {
+        match self {
+            Self::Connecting(step) => step.connection,
+            Self::Parked(step) => step.connection,
+            Self::Authenticating(step) => step.connection,
+        }
+    }
+
     /// The name that the session has taken.
     pub(super) fn held_name(&self) -> Option<MemberName> {
         match self {

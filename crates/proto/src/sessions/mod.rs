@@ -197,9 +197,9 @@ impl Sessions {
             self.outflow.memory.remove(session.begun_bytes);
             self.closed.insert(id, session.outbox);
         }
-        for (id, mut handshake) in std::mem::take(&mut self.handshakes) {
+        for (id, handshake) in std::mem::take(&mut self.handshakes) {
             self.report_closed(id, handshake.held_name(), CloseReason::Shutdown, cx);
-            self.closed.insert(id, std::mem::take(&mut handshake.connection_mut().outbox));
+            self.closed.insert(id, handshake.into_connection().outbox);
         }
         self.deadlines.clear();
         self.parked.clear();

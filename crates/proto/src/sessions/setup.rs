@@ -27,22 +27,17 @@ impl Sessions {
         while let Some((deadline, id)) = self.deadlines.first().copied()
             && deadline <= cx.now
         {
-            match self.take_handshake(id) {
-                Some(Handshake::Connecting(Connecting { connection })) => {
-                    if is_cut_inside_name(&connection.reader) {
-                        self.refuse(id, connection, None, ReplyCode::IllegalName, cx);
-                    } else {
-                        cx.stats.handshakes_timed_out += 1;
-                        self.drop_connection(id, connection, None, CloseReason::HandshakeTimeout, cx);
-                    }
+            let Some(handshake) = self.take_handshake(id) else { continue };
+            match &handshake {
+                Handshake::Connecting(step) if is_cut_inside_name(&step.connection.reader) => {
+                    self.refuse(id, handshake, ReplyCode::IllegalName, cx);
                 }
-                Some(Handshake::Parked(Parked { connection, .. })) => {
-                    self.refuse(id, connection, None, ReplyCode::NotUnique, cx);
+                Handshake::Connecting(_) => {
+                    cx.stats.handshakes_timed_out += 1;
+                    self.drop_handshake(id, handshake, CloseReason::HandshakeTimeout, cx);
                 }
-                Some(Handshake::Authenticating(Authenticating { connection, member, .. })) => {
-                    self.refuse(id, connection, Some(member), ReplyCode::Auth, cx);
-                }
-                None => {}
+                Handshake::Parked(_) => self.refuse(id, handshake, ReplyCode::NotUnique, cx),
+                Handshake::Authenticating(_) => self.refuse(id, handshake, ReplyCode::Auth, cx),
             }
         }
         self.arm(cx);
@@ -51,7 +46,7 @@ impl Sessions {
     /// Waits for the hello of a new client, unless there are too many.
     pub(super) fn greet(&mut self, id: SessionId, client: Connecting, cx: &mut Cx<'_>) {
         if self.established.len() + self.handshakes.len() >= cx.config.sessions.max_sessions {
-            self.refuse(id, client.connection, None, ReplyCode::Quota, cx);
+            self.refuse(id, Handshake::Connecting(client), ReplyCode::Quota, cx);
         } else {
             self.keep_handshake(id, Handshake::Connecting(client));
         }
@@ -60,29 +55,33 @@ impl Sessions {
     /// Goes on with a handshake that has new bytes.
     pub(super) fn on_handshake(&mut self, id: SessionId, handshake: Handshake, cx: &mut Cx<'_>) {
         match handshake {
-            Handshake::Connecting(step) => self.on_hello(id, step.connection, cx),
+            Handshake::Connecting(step) => self.on_hello(id, step, cx),
             Handshake::Authenticating(step) => self.on_choice(id, step, cx),
-            Handshake::Parked(step) if step.connection.reader.buffered_bytes() > PARKED_BYTES => {
+            Handshake::Parked(ref step) if step.connection.reader.buffered_bytes() > PARKED_BYTES => {
                 let reason = CloseReason::ProtocolError("too much sent before the session is open");
                 cx.stats.sessions_errored += 1;
-                self.drop_connection(id, step.connection, None, reason, cx);
+                self.drop_handshake(id, handshake, reason, cx);
             }
             Handshake::Parked(_) => self.keep_handshake(id, handshake),
         }
     }
 
-    fn on_hello(&mut self, id: SessionId, mut connection: Connection, cx: &mut Cx<'_>) {
-        match connection.reader.hello() {
-            Ok(None) => self.keep_handshake(id, Handshake::Connecting(Connecting { connection })),
-            Err(code) => self.refuse(id, connection, None, code, cx),
-            Ok(Some(hello)) if hello.version.chooses_auth() && has_surplus_name(&connection.reader) => {
-                self.refuse(id, connection, None, ReplyCode::IllegalName, cx);
+    fn on_hello(&mut self, id: SessionId, mut client: Connecting, cx: &mut Cx<'_>) {
+        let reader = &mut client.connection.reader;
+        match reader.hello() {
+            Ok(None) => self.keep_handshake(id, Handshake::Connecting(client)),
+            Err(code) => self.refuse(id, Handshake::Connecting(client), code, cx),
+            Ok(Some(hello)) if hello.version.chooses_auth() && has_surplus_name(reader) => {
+                self.refuse(id, Handshake::Connecting(client), ReplyCode::IllegalName, cx);
             }
             Ok(Some(hello)) => {
                 let wanted = hello.name.map(|private| self.names.member(&private));
                 match wanted.or_else(|| self.names.invent(id)) {
-                    Some(member) => self.claim(id, Parked { connection, hello, member }, cx),
-                    None => self.refuse(id, connection, None, ReplyCode::NotUnique, cx),
+                    Some(member) => {
+                        let Connecting { connection } = client;
+                        self.claim(id, Parked { connection, hello, member }, cx);
+                    }
+                    None => self.refuse(id, Handshake::Connecting(client), ReplyCode::NotUnique, cx),
                 }
             }
         }
@@ -99,7 +98,7 @@ impl Sessions {
                 client.connection.deadline = cx.now + cx.config.sessions.authentication_timeout;
                 self.keep_handshake(id, Handshake::Parked(client));
             }
-            Claim::InUse => self.refuse(id, client.connection, None, ReplyCode::NotUnique, cx),
+            Claim::InUse => self.refuse(id, Handshake::Parked(client), ReplyCode::NotUnique, cx),
         }
     }
 
@@ -122,14 +121,14 @@ impl Sessions {
             if authentication.admits_old_client(client.connection.origin) {
                 self.accept(id, client, cx);
             } else {
-                self.refuse(id, client.connection, Some(client.member), ReplyCode::Auth, cx);
+                self.refuse(id, Handshake::Authenticating(client), ReplyCode::Auth, cx);
             }
             return;
         }
         let offered = authentication.offered();
         push_reply(id, &mut client.connection.outbox, &encode_method_list(&offered), cx);
         if offered.is_empty() {
-            self.refuse(id, client.connection, Some(client.member), ReplyCode::Auth, cx);
+            self.refuse(id, Handshake::Authenticating(client), ReplyCode::Auth, cx);
             return;
         }
         client.connection.deadline = cx.now + cx.config.sessions.authentication_timeout;
@@ -143,7 +142,7 @@ impl Sessions {
             Some(choice) if authentication.admits(&choice, client.connection.origin) => {
                 self.accept(id, client, cx);
             }
-            Some(_) => self.refuse(id, client.connection, Some(client.member), ReplyCode::Auth, cx),
+            Some(_) => self.refuse(id, Handshake::Authenticating(client), ReplyCode::Auth, cx),
         }
     }
 
@@ -169,32 +168,21 @@ impl Sessions {
         self.read(id, reader.into_rest(), cx);
     }
 
-    fn refuse(
-        &mut self,
-        id: SessionId,
-        mut connection: Connection,
-        held: Option<MemberName>,
-        code: ReplyCode,
-        cx: &mut Cx<'_>,
-    ) {
-        push_reply(id, &mut connection.outbox, &Bytes::copy_from_slice(&[code.to_byte()]), cx);
+    /// Tells a client why it does not become a session, and closes its connection.
+    fn refuse(&mut self, id: SessionId, mut handshake: Handshake, code: ReplyCode, cx: &mut Cx<'_>) {
+        let outbox = &mut handshake.connection_mut().outbox;
+        push_reply(id, outbox, &Bytes::copy_from_slice(&[code.to_byte()]), cx);
         cx.stats.sessions_refused += 1;
-        self.drop_connection(id, connection, held, CloseReason::Refused(code), cx);
+        self.drop_handshake(id, handshake, CloseReason::Refused(code), cx);
     }
 
-    /// Closes a connection that is not a session yet; `held` is the name that it has taken.
-    fn drop_connection(
-        &mut self,
-        id: SessionId,
-        connection: Connection,
-        held: Option<MemberName>,
-        reason: CloseReason,
-        cx: &mut Cx<'_>,
-    ) {
+    /// Closes a connection that is not a session yet, and frees the name that it has taken.
+    fn drop_handshake(&mut self, id: SessionId, handshake: Handshake, reason: CloseReason, cx: &mut Cx<'_>) {
+        let held = handshake.held_name();
         if let Some(name) = &held {
             self.names.release(name);
         }
-        self.closed.insert(id, connection.outbox);
+        self.closed.insert(id, handshake.into_connection().outbox);
         self.report_closed(id, held, reason, cx);
     }
 
