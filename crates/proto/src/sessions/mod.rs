@@ -361,10 +361,7 @@ impl Sessions {
                 Err(error) => Err(error.cause()),
             };
             match request {
-                Ok(Request::Send(message)) if is_overtaking(message.kind, cx) => {
-                    cx.queue.push(SessionId(!id.0), message);
-                }
-                Ok(Request::Send(message)) => cx.queue.push(id, message),
+                Ok(Request::Send(message)) => cx.queue.push(queue_of(id, message.kind, cx), message),
                 Ok(Request::Nothing) => {}
                 Ok(Request::Disconnect) => break CloseReason::Disconnected,
                 Err(cause) => break CloseReason::ProtocolError(cause),
@@ -393,8 +390,7 @@ impl Sessions {
         self.names.begin_leaving(&session.member);
         let frame = encode_disconnect(&session.member);
         let (kind, service) = (Kind::Disconnect, ServiceLevel::Agreed);
-        let id = if is_overtaking(kind, cx) { SessionId(!id.0) } else { id };
-        cx.queue.push(id, Outgoing { kind, service, payload: frame.into() });
+        cx.queue.push(queue_of(id, kind, cx), Outgoing { kind, service, payload: frame.into() });
         Some(session)
     }
 
@@ -412,13 +408,14 @@ impl Sessions {
     }
 }
 
-/// Whether a planted fault lets such a message wait in a queue of its own.
-fn is_overtaking(kind: Kind, cx: &Cx<'_>) -> bool {
-    match kind {
+/// In whose queue such a message of a session waits: in its own, but with a planted fault in one that no session has.
+fn queue_of(session: SessionId, kind: Kind, cx: &Cx<'_>) -> SessionId {
+    let is_overtaking = match kind {
         Kind::Leave => cx.config.is_mutant(Mutant::LeaveOvertakes),
         Kind::Disconnect => cx.config.is_mutant(Mutant::EndOvertakes),
         Kind::Client | Kind::Join | Kind::Daemon => false,
-    }
+    };
+    if is_overtaking { SessionId(!session.0) } else { session }
 }
 
 #[cfg(test)]
