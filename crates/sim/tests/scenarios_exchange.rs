@@ -86,10 +86,14 @@ fn changes_of_many_groups_hold_no_token_up() {
         world.apply(fault);
         world.wait_for("new rings", |world| world.installs() == installs + 3);
         let installed = world.now();
+        let is_known = |world: &World| world.node(0).is_some_and(|node| node.status().groups == GROUPS + 1);
         let is_shown = |world: &World, name: &String| {
             world.last_view(clients[0], name).is_some_and(|view| view.members.len() == members)
         };
-        world.wait_for("views of all groups", |world| names.iter().all(|name| is_shown(world, name)));
+        world.wait_for("views of all groups", |world| {
+            assert!(is_known(world), "no group is gone meanwhile");
+            names.iter().all(|name| is_shown(world, name))
+        });
         let took = world.now().since(installed);
         world.run_until_quiet();
         assert_eq!(world.installs(), installs + 3, "no ring broke");

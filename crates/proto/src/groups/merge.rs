@@ -96,6 +96,11 @@ impl Merge {
         merge
     }
 
+    /// How many groups are complete.
+    pub(super) fn group_count(&self) -> usize {
+        self.table.group_count()
+    }
+
     /// The table, once there are no more groups.
     pub(super) fn into_table(mut self) -> Table {
         if !self.mine_is_whole {

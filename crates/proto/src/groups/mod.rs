@@ -155,9 +155,10 @@ impl Groups {
         self.exchange.is_none() && !self.is_busy()
     }
 
-    /// How many groups have members.
+    /// How many groups have members. While tables are put together, those of before that are left count with those that
+    /// are complete.
     pub(crate) fn count(&self) -> usize {
-        self.table.group_count()
+        self.table.group_count() + self.passes.merged_groups()
     }
 
     /// The table as it is after that message or, without one, when the groups are settled.

@@ -39,6 +39,16 @@ pub(super) enum Pass {
 #[derive(Debug, Default)]
 pub(super) struct Passes(VecDeque<(Pass, Option<GroupName>)>);
 
+impl Passes {
+    /// How many groups a merge has put together so far.
+    pub(super) fn merged_groups(&self) -> usize {
+        match self.0.front() {
+            Some((Pass::Merge(merge), _)) => merge.group_count(),
+            _ => 0,
+        }
+    }
+}
+
 impl Groups {
     /// Makes a pass behind those that are to be made already.
     pub(super) fn start(&mut self, pass: Pass) {
