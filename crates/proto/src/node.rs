@@ -128,7 +128,9 @@ impl Node {
             parts.route(input, cx);
             parts.settle(cx)
         });
-        if let Some(cluster) = self.reload.take_due() {
+        if self.membership.is_delivered()
+            && let Some(cluster) = self.reload.take_due()
+        {
             self.go_over_to(cluster, now, out);
         }
         self.stats.deliveries_put_off += u64::from(self.has_put_off && !had_put_off);
@@ -321,7 +323,7 @@ impl Parts<'_> {
             Input::Timeout => self.fire(cx),
             Input::OutboxesOffered => self.sessions.on_offered(cx),
             Input::SetWindows(_) => self.membership.begin_windows_anew(),
-            Input::Reload(_) => self.reload.announce(cx),
+            Input::Reload(_) => self.reload.on_given(),
             Input::Shutdown => self.sessions.on_shutdown(cx),
         }
     }
@@ -342,6 +344,9 @@ impl Parts<'_> {
     fn settle(&mut self, cx: &mut Cx<'_>) -> bool {
         for _ in 0..MAX_ROUNDS {
             self.membership.set_held_back(self.sessions.holds_back(cx));
+            if self.membership.is_delivered() {
+                self.reload.announce(cx);
+            }
             let has_sent = self.membership.advance(cx);
             match self.deliver_all(cx) {
                 Progress::PutOff => return true,
@@ -355,7 +360,7 @@ impl Parts<'_> {
     /// What a configuration asks of every group comes before anything else is delivered. If more waits than that, the
     /// ring of the configuration has ended.
     fn go_on_with_groups(&mut self, cx: &mut Cx<'_>) {
-        if !self.membership.may_wait() {
+        if !self.membership.is_delivered() {
             self.groups.drop_report();
         }
         self.groups.go_on(self.sessions, cx);
@@ -377,7 +382,7 @@ impl Parts<'_> {
         let (limit, mut has_delivered) = (self.membership.limit(cx), false);
         let has_put_off = loop {
             let is_busy = self.groups.is_busy();
-            if self.sessions.is_budget_spent() && (is_busy || self.membership.may_wait()) {
+            if self.sessions.is_budget_spent() && (is_busy || self.membership.is_delivered()) {
                 break is_busy || self.membership.has_more(limit);
             }
             if is_busy {
@@ -431,7 +436,7 @@ fn deliver(
         Delivery::Configuration(configuration) => {
             cx.out.record(|| Trace::Configured(configuration.clone()));
             groups.on_configuration(configuration, cx.config);
-            reload.on_configuration(configuration, cx);
+            reload.on_configuration(configuration);
         }
     }
 }

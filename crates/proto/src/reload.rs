@@ -29,6 +29,8 @@ pub(crate) struct Reload {
     members: Vec<ProcessId>,
     /// The hash that each of them said last.
     ready: BTreeMap<ProcessId, ClusterHash>,
+    /// Whether I have something to say that was not said in the present configuration.
+    must_announce: bool,
 }
 
 impl Reload {
@@ -44,9 +46,15 @@ impl Reload {
         self.next = next.cloned();
     }
 
-    /// Says which list I have, if there was ever more than one.
-    pub(crate) fn announce(&self, cx: &mut Cx<'_>) {
-        if cx.config.other_clusters.is_empty() {
+    /// I was given a list, maybe again.
+    pub(crate) fn on_given(&mut self) {
+        self.must_announce = true;
+    }
+
+    /// Says which list I have, if that is to be said and there was ever more than one. Only once the configuration of the
+    /// installed ring was delivered: it would be said in that ring.
+    pub(crate) fn announce(&mut self, cx: &mut Cx<'_>) {
+        if !std::mem::take(&mut self.must_announce) || cx.config.other_clusters.is_empty() {
             return;
         }
         let hash = self.next.as_ref().map_or(cx.config.cluster.hash, |next| next.hash);
@@ -66,16 +74,17 @@ impl Reload {
     }
 
     /// Takes a configuration change, in stream order. What was said in an earlier configuration was not heard by all.
-    pub(crate) fn on_configuration(&mut self, configuration: &Configuration, cx: &mut Cx<'_>) {
+    pub(crate) fn on_configuration(&mut self, configuration: &Configuration) {
         self.ready.clear();
         self.members.clear();
         if let Configuration::Regular { members, .. } = configuration {
             self.members.clone_from(members);
-            self.announce(cx);
+            self.must_announce = true;
         }
     }
 
-    /// The list to go over to, once all are ready for it.
+    /// The list to go over to, once all are ready for it. Only while the present configuration is that of the installed
+    /// ring: others of that have not said so yet.
     pub(crate) fn take_due(&mut self) -> Option<Cluster> {
         let hash = self.next.as_ref()?.hash;
         let is_due = !self.members.is_empty() && self.lacking(hash).next().is_none();
@@ -122,11 +131,6 @@ mod tests {
 
     use super::*;
     use crate::config::Daemon;
-    use crate::io::Outputs;
-    use crate::patience::Patience;
-    use crate::send_queue::SendQueue;
-    use crate::stats::Stats;
-    use crate::time::{Instant, Timers};
 
     /// A list of daemons with these names; its hash is made of them.
     fn cluster(names: &str) -> Cluster {
@@ -183,19 +187,9 @@ mod tests {
     }
 
     /// Takes a configuration of daemons a and b.
-    fn configure(reload: &mut Reload, members: [ProcessId; 2], config: &Config) {
+    fn configure(reload: &mut Reload, members: [ProcessId; 2]) {
         let (ring, members) = (RingId { epoch: 4, leader: members[0] }, members.to_vec());
-        let mut cx = Cx {
-            now: Instant::default(),
-            config,
-            timers: &mut Timers::default(),
-            patience: &mut Patience::default(),
-            queue: &mut SendQueue::default(),
-            stats: &mut Stats::default(),
-            out: &mut Outputs::default(),
-        };
-        let regular = Configuration::Regular { ring, members, all_from_one_ring: true };
-        reload.on_configuration(&regular, &mut cx);
+        reload.on_configuration(&Configuration::Regular { ring, members, all_from_one_ring: true });
     }
 
     /// Who comes from elsewhere has not heard it.
@@ -208,9 +202,9 @@ mod tests {
         let say = |reload: &mut Reload, member: usize| {
             reload.ready.insert(members[member], next);
         };
-        configure(&mut reload, members, &config);
+        configure(&mut reload, members);
         say(&mut reload, 0);
-        configure(&mut reload, members, &config);
+        configure(&mut reload, members);
         say(&mut reload, 1);
         assert_eq!(reload.take_due(), None);
         let lacking = vec![members[0]];

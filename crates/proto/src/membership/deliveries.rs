@@ -44,9 +44,9 @@ impl Membership {
         }
     }
 
-    /// Whether the next delivery may wait for another call. What an installation brings may not, nor what was
-    /// handed up before it was its turn.
-    pub(crate) fn may_wait(&self) -> bool {
+    /// Whether all was delivered that was handed up: what an installation brings, and what went up before it was its turn.
+    /// Until then, the configuration of the installed ring may not have been delivered.
+    pub(crate) fn is_delivered(&self) -> bool {
         self.deliveries.is_empty()
     }
 
