@@ -17,7 +17,7 @@ use crate::cx::Cx;
 use crate::mutant::Mutant;
 use crate::sessions::Sessions;
 
-/// So many groups are looked at before it is asked whether enough was handed up.
+/// So many groups are looked up at once.
 const GROUPS_AT_ONCE: usize = 16;
 
 /// What is to be done with every group.
@@ -88,10 +88,13 @@ impl Groups {
         cx: &mut Cx<'_>,
     ) -> bool {
         let groups = self.table.groups_after(reached.as_ref(), GROUPS_AT_ONCE);
-        *reached = groups.last().map(|group| self.table.group(*group).name);
-        sessions.note_changes(groups.len());
         for group in &groups {
+            *reached = Some(self.table.group(*group).name);
             self.visit(*group, pass, sessions, cx);
+            sessions.note_changes(1);
+            if sessions.is_budget_spent() {
+                return true;
+            }
         }
         groups.len() == GROUPS_AT_ONCE
     }
