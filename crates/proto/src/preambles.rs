@@ -74,23 +74,34 @@ pub(crate) struct Heard {
     senders: Vec<Vec<Bytes>>,
 }
 
+/// The first piece of a message, once it is known what its preamble is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Resolved<'a> {
+    /// With which slot its sender has said the preamble; `None` when that is a part of the message like any other.
+    pub(crate) slot: Option<u8>,
+    /// What the piece has besides a preamble that has a slot.
+    pub(crate) rest: &'a [u8],
+}
+
 impl Heard {
-    /// The slot of a message's preamble, and what its first piece has besides; a new preamble is remembered. There is
-    /// no slot when the preamble is a part of the message like any other. `None` when the sender has not said it.
+    /// Finds the preamble of the message whose first piece that is; a new one is remembered. `None` when the sender has
+    /// not said it.
     pub(crate) fn resolve<'a>(
         &mut self,
         sender: DaemonId,
         preamble: Option<Preamble>,
         piece: &'a [u8],
-    ) -> Option<(Option<u8>, &'a [u8])> {
+    ) -> Option<Resolved<'a>> {
         match preamble {
-            None => Some((None, piece)),
-            Some(Preamble::Known { slot }) => self.said(sender, slot).map(|_| (Some(slot), piece)),
+            None => Some(Resolved { slot: None, rest: piece }),
+            Some(Preamble::Known { slot }) => {
+                self.said(sender, slot).map(|_| Resolved { slot: Some(slot), rest: piece })
+            }
             Some(Preamble::New { slot, bytes }) => {
                 let (said, rest) = piece.split_at(usize::from(bytes).min(piece.len()));
                 // A part of the packet would keep the whole burst that it came in.
                 self.remember(sender, slot, Bytes::copy_from_slice(said));
-                (!said.is_empty()).then_some((Some(slot), rest))
+                (!said.is_empty()).then_some(Resolved { slot: Some(slot), rest })
             }
         }
     }
@@ -134,7 +145,7 @@ mod tests {
         said.note(way, preamble);
         let is_known = matches!(way, Some(Preamble::Known { .. }));
         let piece = [if is_known { b"" } else { preamble }, b"rest"].concat();
-        let (slot, rest) = heard.resolve(SENDER, way, &piece).expect("said before");
+        let Resolved { slot, rest } = heard.resolve(SENDER, way, &piece).expect("said before");
         let said = slot.and_then(|slot| heard.said(SENDER, slot)).expect("with its slot");
         assert_eq!((&said[..], rest), (preamble, b"rest".as_slice()));
         is_known

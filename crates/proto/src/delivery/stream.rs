@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 use super::unfinished::{Added, Assembled, Unfinished};
 use super::{Kind, Lent, Message, Place};
-use crate::preambles::Heard;
+use crate::preambles::{Heard, Resolved};
 use crate::ring::packets::{PacketStore, Stored};
 
 /// Largest message that is put together; what claims to be larger is dropped.
@@ -307,7 +307,7 @@ impl Assembly {
         let Chunk { head, bytes } = *chunk;
         match head.fragment {
             None => {
-                let (slot, rest) = self.begin(sender, head.preamble, bytes)?;
+                let Resolved { slot, rest } = self.begin(sender, head.preamble, bytes)?;
                 Some(Source::Packet { start: end - rest.len(), end, slot })
             }
             Some(Fragment { number, position: Position::First { total } }) => {
@@ -318,17 +318,16 @@ impl Assembly {
         }
     }
 
-    /// Takes a whole message or a first fragment. Returns the slot of its preamble, if it has one, and what is behind
-    /// that.
+    /// Takes a whole message or a first fragment.
     fn begin<'a>(
         &mut self,
         sender: DaemonId,
         preamble: Option<Preamble>,
         piece: &'a [u8],
-    ) -> Option<(Option<u8>, &'a [u8])> {
-        let parts = self.preambles.resolve(sender, preamble, piece);
-        self.dropped += u64::from(parts.is_none());
-        parts
+    ) -> Option<Resolved<'a>> {
+        let resolved = self.preambles.resolve(sender, preamble, piece);
+        self.dropped += u64::from(resolved.is_none());
+        resolved
     }
 
     fn begin_unfinished(
@@ -340,7 +339,7 @@ impl Assembly {
         piece: &[u8],
     ) {
         self.unfinished.forget(sender, number);
-        let Some((slot, rest)) = self.begin(sender, preamble, piece) else { return };
+        let Some(Resolved { slot, rest }) = self.begin(sender, preamble, piece) else { return };
         let preamble = slot.and_then(|slot| self.preambles.said(sender, slot)).cloned().unwrap_or_default();
         let left = (total as usize).saturating_sub(piece.len() - rest.len());
         let begun = total <= MAX_MESSAGE_BYTES && self.unfinished.begin(sender, number, left, preamble, rest);
