@@ -14,21 +14,31 @@ const STUBBORN_AGE: u8 = 3;
 /// Such requests stay on the token for a round, and must leave room for what others lack.
 const MAX_STUBBORN_REQUESTS: usize = MAX_REQUESTS / 2;
 
+/// The member that answers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Answerer {
+    /// Its place in the ring.
+    pub(crate) member: usize,
+    /// How many there are.
+    pub(crate) members: usize,
+}
+
 /// Answers what can be answered: returns the packets to send again, at most `limit`, and takes the
 /// ranges that are answered in full off the token.
 pub(crate) fn answer(
     requests: &mut Vec<Request>,
     packets: &PacketStore,
-    my_index: usize,
-    members: usize,
+    answerer: Answerer,
     limit: usize,
 ) -> Vec<Seq> {
+    let Answerer { member, members } = answerer;
     let mut answered = Vec::new();
     requests.retain(|request| {
-        if usize::from(request.member) == my_index {
+        // What nobody could answer for a round is asked for anew, if it is still missing.
+        if usize::from(request.member) == member {
             return false;
         }
-        if request.age >= STUBBORN_AGE && whose_turn(request, members) != my_index {
+        if request.age >= STUBBORN_AGE && whose_turn(request, members) != member {
             return true;
         }
         let room = limit.saturating_sub(answered.len());

@@ -9,6 +9,7 @@ use antiphon_wire::ring::token::Token;
 use super::flow::{self, Load, Round};
 use super::pack::{self, Burst, Visit};
 use super::packets::CAPACITY_PACKETS;
+use super::requests::{Answerer, Asker};
 use super::{Counted, Ring, TokenPlace, requests};
 use crate::config::Windows;
 use crate::cx::Cx;
@@ -206,8 +207,8 @@ impl Ring {
     /// Sends again what others ask for; returns how many packets.
     fn answer(&mut self, token: &mut Token, cx: &mut Cx<'_>) -> u32 {
         let limit = token.window as usize;
-        let (me, members) = (self.roster.my_position(), self.roster.len());
-        let answered = requests::answer(&mut token.requests, &self.packets, me, members, limit);
+        let answerer = Answerer { member: self.roster.my_position(), members: self.roster.len() };
+        let answered = requests::answer(&mut token.requests, &self.packets, answerer, limit);
         if cx.config.is_mutant(Mutant::NeverAnswer) {
             return 0;
         }
@@ -300,7 +301,7 @@ impl Ring {
         if cx.config.is_mutant(Mutant::NeverAsk) {
             return;
         }
-        let asker = requests::Asker { member: self.roster.my_position(), age: self.asking.age() };
+        let asker = Asker { member: self.roster.my_position(), age: self.asking.age() };
         let lost = requests::ask(&mut token.requests, &self.packets, &mut self.lateness, cx.now, asker);
         if lost > 0 {
             self.asking.note_asked();
