@@ -135,7 +135,10 @@ impl DatagramKind {
     /// The kind of an encoded datagram, without decoding the rest.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Option<Self> {
-        let number = *bytes.get(1)?;
+        Self::from_number(*bytes.get(1)?)
+    }
+
+    fn from_number(number: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| *kind as u8 == number)
     }
 }
@@ -175,7 +178,7 @@ fn header(reader: &mut Reader<'_>) -> Result<(DatagramKind, u8, Envelope), Decod
         return Err(reader.bad_value("protocol version", u64::from(version)));
     }
     let number = reader.u8()?;
-    let kind = DatagramKind::ALL.into_iter().find(|kind| *kind as u8 == number);
+    let kind = DatagramKind::from_number(number);
     let kind = kind.ok_or_else(|| reader.bad_value("datagram kind", u64::from(number)))?;
     let key = reader.u8()?;
     if key != 0 {
