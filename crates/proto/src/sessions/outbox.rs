@@ -169,6 +169,7 @@ impl Buf for Outbox {
     }
 }
 
+#[cfg(test)]
 impl Default for Outbox {
     fn default() -> Self {
         Self::new(&Memory::default())
