@@ -200,7 +200,7 @@ impl SendQueue {
         self.messages
     }
 
-    /// Bytes of frames waiting.
+    /// Bytes of messages waiting.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
