@@ -131,6 +131,8 @@ impl Groups {
     ///
     /// # Errors
     /// When it can not be read or is out of turn.
+    // Few messages are parts: what becomes of them is not to be in the way of the others.
+    #[cold]
     pub(super) fn on_part(
         &mut self,
         sender: ProcessId,
