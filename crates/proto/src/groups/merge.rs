@@ -51,16 +51,19 @@ struct Source {
 }
 
 impl Groups {
-    /// Puts the next group together and shows it, if it needs a new view. Returns whether there was one. The table
-    /// that there was goes at the same pace: it is not needed any more, and to forget all of it takes long, too.
+    /// Puts the next group together and shows it, if it needs a new view. The table that there was goes at the same pace:
+    /// it is not needed any more, and to forget all of it takes long, too. Returns whether there was a group in either.
     pub(super) fn merge_group(
         &mut self,
         merge: &mut Merge,
         sessions: &mut Sessions,
         cx: &mut Cx<'_>,
     ) -> bool {
-        let Some(group) = merge.take_group(&self.table, sessions, cx) else { return false };
-        self.table.shrink();
+        let has_shrunk = self.table.shrink();
+        let Some(group) = merge.take_group(&self.table, sessions, cx) else {
+            sessions.note_changes(1);
+            return has_shrunk;
+        };
         let entry = merge.table.group_mut(group);
         if std::mem::take(&mut entry.marked) {
             entry.id = Stamp::of_ring(self.ring, cx.config).first_id();

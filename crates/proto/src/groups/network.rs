@@ -109,7 +109,7 @@ impl Groups {
         send_view(&self.table, entry, Cause::Network, &[&staying], OwnSet::common(0), sessions, cx);
     }
 
-    /// From here on clients may send.
+    /// The groups of the ring are known: from here on clients may send.
     pub(super) fn settle(&mut self, cx: &mut Cx<'_>) {
         cx.out.record(|| self.trace(None));
         cx.out.events.push(Event::Settled { ring: self.ring });

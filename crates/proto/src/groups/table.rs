@@ -119,11 +119,10 @@ impl Table {
         }
     }
 
-    /// Forgets the first group of a table that is to be replaced.
-    pub(super) fn shrink(&mut self) {
-        if let Some((_, group)) = self.group_names.pop_first() {
-            self.groups.remove(group.0);
-        }
+    /// Forgets the first group of a table that is to be replaced. Returns whether there was one.
+    pub(super) fn shrink(&mut self) -> bool {
+        let Some((_, group)) = self.group_names.pop_first() else { return false };
+        self.groups.remove(group.0).is_some()
     }
 
     /// How many groups there are.
