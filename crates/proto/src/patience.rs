@@ -5,9 +5,9 @@
 //! others of what its own machine does (docs/protocol.md, M16).
 //!
 //! A ring is young until its groups are known and the token has come some more times. Members of
-//! hundreds of thousands of groups are busy for longer than others wait, just then. If rings break
-//! while they are young, the next one has more time until it is not young any more; else no ring
-//! would ever last.
+//! hundreds of thousands of groups are busy for long, just then: in turns, each of which may on a busy
+//! machine be longer than others wait. If rings break while they are young, the next one has more time
+//! until it is not young any more; else no ring would ever last.
 
 use std::time::Duration;
 

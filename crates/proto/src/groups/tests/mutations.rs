@@ -40,6 +40,14 @@ fn reports_survive_anything() {
     }
 }
 
+/// Merges the daemons; returns the log of their ring, with the reports of all, of which nobody has delivered any.
+fn merge_up_to_reports(world: &mut World, daemons: usize) -> &mut Vec<KeptMessage> {
+    world.regroup(&[&(0..daemons).collect::<Vec<_>>()]);
+    (0..daemons).for_each(|host| assert!(world.originate(host)));
+    let ring = world.hosts[0].ring;
+    &mut world.rings[ring].log
+}
+
 #[test]
 fn a_report_that_claims_parts_without_end_is_void() {
     /// Where a part says how many there are: behind what it is, ring and number.
@@ -50,10 +58,7 @@ fn a_report_that_claims_parts_without_end_is_void() {
         world.join(client, "g");
     }
     world.run();
-    world.regroup(&[&[0, 1]]);
-    (0..2).for_each(|host| assert!(world.originate(host)));
-    let ring = world.hosts[0].ring;
-    let part = &mut world.rings[ring].log[1];
+    let part = merge_up_to_reports(&mut world, 2).last_mut().expect("the second daemon's");
     let mut bytes = part.bytes.to_vec();
     assert_eq!(bytes[COUNT], 1_u32.to_le_bytes());
     bytes[COUNT].fill(0xff);
@@ -79,10 +84,7 @@ fn a_report_counts_as_far_as_it_can_be_read() {
     ["f", "g"].iter().for_each(|group| world.join(b, group));
     world.join(a, "g");
     world.run();
-    world.regroup(&[&[0, 1]]);
-    (0..2).for_each(|host| assert!(world.originate(host)));
-    let ring = world.hosts[0].ring;
-    let part = &mut world.rings[ring].log[1];
+    let part = merge_up_to_reports(&mut world, 2).last_mut().expect("the second daemon's");
     part.bytes = part.bytes.slice(..part.bytes.len() - 1);
     world.run();
     for host in 0..2 {
@@ -117,11 +119,8 @@ fn whatever_a_daemon_sends_its_peers_count_it_and_agree() {
             }
         }
         world.run();
-        world.regroup(&[&[0, 1, 2]]);
-        (0..3).for_each(|host| assert!(world.originate(host)));
-        let ring = world.hosts[0].ring;
+        let log = merge_up_to_reports(&mut world, 3);
         for _ in 0..8 {
-            let log = &mut world.rings[ring].log;
             let at = random.usize(..log.len());
             let bytes = mutated(&log[at].bytes, &mut random);
             let kinds = [Kind::Client, Kind::Join, Kind::Leave, Kind::Disconnect, Kind::Daemon];
