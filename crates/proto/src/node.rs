@@ -256,11 +256,17 @@ impl Node {
         self.has_put_off && self.membership.ring().is_alone()
     }
 
+    /// Whether a session is not established yet. It is always read: its time runs, and it submits nothing.
+    #[must_use]
+    pub fn is_greeting(&self, session: SessionId) -> bool {
+        self.sessions.is_greeting(session)
+    }
+
     /// How many bytes of a session should be read at most; 0 while enough of its messages wait, or of all
-    /// together. One that is not established yet is always read: its time runs, and it submits nothing.
+    /// together, unless it is being greeted.
     #[must_use]
     pub fn room_for(&self, session: SessionId) -> usize {
-        match self.sessions.is_greeting(session) {
+        match self.is_greeting(session) {
             true => usize::MAX,
             false if self.has_put_off_alone() => 0,
             false => self.queue.room_for(session, &self.config.ring),

@@ -319,7 +319,7 @@ impl Daemon {
     /// How long to wait for events: not at all with work left over, else until the next deadline.
     fn timeout(&self) -> Option<Duration> {
         let accepts = self.node.accepts_submissions();
-        let clients = self.sessions.has_work() || (accepts && self.acceptor.listeners.has_work());
+        let clients = self.sessions.has_work(&self.node) || (accepts && self.acceptor.listeners.has_work());
         if clients
             || self.node.has_put_off()
             || self.status.listeners.has_work()

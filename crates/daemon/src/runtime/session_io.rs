@@ -17,8 +17,10 @@ use mio::{Interest, Registry, Token as PollToken};
 use super::stream::{Stream, Written};
 use crate::buffers::Buffers;
 
-/// Most bytes that are read from all sessions in a turn; the ring must not wait longer.
+/// Most bytes that are read from all sessions in a turn; the ring must not wait longer. Each gets its part of that.
 const TURN_BYTES: usize = 2 << 20;
+/// A part is not less than this, which is what is worth a read.
+const LEAST_PART_BYTES: usize = 8 << 10;
 /// Most bytes that are written to all sessions in a turn, for the same reason.
 const TURN_WRITTEN_BYTES: usize = 1 << 20;
 /// What a write takes beside its bytes, as if it were so many of them.
@@ -34,9 +36,11 @@ pub(crate) struct SessionIo {
     sessions: HashMap<SessionId, Session>,
     /// The next session's number; none is used twice.
     next: u64,
-    /// Sessions that may have unread bytes, in the order of their turns.
+    /// Sessions that are not established yet and have unread bytes. They are always read.
+    greeting: VecDeque<SessionId>,
+    /// Others that may have unread bytes, in the order of their turns; they are read while the core takes submissions.
     unread: VecDeque<SessionId>,
-    /// The same of which the core takes nothing for now. Each session is in one of the two at most.
+    /// The same of which enough waits in the core. Each session is in one of the three at most.
     parked: Vec<SessionId>,
     /// Sessions to write to, in the order of their turns.
     unwritten: VecDeque<SessionId>,
@@ -50,7 +54,7 @@ pub(crate) struct SessionIo {
 #[derive(Debug)]
 struct Session {
     stream: Stream,
-    /// Whether it is among the `unread` or `parked`.
+    /// Whether it is among the `greeting`, `unread` or `parked`.
     queued: bool,
     /// The client has closed its side, or takes nothing any more, so reading must go on to the end.
     ending: bool,
@@ -66,6 +70,7 @@ impl SessionIo {
         Self {
             sessions: HashMap::new(),
             next: 1,
+            greeting: VecDeque::new(),
             unread: VecDeque::new(),
             parked: Vec::new(),
             unwritten: VecDeque::new(),
@@ -94,7 +99,8 @@ impl SessionIo {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         session.ending |= event.is_read_closed() || event.is_error();
         if event.is_readable() || session.ending {
-            session.wait_for_read(id, &mut self.unread);
+            let turns = if node.is_greeting(id) { &mut self.greeting } else { &mut self.unread };
+            session.wait_for_read(id, turns);
         }
         if session.blocked && event.is_writable() {
             if let Some(outbox) = node.outbox(id) {
@@ -110,8 +116,9 @@ impl SessionIo {
     }
 
     /// Whether something can be done without waiting for the poller.
-    pub(crate) fn has_work(&self) -> bool {
-        !self.unwritten.is_empty() || !self.broken.is_empty() || !self.unread.is_empty()
+    pub(crate) fn has_work(&self, node: &Node) -> bool {
+        let may_read = !self.unread.is_empty() && node.accepts_submissions();
+        may_read || !self.unwritten.is_empty() || !self.broken.is_empty()
     }
 
     /// How many clients are connected.
@@ -126,24 +133,35 @@ impl SessionIo {
                 node.handle(now, input, out);
             }
         }
+        while let Some(id) = self.greeting.pop_front() {
+            if let Some(input) = self.read(id, usize::MAX) {
+                node.handle(now, input, out);
+            }
+        }
         self.unpark(node);
+        self.drain_unread(node, now, out);
+        self.unpark(node);
+    }
+
+    /// Who is not read in this turn is the first in the next one, ahead of those that were.
+    fn drain_unread(&mut self, node: &mut Node, now: Instant, out: &mut Outputs) {
         let mut budget = TURN_BYTES;
+        let part = (budget / self.unread.len().max(1)).max(LEAST_PART_BYTES);
         for _ in 0..self.unread.len() {
-            if budget == 0 {
+            if budget == 0 || !node.accepts_submissions() {
                 return;
             }
             let Some(id) = self.unread.pop_front() else { return };
             let room = node.room_for(id);
             if room == 0 {
                 self.parked.push(id);
-            } else if let Some(input) = self.read(id, room) {
+            } else if let Some(input) = self.read(id, room.min(part)) {
                 if let Input::SessionBytes(_, bytes) = &input {
                     budget = budget.saturating_sub(bytes.len());
                 }
                 node.handle(now, input, out);
             }
         }
-        self.unpark(node);
     }
 
     /// Lets those sessions have their turn again of which the core takes something.
@@ -392,7 +410,7 @@ mod tests {
         let mut empty = || {
             sessions.flush(&mut node, poll.registry());
             let mut owes = |id: SessionId| node.outbox(id).is_some_and(|outbox| outbox.has_remaining());
-            (clients.iter().map(|(_, id, _)| *id).filter(|id| !owes(*id)).count(), sessions.has_work())
+            (clients.iter().map(|(_, id, _)| *id).filter(|id| !owes(*id)).count(), sessions.has_work(&node))
         };
         assert_eq!(empty(), (11, true), "so many make the megabyte");
         assert_eq!(empty(), (20, false));
@@ -401,7 +419,7 @@ mod tests {
     /// Works until there is nothing to be done without the poller.
     fn turn(sessions: &mut SessionIo, node: &mut Node, poll: &Poll) {
         let (now, mut out) = (Instant(1 << 40), Outputs::default());
-        while sessions.has_work() || node.has_put_off() {
+        while sessions.has_work(node) || node.has_put_off() {
             out.clear();
             sessions.drain(node, now, &mut out);
             node.handle(now, Input::OutboxesOffered, &mut out);
@@ -456,15 +474,48 @@ mod tests {
         assert!(!node.accepts_submissions() && node.room_for(id) == 0 && !sessions.has_written());
         sessions.unread.push_back(id);
         sessions.drain(&mut node, now, &mut Outputs::default());
-        assert_eq!((sessions.unread.len(), sessions.parked.len()), (0, 1), "nothing is read");
+        assert_eq!(sessions.unread.len(), 1, "nothing is read");
         sessions.flush(&mut node, poll.registry());
-        assert!(sessions.has_written());
+        assert!(sessions.has_written() && !sessions.has_work(&node));
         out.clear();
         node.handle(now, Input::OutboxesOffered, &mut out);
         assert_eq!((messages(&mut node), out.dirty), (Some(1), vec![id]));
         node.handle(now, Input::OutboxesOffered, &mut Outputs::default());
         assert!(!node.has_put_off() && node.accepts_submissions() && node.room_for(id) > 0);
-        sessions.unpark(&node);
-        assert_eq!((sessions.unread.len(), sessions.parked.len()), (1, 0), "it has its turn");
+        assert!(sessions.has_work(&node), "it has its turn");
+    }
+
+    /// As in a full send queue, where the core takes what one of them has sent and nothing more in that turn.
+    #[test]
+    fn nobody_is_read_again_before_the_others_had_their_turn() {
+        let (poll, mut sessions) = (Poll::new().expect("a poller"), SessionIo::new());
+        let mut node = node_with(|config| config.sessions.frames_at_once = 1);
+        let mut sockets = Vec::new();
+        for _ in 0..3 {
+            let (mut socket, id) = connected(&mut sessions, &poll);
+            let mut client = greeted(&mut node, id);
+            let to_itself = Envelope::new(ServiceLevel::Agreed).to(client.outbox.member().to_string());
+            let to_itself = to_itself.expect("legal");
+            (0..150).for_each(|_| client.outbox.send(&to_itself, &[7; 1000]).expect("legal"));
+            socket.write_all(&client.outbox.take()).expect("the system holds it");
+            sockets.push((socket, id));
+            sessions.unread.push_back(id);
+        }
+        let ids: Vec<_> = sockets.iter().map(|(_, id)| *id).collect();
+        let (now, mut out) = (Instant(1 << 40), Outputs::default());
+        for turn in 0..6 {
+            sessions.drain(&mut node, now, &mut out);
+            while node.has_put_off() {
+                node.handle(now, Input::OutboxesOffered, &mut out);
+            }
+            let mut took = |id: &SessionId| {
+                let outbox = node.outbox(*id).expect("a session");
+                outbox.advance(outbox.remaining());
+                out.dirty.contains(id)
+            };
+            let readers: Vec<_> = ids.iter().copied().filter(|id| took(id)).collect();
+            assert_eq!(readers, [ids[turn % ids.len()]]);
+            out.clear();
+        }
     }
 }

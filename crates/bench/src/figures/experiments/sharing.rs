@@ -15,7 +15,7 @@ use crate::run::measure;
 /// Senders that all saturate the ring.
 pub(super) fn fairness(lab: &Lab<'_>) -> Result<Table, BenchError> {
     let mut table = Table::new();
-    for (count, each) in lab.by_extent(&[(10, 1), (2, 10)][..], &[(10, 1), (2, 10)], &[(2, 2)]) {
+    for (count, each) in lab.by_extent(&[(10, 1), (2, 10), (2, 200)][..], &[(10, 1), (2, 200)], &[(2, 2)]) {
         let ring = Ring::start(lab, *count, Cable::Batches)?;
         for size in lab.by_extent(&[100, 1350, 8192][..], &[100, 8192], &[100]) {
             lab.step(&format!("{count} daemons with {each} senders each, {size} bytes"));
