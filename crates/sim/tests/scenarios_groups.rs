@@ -6,7 +6,7 @@ use antiphon_sim::trace::SessionEvent;
 use antiphon_sim::workload::group;
 use antiphon_sim::world::{Fault, Settings, World};
 use antiphon_wire::client::membership::Cause;
-use antiphon_wire::service::ServiceLevel::{Agreed, Fifo, Reliable, Safe};
+use antiphon_wire::service::ServiceLevel::{Agreed, Fifo, Reliable, Safe, Unreliable};
 
 /// Joins, leaves and messages that are on the ring when it breaks are shown in the transition.
 #[test]
@@ -66,6 +66,25 @@ fn a_session_sees_its_own_operations_in_order() {
     world.expect_message(client, inside);
     world.expect_no_message(client, outside);
     world.finish();
+}
+
+/// SC-84: what is sent in one go with a join or a leave does not overtake it, also where it needs no order.
+#[test]
+fn messages_without_order_do_not_overtake_changes_of_their_sender() {
+    for (daemons, level) in [(1, Unreliable), (1, Reliable), (3, Unreliable), (3, Reliable)] {
+        let mut world = World::ring_of(daemons);
+        let client = world.add_client(0, "x", true);
+        world.connect(client);
+        world.wait_for("the session to open", |world| world.client(client).is_open());
+        world.join(client, group("g"));
+        let inside = world.cast(client, "g", level, 10);
+        world.leave(client, group("g"));
+        let outside = world.cast(client, "g", level, 10);
+        world.run_until_quiet();
+        world.expect_message(client, inside);
+        world.expect_no_message(client, outside);
+        world.finish();
+    }
 }
 
 /// SC-52: a reader that stops reading is cut off; the others see it go and lose nothing.

@@ -21,6 +21,21 @@ struct Change {
 }
 
 impl Groups {
+    /// Tells a session of this daemon that its join or leave has its place now, whatever comes of it.
+    pub(super) fn note_change(
+        &self,
+        sender: ProcessId,
+        private: &PrivateName,
+        sessions: &mut Sessions,
+        config: &Config,
+    ) {
+        if sender == self.me
+            && let Some(name) = member_name(sender, private, config)
+        {
+            sessions.on_change_delivered(&name);
+        }
+    }
+
     /// A session of `sender` joins a group. Nothing happens if it is in it already, or if the groups
     /// are not settled: daemons send these only after their own exchange, which is before mine in no
     /// order of the stream. One that is in too many groups is not taken in, and its daemon ends it. One with which

@@ -188,9 +188,11 @@ impl Groups {
         let taken = match message.kind {
             Kind::Client => self.route(message, sessions, cx),
             Kind::Join => codec::decode_operation(message.bytes.bytes()).map(|(private, group)| {
+                self.note_change(sender, &private, sessions, cx.config);
                 self.on_join(sender, &private, &group, sessions, cx);
             }),
             Kind::Leave => codec::decode_operation(message.bytes.bytes()).map(|(private, group)| {
+                self.note_change(sender, &private, sessions, cx.config);
                 self.on_leave(sender, &private, &group, sessions, cx);
             }),
             Kind::Disconnect => codec::decode_disconnect(message.bytes.bytes()).map(|private| {

@@ -72,6 +72,8 @@ struct Session {
     outbox: Outbox,
     /// Bytes of a request that is not whole.
     begun_bytes: usize,
+    /// Joins and leaves that it asked for and that were not delivered yet.
+    changes_underway: usize,
     /// The last message that it got or must not get; see [`Sessions::begin_message`].
     last_message: u64,
     arrivals: Arrivals,
@@ -85,6 +87,18 @@ struct Arrivals {
 }
 
 impl Session {
+    /// Gives a message that needs no order one if it would overtake a join or a leave of its own sender, who would not
+    /// get it, or get it without being a member (docs/protocol.md, P6a).
+    fn put_behind_changes(&mut self, message: &mut Outgoing) {
+        match message.kind {
+            Kind::Join | Kind::Leave => self.changes_underway += 1,
+            Kind::Client if self.changes_underway > 0 => {
+                message.service = message.service.max(ServiceLevel::Fifo);
+            }
+            Kind::Client | Kind::Disconnect | Kind::Daemon => {}
+        }
+    }
+
     /// Messages that the socket did not take. Of those that came at this instant nobody knows yet whether it
     /// will.
     fn messages_left(&mut self, now: Instant) -> usize {
@@ -180,6 +194,13 @@ impl Sessions {
         }
         self.unpark(name, cx);
         self.arm(cx);
+    }
+
+    /// A join or leave of a session of this daemon was delivered.
+    pub(crate) fn on_change_delivered(&mut self, name: &MemberName) {
+        if let Some(session) = self.names.bearer(name).and_then(|id| self.established.get_mut(id)) {
+            session.changes_underway = session.changes_underway.saturating_sub(1);
+        }
     }
 
     /// A session of this daemon asked to be in more groups than may be: it is closed for that reason.
@@ -361,7 +382,10 @@ impl Sessions {
                 Err(error) => Err(error.cause()),
             };
             match request {
-                Ok(Request::Send(message)) => cx.queue.push(queue_of(id, message.kind, cx), message),
+                Ok(Request::Send(mut message)) => {
+                    session.put_behind_changes(&mut message);
+                    cx.queue.push(queue_of(id, message.kind, cx), message);
+                }
                 Ok(Request::Nothing) => {}
                 Ok(Request::Disconnect) => break CloseReason::Disconnected,
                 Err(cause) => break CloseReason::ProtocolError(cause),

@@ -159,6 +159,7 @@ impl Sessions {
             reader: FrameReader::new(FrameLimits::FROM_CLIENT),
             outbox,
             begun_bytes: 0,
+            changes_underway: 0,
             last_message: 0,
             arrivals,
         };
