@@ -198,6 +198,9 @@ impl Connection {
         loop {
             let before = left_bytes;
             left_bytes = self.sender.push_last()?;
+            if left_bytes < before {
+                patience.renew();
+            }
             let left = patience.left();
             // Read meanwhile: a daemon may take nothing before, and a socket closed with bytes unread resets the
             // connection and takes with it what the daemon has not read yet.
@@ -206,7 +209,7 @@ impl Connection {
                 // Somebody else may have written the rest meanwhile.
                 return if self.sender.push_last()? == 0 { Ok(()) } else { Err(Error::Closed) };
             }
-            if read.is_some() || left_bytes < before {
+            if read.is_some() {
                 patience.renew();
             }
             if patience.is_over() {

@@ -183,6 +183,9 @@ impl Connection {
         loop {
             let before = left_bytes;
             left_bytes = sender.push_last()?;
+            if left_bytes < before {
+                patience.renew();
+            }
             let left = patience.left();
             let limit = if left_bytes > 0 { left.min(RETRY) } else { left };
             // Read meanwhile: a daemon may take nothing before, and a socket closed with bytes unread resets the
@@ -192,7 +195,7 @@ impl Connection {
                 // Somebody else may have written the rest meanwhile.
                 return if sender.push_last()? == 0 { Ok(()) } else { Err(Error::Closed) };
             }
-            if read.is_some() || left_bytes < before {
+            if read.is_some() {
                 patience.renew();
             }
             if patience.is_over() {
