@@ -110,6 +110,28 @@ fn daemons_at_the_end_are_left_out() {
     });
 }
 
+/// As what cleans `/tmp` removes them. Sessions go on, and new ones begin once the daemon is told.
+#[test]
+fn sockets_that_were_removed_are_made_again() {
+    let mut cluster = Cluster::running(Layout::OwnSegments, 1, "");
+    let (home, port) = (cluster.home(0), cluster.port());
+    let sockets = [home.join(port.to_string()), home.join(format!("{port}.status"))];
+    let mut before = cluster.client(0, "before");
+    before.join("g").expect("joined");
+    for socket in &sockets {
+        std::fs::remove_file(socket).expect("it is there");
+    }
+    cluster.signal(0, Signal::HUP);
+    wait_until("the sockets", PATIENCE, || sockets.iter().all(|socket| socket.exists()));
+    assert_eq!(cluster.status(0)["members"], serde_json::json!(["d1"]));
+    cluster.raw_unix(0);
+    before.multicast(ServiceLevel::Agreed, "g", "still there").expect("sent");
+    wait_until("the message", PATIENCE, || {
+        matches!(before.receive_timeout(Duration::from_millis(200)), Ok(Some(Event::Message(_))))
+    });
+    cluster.assert_running();
+}
+
 /// What can not take effect changes nothing, and is told.
 #[test]
 fn a_file_that_is_wrong_changes_nothing() {
@@ -117,14 +139,14 @@ fn a_file_that_is_wrong_changes_nothing() {
     let before = cluster.status(0);
     let (one, other, port) = (cluster.ip(0), cluster.ip(1), cluster.port());
     for (segments, complaint) in [
-        ("Spread_Segment {", "expected the address of the segment"),
+        ("Spread_Segment {", "spread.conf:1:16: unexpected `{`: expected the address of the segment"),
         (
             &*format!(
                 "Spread_Segment {other}:{port} {{ d2 {other} }}\nSpread_Segment {one}:{port} {{ d1 {one} }}\n"
             ),
             "a segment is another",
         ),
-        (&*format!("Spread_Segment {one}:{port} {{ d1 {one} d2 {other} }}\n"), "d2 stands where d2 was"),
+        (&*format!("Spread_Segment {one}:{port} {{ d1 {one} d2 {other} }}\n"), "d2 has another address"),
     ] {
         cluster.write(segments);
         cluster.signal(0, Signal::HUP);

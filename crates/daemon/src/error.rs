@@ -106,8 +106,8 @@ impl StartError {
 fn socket_hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrNotAvailable => {
-            "; expected an address of this machine: start the daemon where the address is, \
-             or name the daemon of this machine with -n"
+            "; expected an address of this machine, which one of IPv6 is a second or two after it was added: start the \
+             daemon where the address is, or name the daemon of this machine with -n"
         }
         io::ErrorKind::PermissionDenied => "; expected a port from 1024 on, or a user who may use lower ones",
         _ => limit_hint(error),

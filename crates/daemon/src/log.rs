@@ -1,9 +1,11 @@
 //! What happens in the core, as log lines.
 
+use std::time::Duration;
+
 use antiphon_proto::config::{Cluster, Config};
+use antiphon_proto::time::Instant;
 use antiphon_proto::{CloseReason, Event};
 use antiphon_wire::ids::{ProcessId, SessionId};
-use antiphon_wire::names::MemberName;
 use antiphon_wire::ring::VERSION;
 use antiphon_wire::ring::piece::MAX_PIECES;
 use tracing::{debug, error, info, warn};
@@ -15,15 +17,45 @@ pub(crate) mod target {
     pub(crate) const SESSIONS: &str = "antiphon_daemon::sessions";
 }
 
+/// Lines in a second on clients that never had a session: anyone who reaches the port can cause as many as he likes.
+const STRANGERS_TOLD: u32 = 10;
+
 /// Turns events into log lines, with the names that the configuration gives.
 #[derive(Debug)]
 pub(crate) struct EventLog {
     config: Config,
+    strangers: Strangers,
+}
+
+/// Clients that were closed before they had a session.
+#[derive(Default, Debug)]
+struct Strangers {
+    /// When the present second began.
+    since: Instant,
+    /// How many were told of in this second.
+    told: u32,
+    /// How many were not, since one was told of.
+    untold: u64,
+}
+
+impl Strangers {
+    /// How many were left out before the next one; `None` if that one is left out too.
+    fn next(&mut self, now: Instant) -> Option<u64> {
+        if now.since(self.since) >= Duration::from_secs(1) {
+            (self.since, self.told) = (now, 0);
+        }
+        if self.told == STRANGERS_TOLD {
+            self.untold += 1;
+            return None;
+        }
+        self.told += 1;
+        Some(std::mem::take(&mut self.untold))
+    }
 }
 
 impl EventLog {
     pub(crate) fn new(config: &Config) -> Self {
-        Self { config: config.clone() }
+        Self { config: config.clone(), strangers: Strangers::default() }
     }
 
     /// Goes over to another list of daemons.
@@ -32,7 +64,7 @@ impl EventLog {
     }
 
     /// Logs one event.
-    pub(crate) fn on_event(&self, event: &Event) {
+    pub(crate) fn on_event(&mut self, event: &Event, now: Instant) {
         match event {
             Event::MembershipState { from, to, reason } => {
                 debug!(target: target::MEMBERSHIP, "membership: {from} -> {to}: {reason}");
@@ -51,7 +83,8 @@ impl EventLog {
                 debug!(target: target::GROUPS, "groups of configuration {ring} are settled");
             }
             Event::SessionAccepted(id, name) => info!(target: target::SESSIONS, "{name} connected as {id}"),
-            Event::SessionClosed(id, name, reason) => self.closed(*id, name.as_ref(), *reason),
+            Event::SessionClosed(id, Some(name), reason) => self.closed(&format!("{name} ({id})"), *reason),
+            Event::SessionClosed(id, None, reason) => self.closed_early(*id, *reason, now),
             Event::DuplicateDaemon(process) => error!(
                 target: target::MEMBERSHIP,
                 "another process, {process}, says that it is {}; give each daemon a name and an address of its own",
@@ -66,8 +99,9 @@ impl EventLog {
             Event::OnlyTold(process) => warn!(
                 target: target::MEMBERSHIP,
                 "what {} tells to this daemon alone arrives, but not its gossip, so that no ring can be formed with it; \
-                 see that UDP to the segment's port gets through, and if its address is of multicast or broadcast, that \
-                 the network brings this to the interface that has this daemon's address",
+                 see that UDP to the segment's port gets through, in datagrams of DatagramBytes too, which a narrower link \
+                 swallows, and if its address is of multicast or broadcast, that the network brings this to the interface \
+                 that has this daemon's address",
                 self.config.name_of(*process)
             ),
             Event::ForeignCluster { cluster } => warn!(
@@ -95,8 +129,15 @@ impl EventLog {
         names.join(", ")
     }
 
-    fn closed(&self, id: SessionId, name: Option<&MemberName>, reason: CloseReason) {
-        let who = name.map_or_else(|| format!("client {id}"), |name| format!("{name} ({id})"));
+    fn closed_early(&mut self, id: SessionId, reason: CloseReason, now: Instant) {
+        let Some(untold) = self.strangers.next(now) else { return };
+        if untold > 0 {
+            info!(target: target::SESSIONS, "{untold} more were closed before they had a session");
+        }
+        self.closed(&format!("client {id}"), reason);
+    }
+
+    fn closed(&self, who: &str, reason: CloseReason) {
         match reason {
             CloseReason::Disconnected => info!(target: target::SESSIONS, "{who} disconnected"),
             CloseReason::Refused(code) => info!(target: target::SESSIONS, "{who} refused: {code}"),
@@ -128,5 +169,21 @@ impl EventLog {
                 debug!(target: target::SESSIONS, "{who} hung up before the handshake was finished")
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_strangers_in_a_second_some_are_told_and_the_others_counted() {
+        let (mut strangers, begin) = (Strangers::default(), Instant(1 << 40));
+        let mut next = |milliseconds| strangers.next(begin + Duration::from_millis(milliseconds));
+        for _ in 0..STRANGERS_TOLD {
+            assert_eq!(next(0), Some(0));
+        }
+        assert_eq!([next(500), next(999)], [None, None]);
+        assert_eq!([next(1000), next(1000)], [Some(2), Some(0)]);
     }
 }

@@ -34,10 +34,11 @@ impl Settings {
             return Err(format!("a segment is another: {} in place of {}", name(now), name(before)));
         }
         if let Some((before, now)) = first_difference(&self.locations, &next.locations) {
-            return Err(format!(
-                "{} stands where {} was, or has another address or VirtualID",
-                now.name, before.name
-            ));
+            return Err(if now.name == before.name {
+                format!("{} has another address or VirtualID", now.name)
+            } else {
+                format!("{} stands where {} was", now.name, before.name)
+            });
         }
         let daemons = next.locations.len();
         if daemons == self.locations.len() {
@@ -145,8 +146,8 @@ mod tests {
         for (from, to, why) in [
             ("c 127.0.0.3", "", "d stands where c was"),
             ("a 127.0.0.1", "a 127.0.0.1 e 127.0.0.9", "e stands where b was"),
-            ("d 127.0.1.1", "d 127.0.1.9", "d stands where d was, or has another address"),
-            ("b 127.0.0.2", "b 127.0.0.9", "b stands where b was, or has another address"),
+            ("d 127.0.1.1", "d 127.0.1.9", "d has another address"),
+            ("b 127.0.0.2", "b 127.0.0.9", "b has another address"),
             (
                 "127.0.1.255",
                 "127.0.3.255",

@@ -99,6 +99,14 @@ pub struct Rejected {
     pub diagnostics: Vec<Diagnostic>,
 }
 
+impl Rejected {
+    /// What is wrong, in one line for a log.
+    pub(crate) fn in_one_line(&self) -> String {
+        let errors = self.diagnostics.iter().filter(|each| each.severity == Severity::Error);
+        errors.map(|error| self.source.line(error)).collect::<Vec<_>>().join("; ")
+    }
+}
+
 impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let is_error = |diagnostic: &&Diagnostic| diagnostic.severity == Severity::Error;
@@ -138,6 +146,7 @@ mod tests {
         let titles = report.lines().filter(|line| line.starts_with("error") || line.starts_with("warning"));
         let expected = ["warning: two", "warning: four", "error: one", "error: three"];
         assert_eq!(titles.collect::<Vec<_>>(), expected, "{report}");
+        assert_eq!(rejected.in_one_line(), "x:1:1: one: ; x:1:1: three: ");
     }
 
     #[test]

@@ -202,6 +202,10 @@ fn unusable(span: &super::Span, name: &DaemonName, address: IpAddr) -> Option<Di
         IpAddr::V4(Ipv4Addr::BROADCAST) => "the broadcast address",
         _ if address.is_unspecified() => "the address that stands for any",
         _ if address.is_multicast() => "a multicast address",
+        IpAddr::V6(address) if address.is_unicast_link_local() => {
+            "a link-local address, which means another host on each link"
+        }
+        IpAddr::V6(address) if address.to_ipv4_mapped().is_some() => "an IPv4 address in the form of IPv6",
         _ => return None,
     };
     let message = format!("{name} can not have {kind}");

@@ -190,6 +190,16 @@ pub enum LoadError {
     },
 }
 
+impl LoadError {
+    /// The same in one line, for a log.
+    pub(crate) fn in_one_line(&self) -> String {
+        match self {
+            Self::Rejected(rejected) => rejected.in_one_line(),
+            _ => self.to_string(),
+        }
+    }
+}
+
 /// What to do about a file that can not be read, if that is known.
 fn file_hint(error: &io::Error) -> &'static str {
     match error.kind() {

@@ -304,6 +304,8 @@ fn addresses_that_no_daemon_can_have_are_errors_at_their_place() {
         ("a ::", 32, "a can not have the address that stands for any"),
         ("a 127.0.0.1 b 239.1.2.3", 44, "b can not have a multicast address"),
         ("a ff02::5", 32, "a can not have a multicast address"),
+        ("a fe80::5", 32, "a can not have a link-local address"),
+        ("a ::ffff:127.0.0.1", 32, "a can not have an IPv4 address in the form of IPv6"),
         ("a 255.255.255.255", 32, "a can not have the broadcast address"),
         ("a 192.0.2.1 b 2001:db8::1", 44, "b and a can not send to each other"),
         ("a ::1 b 127.0.0.1", 38, "expected IPv4 addresses for all daemons, or IPv6"),

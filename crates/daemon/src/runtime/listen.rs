@@ -80,6 +80,24 @@ impl Listener {
         Ok(Self { socket: Listening::Unix(listener, file), ready: true })
     }
 
+    /// Makes a Unix socket again whose file was removed, as nobody finds it any more, and adds it to the poller in place
+    /// of the lost one. Returns its path if that was needed.
+    pub(crate) fn restore(
+        &mut self,
+        registry: &Registry,
+        token: PollToken,
+    ) -> Result<Option<&Path>, StartError> {
+        match &self.socket {
+            Listening::Unix(_, file) if !file.is_there() => {
+                let mut again = Self::unix(&file.path, file.mode)?;
+                again.register(registry, token)?;
+                *self = again;
+                Ok(self.unix_path())
+            }
+            Listening::Tcp(_) | Listening::Unix(..) => Ok(None),
+        }
+    }
+
     /// Adds the socket to the poller.
     pub(crate) fn register(&mut self, registry: &Registry, token: PollToken) -> io::Result<()> {
         match &mut self.socket {
@@ -177,7 +195,7 @@ fn listen_tcp(address: SocketAddr, with_ipv4: bool, reuse: PortReuse) -> io::Res
 fn bind_unix(path: &Path, mode: u32) -> io::Result<(Socket, SocketFile)> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&SockAddr::unix(path)?)?;
-    let file = SocketFile::new(path)?;
+    let file = SocketFile::new(path, mode)?;
     fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     Ok((socket, file))
 }
@@ -243,12 +261,18 @@ fn connect(path: &Path) -> io::Result<()> {
 #[derive(Debug)]
 struct SocketFile {
     path: PathBuf,
+    mode: u32,
     identity: (u64, u64),
 }
 
 impl SocketFile {
-    fn new(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_path_buf(), identity: identity(path)? })
+    fn new(path: &Path, mode: u32) -> io::Result<Self> {
+        Ok(Self { path: path.to_path_buf(), mode, identity: identity(path)? })
+    }
+
+    /// Whether its path still leads to it. No other file has its identity as long as the socket is open.
+    fn is_there(&self) -> bool {
+        identity(&self.path).is_ok_and(|identity| identity == self.identity)
     }
 }
 
@@ -259,7 +283,7 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|identity| identity == self.identity)
+        if self.is_there()
             && let Err(error) = fs::remove_file(&self.path)
         {
             tracing::warn!("cannot remove {}: {error}", self.path.display());

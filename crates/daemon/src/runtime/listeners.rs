@@ -44,6 +44,17 @@ impl Listeners {
         Ok(())
     }
 
+    /// Makes Unix sockets again whose files were removed.
+    pub(crate) fn restore(&mut self, registry: &Registry) {
+        for (index, listener) in self.listeners.iter_mut().enumerate() {
+            match listener.restore(registry, PollToken(self.first_token + index)) {
+                Ok(None) => {}
+                Ok(Some(path)) => tracing::warn!("the socket {} was gone, and is made again", path.display()),
+                Err(error) => tracing::error!("a socket is gone and can not be made again: {error}"),
+            }
+        }
+    }
+
     /// Takes note of what the poller said; false when it was about another socket.
     pub(crate) fn on_ready(&mut self, token: PollToken) -> bool {
         let index = token.0.checked_sub(self.first_token);

@@ -157,7 +157,7 @@ impl Daemon {
                 tracing::warn!("this daemon leaves: {error}");
                 stop.stop_once();
             }
-            Err(error) => tracing::error!("the configuration stays as it was: {error}"),
+            Err(error) => tracing::error!("the configuration stays as it was: {}", error.in_one_line()),
         }
     }
 
