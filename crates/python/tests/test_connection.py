@@ -145,7 +145,7 @@ def test_a_daemon_that_can_not_be_reached_is_told_from_a_bad_address() -> None:
     assert isinstance(caught.value.__cause__, ConnectionRefusedError)
     with pytest.raises(antiphon.AddressError):
         antiphon.connect("localhost:4803")
-    with pytest.raises(antiphon.ConnectError):
+    with pytest.raises(antiphon.ConnectError, match=r"at 4803 \(/nonexistent/4803\): "):
         antiphon.connect("4803", unix_directory="/nonexistent")
 
 

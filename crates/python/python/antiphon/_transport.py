@@ -83,7 +83,8 @@ class Place(NamedTuple):
         """The exception for the last attempt to connect."""
         if isinstance(error, TimeoutError):
             return self.late()
-        return ConnectError(f"could not connect to a daemon at {self.text}: {error}")
+        path = f" ({self.unix_path})" if self.host is None else ""
+        return ConnectError(f"could not connect to a daemon at {self.text}{path}: {error}")
 
     def late(self) -> ConnectTimeout:
         """The exception for a session that was not open in time."""
