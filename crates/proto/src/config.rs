@@ -337,6 +337,13 @@ impl Config {
         (self.sessions.frames_at_once / self.cluster.daemons.len().max(1)).max(1)
     }
 
+    /// The daemon of that number in this list or, if that is shorter, in another that this run remembers. They agree on
+    /// all places that they have in common.
+    pub(crate) fn daemon_of_any_list(&self, id: DaemonId) -> Option<&Daemon> {
+        let others = || self.other_clusters.iter().find_map(|other| other.daemons.get(id.index()));
+        self.daemon(id).or_else(others)
+    }
+
     /// The configured daemon of that number.
     #[must_use]
     pub fn daemon(&self, id: DaemonId) -> Option<&Daemon> {

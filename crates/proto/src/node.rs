@@ -128,7 +128,9 @@ impl Node {
             parts.route(input, cx);
             parts.settle(cx)
         });
+        // Whoever led the ring whose groups were known last must be in the list that comes (docs/protocol.md, M17).
         if self.membership.is_delivered()
+            && self.groups.is_settled()
             && let Some(cluster) = self.reload.take_due()
         {
             self.go_over_to(cluster, now, out);

@@ -16,7 +16,7 @@ use crate::client::Cast;
 use crate::report;
 use crate::trace::{Ending, ProcessEvent, SessionEvent};
 use crate::workload::group;
-use crate::world::{ClientId, Settings, World};
+use crate::world::{ClientId, Fault, Settings, World};
 
 /// So many milliseconds.
 #[must_use]
@@ -45,6 +45,22 @@ impl World {
     #[must_use]
     pub fn ring_with(settings: Settings) -> Self {
         let mut world = Self::new(1, settings);
+        world.run_until_one_ring();
+        world
+    }
+
+    /// A ring of daemons that trust their calendars, as those that boot all at once do not (docs/protocol.md, M8): each
+    /// was started when all that it heard of was in the past.
+    ///
+    /// # Panics
+    /// When they do not form one.
+    #[must_use]
+    pub fn ring_without_doubt(daemons: usize) -> Self {
+        let mut world = Self::ring_of(daemons);
+        for host in 0..daemons {
+            world.apply(Fault::Restart { host, after: ms(0) });
+            world.run(ms(1000));
+        }
         world.run_until_one_ring();
         world
     }

@@ -311,3 +311,17 @@ fn daemons_that_lose_their_first_leader_stay_together() {
         world.finish();
     }
 }
+
+/// SC-86: the first daemon hears all and is heard, but nothing that it proposes arrives. Another leads in its place, with
+/// a proposal that the first takes for a newer one than its own.
+#[test]
+fn a_leader_whose_proposals_are_lost_is_passed_over() {
+    let mut world = World::ring_without_doubt(4);
+    world.drop_from(0, DatagramKind::Propose);
+    world.apply(Fault::Crash { host: 2, silent: true });
+    world.wait_for("a ring that another leads", |world| world.are_one_ring(&[0, 1, 3]));
+    let node = world.node(0).expect("it runs").status();
+    assert_eq!(node.ring.leader.daemon.index(), 1);
+    assert!(node.reasons.iter().any(|reason| reason.starts_with("alpha proposes")), "{:?}", node.reasons);
+    world.check();
+}

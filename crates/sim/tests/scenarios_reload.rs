@@ -1,5 +1,6 @@
-//! Stories about files that list more daemons, or fewer, than before (docs/testing.md, Scenarios; SC-61).
+//! Stories about files that list more daemons, or fewer, than before (docs/testing.md, Scenarios; SC-61 and 85).
 
+use antiphon_proto::StateName;
 use antiphon_sim::scenario::ms;
 use antiphon_sim::workload::group;
 use antiphon_sim::world::{Fault, Settings, World};
@@ -246,4 +247,30 @@ fn one_alone_is_joined_by_a_second() {
         world.finish();
         world.expect_view(p, "g", &[p]);
     }
+}
+
+/// SC-85: the last daemon has led a ring, as the first stood still, and is left out of the file then. What is left of its
+/// ring meets a ring that has gone over to the list without it: all show the sets of the view in one order.
+#[test]
+fn sets_of_a_ring_whose_leader_is_left_out_keep_their_place() {
+    let mut world = World::ring_without_doubt(4);
+    let [p, q, ..]: [_; 4] = world.clients_in("g");
+    world.apply(Fault::Partition(vec![0, 1, 1, 0]));
+    let gathers = |world: &World, host: usize| {
+        world.node(host).is_some_and(|node| node.status().state == StateName::Gather)
+    };
+    world.wait_for("them to gather", |world| gathers(world, 0) && gathers(world, 3));
+    world.run(ms(20));
+    world.apply(Fault::Pause { host: 0, duration: ms(90) });
+    world.wait_for("two rings", |world| world.are_one_ring(&[0, 3]) && world.are_one_ring(&[1, 2]));
+    assert_eq!(world.ring_id(0).leader.daemon.index(), 3, "it passed over the one that stood still");
+    reload(&mut world, 0..3, 3);
+    // Until the one that stood still is as impatient as before.
+    world.run(ms(20_000));
+    world.apply(Fault::Heal);
+    world.apply(Fault::Partition(vec![0, 0, 1, 1]));
+    world.wait_for("the rest of both", |world| world.are_one_ring(&[0, 1]));
+    world.run_until_quiet();
+    world.check();
+    world.expect_view(p, "g", &[p, q]);
 }

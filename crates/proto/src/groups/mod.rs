@@ -86,8 +86,9 @@ impl Stamp {
     }
 }
 
+/// The address of a leader, also of one that was left out of the list since: others may still have it in theirs.
 fn address(process: ProcessId, config: &Config) -> u32 {
-    config.daemon(process.daemon).map_or(0, |daemon| daemon.address.to_bits())
+    config.daemon_of_any_list(process.daemon).map_or(0, |daemon| daemon.address.to_bits())
 }
 
 fn time(epoch: u64) -> u32 {

@@ -65,7 +65,9 @@ impl Accepted {
 impl Membership {
     /// Leads an attempt to form a ring of these members.
     pub(super) fn propose(&mut self, members: Vec<ProcessId>, cx: &mut Cx<'_>) {
-        let epoch = self.epochs.propose(self.gossip.highest_epoch());
+        // Those before me may have proposed in vain, as one who has heard the same epochs: mine must be greater.
+        let passed_over = members.iter().take_while(|member| **member != self.me).count();
+        let epoch = self.epochs.propose(self.gossip.highest_epoch(), passed_over as u64);
         let ring = RingId { epoch, leader: self.me };
         let holdings = self.holdings();
         let role = Role::Leader(BTreeMap::from([(self.me, holdings.clone())]));

@@ -78,9 +78,10 @@ impl Epochs {
         self.compare(epoch, now);
     }
 
-    /// The epoch of a ring that I propose, where others have reached that one.
-    pub(super) fn propose(&mut self, heard: u64) -> u64 {
-        let next = (heard.max(self.reached) + STEP) / STEP * STEP;
+    /// The epoch of a ring that I propose, where others have reached that one, and I pass over so many who may have
+    /// proposed the next.
+    pub(super) fn propose(&mut self, heard: u64, passed_over: u64) -> u64 {
+        let next = (heard.max(self.reached) + STEP * (1 + passed_over)) / STEP * STEP;
         self.reached = if self.is_doubtful { next + DOUBTFUL } else { next };
         self.reached
     }
@@ -97,11 +98,11 @@ mod tests {
         assert_eq!(epochs.reached(), 1000);
         epochs.compare(1023, boot + Duration::from_millis(20));
         for plain in [1004, 1008, 1012] {
-            assert_eq!(epochs.propose(1000), plain);
+            assert_eq!(epochs.propose(1000, 0), plain);
             assert!(is_regular(plain) && !is_doubtful(plain));
         }
         epochs.accept(1020, boot + Duration::from_millis(20));
-        assert_eq!(epochs.propose(1012), 1024);
+        assert_eq!(epochs.propose(1012, 0), 1024);
     }
 
     #[test]
@@ -112,11 +113,11 @@ mod tests {
         epochs.compare(1021, boot + Duration::from_secs(20));
         let mut highest = 1021;
         for _ in 0..3 {
-            let epoch = epochs.propose(highest);
+            let epoch = epochs.propose(highest, 0);
             assert!(epoch > highest && is_regular(epoch) && is_doubtful(epoch), "{epoch}");
             highest = epoch;
         }
-        assert!(!is_doubtful(Epochs::new(1000, boot).propose(highest)));
+        assert!(!is_doubtful(Epochs::new(1000, boot).propose(highest, 0)));
     }
 
     #[test]

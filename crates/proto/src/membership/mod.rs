@@ -9,7 +9,8 @@
 //!                                                       COMMIT (all accepted)  │         │ PROPOSE sent or received
 //!                                                                            Accepted ◀──┘
 //!   (no progress in Accepted or Recover, or a member of the attempt leaves, is restarted or gives up:
-//!    back to Gather, the old ring untouched)
+//!    back to Gather, the old ring untouched; in Accepted, a proposal of a greater epoch takes the place of
+//!    the one that was accepted. From any state: asked to stop, to Leaving)
 //! ```
 //!
 //! A daemon that looks for a ring gossips whom it hears ([`gossip`]); everyone computes the same
@@ -392,7 +393,7 @@ impl Membership {
         }
         // The last step says nothing about why the ring is another.
         let is_last = matches!(state, State::Operational { .. });
-        if from != to {
+        if from != to || self.state.attempt() != state.attempt() {
             let reason = reason.into();
             if self.reasons.len() < MAX_REASONS && !is_last {
                 self.reasons.push(reason.clone());
