@@ -113,7 +113,7 @@ pub(crate) struct StatusBoard {
 
 /// What the status tells of the rest of the daemon.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Counted {
+pub(crate) struct Counters {
     pub(crate) core: Stats,
     pub(crate) transport: TransportStats,
     pub(crate) monitor: MonitorStats,
@@ -184,7 +184,7 @@ impl StatusBoard {
         uptime: Duration,
         status: &Status,
         readers: &Readers,
-        counted: &Counted,
+        counted: &Counters,
     ) -> StatusReport {
         let config = &self.config;
         let slow = readers.furthest.iter().map(|session| SlowReader {
@@ -365,7 +365,7 @@ mod tests {
             status.reasons = reasons;
         }
         let (core, transport, monitor) = (node.stats(), TransportStats::default(), MonitorStats::default());
-        let counted = Counted { core, transport, monitor, accepts_refused: 0 };
+        let counted = Counters { core, transport, monitor, accepts_refused: 0 };
         let report = board.report(Duration::from_millis(1), &status, &node.readers(), &counted);
         assert_eq!(report.configurations.len(), 1);
         assert_eq!(report.configurations[0].reasons, report.reasons);

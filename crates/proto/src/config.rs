@@ -101,7 +101,7 @@ pub struct RingConfig {
     /// what makes it longer.
     pub token_loss: Duration,
     /// How long the idle token rests.
-    pub token_hold: Duration,
+    pub token_rest: Duration,
     /// How often a daemon with messages asks for the resting token; goodbyes are twice as far apart.
     pub wake: Duration,
     /// A member whose acknowledged prefix stands still for this long while it asks for packets is
@@ -124,7 +124,7 @@ impl Default for RingConfig {
             session_quantum_bytes: 16 << 10,
             token_retransmit: Duration::from_millis(8),
             token_loss: Duration::from_millis(200),
-            token_hold: Duration::from_millis(20),
+            token_rest: Duration::from_millis(20),
             wake: Duration::from_millis(2),
             deaf: Duration::from_millis(1000),
             numbers_from: 0,
@@ -152,7 +152,7 @@ impl RingConfig {
         Self {
             token_retransmit: LONG_WAYS,
             token_loss: self.token_loss * WIDE_AREA,
-            token_hold: self.token_hold * WIDE_AREA,
+            token_rest: self.token_rest * WIDE_AREA,
             wake: self.wake * WIDE_AREA,
             deaf: self.deaf * WIDE_AREA,
             ..self

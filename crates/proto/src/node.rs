@@ -20,8 +20,8 @@ use crate::sessions::{Outbox, Sessions};
 use crate::stats::{Readers, Stats, Status};
 use crate::time::{Instant, Timer, Timers};
 
-/// Rounds of delivering and sending in one call. What is left goes on in the next, so that one call stays short.
-const MAX_ROUNDS: usize = 8;
+/// Cycles of delivering and sending in one call. What is left goes on in the next, so that one call stays short.
+const MAX_CYCLES: usize = 8;
 /// While clients are to get what came of the ring before, all daemons together may delay a round of the token by
 /// `token_loss` divided by this.
 const RING_WAIT_DIVISOR: u32 = 8;
@@ -56,7 +56,8 @@ struct Parts<'a> {
 /// What sets one run of a daemon apart from all others.
 #[derive(Clone, Debug)]
 pub struct Boot {
-    /// Must differ from that of every earlier run of this daemon. Milliseconds since 1970 serve.
+    /// Must differ from that of every earlier run of this daemon, and be greater if possible. Milliseconds since 1970
+    /// serve, with random bits below them for hosts whose clock begins anew (docs/protocol.md, M12).
     pub incarnation: u64,
     /// Must be beyond every ring epoch of an earlier run. Milliseconds since 1970 serve, as rings form more slowly
     /// than the clock goes.
@@ -350,7 +351,7 @@ impl Parts<'_> {
     /// Passes deliveries up and what they cause down again, until nothing moves or it is enough for a call.
     /// Returns whether there is more to do.
     fn settle(&mut self, cx: &mut Cx<'_>) -> bool {
-        for _ in 0..MAX_ROUNDS {
+        for _ in 0..MAX_CYCLES {
             self.membership.set_held_back(self.sessions.holds_back(cx));
             if self.membership.is_delivered() {
                 self.reload.announce(cx);

@@ -115,7 +115,7 @@ impl OpenNumbers {
 
 /// What waits of one session.
 #[derive(Debug, Default)]
-struct Lane {
+struct SessionQueue {
     messages: VecDeque<Waiting>,
     bytes: usize,
 }
@@ -124,7 +124,7 @@ struct Lane {
 #[derive(Debug, Default)]
 pub(crate) struct SendQueue {
     control: VecDeque<Waiting>,
-    sessions: HashMap<SessionId, Lane, foldhash::fast::FixedState>,
+    sessions: HashMap<SessionId, SessionQueue, foldhash::fast::FixedState>,
     /// Sessions with waiting messages, the next to be served first.
     turns: VecDeque<SessionId>,
     /// Bytes that the first session in `turns` may still send.

@@ -48,7 +48,7 @@ pub enum Timer {
     /// No token for too long: the ring is broken.
     TokenLoss,
     /// The idle token has been held long enough.
-    TokenHold,
+    TokenRest,
     /// Messages wait while the token is held elsewhere: ask for it again.
     Wake,
     /// Gossip who I hear.
@@ -76,7 +76,7 @@ impl Timer {
     pub const ALL: [Self; 13] = [
         Self::TokenRetransmit,
         Self::TokenLoss,
-        Self::TokenHold,
+        Self::TokenRest,
         Self::Wake,
         Self::Join,
         Self::Gather,

@@ -106,7 +106,7 @@ impl Given {
 fn token_loss(value: Duration, options: &mut Options) {
     let ring = &mut options.ring;
     ring.token_loss = value;
-    ring.token_hold = ring.token_hold.min(value / 4).max(SHORTEST_STEP);
+    ring.token_rest = ring.token_rest.min(value / 4).max(SHORTEST_STEP);
     ring.token_retransmit = ring.token_retransmit.min(value / 8).max(SHORTEST_STEP);
     ring.wake = ring.wake.min(value / 8).max(SHORTEST_STEP);
 }
@@ -136,7 +136,7 @@ mod tests {
         let mut options = Options::default();
         assert_eq!(timeouts.apply(&mut options).len(), 6);
         assert_eq!(options.ring.token_loss, Duration::from_millis(40));
-        assert_eq!(options.ring.token_hold, Duration::from_millis(10));
+        assert_eq!(options.ring.token_rest, Duration::from_millis(10));
         assert_eq!(options.membership.gather, Duration::from_millis(40));
         assert_eq!(options.membership.hello, Duration::from_millis(40));
     }

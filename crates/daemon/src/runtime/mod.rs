@@ -53,7 +53,7 @@ use crate::StartError;
 use crate::conf::Settings;
 use crate::log::EventLog;
 use crate::monitor::{Monitor, Order};
-use crate::status::{Counted, StatusBoard};
+use crate::status::{Counters, StatusBoard};
 use crate::transport::{self, LinkFilter, Transport};
 use accept::Acceptor;
 use clock::Clock;
@@ -374,7 +374,7 @@ impl Daemon {
         if self.node.awaits_offers() && self.sessions.has_written() {
             self.node.handle(self.now, Input::OutboxesOffered, &mut self.out);
             self.act();
-            self.sessions.unpark(&self.node);
+            self.sessions.resume(&self.node);
         }
     }
 
@@ -430,7 +430,7 @@ impl Daemon {
         let (board, node, uptime) = (&self.board, &self.node, self.now.since(Instant::default()));
         let (transport, monitor, acceptor) = (&self.transport, &self.monitor, &self.acceptor);
         self.status.serve(self.now, || {
-            let counted = Counted {
+            let counted = Counters {
                 core: node.stats(),
                 transport: transport.stats(),
                 monitor: monitor.stats(),

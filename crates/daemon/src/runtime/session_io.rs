@@ -41,7 +41,7 @@ pub(crate) struct SessionIo {
     /// Others that may have unread bytes, in the order of their turns; they are read while the core takes submissions.
     unread: VecDeque<SessionId>,
     /// The same of which enough waits in the core. Each session is in one of the three at most.
-    parked: Vec<SessionId>,
+    paused: Vec<SessionId>,
     /// Sessions to write to, in the order of their turns.
     unwritten: VecDeque<SessionId>,
     /// Sessions to which nothing can be written any more.
@@ -54,7 +54,7 @@ pub(crate) struct SessionIo {
 #[derive(Debug)]
 struct Session {
     stream: Stream,
-    /// Whether it is among the `greeting`, `unread` or `parked`.
+    /// Whether it is among the `greeting`, `unread` or `paused`.
     queued: bool,
     /// The client has closed its side, or takes nothing any more, so reading must go on to the end.
     ending: bool,
@@ -72,7 +72,7 @@ impl SessionIo {
             next: 1,
             greeting: VecDeque::new(),
             unread: VecDeque::new(),
-            parked: Vec::new(),
+            paused: Vec::new(),
             unwritten: VecDeque::new(),
             broken: Vec::new(),
             buffer: buffers.spare(),
@@ -138,9 +138,9 @@ impl SessionIo {
                 node.handle(now, input, out);
             }
         }
-        self.unpark(node);
+        self.resume(node);
         self.drain_unread(node, now, out);
-        self.unpark(node);
+        self.resume(node);
     }
 
     /// Who is not read in this turn is the first in the next one, ahead of those that were.
@@ -154,7 +154,7 @@ impl SessionIo {
             let Some(id) = self.unread.pop_front() else { return };
             let room = node.room_for(id);
             if room == 0 {
-                self.parked.push(id);
+                self.paused.push(id);
             } else if let Some(input) = self.read(id, room.min(part)) {
                 if let Input::SessionBytes(_, bytes) = &input {
                     budget = budget.saturating_sub(bytes.len());
@@ -165,9 +165,9 @@ impl SessionIo {
     }
 
     /// Lets those sessions have their turn again of which the core takes something.
-    pub(crate) fn unpark(&mut self, node: &Node) {
+    pub(crate) fn resume(&mut self, node: &Node) {
         if node.accepts_submissions() {
-            self.unread.extend(self.parked.extract_if(.., |id| node.room_for(*id) > 0));
+            self.unread.extend(self.paused.extract_if(.., |id| node.room_for(*id) > 0));
         }
     }
 

@@ -36,9 +36,9 @@ impl Groups {
         }
     }
 
-    /// A session of `sender` joins a group. Nothing happens if it is in it already, or if the groups
-    /// are not settled: daemons send these only after their own exchange, which is before mine in no
-    /// order of the stream. One that is in too many groups is not taken in, and its daemon ends it. One with which
+    /// A session of `sender` joins a group. Nothing happens if it is in it already, or if the groups are not settled,
+    /// which can only be behind a hole: a daemon sends joins once all reports have been delivered to it, and these stand
+    /// before them in the order. One that is in too many groups is not taken in, and its daemon ends it. One with which
     /// all sessions of its daemon together are in too many is taken in and ended: only that daemon counts them.
     pub(super) fn on_join(
         &mut self,

@@ -90,7 +90,7 @@ impl Groups {
         let groups = self.table.groups_after(reached.as_ref(), GROUPS_AT_ONCE);
         for group in &groups {
             *reached = Some(self.table.group(*group).name);
-            self.visit(*group, pass, sessions, cx);
+            self.apply(pass, *group, sessions, cx);
             sessions.note_changes(1);
             if sessions.is_budget_spent() {
                 return true;
@@ -99,7 +99,7 @@ impl Groups {
         groups.len() == GROUPS_AT_ONCE
     }
 
-    fn visit(&mut self, group: GroupRef, pass: &mut Pass, sessions: &mut Sessions, cx: &mut Cx<'_>) {
+    fn apply(&mut self, pass: &mut Pass, group: GroupRef, sessions: &mut Sessions, cx: &mut Cx<'_>) {
         match pass {
             Pass::SignalLosses { staying } if self.table.has_lost(group, staying) => {
                 self.mark(group, sessions, cx);

@@ -203,8 +203,8 @@ impl Membership {
         match gather.window {
             Window::Open => {
                 let heard = self.gossip.hears(cx.now, cx.config);
-                let is_settled = heard.iter().all(|process| clique.contains(process));
-                gather.window = if is_settled { Window::Over } else { Window::Extended };
+                let are_all_in_clique = heard.iter().all(|process| clique.contains(process));
+                gather.window = if are_all_in_clique { Window::Over } else { Window::Extended };
             }
             Window::Extended => gather.window = Window::Over,
             Window::Over => {

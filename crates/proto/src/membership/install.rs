@@ -32,7 +32,7 @@ impl Membership {
     pub(super) fn install_on_evidence(&mut self, is_of: impl FnOnce(RingId) -> bool, cx: &mut Cx<'_>) {
         if let State::Recover(recover) = &self.state
             && is_of(recover.ring())
-            && recover.may_install()
+            && recover.has_said_done()
         {
             self.install(cx);
         }

@@ -1,4 +1,4 @@
-//! Rings that find each other: each says hello while daemons are missing, and two leaders agree to merge
+//! Rings that find each other: each says hello while daemons are missing, and two representatives agree to merge
 //! (docs/protocol.md, M13).
 
 use antiphon_wire::ids::ProcessId;
@@ -66,8 +66,8 @@ impl Membership {
         if !may_be_refused && self.gossip.count_unprobed(hello.from, cx.now, cx.config) == Some(TOO_OFTEN) {
             cx.out.events.push(Event::OnlyHeard(hello.from));
         }
-        let settled = cx.now.since(since) > cx.config.membership.hello * 2;
-        if settled && hears_me && self.ring.i_lead() {
+        let is_old_enough = cx.now.since(since) > cx.config.membership.hello * 2;
+        if is_old_enough && hears_me && self.ring.i_represent() {
             self.ask_to_merge(hello, cx);
         }
     }
@@ -86,18 +86,19 @@ impl Membership {
         }
     }
 
-    /// Of two leaders only the one of the lower id asks: if both did, both would leave their rings.
+    /// Of two representatives only the one of the lower id asks: if both did, both would leave their rings.
     fn ask_to_merge(&mut self, hello: &Hello, cx: &mut Cx<'_>) {
-        let Some(leader) = hello.members.first().filter(|leader| self.me < **leader) else { return };
+        let other = hello.members.first().filter(|representative| self.me < **representative);
+        let Some(representative) = other else { return };
         if self.gossip.mergeable(self.ring.members(), hello.from, cx.now, cx.config).is_some() {
-            self.tell(leader.daemon, &Datagram::MergeRequest(MergeRequest { from: self.me }), cx);
+            self.tell(representative.daemon, &Datagram::MergeRequest(MergeRequest { from: self.me }), cx);
         }
     }
 
-    /// The asked leader leaves its ring first, and only if it finds the same; so nobody gives up a
+    /// The asked representative leaves its ring first, and only if it finds the same; so nobody gives up a
     /// working ring on one side's opinion.
     pub(super) fn on_merge_request(&mut self, from: ProcessId, cx: &mut Cx<'_>) {
-        let asked = self.is_operational() && self.ring.i_lead();
+        let asked = self.is_operational() && self.ring.i_represent();
         if asked
             && !self.ring.contains(from)
             && let Some(union) = self.gossip.mergeable(self.ring.members(), from, cx.now, cx.config)
@@ -106,7 +107,7 @@ impl Membership {
         }
     }
 
-    /// A join while the ring works: from a ring-mate that has lost it, or from a leader that agreed
+    /// A join while the ring works: from a ring-mate that has lost it, or from a representative that agreed
     /// to merge. Joins of other outsiders never disturb the ring (docs/protocol.md, M2).
     pub(super) fn join_while_operational(&mut self, join: &Join, cx: &mut Cx<'_>) {
         if self.ring.contains(join.from) {
@@ -117,7 +118,7 @@ impl Membership {
             }
             return;
         }
-        let merge = if join.wanted.contains(&self.me) && self.ring.i_lead() {
+        let merge = if join.wanted.contains(&self.me) && self.ring.i_represent() {
             self.gossip.mergeable(self.ring.members(), join.from, cx.now, cx.config)
         } else {
             None

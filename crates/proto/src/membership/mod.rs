@@ -15,7 +15,7 @@
 //!
 //! A daemon that looks for a ring gossips whom it hears ([`gossip`]); everyone computes the same
 //! cliques from that ([`clique`]); the lowest member of a clique leads an attempt ([`attempt`]);
-//! the members exchange what they lack of their old rings ([`recovery`]) and install ([`install`]).
+//! the members fetch what they lack of their old rings ([`recovery`]) and install ([`install`]).
 //! While the ring works ([`operational`]) it may come to be merged with another ([`merge`]). What is delivered
 //! meanwhile, and in between, is in [`deliveries`].
 //! The installed ring is one field, replaced by one assignment; an attempt never touches it but to
@@ -355,7 +355,7 @@ impl Membership {
         match timer {
             Timer::TokenRetransmit => self.ring.retransmit_token(cx),
             Timer::TokenLoss => self.on_token_loss(cx),
-            Timer::TokenHold => self.on_hold_over(cx),
+            Timer::TokenRest => self.on_rest_over(cx),
             Timer::Wake => self.wake(cx),
             Timer::Join => self.on_join_timer(cx),
             Timer::Gather => self.on_gather_timer(cx),
@@ -407,7 +407,7 @@ impl Membership {
         for timer in [
             Timer::TokenRetransmit,
             Timer::TokenLoss,
-            Timer::TokenHold,
+            Timer::TokenRest,
             Timer::Wake,
             Timer::Join,
             Timer::Gather,

@@ -53,7 +53,7 @@ impl Membership {
         }
     }
 
-    pub(super) fn on_hold_over(&mut self, cx: &mut Cx<'_>) {
+    pub(super) fn on_rest_over(&mut self, cx: &mut Cx<'_>) {
         if self.is_operational() {
             let visited = self.ring.resume(cx);
             self.after_visit(visited, cx);

@@ -113,8 +113,8 @@ impl Recover {
         self.missing.is_empty()
     }
 
-    /// Whether I hold everything and said so.
-    pub(super) fn may_install(&self) -> bool {
+    /// Whether I have said that I hold everything.
+    pub(super) fn has_said_done(&self) -> bool {
         self.said_done
     }
 

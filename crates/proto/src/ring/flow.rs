@@ -54,7 +54,7 @@ fn limit(config: &RingConfig) -> u32 {
     config.window_limit_packets.max(1)
 }
 
-/// A round of the token, as the leader saw it.
+/// A round of the token, as the representative saw it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Round {
     /// How long it took.

@@ -13,13 +13,13 @@ mod arrival;
 mod asking;
 mod flow;
 mod immediate_ack;
-mod lateness;
 mod pack;
 pub(crate) mod packets;
 mod requests;
 mod roster;
 mod rounds;
 mod token;
+mod tolerance;
 mod withheld;
 
 use antiphon_wire::ids::{DaemonId, ProcessId, RingId, RingTag, Seq};
@@ -36,10 +36,10 @@ use crate::time::Instant;
 use ack_vector::AckVector;
 use arrival::Arrival;
 use asking::Asking;
-use lateness::Lateness;
 use packets::PacketStore;
 use roster::Roster;
 use rounds::Rounds;
+use tolerance::Tolerance;
 use withheld::Withheld;
 
 pub(crate) use token::Visited;
@@ -61,7 +61,7 @@ enum TokenPlace {
 
 /// What I added to the counts on the token in my last visit; the next one takes it off again.
 #[derive(Clone, Copy, Default, Debug)]
-struct Counted {
+struct OnToken {
     /// Packets that I sent, for the flow control count.
     sent: u32,
     /// Packets that waited here.
@@ -87,8 +87,8 @@ pub(crate) struct Ring {
     /// The highest number on the token when I last passed it.
     passed_seq: Seq,
     /// Which packets should be here by now.
-    lateness: Lateness,
-    counted: Counted,
+    tolerance: Tolerance,
+    on_token: OnToken,
     /// Visits in a row in which nothing was left to do for anyone.
     quiet_visits: u32,
     rounds: Rounds,
@@ -124,8 +124,8 @@ impl Ring {
             token: TokenPlace::Elsewhere,
             arrival: Arrival::default(),
             passed_seq: before,
-            lateness: Lateness::default(),
-            counted: Counted::default(),
+            tolerance: Tolerance::default(),
+            on_token: OnToken::default(),
             quiet_visits: 0,
             rounds: Rounds::new(now),
             asking: Asking::new(before, now),
@@ -164,17 +164,17 @@ impl Ring {
         self.roster.member_of(daemon)
     }
 
-    /// Whether I lead the ring while it works: the first member does, also when another one led the attempt
+    /// Whether I am the ring's representative, its first member. Who led the attempt may be another one
     /// ([`RingId::leader`]).
-    pub(crate) fn i_lead(&self) -> bool {
+    pub(crate) fn i_represent(&self) -> bool {
         self.roster.my_position() == 0
     }
 
     /// With whom the token rests while there is nothing to do: who sent last is the likeliest to send next. All agree on
-    /// it then, as everyone holds the last packet. In a ring in which nobody has sent, the leader.
+    /// it then, as everyone holds the last packet. In a ring in which nobody has sent, the representative.
     pub(crate) fn keeper(&self) -> ProcessId {
         let last = self.last_sender.and_then(|daemon| self.roster.member_of(daemon));
-        last.unwrap_or_else(|| self.roster.leader())
+        last.unwrap_or_else(|| self.roster.representative())
     }
 
     /// Who passes the token to me; myself if I am alone.
@@ -278,7 +278,7 @@ impl Ring {
         self.acks.learn(sender, header.ack);
         let new = self.store(packet);
         if !new {
-            self.lateness.note_duplicate(header.seq, cx.now, cx.config.ring.token_retransmit);
+            self.tolerance.note_duplicate(header.seq, cx.now, cx.config.ring.token_retransmit);
         } else if header.wants_ack {
             self.acknowledge_at_once(header.sender, header.seq, cx);
         }

@@ -4,8 +4,8 @@ use antiphon_wire::ids::Seq;
 use antiphon_wire::ring::ranges;
 use antiphon_wire::ring::token::{MAX_REQUESTS, Request};
 
-use super::lateness::Lateness;
 use super::packets::PacketStore;
+use super::tolerance::Tolerance;
 use crate::time::Instant;
 
 /// From this age on the member that answers may be one that the asker can not hear, so holders
@@ -76,18 +76,18 @@ pub(crate) struct Asker {
 pub(crate) fn ask(
     requests: &mut Vec<Request>,
     packets: &PacketStore,
-    lateness: &mut Lateness,
+    tolerance: &mut Tolerance,
     now: Instant,
     asker: Asker,
 ) -> u32 {
     let asked =
         |seq: Seq| requests.iter().any(|request| request.age < STUBBORN_AGE && request.range.contains(seq));
-    let due = lateness.due(now);
-    let lacking = packets.missing(due).filter(|seq| !asked(*seq) && !lateness.awaits(*seq, now));
+    let due = tolerance.due(now);
+    let lacking = packets.missing(due).filter(|seq| !asked(*seq) && !tolerance.awaits(*seq, now));
     let mut missing = ranges::collect(lacking);
     let most = if asker.age < STUBBORN_AGE { MAX_REQUESTS } else { MAX_STUBBORN_REQUESTS };
     missing.truncate(MAX_REQUESTS.saturating_sub(requests.len()).min(most));
-    lateness.note_asked(now, missing.iter().copied());
+    tolerance.note_asked(now, missing.iter().copied());
     let (member, age) = (asker.member as u16, asker.age);
     let packets = missing.iter().map(|range| range.packets()).sum::<u64>();
     requests.extend(missing.into_iter().map(|range| Request { range, member, age }));
@@ -107,9 +107,9 @@ mod tests {
     fn ask_for_many(requests: &mut Vec<Request>, asker: Asker) -> u32 {
         let mut packets = PacketStore::after(Seq::ZERO);
         (2..=200).step_by(2).for_each(|seq| assert!(packets.insert(packet(seq))));
-        let mut lateness = Lateness::default();
-        lateness.note_passed(Instant(0), Seq(200));
-        ask(requests, &packets, &mut lateness, Instant(1), asker)
+        let mut tolerance = Tolerance::default();
+        tolerance.note_passed(Instant(0), Seq(200));
+        ask(requests, &packets, &mut tolerance, Instant(1), asker)
     }
 
     #[test]

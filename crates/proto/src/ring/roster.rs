@@ -69,8 +69,8 @@ impl Roster {
         self.others.clone()
     }
 
-    /// The first one, who leads the ring while it works.
-    pub(super) fn leader(&self) -> ProcessId {
+    /// The first one, who adapts the window of the ring and merges the ring with others.
+    pub(super) fn representative(&self) -> ProcessId {
         *self.members.first().unwrap_or(&self.me)
     }
 

@@ -129,7 +129,7 @@ fn a_rest_lowers_a_raised_window() {
     bench.run(Ring::start);
     bench.token_returns(Seq::ZERO, Seq::ZERO);
     bench.out.clear();
-    bench.now = bench.now + bench.config.ring.token_hold;
+    bench.now = bench.now + bench.config.ring.token_rest;
     bench.run(Ring::resume);
     let Ok((_, Datagram::Token(passed))) = decode(bench.out.transmits[0].burst.clone()) else {
         panic!("not a token")
@@ -142,7 +142,7 @@ fn a_leader_repeats_even_a_quiet_token_soon() {
     let mut bench = Bench::new(|_| {});
     bench.run(Ring::start);
     bench.token_returns(Seq::ZERO, Seq::ZERO);
-    bench.now = bench.now + bench.config.ring.token_hold;
+    bench.now = bench.now + bench.config.ring.token_rest;
     let asker = bench.ring.members()[1];
     bench.run(|ring, cx| ring.hand_to(asker, cx));
     assert_eq!(

@@ -10,7 +10,7 @@ use super::flow::{self, Load, Round};
 use super::pack::{self, Burst, Visit};
 use super::packets::CAPACITY_PACKETS;
 use super::requests::{Answerer, Asker};
-use super::{Counted, Ring, TokenPlace, requests};
+use super::{OnToken, Ring, TokenPlace, requests};
 use crate::config::Windows;
 use crate::cx::Cx;
 use crate::io::{Channel, Target, Transmit};
@@ -106,7 +106,7 @@ impl Ring {
                 // Everyone holds everything and, where there are others, has delivered it, and not for a moment only:
                 // what lowered the window is over, and rounds begin with the configured one, as in a new ring.
                 let config = &cx.config.ring;
-                if cx.now.since(self.rounds.visited()) >= config.token_hold {
+                if cx.now.since(self.rounds.visited()) >= config.token_rest {
                     token.window = Windows::of_round(config, token.window.max(config.windows.all)).all;
                 }
                 self.quiet_visits = 0;
@@ -188,9 +188,9 @@ impl Ring {
     /// are later. The empty rounds around it say nothing.
     fn adapt_window(&self, token: &mut Token, origin: TokenOrigin, cx: &Cx<'_>) {
         let config = &cx.config.ring;
-        if self.i_lead() && self.round_packets.is_none() {
+        if self.i_represent() && self.round_packets.is_none() {
             token.window = config.windows.all;
-        } else if origin != TokenOrigin::Received || (self.i_lead() && self.quiet_visits == 0) {
+        } else if origin != TokenOrigin::Received || (self.i_represent() && self.quiet_visits == 0) {
             let round = Round {
                 took: cx.now.since(self.rounds.visited()),
                 unloaded: self.rounds.unloaded(),
@@ -233,13 +233,13 @@ impl Ring {
         cx: &mut Cx<'_>,
     ) -> Burst {
         let my_backlog = waiting_packets(cx);
-        token.backlog = token.backlog.saturating_sub(self.counted.backlog).saturating_add(my_backlog);
+        token.backlog = token.backlog.saturating_sub(self.on_token.backlog).saturating_add(my_backlog);
         let windows = Windows::of_round(&cx.config.ring, token.window);
         let visit_bytes = cx.config.ring.datagram_bytes.saturating_mul(windows.personal as usize);
         cx.queue.set_visit_bytes(Some(visit_bytes).filter(|_| !self.is_alone()));
         let load = Load {
             fcc: token.fcc,
-            mine_last_round: self.counted.sent,
+            mine_last_round: self.on_token.sent,
             backlog: token.backlog,
             my_backlog,
             retransmitted,
@@ -259,8 +259,8 @@ impl Ring {
         let waited = new.saturating_add(waiting_packets(cx));
         token.backlog = token.backlog.saturating_sub(my_backlog).saturating_add(waited);
         let sent = retransmitted + new;
-        token.fcc = token.fcc.saturating_sub(self.counted.sent).saturating_add(sent);
-        self.counted = Counted { sent, backlog: waited };
+        token.fcc = token.fcc.saturating_sub(self.on_token.sent).saturating_add(sent);
+        self.on_token = OnToken { sent, backlog: waited };
         self.saturated = token.backlog > token.fcc;
         burst
     }
@@ -302,7 +302,7 @@ impl Ring {
             return;
         }
         let asker = Asker { member: self.roster.my_position(), age: self.asking.age() };
-        let lost = requests::ask(&mut token.requests, &self.packets, &mut self.lateness, cx.now, asker);
+        let lost = requests::ask(&mut token.requests, &self.packets, &mut self.tolerance, cx.now, asker);
         if lost > 0 {
             self.asking.note_asked();
         }
@@ -313,13 +313,13 @@ impl Ring {
     fn note_leaving(&mut self, token: &Token, now: Instant) {
         self.round_packets = Some(token.window);
         self.passed_seq = token.seq;
-        self.lateness.note_passed(now, token.seq);
+        self.tolerance.note_passed(now, token.seq);
     }
 
     /// Whether nobody but me has sent or has anything to send, as far as the token tells, and the token
     /// has been at rest or about to.
     fn is_quiet_but_for_me(&self, token: &Token, origin: TokenOrigin) -> bool {
-        let nobody = token.fcc <= self.counted.sent && token.requests.is_empty();
+        let nobody = token.fcc <= self.on_token.sent && token.requests.is_empty();
         nobody && (origin != TokenOrigin::Received || self.quiet_visits > 0)
     }
 
@@ -339,9 +339,9 @@ impl Ring {
     /// Keeps the token until there is something to send; with others, for a while at most.
     fn rest(&mut self, token: Token, cx: &mut Cx<'_>) {
         if self.is_alone() {
-            cx.timers.stop(Timer::TokenHold);
+            cx.timers.stop(Timer::TokenRest);
         } else {
-            cx.timers.set(Timer::TokenHold, cx.now + cx.config.ring.token_hold);
+            cx.timers.set(Timer::TokenRest, cx.now + cx.config.ring.token_rest);
         }
         cx.timers.stop(Timer::TokenLoss);
         cx.timers.stop(Timer::TokenRetransmit);
@@ -352,12 +352,12 @@ impl Ring {
         token.hop += 1;
         token.from = self.roster.me();
         self.hop = token.hop;
-        cx.timers.stop(Timer::TokenHold);
+        cx.timers.stop(Timer::TokenRest);
         // Whoever had it may have to send it again, or keep it for a while.
         let mut loss = cx.patience.for_token(cx.now, cx.config.ring.token_loss);
         loss += cx.config.ring.token_retransmit;
         if self.quiet_visits > 0 {
-            loss += cx.config.ring.token_hold;
+            loss += cx.config.ring.token_rest;
         }
         cx.timers.set(Timer::TokenLoss, cx.now + loss);
         self.token = TokenPlace::Passed(token, next);
@@ -383,7 +383,7 @@ impl Ring {
         let longest = cx.config.ring.token_retransmit;
         // A quiet token may come to rest, which gives no sign either.
         let wait = if self.may_rest_elsewhere() && !cx.queue.has_sendable() {
-            cx.config.ring.token_hold + longest
+            cx.config.ring.token_rest + longest
         } else {
             self.arrival.patience(longest)
         };

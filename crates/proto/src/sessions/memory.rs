@@ -44,22 +44,22 @@ impl Memory {
     /// Counts bytes for as long as anybody has them.
     pub(super) fn count(&self, bytes: Bytes) -> Bytes {
         self.add(bytes.len());
-        Bytes::from_owner(Counted { bytes, memory: self.clone() })
+        Bytes::from_owner(CountedBytes { bytes, memory: self.clone() })
     }
 }
 
-struct Counted {
+struct CountedBytes {
     bytes: Bytes,
     memory: Memory,
 }
 
-impl AsRef<[u8]> for Counted {
+impl AsRef<[u8]> for CountedBytes {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-impl Drop for Counted {
+impl Drop for CountedBytes {
     fn drop(&mut self) {
         self.memory.remove(self.bytes.len());
     }

@@ -26,10 +26,8 @@ fn walk(trace: &Trace, at: usize, session: &SessionTrace, violations: &mut Vec<V
         match event {
             SessionEvent::Joining(group) => drop(asked.insert(*group)),
             SessionEvent::Leaving(group) => drop(asked.remove(group)),
-            SessionEvent::Sent(number) => {
-                if comes_back(&trace.submissions[*number], &asked) {
-                    awaited.insert(*number);
-                }
+            SessionEvent::Sent(number) if comes_back(&trace.submissions[*number], &asked) => {
+                awaited.insert(*number);
             }
             SessionEvent::Message(received) => {
                 let number = received.submission;

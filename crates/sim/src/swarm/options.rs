@@ -180,7 +180,7 @@ fn ring(rng: &mut fastrand::Rng) -> RingConfig {
         session_quantum_bytes: one_of(&[100, 2000, 16 << 10], rng),
         token_retransmit: token_loss / one_of(&[10, 25, 50], rng),
         token_loss,
-        token_hold: token_loss / one_of(&[5, 8, 20], rng),
+        token_rest: token_loss / one_of(&[5, 8, 20], rng),
         wake: Duration::from_millis(2),
         deaf: token_loss.max(Duration::from_millis(250)) * 2,
     }

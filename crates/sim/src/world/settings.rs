@@ -105,7 +105,7 @@ impl Settings {
         };
         let greetings = (self.daemons as u64 - 1) * a_second(self.membership.hello * 4 / 5);
         let pieces = (64 + self.daemons * 2 * PROCESS_ID_BYTES).div_ceil(self.ring.datagram_bytes) as u64;
-        self.daemons as u64 * (3 * a_second(self.ring.token_hold) + greetings * pieces + 20)
+        self.daemons as u64 * (3 * a_second(self.ring.token_rest) + greetings * pieces + 20)
     }
 }
 

@@ -20,7 +20,8 @@ const MAX_NAMED: usize = 512;
 pub struct Join {
     /// The sender.
     pub from: ProcessId,
-    /// The highest epoch that it has accepted.
+    /// The highest epoch that it has proposed, accepted or booted in: one that is not smaller than an attempt's shows
+    /// that a member has given the attempt up.
     pub epoch: u64,
     /// Grows with every join of this process.
     pub version: u64,
@@ -63,10 +64,10 @@ pub struct Leave {
     pub from: ProcessId,
 }
 
-/// The leader of one ring asks the leader of another to start a merge.
+/// The representative of one ring asks that of another to start a merge.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MergeRequest {
-    /// The asking leader.
+    /// The asking representative.
     pub from: ProcessId,
 }
 

@@ -64,7 +64,7 @@ pub enum Datagram {
     Hello(Hello),
     /// A clean goodbye.
     Leave(Leave),
-    /// One ring's leader asks another to merge.
+    /// One ring's representative asks another's to merge.
     MergeRequest(MergeRequest),
     /// A member has messages while the token rests.
     Wake(Wake),

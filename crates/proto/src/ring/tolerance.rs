@@ -27,9 +27,9 @@ const MEMORY_RANGES: usize = 256;
 
 /// See the module documentation.
 #[derive(Debug, Default)]
-pub(crate) struct Lateness {
+pub(crate) struct Tolerance {
     /// How late a packet may be.
-    tolerance: Duration,
+    allowed: Duration,
     changed: Instant,
     /// Highest numbers that the token had when I passed it, and when: those still to be waited for,
     /// after the last one that is due.
@@ -38,7 +38,7 @@ pub(crate) struct Lateness {
     asked: VecDeque<(Instant, SeqRange)>,
 }
 
-impl Lateness {
+impl Tolerance {
     /// The token is passed, and packets up to `last` exist.
     pub(crate) fn note_passed(&mut self, now: Instant, last: Seq) {
         if self.known.back().is_none_or(|(_, known)| *known < last) {
@@ -49,19 +49,19 @@ impl Lateness {
     /// Packets up to this one should be here by now.
     pub(crate) fn due(&mut self, now: Instant) -> Seq {
         if now.since(self.changed) > HALF_LIFE {
-            self.tolerance = if self.tolerance <= STEP { Duration::ZERO } else { self.tolerance / 2 };
+            self.allowed = if self.allowed <= STEP { Duration::ZERO } else { self.allowed / 2 };
             self.changed = now;
         }
-        while self.known.get(1).is_some_and(|(at, _)| *at + self.tolerance <= now) {
+        while self.known.get(1).is_some_and(|(at, _)| *at + self.allowed <= now) {
             self.known.pop_front();
         }
-        let due = self.known.front().filter(|(at, _)| *at + self.tolerance <= now);
+        let due = self.known.front().filter(|(at, _)| *at + self.allowed <= now);
         due.map(|(_, last)| *last).unwrap_or_default()
     }
 
     /// Whether I asked for a packet and what I asked for may still come.
     pub(crate) fn awaits(&self, seq: Seq, now: Instant) -> bool {
-        let lately = self.asked.iter().rev().take_while(|(at, _)| now < *at + self.tolerance);
+        let lately = self.asked.iter().rev().take_while(|(at, _)| now < *at + self.allowed);
         lately.map(|(_, range)| range).any(|range| range.contains(seq))
     }
 
@@ -77,9 +77,9 @@ impl Lateness {
     /// A packet came that was here already: if I had asked for it, it was only late. I wait for
     /// `longest` at most. One step at a time, since what comes soon after was asked for before.
     pub(crate) fn note_duplicate(&mut self, seq: Seq, now: Instant, longest: Duration) {
-        let settled = self.tolerance.is_zero() || now.since(self.changed) > self.tolerance * 2;
-        if settled && self.asked.iter().any(|(_, range)| range.contains(seq)) {
-            self.tolerance = (self.tolerance * 2).max(STEP).min(longest);
+        let has_taken_effect = self.allowed.is_zero() || now.since(self.changed) > self.allowed * 2;
+        if has_taken_effect && self.asked.iter().any(|(_, range)| range.contains(seq)) {
+            self.allowed = (self.allowed * 2).max(STEP).min(longest);
             self.changed = now;
         }
     }
@@ -101,45 +101,45 @@ mod tests {
 
     #[test]
     fn at_first_everything_that_the_last_round_had_is_due() {
-        let mut lateness = Lateness::default();
-        assert_eq!(lateness.due(at(0)), Seq::ZERO);
-        lateness.note_passed(at(0), Seq(5));
-        assert_eq!(lateness.due(at(1)), Seq(5));
-        lateness.note_passed(at(1), Seq(9));
-        assert_eq!(lateness.due(at(2)), Seq(9));
-        lateness.note_asked(at(2), [range(6, 6)].into_iter());
-        assert!(!lateness.awaits(Seq(6), at(2)), "it may be asked for again in the next round");
+        let mut tolerance = Tolerance::default();
+        assert_eq!(tolerance.due(at(0)), Seq::ZERO);
+        tolerance.note_passed(at(0), Seq(5));
+        assert_eq!(tolerance.due(at(1)), Seq(5));
+        tolerance.note_passed(at(1), Seq(9));
+        assert_eq!(tolerance.due(at(2)), Seq(9));
+        tolerance.note_asked(at(2), [range(6, 6)].into_iter());
+        assert!(!tolerance.awaits(Seq(6), at(2)), "it may be asked for again in the next round");
     }
 
     #[test]
     fn packets_that_came_twice_are_waited_for() {
-        let mut lateness = Lateness::default();
-        let _ = lateness.due(at(0));
-        lateness.note_passed(at(0), Seq(5));
-        lateness.note_asked(at(100), [range(4, 5)].into_iter());
-        lateness.note_duplicate(Seq(3), at(200), LONGEST);
-        assert_eq!(lateness.due(at(200)), Seq(5), "nobody asked for the third");
-        lateness.note_duplicate(Seq(4), at(200), LONGEST);
-        lateness.note_passed(at(300), Seq(8));
-        assert_eq!(lateness.due(at(400)), Seq::ZERO);
-        assert_eq!(lateness.due(at(600)), Seq(5));
-        assert_eq!(lateness.due(at(800)), Seq(8));
-        lateness.note_asked(at(800), [range(7, 8)].into_iter());
-        assert!(lateness.awaits(Seq(8), at(1200)) && !lateness.awaits(Seq(6), at(1200)));
-        assert!(!lateness.awaits(Seq(8), at(1300)));
+        let mut tolerance = Tolerance::default();
+        let _ = tolerance.due(at(0));
+        tolerance.note_passed(at(0), Seq(5));
+        tolerance.note_asked(at(100), [range(4, 5)].into_iter());
+        tolerance.note_duplicate(Seq(3), at(200), LONGEST);
+        assert_eq!(tolerance.due(at(200)), Seq(5), "nobody asked for the third");
+        tolerance.note_duplicate(Seq(4), at(200), LONGEST);
+        tolerance.note_passed(at(300), Seq(8));
+        assert_eq!(tolerance.due(at(400)), Seq::ZERO);
+        assert_eq!(tolerance.due(at(600)), Seq(5));
+        assert_eq!(tolerance.due(at(800)), Seq(8));
+        tolerance.note_asked(at(800), [range(7, 8)].into_iter());
+        assert!(tolerance.awaits(Seq(8), at(1200)) && !tolerance.awaits(Seq(6), at(1200)));
+        assert!(!tolerance.awaits(Seq(8), at(1300)));
     }
 
     #[test]
     fn patience_has_a_limit_and_is_forgotten() {
-        let mut lateness = Lateness::default();
-        lateness.note_asked(at(0), [range(1, 9)].into_iter());
+        let mut tolerance = Tolerance::default();
+        tolerance.note_asked(at(0), [range(1, 9)].into_iter());
         for step in 0..20 {
-            lateness.note_duplicate(Seq(1), at(step * 20_000), LONGEST);
+            tolerance.note_duplicate(Seq(1), at(step * 20_000), LONGEST);
         }
-        assert_eq!(lateness.tolerance, LONGEST);
+        assert_eq!(tolerance.allowed, LONGEST);
         for step in 1..20 {
-            let _ = lateness.due(at(step * 11_000_000));
+            let _ = tolerance.due(at(step * 11_000_000));
         }
-        assert_eq!(lateness.tolerance, Duration::ZERO);
+        assert_eq!(tolerance.allowed, Duration::ZERO);
     }
 }
