@@ -88,17 +88,24 @@ pub(crate) fn address(text: &str) -> Option<Address> {
             "" => None,
             after => Some(after.strip_prefix(':')?.parse().ok()?),
         };
-        return Some(Address { ip: IpAddr::V6(without_interface(inner).parse().ok()?), port });
+        return Some(Address { ip: IpAddr::V6(without_interface(inner)?.parse().ok()?), port });
     }
-    if let Ok(ip) = without_interface(text).parse() {
+    if let Some(Ok(ip)) = without_interface(text).map(str::parse) {
         return Some(Address { ip, port: None });
     }
     let (ip, port) = text.split_once(':')?;
-    Some(Address { ip: IpAddr::V4(ip.parse().ok()?), port: Some(port.parse().ok()?) })
+    let ip = without_interface(ip)?.parse().ok()?;
+    Some(Address { ip: IpAddr::V4(ip), port: Some(port.parse().ok()?) })
 }
 
-fn without_interface(text: &str) -> &str {
-    text.split_once('%').map_or(text, |(ip, _)| ip)
+/// What stands before the `%` and the name of an interface, if there is one. None if a port stands behind that, where
+/// it is no part of the name.
+fn without_interface(text: &str) -> Option<&str> {
+    match text.split_once('%') {
+        None => Some(text),
+        Some((_, name)) if name.is_empty() || name.contains(':') => None,
+        Some((ip, _)) => Some(ip),
+    }
 }
 
 #[cfg(test)]
@@ -112,6 +119,11 @@ mod tests {
         assert_eq!(parse("10.0.0.1:4803"), Some(("10.0.0.1".into(), Some(4803))));
         assert_eq!(parse("::1"), Some(("::1".into(), None)));
         assert_eq!(parse("[ff02::5%eth1]:3333"), Some(("ff02::5".into(), Some(3333))));
+        assert_eq!(parse("225.0.1.1%eth0:3333"), Some(("225.0.1.1".into(), Some(3333))));
+        assert_eq!(parse("225.0.1.1%eth0"), Some(("225.0.1.1".into(), None)));
+        for bad in ["ff02::5%eth1:3333", "225.0.1.1%:3333", "225.0.1.1%"] {
+            assert_eq!(parse(bad), None, "{bad:?}");
+        }
         for bad in ["", "host", "1.2.3", "1.2.3.400", "1.2.3.4:", "1.2.3.4:70000", "[::1", "[::1]x", "5"] {
             assert_eq!(parse(bad), None, "{bad:?}");
         }
