@@ -181,7 +181,7 @@ impl Membership {
         match &self.state {
             State::Accepted(_) => self.repeat_proposal(cx),
             State::Recover(_) => self.repeat_recovery(cx),
-            State::Operational { .. } | State::Gather(_) | State::Leaving(_) => return,
+            State::Operational(_) | State::Gather(_) | State::Leaving(_) => return,
         }
         let still_trying = matches!(self.state, State::Accepted(_) | State::Recover(_));
         if still_trying {
@@ -193,7 +193,7 @@ impl Membership {
         let awaited = match &self.state {
             State::Accepted(accepted) => accepted.awaited(),
             State::Recover(recover) => recover.awaited(),
-            State::Operational { .. } | State::Gather(_) | State::Leaving(_) => return,
+            State::Operational(_) | State::Gather(_) | State::Leaving(_) => return,
         };
         let names: Vec<String> = awaited.iter().map(|process| cx.config.name_of(*process)).collect();
         self.gather(&format!("no answer from {}", names.join(", ")), cx);

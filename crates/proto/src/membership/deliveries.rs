@@ -2,7 +2,7 @@
 
 use antiphon_wire::ids::Seq;
 
-use super::{Membership, State};
+use super::{Membership, Operational, State};
 use crate::cx::Cx;
 use crate::delivery::stream::{self, Complete, Limit};
 use crate::delivery::{Configuration, Delivery, KeptDelivery, KeptMessage, Place};
@@ -24,7 +24,7 @@ impl Membership {
 
     /// Whether what I hold of the ring, and know of what others do, is a matter of an attempt.
     fn is_reported(&self) -> bool {
-        !matches!(self.state, State::Operational { .. } | State::Gather(_))
+        !matches!(self.state, State::Operational(_) | State::Gather(_))
     }
 
     /// What is delivered next: what was handed up, then what is in order up to the limit.
@@ -69,8 +69,9 @@ impl Membership {
 
     /// Hands up the messages of a packet that need no order.
     pub(super) fn deliver_early(&mut self, seq: Seq, cx: &Cx<'_>) {
+        let State::Operational(Operational { early_lane_open: true, .. }) = self.state else { return };
         let stored = self.ring.packets().get(seq).filter(|stored| stored.packet.header.has_unordered);
-        let Some(stored) = stored.filter(|_| self.early_lane_open && seq > self.stream.done()) else {
+        let Some(stored) = stored.filter(|_| seq > self.stream.done()) else {
             return;
         };
         for message in stream::unordered(&stored.packet) {
@@ -94,7 +95,9 @@ impl Membership {
     /// Lets messages without order go up on arrival, or stops that. Those of a ring to come may not before it is
     /// installed.
     pub(crate) fn set_early_lane_open(&mut self, open: bool) {
-        self.early_lane_open = open && self.is_operational();
+        if let State::Operational(operational) = &mut self.state {
+            operational.early_lane_open = open;
+        }
     }
 
     pub(super) fn configure(&mut self, configuration: Configuration) {

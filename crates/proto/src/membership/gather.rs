@@ -98,7 +98,7 @@ impl Membership {
             self.notice_double(&[row.of], cx);
         }
         match &self.state {
-            State::Operational { .. } => self.join_while_operational(join, cx),
+            State::Operational(_) => self.join_while_operational(join, cx),
             State::Gather(_) => {
                 if !join.hears(self.me) {
                     self.probe(join.from.daemon, cx);
@@ -136,7 +136,7 @@ impl Membership {
                 self.join_soon(cx);
                 self.consider_proposal(cx);
             }
-            State::Operational { .. } if is_news && !self.ring.contains(from) => self.hello_soon(cx),
+            State::Operational(_) if is_news && !self.ring.contains(from) => self.hello_soon(cx),
             _ => {}
         }
     }

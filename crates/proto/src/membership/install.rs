@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 
 use antiphon_wire::ids::{DaemonId, RingId, Seq};
 
-use super::{Membership, State};
+use super::{Membership, Operational, State};
 use crate::cx::Cx;
 use crate::delivery::Configuration;
 use crate::delivery::stream::{Limit, Stream, Wanted};
@@ -43,7 +43,9 @@ impl Membership {
         let State::Recover(recover) = &self.state else { return };
         let alone = recover.together().len() == 1;
         let reason = if alone { "installed, alone of its old ring" } else { "installed" };
-        let State::Recover(recover) = self.enter(State::Operational { since: cx.now }, reason, cx) else {
+        let must_start = recover.ring().leader == self.me;
+        let operational = Operational { must_start, ..Operational::new(cx.now) };
+        let State::Recover(recover) = self.enter(State::Operational(operational), reason, cx) else {
             return;
         };
         self.assert_sound(&recover, cx);
@@ -74,7 +76,7 @@ impl Membership {
         self.failures /= 2;
     }
 
-    /// Waits for the first token of the ring, which is for who proposed it to make.
+    /// Waits for the first token of the ring.
     fn await_token(&mut self, cx: &mut Cx<'_>) {
         self.stop_ring_timers(cx);
         cx.patience.note_ring(self.ring.is_alone());
@@ -82,7 +84,6 @@ impl Membership {
             let patience = cx.patience.for_token(cx.now, cx.config.ring.token_loss);
             cx.timers.set(Timer::TokenLoss, cx.now + patience);
         }
-        self.must_start = self.ring.id().leader == self.me;
     }
 
     /// What every installation relies on, and no datagram can break.

@@ -7,7 +7,7 @@ use antiphon_wire::ring::gossip::{Hello, Join, MergeRequest};
 
 use super::gossip::TOO_OFTEN;
 use super::runs::FORGET_INCARNATION;
-use super::{Membership, State};
+use super::{Membership, Operational, State};
 use crate::cx::Cx;
 use crate::io::Event;
 use crate::time::Timer;
@@ -50,7 +50,7 @@ impl Membership {
         self.notice_double(&hello.members, cx);
         let is_news = self.gossip.on_hello(hello, cx.now, cx.config);
         let hears_me = hello.hears.contains(&self.me);
-        let State::Operational { since } = self.state else {
+        let State::Operational(Operational { since, .. }) = self.state else {
             return;
         };
         if hello.ring == self.ring.id() || self.ring.contains(hello.from) {

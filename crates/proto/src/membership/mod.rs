@@ -70,10 +70,7 @@ const GOODBYES: u8 = 3;
 #[derive(Debug)]
 enum State {
     /// The ring works.
-    Operational {
-        /// Since when.
-        since: Instant,
-    },
+    Operational(Operational),
     /// Looking for others.
     Gather(Gather),
     /// Accepted a proposal; the old ring is frozen.
@@ -84,10 +81,27 @@ enum State {
     Leaving(u8),
 }
 
+/// A ring that works.
+#[derive(Debug)]
+struct Operational {
+    /// Since when.
+    since: Instant,
+    /// Whether I proposed it and its first token is still to be sent.
+    must_start: bool,
+    /// Whether messages without order go up on arrival.
+    early_lane_open: bool,
+}
+
+impl Operational {
+    fn new(since: Instant) -> Self {
+        Self { since, must_start: false, early_lane_open: false }
+    }
+}
+
 impl State {
     fn name(&self) -> StateName {
         match self {
-            Self::Operational { .. } => StateName::Operational,
+            Self::Operational(_) => StateName::Operational,
             Self::Gather(_) => StateName::Gather,
             Self::Accepted(_) => StateName::Accepted,
             Self::Recover(_) => StateName::Recover,
@@ -100,7 +114,7 @@ impl State {
         match self {
             Self::Accepted(accepted) => Some((accepted.ring(), accepted.members().to_vec())),
             Self::Recover(recover) => Some((recover.ring(), recover.members().collect())),
-            Self::Operational { .. } | Self::Gather(_) | Self::Leaving(_) => None,
+            Self::Operational(_) | Self::Gather(_) | Self::Leaving(_) => None,
         }
     }
 
@@ -139,10 +153,6 @@ pub(crate) struct Membership {
     random: fastrand::Rng,
     /// All configured daemons but me.
     others: Vec<DaemonId>,
-    /// Whether messages without order go up on arrival.
-    early_lane_open: bool,
-    /// Whether I made a ring whose first token is still to be sent.
-    must_start: bool,
     /// Attempts that failed lately: the more, the longer the next may take.
     failures: u32,
     last_hello: Instant,
@@ -172,14 +182,12 @@ impl Membership {
             obligations: BTreeSet::from([me]),
             gossip: Gossip::new(me),
             epochs,
-            state: State::Operational { since: cx.now },
+            state: State::Operational(Operational::new(cx.now)),
             reasons: Vec::new(),
             assembler: Assembler::default(),
             splitter: Splitter::new(me),
             random: fastrand::Rng::with_seed(seed),
             others: others(cx.config, me.daemon),
-            early_lane_open: false,
-            must_start: false,
             failures: 0,
             last_hello: Instant::default(),
             last_join: Instant::default(),
@@ -200,7 +208,7 @@ impl Membership {
 
     /// Whether the installed ring goes on.
     fn is_operational(&self) -> bool {
-        matches!(self.state, State::Operational { .. })
+        matches!(self.state, State::Operational(_))
     }
 
     /// Whether messages wait for windows of a ring that goes on, as far as its token told.
@@ -339,7 +347,7 @@ impl Membership {
         self.install_on_evidence(|ring| ring.tag() == packet.header.ring, cx);
         let of_my_ring = packet.header.ring == self.ring.tag();
         match &self.state {
-            State::Operational { .. } if of_my_ring => self.receive(packet, cx),
+            State::Operational(_) if of_my_ring => self.receive(packet, cx),
             // What still arrives of the old ring will be in the next report.
             State::Gather(_) if of_my_ring => {
                 let is_new = self.ring.store(packet);
@@ -392,7 +400,7 @@ impl Membership {
             self.reasons.clear();
         }
         // The last step says nothing about why the ring is another.
-        let is_last = matches!(state, State::Operational { .. });
+        let is_last = matches!(state, State::Operational(_));
         if from != to || self.state.attempt() != state.attempt() {
             let reason = reason.into();
             if self.reasons.len() < MAX_REASONS && !is_last {

@@ -87,10 +87,8 @@ impl Membership {
 
     /// Sends what was queued, if the token is here. Returns whether it did, so that there may be more to deliver.
     pub(crate) fn advance(&mut self, cx: &mut Cx<'_>) -> bool {
-        if !self.is_operational() {
-            return false;
-        }
-        if std::mem::take(&mut self.must_start) {
+        let State::Operational(operational) = &mut self.state else { return false };
+        if std::mem::take(&mut operational.must_start) {
             self.ring.start(cx);
             self.after_visit(Visited::Done, cx);
         }
@@ -111,7 +109,7 @@ impl Membership {
     pub(super) fn on_restart_of(&mut self, process: ProcessId, cx: &mut Cx<'_>) {
         let was_member = self.ring.member_of(process.daemon).is_some_and(|member| member != process);
         let counted_on = match &self.state {
-            State::Operational { .. } => was_member,
+            State::Operational(_) => was_member,
             attempt => attempt.is_to_have(process.daemon),
         };
         if counted_on {
@@ -122,7 +120,7 @@ impl Membership {
     pub(super) fn on_leave(&mut self, from: ProcessId, cx: &mut Cx<'_>) {
         self.gossip.depart(from);
         let counted_on = match &self.state {
-            State::Operational { .. } => self.ring.contains(from),
+            State::Operational(_) => self.ring.contains(from),
             attempt => attempt.is_to_have(from.daemon),
         };
         if counted_on {
