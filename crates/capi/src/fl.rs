@@ -60,7 +60,9 @@ pub unsafe extern "C" fn FL_connect(
     // SAFETY: the program's promise.
     let wish = unsafe { wish(spread_name, private_name, priority) };
     // SAFETY: the program's promise.
-    returned(wish.and_then(|wish| unsafe { open(&wish, mailbox, private_group, true) }))
+    returned(wish.and_then(|wish| unsafe {
+        open(&wish, mailbox, private_group, |member| Some(FlushSession::new(member)))
+    }))
 }
 
 /// Ends a session in order.
@@ -99,6 +101,10 @@ pub unsafe extern "C" fn FL_flush(mailbox: Mailbox, group: *const c_char) -> c_i
     returned(unsafe { change(mailbox, group, FlushSession::flush) })
 }
 
+/// Has the flush layer do something about a group.
+///
+/// # Safety
+/// `group` is null or a text.
 unsafe fn change(
     mailbox: Mailbox,
     group: *const c_char,
@@ -234,18 +240,30 @@ fn cast(
     layer(&session)?.cast(&session, cast)
 }
 
+/// The pieces of a message, if they are not too many.
+///
+/// # Safety
+/// As [`pointer::pieces`].
 unsafe fn pieces<'a>(message: *const Scatter) -> Result<Vec<&'a [u8]>, Code> {
     // SAFETY: the caller's promise.
     let pieces = unsafe { pointer::pieces(message) }?;
     if pieces.len() > MAX_ELEMENTS { Err(Code::IllegalMessage) } else { Ok(pieces) }
 }
 
+/// The one member that a message is for.
+///
+/// # Safety
+/// `name` is null or a text.
 unsafe fn member(name: *const c_char) -> Result<Vec<MemberName>, Code> {
     // SAFETY: the caller's promise.
     let name = unsafe { pointer::text(name) }.unwrap_or_default();
     Ok(vec![MemberName::parse(name).map_err(|_| Code::IllegalReceivers)?])
 }
 
+/// The members that a message is for.
+///
+/// # Safety
+/// `names` is null or has `count` names.
 unsafe fn members(count: c_int, names: *const NameField) -> Result<Vec<MemberName>, Code> {
     let count = usize::try_from(count).map_err(|_| Code::IllegalParam)?;
     // SAFETY: the caller's promise.
@@ -303,6 +321,10 @@ pub unsafe extern "C" fn FL_scat_receive(
     returned(pieces.and_then(|mut body| unsafe { receive(mailbox, &places, &mut body, more) }))
 }
 
+/// Receives the next event of the flush layer.
+///
+/// # Safety
+/// As [`Places::fill`]; `more` is null or has room.
 unsafe fn receive(
     mailbox: Mailbox,
     places: &Places,

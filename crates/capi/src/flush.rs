@@ -7,10 +7,9 @@ use std::sync::{Arc, Mutex};
 use antiphon::flush::{ANSWERS_LIMIT_BYTES, Event, FlushError, Layer, OwnCopy, View};
 use antiphon::session::Outbox;
 use antiphon::{Error, Message, ServiceLevel};
-use antiphon_wire::client::flags::CAUSED_BY_LEAVE;
 use antiphon_wire::client::flags::{
-    ENDIAN_MARK, GROUPS_EXCHANGE, MEMBERSHIP_MASK, REG_MEMB, REJECT, REQUEST_MASK, SELF_DISCARD,
-    SUBGROUP_CAST, TRANSITION,
+    CAUSED_BY_LEAVE, ENDIAN_MARK, GROUPS_EXCHANGE, MEMBERSHIP_MASK, REG_MEMB, REJECT, REQUEST_MASK,
+    SELF_DISCARD, SUBGROUP_CAST, TRANSITION,
 };
 use antiphon_wire::client::membership::GroupId;
 use antiphon_wire::names::{GroupName, MemberName, NAME_FIELD_BYTES};
@@ -281,7 +280,7 @@ fn code(error: &FlushError) -> Code {
 fn connection_code(error: &Error) -> Code {
     match error {
         Error::MessageTooLong(_) => Code::MessageTooLong,
-        Error::GroupCount(_) => Code::IllegalParam,
+        Error::GroupCount(_) => Code::IllegalMessage,
         Error::Name(_) => Code::IllegalGroup,
         _ => Code::SpBug,
     }

@@ -13,7 +13,7 @@ use antiphon_wire::client::flags::{
     REQUEST_MASK,
 };
 use antiphon_wire::client::handshake::{AUTH_SLOTS, Version};
-use antiphon_wire::names::NAME_FIELD_BYTES;
+use antiphon_wire::names::{MemberName, NAME_FIELD_BYTES};
 use antiphon_wire::service::ServiceLevel;
 
 use crate::auth::{self, Method};
@@ -124,7 +124,7 @@ pub unsafe extern "C" fn SP_connect_timeout(
     let wish =
         timeout.and_then(|timeout| request.map(|wish| Wish { timeout, membership: membership != 0, ..wish }));
     // SAFETY: the program's promise.
-    returned(wish.and_then(|wish| unsafe { open(&wish, mailbox, private_group, false) }))
+    returned(wish.and_then(|wish| unsafe { open(&wish, mailbox, private_group, |_| None) }))
 }
 
 /// What a program asks for when it connects.
@@ -145,7 +145,8 @@ pub(crate) unsafe fn wish(
     Ok(Wish { address, name, priority: (priority > 0).into(), membership: true, timeout: None })
 }
 
-/// Connects and fills in what the program wants to know.
+/// Connects and fills in what the program wants to know; `flush` makes the flush layer of the member, if it is to have
+/// one.
 ///
 /// # Safety
 /// `mailbox` has room for one and `private_group` for a name.
@@ -153,14 +154,13 @@ pub(crate) unsafe fn open(
     wish: &Wish,
     mailbox: *mut Mailbox,
     private_group: *mut NameField,
-    flushes: bool,
+    flush: impl FnOnce(MemberName) -> Option<FlushSession>,
 ) -> Result<c_int, Code> {
     if mailbox.is_null() {
         return Err(Code::SpBug);
     }
     let (socket, member) = connect(wish)?;
-    let flush = flushes.then(|| FlushSession::new(member));
-    let opened = session::open(Session::new(socket, member, flush));
+    let opened = session::open(Session::new(socket, member, flush(member)));
     // SAFETY: the caller's promise; the fields are bytes of the same size.
     unsafe {
         pointer::put(private_group.cast(), *member.as_field());
@@ -216,6 +216,10 @@ pub unsafe extern "C" fn SP_leave(mailbox: Mailbox, group: *const c_char) -> c_i
     returned(unsafe { request(mailbox, LEAVE, group) })
 }
 
+/// Asks the daemon for something about a group.
+///
+/// # Safety
+/// `group` is null or a text.
 unsafe fn request(mailbox: Mailbox, flags: u32, group: *const c_char) -> Result<c_int, Code> {
     // SAFETY: the caller's promise.
     let group = unsafe { name::group(group) }?;
@@ -310,6 +314,10 @@ pub(crate) unsafe fn body<'a>(message: *const c_char, length: c_int) -> Result<&
     Ok(unsafe { pointer::bytes(message, pointer::count(length)) })
 }
 
+/// The groups that a message is for.
+///
+/// # Safety
+/// `groups` is null or has `count` names.
 unsafe fn destinations(count: c_int, groups: *const NameField) -> Result<Vec<[u8; NAME_FIELD_BYTES]>, Code> {
     let count = pointer::count(count);
     // More than that would cost the connection.

@@ -47,17 +47,28 @@ impl Body<'_> {
         Ok(bytes)
     }
 
+    /// The number at an offset.
+    ///
+    /// # Safety
+    /// A flat body has its four bytes.
     unsafe fn word(&self, at: usize) -> Result<u32, Code> {
         // SAFETY: the caller's promise.
         Ok(u32::from_ne_bytes(unsafe { self.copy(at) }?))
     }
 
+    /// The name at an offset.
+    ///
+    /// # Safety
+    /// A flat body has its field.
     unsafe fn name(&self, at: usize) -> Result<[u8; NAME_FIELD_BYTES], Code> {
         // SAFETY: the caller's promise.
         Ok(name::ended(&unsafe { self.copy(at) }?))
     }
 
     /// The set that begins at an offset, and where the next one begins.
+    ///
+    /// # Safety
+    /// A flat body has a number there.
     unsafe fn set(&self, at: usize) -> Result<(VsSetInfo, usize), Code> {
         // SAFETY: the caller's promise.
         let num_members = unsafe { self.word(at) }?;
@@ -135,15 +146,27 @@ impl Body<'_> {
     }
 }
 
+/// A body in one piece.
+///
+/// # Safety
+/// `body` is null or was received, and stays as it is.
 unsafe fn flat<'a>(body: *const c_char) -> Result<Body<'a>, Code> {
     if body.is_null() { Err(Code::IllegalMessage) } else { Ok(Body::Flat(body.cast())) }
 }
 
+/// A body in pieces.
+///
+/// # Safety
+/// As [`pointer::pieces`].
 unsafe fn scattered<'a>(body: *const Scatter) -> Result<Body<'a>, Code> {
     // SAFETY: the caller's promise.
     unsafe { pointer::pieces(body) }.map(Body::Pieces)
 }
 
+/// Tells what a membership message says; returns 1.
+///
+/// # Safety
+/// A flat body was received with this type, and `info` is null or has room.
 unsafe fn put_info(body: Result<Body<'_>, Code>, service: Service, info: *mut MembershipInfo) -> c_int {
     // SAFETY: the caller's promise.
     returned(body.and_then(|body| unsafe { body.info(service) }).map(|found| {
@@ -153,6 +176,10 @@ unsafe fn put_info(body: Result<Body<'_>, Code>, service: Service, info: *mut Me
     }))
 }
 
+/// Lists the sets of a view; returns how many there are.
+///
+/// # Safety
+/// A flat body is that of a view as it was received, `sets` has room for so many, and `own` is null or has room.
 unsafe fn put_sets(
     body: Result<Body<'_>, Code>,
     sets: *mut VsSetInfo,
@@ -169,6 +196,10 @@ unsafe fn put_sets(
     }))
 }
 
+/// Lists the members of a set; returns how many there are.
+///
+/// # Safety
+/// A flat body is that of a view as it was received, `set` is null or one of it, and `names` has room for so many.
 unsafe fn put_members(
     body: Result<Body<'_>, Code>,
     set: *const VsSetInfo,

@@ -18,6 +18,8 @@ use support::{OPENING, connect, disconnect, listen};
 /// The method PWORD, as a program brings it along.
 #[test]
 fn a_program_authenticates_with_a_method_of_its_own() {
+    /// # Safety
+    /// The socket is connected, and `data` is what was given beside this function.
     unsafe extern "C" fn password(socket: c_int, data: *mut c_void) -> c_int {
         // SAFETY: the library calls this with the connected descriptor, and with the data that was given
         // to it below; the descriptor is not closed here.

@@ -95,7 +95,7 @@ class ServiceError(AntiphonError, ValueError):
 class GroupCountError(AntiphonError, ValueError):
     """A message goes to 1 to 100 groups."""
 
-    code = -14
+    code = -13
 
 
 class MessageTooLong(AntiphonError, ValueError):
