@@ -18,7 +18,7 @@ use antiphon_wire::monitor::{
 use serde::Serialize;
 
 use crate::error::CliError;
-use crate::output::{code, say_on, show, show_json};
+use crate::output::{code, show, show_json, show_line};
 
 /// How often daemons that have not answered are asked.
 const ATTEMPTS: u32 = 4;
@@ -139,25 +139,25 @@ impl Monitor {
     }
 
     fn part(&self, parts: &[String], duration: Option<Duration>) -> Result<ExitCode, CliError> {
-        let mut of_each = vec![0; self.settings.locations.len()];
+        let mut components = vec![0; self.settings.locations.len()];
         for (part, number) in parts.iter().zip(1..) {
             for name in part.split(',') {
-                self.set(&mut of_each, name, number)?;
+                self.set(&mut components, name, number)?;
             }
         }
-        if of_each.iter().all(|part| of_each.first() == Some(part)) {
+        if components.iter().all(|part| components.first() == Some(part)) {
             let names: Vec<String> =
                 self.settings.locations.iter().map(|each| each.name.to_string()).collect();
             return Err(CliError::NothingToPart { names: names.join(", ") });
         }
         let begun = Instant::now();
-        let mut all_told = self.tell(&self.settings.locations, &of_each)?;
+        let mut all_told = self.tell(&self.settings.locations, &components)?;
         let limit = duration.map_or(OBEYING, |duration| duration.min(OBEYING));
-        if let Err(error) = self.await_parts(&of_each, begun + limit) {
+        if let Err(error) = self.await_parts(&components, begun + limit) {
             self.tell(&self.settings.locations, &[])?;
             return Err(error);
         }
-        say_on("parted; `antiphon monitor heal` ends it")?;
+        show_line("parted; `antiphon monitor heal` ends it")?;
         loop {
             let left = duration.map_or(REMINDER, |duration| duration.saturating_sub(begun.elapsed()));
             if left.is_zero() {
@@ -165,18 +165,18 @@ impl Monitor {
                 return Ok(code(all_told && all_healed));
             }
             thread::sleep(left.min(REMINDER));
-            all_told = self.tell(&self.settings.locations, &of_each)?;
+            all_told = self.tell(&self.settings.locations, &components)?;
         }
     }
 
     /// Waits until no daemon that answers is in one ring with others of another part.
-    fn await_parts(&self, of_each: &[i16], limit: Instant) -> Result<(), CliError> {
+    fn await_parts(&self, components: &[i16], limit: Instant) -> Result<(), CliError> {
         loop {
             let rows = self.ask(&self.settings.locations)?;
             if rows.iter().all(|row| row.report.is_none()) {
                 return Err(CliError::NoAnswer { names: names(&rows) });
             }
-            let whole = not_parted(&rows, of_each);
+            let whole = not_parted(&rows, components);
             if whole.is_empty() {
                 return Ok(());
             }
@@ -207,33 +207,33 @@ impl Monitor {
         let rows = self.ask(&self.settings.locations)?;
         let (told, silent): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| row.report.is_some());
         if !told.is_empty() {
-            say_on(&format!("asked {} {what}", names(told.iter().copied())))?;
+            show_line(&format!("asked {} {what}", names(told.iter().copied())))?;
         }
         if !silent.is_empty() {
-            say_on(&format!("no answer from {}", names(silent)))?;
+            show_line(&format!("no answer from {}", names(silent)))?;
         }
         Ok(!told.is_empty())
     }
 
     /// Ends daemons, and looks whether they have ended.
     fn end(&self, names: &[String]) -> Result<ExitCode, CliError> {
-        let mut of_each = vec![0; self.settings.locations.len()];
-        names.iter().try_for_each(|name| self.set(&mut of_each, name, monitor::END))?;
+        let mut components = vec![0; self.settings.locations.len()];
+        names.iter().try_for_each(|name| self.set(&mut components, name, monitor::END))?;
         // The others are told nothing, or they would forget a partition.
         let is_meant = |(_, component): &(&Location, &i16)| **component == monitor::END;
-        let meant = self.settings.locations.iter().zip(&of_each).filter(is_meant);
+        let meant = self.settings.locations.iter().zip(&components).filter(is_meant);
         let meant: Vec<Location> = meant.map(|(location, _)| location.clone()).collect();
         let before = self.ask(&meant)?;
         let (live, silent): (Vec<&Row>, Vec<&Row>) = before.iter().partition(|row| row.report.is_some());
-        if !self.tell(&meant, &of_each)? {
+        if !self.tell(&meant, &components)? {
             return Ok(ExitCode::FAILURE);
         }
         self.await_end(&meant)?;
         for row in &live {
-            say_on(&format!("{} has ended", row.daemon))?;
+            show_line(&format!("{} has ended", row.daemon))?;
         }
         for row in &silent {
-            say_on(&format!("{} does not answer", row.daemon))?;
+            show_line(&format!("{} does not answer", row.daemon))?;
         }
         Ok(code(silent.is_empty()))
     }
@@ -252,22 +252,22 @@ impl Monitor {
     }
 
     /// Sets the component of the daemon of that name, which is said once.
-    fn set(&self, of_each: &mut [i16], name: &str, component: i16) -> Result<(), CliError> {
-        let mut daemons = self.settings.locations.iter().zip(of_each);
+    fn set(&self, components: &mut [i16], name: &str, component: i16) -> Result<(), CliError> {
+        let mut daemons = self.settings.locations.iter().zip(components);
         let named = daemons.find(|(location, _)| location.name.as_bytes() == name.as_bytes());
-        let Some((_, of_daemon)) = named else {
+        let Some((_, present)) = named else {
             let known = self.settings.locations.iter().map(|location| location.name).collect();
             return Err(LoadError::UnknownDaemon { name: name.to_owned(), known }.into());
         };
-        match std::mem::replace(of_daemon, component) {
+        match std::mem::replace(present, component) {
             0 => Ok(()),
             _ => Err(CliError::DaemonTwice { name: name.to_owned() }),
         }
     }
 
     /// Tells daemons of which component each is.
-    fn tell(&self, daemons: &[Location], of_each: &[i16]) -> Result<bool, CliError> {
-        self.tell_all(daemons, Command::Part(Components::new(of_each)))
+    fn tell(&self, daemons: &[Location], components: &[i16]) -> Result<bool, CliError> {
+        self.tell_all(daemons, Command::Part(Components::new(components)))
     }
 
     /// Tells daemons to do something; twice, as a datagram may be lost. Returns whether all could be sent to,
@@ -278,7 +278,7 @@ impl Monitor {
         for location in daemons {
             let sent = self.send(location, &request).and_then(|()| self.send(location, &request));
             if let Err(error) = sent {
-                say_on(&format!("{} can not be told: {error}", location.name))?;
+                show_line(&format!("{} can not be told: {error}", location.name))?;
                 all_told = false;
             }
         }
@@ -368,13 +368,13 @@ impl Monitor {
 }
 
 /// Daemons that are in one ring with others of another part, as those are that have the same leader.
-fn not_parted<'r>(rows: &'r [Row], of_each: &[i16]) -> Vec<&'r Row> {
+fn not_parted<'r>(rows: &'r [Row], components: &[i16]) -> Vec<&'r Row> {
     let leader = |row: &'r Row| row.report.as_ref().map(|report| report.leader.as_str());
     let is_whole = |(row, part): &(&'r Row, &i16)| {
-        let mut others = rows.iter().zip(of_each).filter(|(_, other)| other != part);
+        let mut others = rows.iter().zip(components).filter(|(_, other)| other != part);
         leader(row).is_some() && others.any(|(other, _)| leader(other) == leader(row))
     };
-    rows.iter().zip(of_each).filter(is_whole).map(|(row, _)| row).collect()
+    rows.iter().zip(components).filter(is_whole).map(|(row, _)| row).collect()
 }
 
 fn names<'r>(rows: impl IntoIterator<Item = &'r Row>) -> String {

@@ -14,11 +14,11 @@ pub(crate) fn say(line: &str) -> Result<(), CliError> {
 
 /// As [`say`], for a command whose exit status tells what came of it: when the reader has gone away, it is
 /// still to be found out.
-pub(crate) fn say_on(line: &str) -> Result<(), CliError> {
+pub(crate) fn show_line(line: &str) -> Result<(), CliError> {
     show(&format!("{line}\n"))
 }
 
-/// As [`say_on`], for text that ends its own lines.
+/// As [`show_line`], for text that ends its own lines.
 pub(crate) fn show(text: &str) -> Result<(), CliError> {
     match write(text) {
         Err(error) if error.is_broken_pipe() => Ok(()),
@@ -26,9 +26,9 @@ pub(crate) fn show(text: &str) -> Result<(), CliError> {
     }
 }
 
-/// As [`say_on`], in JSON.
+/// As [`show_line`], in JSON.
 pub(crate) fn show_json(outcome: &(impl Serialize + ?Sized)) -> Result<(), CliError> {
-    say_on(&serde_json::to_string(outcome).map_err(|error| CliError::Output(error.into()))?)
+    show_line(&serde_json::to_string(outcome).map_err(|error| CliError::Output(error.into()))?)
 }
 
 /// Prints a line for people on standard error, if anybody still reads it.

@@ -7,7 +7,7 @@ use antiphon::error::ProtocolError;
 use antiphon::session::{self, Inbox, Options, Outbox, Step};
 use antiphon::{AuthMethod, Envelope, Error, Event, PrivateName, ServiceLevel, Version};
 use bytes::Bytes;
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{PyBytes, PyMemoryView, PySlice, PyString};
@@ -27,12 +27,12 @@ pub(crate) struct Handshake {
 impl Handshake {
     /// Begins a handshake. With an empty name the daemon makes one up.
     #[new]
-    fn new(name: &str, membership: bool, priority: u8, auth: Vec<PyBackedStr>) -> PyResult<Self> {
+    fn new(name: &str, membership: bool, priority: u8, auth: &Bound<'_, PyAny>) -> PyResult<Self> {
         let name = match name {
             "" => None,
             given => Some(PrivateName::new(given.as_bytes()).map_err(illegal_private_name)?),
         };
-        let auth = auth.iter().map(|name| auth_method(name)).collect::<PyResult<_>>()?;
+        let auth = auth_methods(auth)?;
         let (handshake, hello) = session::Handshake::begin(&Options { name, membership, priority, auth });
         Ok(Self { handshake: Mutex::new(handshake), hello })
     }
@@ -53,6 +53,16 @@ impl Handshake {
             Step::Open(session) => Ok(Py::new(py, Session::new(*session))?.into_any()),
         }
     }
+}
+
+/// The methods of those names. One name alone is iterable too, which nobody means.
+fn auth_methods(names: &Bound<'_, PyAny>) -> PyResult<Vec<AuthMethod>> {
+    if names.is_instance_of::<PyString>() {
+        return Err(PyTypeError::new_err(
+            "auth is a list of names of methods, as in ['IP'], and not one name",
+        ));
+    }
+    names.try_iter()?.map(|name| auth_method(&name?.extract::<PyBackedStr>()?)).collect()
 }
 
 fn auth_method(name: &str) -> PyResult<AuthMethod> {
@@ -311,10 +321,18 @@ fn addressed(mut envelope: Envelope, groups: &Bound<'_, PyAny>) -> PyResult<Enve
     if let Ok(group) = groups.cast::<PyString>() {
         return with_group(envelope, group);
     }
+    if groups.is_instance_of::<PyBytes>() {
+        return Err(no_group(groups));
+    }
     for group in groups.try_iter()? {
-        envelope = with_group(envelope, group?.cast::<PyString>()?)?;
+        let group = group?;
+        envelope = with_group(envelope, group.cast::<PyString>().map_err(|_| no_group(&group))?)?;
     }
     Ok(envelope)
+}
+
+fn no_group(given: &Bound<'_, PyAny>) -> PyErr {
+    PyTypeError::new_err(format!("a group is a str, and not {}", given.get_type()))
 }
 
 fn with_group(envelope: Envelope, group: &Bound<'_, PyString>) -> PyResult<Envelope> {

@@ -137,6 +137,8 @@ def test_the_daemons_reasons_are_exceptions(daemon: Daemon) -> None:
         antiphon.connect(daemon.address, auth=["IP"])
     with pytest.raises(ValueError, match="PWORD"):
         antiphon.connect(daemon.address, auth=["PWORD"])
+    with pytest.raises(TypeError, match="not one name"):
+        antiphon.connect(daemon.address, auth="IP")
 
 
 def test_a_daemon_that_can_not_be_reached_is_told_from_a_bad_address() -> None:
@@ -203,6 +205,9 @@ def test_mistakes_are_found_before_anything_is_sent(daemon: Daemon) -> None:
         assert none.value.code == -13, "as in C"
         with pytest.raises(antiphon.GroupCountError):
             alone.multicast(ServiceLevel.FIFO, ["group"] * 101, b"")
+        for groups in (b"group", [b"group"]):
+            with pytest.raises(TypeError, match="a group is a str, and not <class 'bytes'>"):
+                alone.multicast(ServiceLevel.FIFO, groups, b"")  # type: ignore[arg-type]
         with pytest.raises(antiphon.ServiceError):
             alone.multicast(0, "group", b"")  # type: ignore[arg-type]
         alone.multicast(ServiceLevel.FIFO, alone.member, b"still here")

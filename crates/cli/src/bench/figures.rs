@@ -9,7 +9,7 @@ use antiphon_bench::figures::{Extent, Figures, Taken, experiments, take_figures}
 use indicatif::ProgressBar;
 
 use crate::error::CliError;
-use crate::output::{code, remark, say_on};
+use crate::output::{code, remark, show_line};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct FiguresArgs {
@@ -71,7 +71,7 @@ pub(super) fn run(args: FiguresArgs) -> Result<ExitCode, CliError> {
         }
     })?;
     bar.finish_and_clear();
-    say_on(&args.out.join("index.html").display().to_string())?;
+    show_line(&args.out.join("index.html").display().to_string())?;
     let Taken { failed, faults } = &taken;
     failed.iter().for_each(|(name, error)| remark(&format!("antiphon: {name} failed: {error}")));
     if *faults > 0 {

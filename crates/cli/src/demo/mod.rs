@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::error::CliError;
-use crate::output::{code, say_on};
+use crate::output::{code, show_line};
 use cluster::Cluster;
 use stage::Stage;
 
@@ -43,13 +43,13 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, CliError> {
     stage.act("the clients leave")?;
     let logs = stage.close();
     let findings = check::judge(&logs);
-    say_on("")?;
-    say_on("What must hold, computed from what the clients received:")?;
+    show_line("")?;
+    show_line("What must hold, computed from what the clients received:")?;
     for finding in &findings {
-        say_on(&format!("  {finding}"))?;
+        show_line(&format!("  {finding}"))?;
     }
     let failed = findings.iter().filter(|finding| finding.is_violated()).count();
-    say_on(if failed == 0 { "All guarantees held." } else { "A GUARANTEE WAS VIOLATED." })?;
+    show_line(if failed == 0 { "All guarantees held." } else { "A GUARANTEE WAS VIOLATED." })?;
     Ok(code(failed == 0))
 }
 

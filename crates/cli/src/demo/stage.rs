@@ -9,7 +9,7 @@ use antiphon::{Connector, Event, Sender, ServiceLevel, View};
 
 use super::PATIENCE;
 use crate::error::CliError;
-use crate::output::say_on;
+use crate::output::show_line;
 use crate::print;
 
 /// Everything that one client received on one connection, in order.
@@ -59,8 +59,8 @@ impl Stage {
 
     /// Announces what happens next.
     pub(super) fn act(&mut self, what: &str) -> Result<(), CliError> {
-        say_on("")?;
-        say_on(&format!("{:7.3} s  === {what}", self.start.elapsed().as_secs_f64()))
+        show_line("")?;
+        show_line(&format!("{:7.3} s  === {what}", self.start.elapsed().as_secs_f64()))
     }
 
     /// Connects a client.
@@ -188,7 +188,7 @@ impl Stage {
                 "-- connection lost".to_owned()
             }
         };
-        say_on(&format!("{at:7.3} s  {:<11} {told}", log.member))
+        show_line(&format!("{at:7.3} s  {:<11} {told}", log.member))
     }
 }
 
