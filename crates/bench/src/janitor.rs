@@ -52,7 +52,7 @@ impl Janitor {
     /// Starts a process; returns its id.
     ///
     /// # Errors
-    /// When it can not be started.
+    /// When it cannot be started.
     pub fn spawn(&self, command: &mut Command) -> io::Result<u32> {
         let mut belongings = self.lock();
         let child = command.spawn()?;
@@ -118,7 +118,7 @@ impl Belongings {
     fn clear_bed(&mut self) {
         self.children.drain(..).for_each(end);
         for name in self.namespaces.drain(..) {
-            // What can not be removed is not there any more.
+            // What cannot be removed is not there any more.
             let mut ip = Command::new("ip");
             let _ = ip.args(["netns", "del", &name]).stderr(Stdio::null()).status();
         }

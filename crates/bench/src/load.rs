@@ -104,7 +104,7 @@ impl Load {
         self.daemons.split_at(self.daemons.len() / 2)
     }
 
-    /// Refuses what can not be measured.
+    /// Refuses what cannot be measured.
     pub(crate) fn check(&self) -> Result<(), BenchError> {
         let missing = [
             (self.daemons.is_empty(), "no daemon"),

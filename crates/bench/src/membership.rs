@@ -118,7 +118,7 @@ pub fn measure_membership(
     })
 }
 
-/// Refuses what can not be measured; returns the size of the largest group.
+/// Refuses what cannot be measured; returns the size of the largest group.
 fn check(load: &MembershipLoad) -> Result<usize, BenchError> {
     let missing = [(load.daemons.is_empty(), "no daemon"), (load.rounds == 0, "no round")];
     if let Some((_, what)) = missing.into_iter().find(|(is_missing, _)| *is_missing) {

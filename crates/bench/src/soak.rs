@@ -25,7 +25,7 @@ const SAMPLING: Duration = Duration::from_secs(1);
 /// How often it is looked at in all, at least.
 const SAMPLES: u32 = 16;
 
-/// In less time memory can not be looked at so often.
+/// In less time memory cannot be looked at so often.
 const SHORTEST: Duration = Duration::from_secs(2);
 
 /// Between two members that come and go.
@@ -125,7 +125,7 @@ impl Display for SoakReport {
 /// duration, while members join and leave. `on_tick` is told which part of that is over.
 ///
 /// # Errors
-/// As [`measure`], when there is too little time to judge memory, and when a member can not join or leave.
+/// As [`measure`], when there is too little time to judge memory, and when a member cannot join or leave.
 pub fn soak(load: &Load, share: f64, mut on_tick: impl FnMut(Duration)) -> Result<SoakReport, BenchError> {
     if load.duration < SHORTEST {
         let (seconds, least) = (load.duration.as_secs_f64(), SHORTEST.as_secs());

@@ -30,7 +30,7 @@ unsafe impl Send for Call {}
 static METHODS: Mutex<Option<Vec<Method>>> = Mutex::new(None);
 
 impl Method {
-    /// Checks a method that the program gives; `None` when the name can not be sent.
+    /// Checks a method that the program gives; `None` when the name cannot be sent.
     pub(crate) fn new(name: &[u8], function: AuthFunction, data: *mut c_void) -> Option<Self> {
         let name = std::str::from_utf8(name).ok()?;
         let sendable = !name.is_empty() && name.len() < AUTH_SLOT_BYTES;

@@ -111,7 +111,7 @@ impl Code {
             Self::IllegalParam => c"a parameter is out of its range",
             Self::WouldBlock => c"there is nothing to receive now",
             Self::IllegalMessageType => c"message types below -32765 are reserved",
-            Self::IllegalState => c"that can not be done now",
+            Self::IllegalState => c"that cannot be done now",
             Self::IllegalReceivers => c"a receiver is not in the group's view",
         }
     }

@@ -160,7 +160,7 @@ impl Output {
     }
 
     /// In the child after a fork: what the daemon did not take before is the parent's to write, and since the
-    /// daemon may have half a request, the child can not go on with the session.
+    /// daemon may have half a request, the child cannot go on with the session.
     pub(crate) fn leave_to_parent(&self, session: &Session) {
         // Who had the locks is not here.
         let nothing_left = try_lock(&self.turn).is_some()

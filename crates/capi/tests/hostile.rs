@@ -107,7 +107,7 @@ fn flush_receive_all(mailbox: i32) -> usize {
         match told.result {
             0.. => assert!(told.result as usize <= 1 << 20 && told.group_count <= 200, "{told:?}"),
             -8 | -13 | -18 => return received,
-            // A layer of its own can not go on when too much comes for a view that is not installed.
+            // A layer of its own cannot go on when too much comes for a view that is not installed.
             -19 => return received,
             other => panic!("an unexpected result: {other}"),
         }

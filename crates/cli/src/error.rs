@@ -87,9 +87,9 @@ pub(crate) enum CliError {
         /// Their names.
         names: String,
     },
-    /// Datagrams can not be exchanged with daemons.
+    /// Datagrams cannot be exchanged with daemons.
     #[error(
-        "daemons can not be asked from here: {0}\nThis runs on the host of a configured daemon; -n says which."
+        "daemons cannot be asked from here: {0}\nThis runs on the host of a configured daemon; -n says which."
     )]
     Monitor(#[source] io::Error),
     /// Standard output, or what else is written to.
@@ -117,10 +117,10 @@ pub(crate) enum CliError {
         timeout: Duration,
     },
     /// The line editor.
-    #[error("the terminal can not be used: {0}")]
+    #[error("the terminal cannot be used: {0}")]
     Terminal(#[from] rustyline::error::ReadlineError),
     /// Where this program is.
-    #[error("this program can not be found: {0}")]
+    #[error("this program cannot be found: {0}")]
     Program(#[source] io::Error),
     /// Datagrams without a daemon.
     #[error("datagrams: {0}")]

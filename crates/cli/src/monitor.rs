@@ -278,7 +278,7 @@ impl Monitor {
         for location in daemons {
             let sent = self.send(location, &request).and_then(|()| self.send(location, &request));
             if let Err(error) = sent {
-                show_line(&format!("{} can not be told: {error}", location.name))?;
+                show_line(&format!("{} cannot be told: {error}", location.name))?;
                 all_told = false;
             }
         }
@@ -403,7 +403,7 @@ fn are_one_ring(rows: &[Row]) -> bool {
     rows.iter().all(is_whole)
 }
 
-/// A line for each daemon. Writing to a string can not fail.
+/// A line for each daemon. Writing to a string cannot fail.
 fn table(rows: &[Row]) -> String {
     let mut text = String::new();
     let _ = writeln!(

@@ -65,7 +65,7 @@ fn read(path: &Path) -> io::Result<String> {
     Ok(answer)
 }
 
-/// The status for a person. Writing to a string can not fail.
+/// The status for a person. Writing to a string cannot fail.
 fn text(report: &StatusReport) -> String {
     let mut text = String::new();
     let StatusReport { daemon, version, file_hash, state, ring, .. } = report;

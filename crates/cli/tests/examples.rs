@@ -76,11 +76,11 @@ impl Program {
     }
 }
 
-/// What an example says that can not go on with its input.
+/// What an example says that cannot go on with its input.
 fn complaint(run: impl FnOnce() -> Outcome + Send + 'static) -> String {
     let (sender, ended) = mpsc::channel();
     thread::spawn(move || sender.send(run().map_err(|error| error.to_string())));
-    ended.recv_timeout(LIMIT).expect("ended").expect_err("can not go on")
+    ended.recv_timeout(LIMIT).expect("ended").expect_err("cannot go on")
 }
 
 #[test]

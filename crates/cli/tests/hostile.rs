@@ -4,7 +4,7 @@
 //! Strangers speak to the clients' ports, and to the daemons' ports with datagrams that no member of
 //! the cluster could have sent; nobody may notice them. An insider knows the cluster's hash and hears
 //! what the daemons say to a member that is not there, and sends it back changed. Datagrams carry no
-//! proof of their origin, so an insider can break up the ring; what it can not do is to crash a
+//! proof of their origin, so an insider can break up the ring; what it cannot do is to crash a
 //! daemon, to fill its memory or to keep the daemons from each other once it stops.
 //!
 //! `ANTIPHON_NIGHTLY=1` makes the attacks longer.
@@ -188,7 +188,7 @@ struct Traffic<'scope> {
 
 impl<'scope> Traffic<'scope> {
     fn start<'env>(scope: &'scope Scope<'scope, 'env>, cluster: &'env Cluster) -> Self {
-        // Lives as long as the threads, which the compiler can not see.
+        // Lives as long as the threads, which the compiler cannot see.
         let stop: &'static AtomicBool = Box::leak(Box::default());
         let received: [&'static AtomicU64; 2] = [Box::leak(Box::default()), Box::leak(Box::default())];
         let clients = [0, 1].map(|host| {

@@ -100,7 +100,7 @@ fn a_port_in_use_is_named() {
     cluster.start(0);
 }
 
-/// The socket of the group can not be opened where another program has it for itself.
+/// The socket of the group cannot be opened where another program has it for itself.
 #[test]
 fn daemons_without_their_group_reach_each_other_one_by_one_if_they_may() {
     let hosts = [("d1", 2), ("d2", 3)];

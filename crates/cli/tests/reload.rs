@@ -132,7 +132,7 @@ fn sockets_that_were_removed_are_made_again() {
     cluster.assert_running();
 }
 
-/// What can not take effect changes nothing, and is told.
+/// What cannot take effect changes nothing, and is told.
 #[test]
 fn a_file_that_is_wrong_changes_nothing() {
     let mut cluster = Cluster::running(Layout::OwnSegments, 2, "");

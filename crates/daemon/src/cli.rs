@@ -179,7 +179,7 @@ fn connect_hint(addresses: &LocalAddresses) -> String {
 /// Prints what the configuration means.
 fn check(loaded: &Loaded) -> Result<(), Failure> {
     let mut text = String::new();
-    // Writing to a string can not fail.
+    // Writing to a string cannot fail.
     let _ = describe(loaded, &protection(&loaded.settings)?, &mut text);
     match io::stdout().write_all(text.as_bytes()) {
         // Who reads no more has seen enough; the exit code says what the check came to.

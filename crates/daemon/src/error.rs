@@ -21,7 +21,7 @@ pub enum StartError {
         /// The address.
         address: SocketAddr,
     },
-    /// A socket can not be opened for another reason.
+    /// A socket cannot be opened for another reason.
     #[error("cannot listen on {protocol} {address}: {error}{}", socket_hint(error))]
     Listen {
         /// TCP or UDP.
@@ -31,7 +31,7 @@ pub enum StartError {
         /// What the system said.
         error: io::Error,
     },
-    /// The address of the segment can not be used.
+    /// The address of the segment cannot be used.
     #[error(
         "cannot use the segment address {group}: {error}; give an address of a network of this machine, \
          or set IgnoreMulticastJoinErrors to reach daemons one by one"
@@ -61,7 +61,7 @@ pub enum StartError {
         /// How long its directory may be.
         directory_max_bytes: usize,
     },
-    /// The Unix socket can not be made.
+    /// The Unix socket cannot be made.
     #[error("cannot listen on {}: {error}{}", path.display(), file_hint(error))]
     Unix {
         /// Where it should lie.

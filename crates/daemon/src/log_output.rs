@@ -24,14 +24,14 @@ const VARIABLE: &str = "RUST_LOG";
 /// Starts logging for this process, by the settings or [`VARIABLE`].
 ///
 /// # Errors
-/// When the log file can not be opened.
+/// When the log file cannot be opened.
 pub(crate) fn start(settings: &LogSettings) -> io::Result<()> {
     let variable = std::env::var_os(VARIABLE).map(|value| value.to_string_lossy().into_owned());
     let (filter, wrong) = filter(settings, variable.as_deref());
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_timer(Stamp::new(settings))
-        // A line that can not be written would be reported to the standard error, which panics if that fails too.
+        // A line that cannot be written would be reported to the standard error, which panics if that fails too.
         .log_internal_errors(false);
     let started = match &settings.file {
         Some(path) => {

@@ -112,7 +112,7 @@ class Talk:
         self.log.append(f"{name} connected {self._sessions[name].member}")
 
     def connect_in_vain(self, name: str, address: str) -> None:
-        """Tries to open one that can not be opened."""
+        """Tries to open one that cannot be opened."""
         with self.failing(name, "connect"):
             self._connect(address, name, True)
 

@@ -91,7 +91,7 @@ impl<W: Write> Recorder<W> {
     /// A connection was opened under this name.
     ///
     /// # Errors
-    /// When the log can not be written; so of all others.
+    /// When the log cannot be written; so of all others.
     pub fn opened(&mut self, member: &MemberName) -> io::Result<()> {
         self.write(Entry::Opened { member: member.to_string() })
     }
@@ -205,10 +205,10 @@ fn cause_name(cause: Cause) -> &'static str {
     }
 }
 
-/// Why logs can not be judged.
+/// Why logs cannot be judged.
 #[derive(Debug, Error)]
 pub enum LogError {
-    /// A file can not be read.
+    /// A file cannot be read.
     #[error("cannot read {}: {error}", file.display())]
     Unreadable {
         /// The file.
@@ -232,7 +232,7 @@ pub enum LogError {
 /// died while it wrote.
 ///
 /// # Errors
-/// When a file can not be read or is no log.
+/// When a file cannot be read or is no log.
 pub fn read(files: &[PathBuf]) -> Result<Trace, LogError> {
     let mut reader = Reader::default();
     let mut logs = Vec::new();

@@ -84,7 +84,7 @@ impl World {
     /// Sends a message to a group.
     ///
     /// # Panics
-    /// When the client can not send.
+    /// When the client cannot send.
     pub fn cast(
         &mut self,
         client: ClientId,
@@ -95,7 +95,7 @@ impl World {
         let number = self.recorder.trace.submissions.len();
         let groups = vec![group(name)];
         self.multicast(client, Cast { service, groups, self_discard: false, body_bytes });
-        assert_eq!(self.recorder.trace.submissions.len(), number + 1, "the client can not send");
+        assert_eq!(self.recorder.trace.submissions.len(), number + 1, "the client cannot send");
         Message(number)
     }
 

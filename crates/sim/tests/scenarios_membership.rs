@@ -91,7 +91,7 @@ fn a_deaf_daemon_does_not_disturb_the_others() {
     world.finish();
 }
 
-/// SC-37: two of three daemons can not hear each other. Two rings form, and stay.
+/// SC-37: two of three daemons cannot hear each other. Two rings form, and stay.
 #[test]
 fn a_daemon_between_two_that_are_apart_decides_once() {
     let mut world = World::ring_of(3);

@@ -133,7 +133,7 @@ impl fmt::Display for Seq {
 }
 
 /// One client connection of one daemon process. Numbers are never used again, so what belongs to a
-/// closed session can not reach the next one.
+/// closed session cannot reach the next one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct SessionId(pub u64);
 

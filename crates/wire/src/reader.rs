@@ -170,7 +170,7 @@ impl<'a> Reader<'a> {
     /// can still follow: a count is never believed before memory is reserved for it.
     ///
     /// # Errors
-    /// [`DecodeError::Truncated`] when the items can not all be there.
+    /// [`DecodeError::Truncated`] when the items cannot all be there.
     pub fn count(&mut self, item_bytes: usize) -> Result<usize, DecodeError> {
         let count = usize::from(self.u16()?);
         let needed = count.saturating_mul(item_bytes);

@@ -73,7 +73,7 @@ impl Libraries {
 /// that directory, for packages to be made of it; what is installed will be used below `prefix` all the same.
 ///
 /// # Errors
-/// When a file can not be read or written.
+/// When a file cannot be read or written.
 pub fn install(libraries: &Libraries, prefix: &Path, root: Option<&Path>) -> Result<(), XtaskError> {
     let target = match root {
         Some(root) => root.join(prefix.strip_prefix("/").unwrap_or(prefix)),

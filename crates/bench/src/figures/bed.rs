@@ -80,7 +80,7 @@ impl Bed {
         }
         names.push(bridge.clone());
         self.janitor.make_namespaces(&names, || batch("ip", &[], &script))?;
-        // A switch filters nothing. Where a bridge can not be told so, it has no filter, or takes its time.
+        // A switch filters nothing. Where a bridge cannot be told so, it has no filter, or takes its time.
         let _ = feed("ip", &["netns", "exec", &bridge, "tee", FILTER], "0\n");
         let mut script = String::new();
         for bridge in ["br0", "br1"] {
@@ -149,7 +149,7 @@ pub(crate) fn address(host: usize) -> Ipv4Addr {
 }
 
 fn line(script: &mut String, words: &str) {
-    // Writing to a string can not fail.
+    // Writing to a string cannot fail.
     let _ = writeln!(script, "{words}");
 }
 

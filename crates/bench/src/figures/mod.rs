@@ -97,7 +97,7 @@ pub fn experiments() -> impl Iterator<Item = (&'static str, &'static str)> {
 /// what is measured. The signals of [`Janitor::watch_signals`] end the process after everything was cleaned up.
 ///
 /// # Errors
-/// When an experiment is not known, no test bed can be made, or files can not be written.
+/// When an experiment is not known, no test bed can be made, or files cannot be written.
 pub fn take_figures(figures: &Figures, on_step: &dyn Fn(&str)) -> Result<Taken, BenchError> {
     let chosen = choose(&figures.only)?;
     let date = machine::date();

@@ -48,7 +48,7 @@ pub(crate) fn html(facts: &[(&str, String)], chapters: &[Chapter]) -> String {
          <style>{STYLE}</style></head>\n<body>\n<h1>Antiphon: figures</h1>\n<dl>\n"
     );
     for (name, value) in facts {
-        // Writing to a string can not fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(text, "<dt>{name}</dt><dd>{}</dd>", escaped(value));
     }
     text += "</dl>\n<p>Daemons run in network namespaces joined by a bridge, one a namespace; clients reach \

@@ -14,7 +14,7 @@ use fastrand::Rng;
 /// The group that all clients are always in.
 const EVERYBODY: &str = "all";
 /// A group that clients with an odd number join and leave. The others stay in it: the id of a group
-/// that becomes empty is used again, and then logs can not be compared.
+/// that becomes empty is used again, and then logs cannot be compared.
 const SOMETIMES: &str = "some";
 /// What a session's last messages have as their type, by which all see that everything has arrived.
 const LAST: i16 = 1;

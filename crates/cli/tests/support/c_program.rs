@@ -67,7 +67,7 @@ fn compile_sanitized(name: &str) -> PathBuf {
     compile_with(name, &format!("{name}-sanitized"), &options.map(str::to_owned))
 }
 
-/// Compiles a program with further options, once: what runs can not be written again.
+/// Compiles a program with further options, once: what runs cannot be written again.
 pub(crate) fn compile_with(name: &str, program: &str, options: &[String]) -> PathBuf {
     static COMPILED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
     let bin = prefix().join("bin");

@@ -307,7 +307,7 @@ impl Cluster {
         let connect = || match connector.connect() {
             Ok(connection) => Some(connection),
             Err(Error::Connect { .. }) => None,
-            Err(error) => panic!("{name} can not connect to {}: {error}", self.name(host)),
+            Err(error) => panic!("{name} cannot connect to {}: {error}", self.name(host)),
         };
         poll(START_LIMIT, connect)
             .unwrap_or_else(|| panic!("{} does not listen; its log:\n{}", self.name(host), self.log(host)))

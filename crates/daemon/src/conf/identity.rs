@@ -70,7 +70,7 @@ pub(crate) fn cluster_hash(topology: &Topology, with_segments: bool, wide_area: 
     let mut text = if wide_area { "wide area\n".to_owned() } else { String::new() };
     for (index, segment) in topology.segments.iter().enumerate() {
         let addresses = if with_segments { segment.addresses.as_slice() } else { &[] };
-        // Writing to a string can not fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(text, "segment {addresses:?} {}", segment.port);
         let daemons = topology.daemons.iter();
         for Configured { location, shown_address } in daemons.filter(|each| each.location.segment == index) {

@@ -97,7 +97,7 @@ impl Keys {
     }
 }
 
-/// What to do about a file that can not be read, if that is known.
+/// What to do about a file that cannot be read, if that is known.
 fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {

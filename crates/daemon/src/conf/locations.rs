@@ -208,7 +208,7 @@ fn unusable(span: &super::Span, name: &DaemonName, address: IpAddr) -> Option<Di
         IpAddr::V6(address) if address.to_ipv4_mapped().is_some() => "an IPv4 address in the form of IPv6",
         _ => return None,
     };
-    let message = format!("{name} can not have {kind}");
+    let message = format!("{name} cannot have {kind}");
     Some(Diagnostic::error(
         span.clone(),
         message,
@@ -240,7 +240,7 @@ fn conflict<'a>(
             return Some(Diagnostic::error(address_span.clone(), message, label));
         }
         if other.address.is_ipv6() != address.is_ipv6() {
-            let message = format!("{name} and {} can not send to each other", other.name);
+            let message = format!("{name} and {} cannot send to each other", other.name);
             let label = "expected IPv4 addresses for all daemons, or IPv6 addresses for all";
             return Some(Diagnostic::error(address_span.clone(), message, label));
         }

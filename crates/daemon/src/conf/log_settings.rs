@@ -59,7 +59,7 @@ pub(crate) fn file(template: &str) -> String {
 }
 
 /// The format of `EventTimeStamp`, which has a default when it stands alone. What C knows is not all known here,
-/// so that a format which can not be used is a warning.
+/// so that a format which cannot be used is a warning.
 pub(crate) fn timestamp(value: &Spanned<String>) -> Result<String, Diagnostic> {
     let format = if value.value.is_empty() { "%m/%d/%y %H:%M:%S" } else { &value.value };
     let any_time = Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC);
@@ -67,7 +67,7 @@ pub(crate) fn timestamp(value: &Spanned<String>) -> Result<String, Diagnostic> {
         Ok(_) => Ok(format.to_owned()),
         Err(error) => Err(Diagnostic::warning(
             value.span.clone(),
-            format!("the format of EventTimeStamp can not be used: {error}"),
+            format!("the format of EventTimeStamp cannot be used: {error}"),
             "expected one of strftime, such as \"[%H:%M:%S]\"; lines begin with the time in UTC",
         )),
     }

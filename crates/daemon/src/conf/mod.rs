@@ -66,7 +66,7 @@ pub struct Settings {
     pub unix_dirs: Vec<PathBuf>,
     /// Who may share a port.
     pub port_reuse: PortReuse,
-    /// Whether a multicast group that can not be joined leaves unicast instead of an error.
+    /// Whether a multicast group that cannot be joined leaves unicast instead of an error.
     pub ignore_join_errors: bool,
     /// Whether the daemon keeps looking for work in place of sleeping until there is some.
     pub busy_poll: bool,
@@ -157,7 +157,7 @@ pub struct Loaded {
 /// Why there are no settings.
 #[derive(Debug, Error)]
 pub enum LoadError {
-    /// The file that was named, or found, can not be read.
+    /// The file that was named, or found, cannot be read.
     #[error("cannot read the configuration file {}: {error}{hint}", path.display(), hint = file_hint(error))]
     Unreadable {
         /// The file.
@@ -200,7 +200,7 @@ impl LoadError {
     }
 }
 
-/// What to do about a file that can not be read, if that is known.
+/// What to do about a file that cannot be read, if that is known.
 fn file_hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::NotFound => {

@@ -162,7 +162,7 @@ fn directives_without_effect_are_named_with_what_happens_instead() {
         ("EventPreciseTimeStamp", "EventPreciseTimeStamp has no effect", "needs EventTimeStamp"),
         ("DebugFlags = { GROUPS }", "DebugFlags has no effect", "EventPriority = DEBUG"),
         ("DebugFlags = { PROTOCOL }", "debug flag `PROTOCOL` has no effect", "no lines of its own"),
-        ("EventTimeStamp = \"%!\"", "the format of EventTimeStamp can not be used", "the time in UTC"),
+        ("EventTimeStamp = \"%!\"", "the format of EventTimeStamp cannot be used", "the time in UTC"),
         ("DebugFlags = { XYZ }", "unknown debug flag `XYZ`", "left out"),
         ("AllowedAuthMethods = \"NULL PWORD\"", "authentication method PWORD", "left out"),
         ("Window = 5\nWindow = 6", "Window is given more than once", "replaces"),
@@ -300,14 +300,14 @@ fn no_two_daemons_have_one_number_in_group_ids() {
 #[test]
 fn addresses_that_no_daemon_can_have_are_errors_at_their_place() {
     for (daemons, column, expected) in [
-        ("a 0.0.0.0", 32, "a can not have the address that stands for any"),
-        ("a ::", 32, "a can not have the address that stands for any"),
-        ("a 127.0.0.1 b 239.1.2.3", 44, "b can not have a multicast address"),
-        ("a ff02::5", 32, "a can not have a multicast address"),
-        ("a fe80::5", 32, "a can not have a link-local address"),
-        ("a ::ffff:127.0.0.1", 32, "a can not have an IPv4 address in the form of IPv6"),
-        ("a 255.255.255.255", 32, "a can not have the broadcast address"),
-        ("a 192.0.2.1 b 2001:db8::1", 44, "b and a can not send to each other"),
+        ("a 0.0.0.0", 32, "a cannot have the address that stands for any"),
+        ("a ::", 32, "a cannot have the address that stands for any"),
+        ("a 127.0.0.1 b 239.1.2.3", 44, "b cannot have a multicast address"),
+        ("a ff02::5", 32, "a cannot have a multicast address"),
+        ("a fe80::5", 32, "a cannot have a link-local address"),
+        ("a ::ffff:127.0.0.1", 32, "a cannot have an IPv4 address in the form of IPv6"),
+        ("a 255.255.255.255", 32, "a cannot have the broadcast address"),
+        ("a 192.0.2.1 b 2001:db8::1", 44, "b and a cannot send to each other"),
         ("a ::1 b 127.0.0.1", 38, "expected IPv4 addresses for all daemons, or IPv6"),
     ] {
         let report = report(&format!("Spread_Segment 127.0.0.255 {{ {daemons} }}"));

@@ -30,7 +30,7 @@ const NAMES: [&str; 9] = [
 
 /// What a step of the ring takes at least.
 const SHORTEST_STEP: Duration = Duration::from_millis(1);
-/// With less, the token can not be sent again several times before it counts as lost.
+/// With less, the token cannot be sent again several times before it counts as lost.
 const SHORTEST_TOKEN_LOSS: Duration = Duration::from_millis(8);
 
 /// The timeouts that a file gave.

@@ -36,7 +36,7 @@ impl Acceptor {
         self.refusals
     }
 
-    /// Tells if there can not be so many sessions, once everything else is open.
+    /// Tells if there cannot be so many sessions, once everything else is open.
     pub(crate) fn tell_if_short(&self, sessions: usize) {
         if let Some(listener) = self.listeners.iter().next() {
             descriptors::tell_if_short(sessions, listener);

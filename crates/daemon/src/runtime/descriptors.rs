@@ -24,7 +24,7 @@ pub(super) fn raise_limit() {
     }
 }
 
-/// Tells if there can not be so many sessions beside what is open, as a warning if somebody has asked for them, or if
+/// Tells if there cannot be so many sessions beside what is open, as a warning if somebody has asked for them, or if
 /// there can be none;
 /// `descriptor` is any that is open.
 pub(super) fn tell_if_short(sessions: usize, descriptor: impl AsFd) {

@@ -123,7 +123,7 @@ impl Listener {
 
     /// Whether somebody waits to be accepted.
     pub(crate) fn is_awaited(&self) -> bool {
-        // A socket that can not be asked is for `accept` to complain about.
+        // A socket that cannot be asked is for `accept` to complain about.
         poll(&mut [PollFd::new(self, PollFlags::IN)], Some(&Timespec::default()))
             .map_or(true, |ready| ready > 0)
     }

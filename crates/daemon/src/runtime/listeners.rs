@@ -50,7 +50,7 @@ impl Listeners {
             match listener.restore(registry, PollToken(self.first_token + index)) {
                 Ok(None) => {}
                 Ok(Some(path)) => tracing::warn!("the socket {} was gone, and is made again", path.display()),
-                Err(error) => tracing::error!("a socket is gone and can not be made again: {error}"),
+                Err(error) => tracing::error!("a socket is gone and cannot be made again: {error}"),
             }
         }
     }

@@ -87,7 +87,7 @@ impl Reloader {
     fn begin(&self, asker: Asker, key_file: Option<&Path>) -> Option<Receiver<Reread>> {
         let Some(load) = self.load.clone() else {
             if asker == Asker::Signal {
-                tracing::warn!("the configuration can not be read again, as it came from no file");
+                tracing::warn!("the configuration cannot be read again, as it came from no file");
             }
             return None;
         };

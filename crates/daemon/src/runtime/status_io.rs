@@ -31,7 +31,7 @@ pub(crate) struct StatusIo {
 }
 
 impl StatusIo {
-    /// Opens the sockets. A daemon that can not tell where it stands serves its clients all the same.
+    /// Opens the sockets. A daemon that cannot tell where it stands serves its clients all the same.
     pub(crate) fn open(settings: &Settings) -> Self {
         let open = |path: PathBuf| match Listener::private_unix(&path) {
             Ok(listener) => Some(listener),

@@ -80,7 +80,7 @@ struct Refusals {
     repeated: u64,
 }
 
-/// Opens datagrams, and says which it can not.
+/// Opens datagrams, and says which it cannot.
 #[derive(Debug, Default)]
 pub(crate) struct Inbound {
     /// Where datagrams lie once they are opened.
@@ -111,7 +111,7 @@ impl Inbound {
         refused
     }
 
-    /// Says, ever more rarely, whose datagrams can not be opened.
+    /// Says, ever more rarely, whose datagrams cannot be opened.
     fn complain(&mut self, source: SocketAddr, daemon: Option<DaemonId>, count: u64, has_key: bool) {
         let total = self.not_opened.entry(daemon).or_default();
         let before = std::mem::replace(total, *total + count);

@@ -58,7 +58,7 @@ impl Moderation {
         self.next_look
     }
 
-    /// Lets the sockets rest on, because the poller can not be asked.
+    /// Lets the sockets rest on, because the poller cannot be asked.
     pub(crate) fn rest_on(&mut self, now: Instant) {
         self.next_look = Some(now + REST);
     }

@@ -15,7 +15,7 @@ use super::socket::Socket;
 
 /// Bytes that may wait for the socket; what comes on top is dropped, as a network would.
 const QUEUE_BYTES: usize = 4 << 20;
-/// What the system answers to segmented sends that a device can not do.
+/// What the system answers to segmented sends that a device cannot do.
 const OFFLOAD_REFUSED: [i32; 2] = [Errno::IO.raw_os_error(), Errno::INVAL.raw_os_error()];
 /// A datagram is longer than the path takes.
 const TOO_LONG: i32 = Errno::MSGSIZE.raw_os_error();
@@ -111,7 +111,7 @@ impl Sender {
         true
     }
 
-    /// A datagram that can not be sent is lost like any other.
+    /// A datagram that cannot be sent is lost like any other.
     fn failed(&mut self, error: &io::Error, to: SocketAddr, count: u64, stats: &mut TransportStats) {
         stats.send_errors += count;
         self.lost_group |= rejoin::is_sign(to, error);

@@ -87,7 +87,7 @@ impl Socket {
         self.receive_buffer_bytes() / charged_bytes(datagram_bytes)
     }
 
-    /// How many datagrams of that size that can not leave yet the send buffer has room for, at least.
+    /// How many datagrams of that size that cannot leave yet the send buffer has room for, at least.
     pub(crate) fn room_to_hold_datagrams(&self, datagram_bytes: usize) -> usize {
         self.options().send_buffer_size().unwrap_or_default() / charged_bytes(datagram_bytes)
     }
@@ -127,7 +127,7 @@ fn charged_bytes(datagram_bytes: usize) -> usize {
 }
 
 /// Forgoes what the system would write down of each datagram and nobody reads: the address that it was sent to, when
-/// it came, and its type of service. Where it can not be forgone it only takes time.
+/// it came, and its type of service. Where it cannot be forgone it only takes time.
 fn forgo_records(socket: &RawSocket) {
     use nix::sys::socket::{setsockopt, sockopt};
     let forgone = [
@@ -153,11 +153,11 @@ fn enlarge(socket: &RawSocket) {
     use rustix::net::sockopt;
     let forced = sockopt::set_socket_recv_buffer_size_force(socket, SOCKET_BUFFER_BYTES);
     if forced.is_err() && socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES).is_err() {
-        tracing::debug!("the receive buffer can not be enlarged");
+        tracing::debug!("the receive buffer cannot be enlarged");
     }
     let forced = sockopt::set_socket_send_buffer_size_force(socket, SOCKET_BUFFER_BYTES);
     if forced.is_err() && socket.set_send_buffer_size(SOCKET_BUFFER_BYTES).is_err() {
-        tracing::debug!("the send buffer can not be enlarged");
+        tracing::debug!("the send buffer cannot be enlarged");
     }
 }
 

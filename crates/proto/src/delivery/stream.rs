@@ -281,7 +281,7 @@ impl Assembly {
         Step::End
     }
 
-    /// The next chunk of a packet, and where it ends. What follows a malformed one can not be found, so the packet
+    /// The next chunk of a packet, and where it ends. What follows a malformed one cannot be found, so the packet
     /// ends there; its sender packed it once for everyone, so everyone drops the same.
     fn chunk<'a>(&mut self, open: &'a OpenPacket) -> Option<(Chunk<'a>, usize)> {
         open.chunk().unwrap_or_else(|_| {

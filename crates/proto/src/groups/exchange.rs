@@ -130,7 +130,7 @@ impl Groups {
     /// Takes a part of a report. Those of another ring are late and mean nothing.
     ///
     /// # Errors
-    /// When it can not be read or is out of turn.
+    /// When it cannot be read or is out of turn.
     // Few messages are parts: what becomes of them is not to be in the way of the others.
     #[cold]
     pub(super) fn on_part(

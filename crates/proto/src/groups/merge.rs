@@ -112,7 +112,7 @@ impl Merge {
         self.table
     }
 
-    /// Reads what a source has next. What can not be read is its end, to every receiver alike.
+    /// Reads what a source has next. What cannot be read is its end, to every receiver alike.
     fn read(&mut self, number: usize, cx: &mut Cx<'_>) {
         let Some(source) = self.sources.get_mut(number) else { return };
         source.group = source.reader.next_group().unwrap_or_else(|_| {

@@ -3,7 +3,7 @@
 //! Clients see an epoch and the leader's address in the ids of groups, but nothing that tells two runs
 //! of the leader apart. While calendars are right nothing is needed: a run starts from an epoch that
 //! is greater than all that earlier runs can have had. A process that hears of an epoch that its own
-//! calendar has not reached can not know that, and says so in the epochs that it proposes.
+//! calendar has not reached cannot know that, and says so in the epochs that it proposes.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::time::Instant;
 /// odd number before one stands for the transitional configurations that lead to it.
 const STEP: u64 = 4;
 const DOUBTFUL: u64 = 2;
-/// Epochs beyond this are refused, so that a faulty peer can not use them up.
+/// Epochs beyond this are refused, so that a faulty peer cannot use them up.
 const MAX: u64 = 1 << 62;
 /// An epoch that is further ahead of mine than this is a fault or a forgery: in milliseconds, what
 /// epochs start from, more than five hundred years.

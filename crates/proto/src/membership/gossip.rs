@@ -111,7 +111,7 @@ impl Gossip {
         self.probes.remove(&process);
     }
 
-    /// Whether the process can not be in a ring any more.
+    /// Whether the process cannot be in a ring any more.
     pub(crate) fn is_gone(&self, process: ProcessId) -> bool {
         self.runs.is_gone(process)
     }

@@ -147,7 +147,7 @@ impl Membership {
         let mut seq = last.next();
         while seq <= recover.highest() {
             if !recover.is_held(seq) {
-                // What is lost can not have been sent by those of whom we have all.
+                // What is lost cannot have been sent by those of whom we have all.
                 self.stream.drop_unfinished(|sender| complete.contains(&sender));
             } else if let Some(stored) = self.ring.packets().get(seq) {
                 let wanted = match complete.contains(&stored.packet.header.sender) {

@@ -56,7 +56,7 @@ impl Membership {
         if hello.ring == self.ring.id() || self.ring.contains(hello.from) {
             return;
         }
-        // Only at first: of two that can not tell each other anything, each would answer the other for ever.
+        // Only at first: of two that cannot tell each other anything, each would answer the other for ever.
         if is_news && !hears_me {
             self.hello_soon(cx);
         }

@@ -51,7 +51,7 @@ impl Membership {
         }
     }
 
-    /// A step that can not be sent is repeated in vain; only another configuration helps.
+    /// A step that cannot be sent is repeated in vain; only another configuration helps.
     pub(super) fn report_too_long(&mut self, whole: &Bytes, cx: &mut Cx<'_>) {
         cx.stats.datagrams_too_long += 1;
         if let Some(kind) = DatagramKind::of(whole)

@@ -32,7 +32,7 @@ pub(crate) struct Recover {
     commit: Commit,
     /// Members that come from my old ring, me included, and their reports: the transitional configuration.
     together: BTreeMap<ProcessId, Holdings>,
-    /// The last packet that one of them holds. What is claimed beyond a window can not be: nobody numbers a
+    /// The last packet that one of them holds. What is claimed beyond a window cannot be: nobody numbers a
     /// packet before all hold what is a window behind it.
     last: Seq,
     /// Packets that some of us holds and I do not.

@@ -40,7 +40,7 @@ struct Run {
 }
 
 impl Runs {
-    /// Notes that a datagram of `from` arrived. If `earlier_is_dead`, an earlier run than the one believed can not
+    /// Notes that a datagram of `from` arrived. If `earlier_is_dead`, an earlier run than the one believed cannot
     /// be alive, however long that one has not been heard.
     pub(super) fn sight(&mut self, from: ProcessId, earlier_is_dead: bool, now: Instant) -> Sighting {
         let sighting = self.compare(from, earlier_is_dead, now);
@@ -72,7 +72,7 @@ impl Runs {
         self.departed.insert(process);
     }
 
-    /// Whether the process can not be in a ring any more.
+    /// Whether the process cannot be in a ring any more.
     pub(super) fn is_gone(&self, process: ProcessId) -> bool {
         let believed = self.believed.get(&process.daemon);
         let has_another = believed.is_some_and(|run| run.incarnation != process.incarnation);
@@ -103,7 +103,7 @@ mod tests {
         assert_eq!(runs.sight(run(1), false, at(0)), Sighting::Known);
         assert_eq!(runs.sight(run(2), false, at(0)), Sighting::Newer);
         assert_eq!(runs.sight(run(1), false, at(2900)), Sighting::Dead);
-        assert_eq!(runs.sight(run(1), true, at(3100)), Sighting::Dead, "it can not be alive");
+        assert_eq!(runs.sight(run(1), true, at(3100)), Sighting::Dead, "it cannot be alive");
         assert_eq!(runs.sight(run(1), false, at(3100)), Sighting::Newer);
         assert_eq!(runs.sight(run(1), false, at(3200)), Sighting::Known);
     }

@@ -211,7 +211,7 @@ fn who_is_heard_and_tells_me_nothing_is_reported() {
         bench.now = bench.now + Duration::from_millis(150);
         bench.hear(&hello(&[]));
     }
-    assert_eq!(reports(&bench), 1, "if all ports are closed, it can not say that it hears me");
+    assert_eq!(reports(&bench), 1, "if all ports are closed, it cannot say that it hears me");
 }
 
 /// An earlier run of mine, of a time before the calendar was set back, is refused by others for three seconds.

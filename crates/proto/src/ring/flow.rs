@@ -26,7 +26,7 @@ const STEP_OF_SLOW: u32 = 4;
 const MUCH_LOST: u32 = 16;
 /// Losses never divide the configured window by more than this.
 const LEAST_PART: u32 = 4;
-/// Nor do members that can not deliver as fast as they receive by more than this.
+/// Nor do members that cannot deliver as fast as they receive by more than this.
 const LEAST_PART_OF_SLOW: u32 = 16;
 /// Packets that someone does not hold, or has not delivered, are no more than those of so many rounds.
 const OUTSTANDING_ROUNDS: u32 = 4;

@@ -264,7 +264,7 @@ impl Ring {
         let Some(sender) = self.roster.position_of(header.sender) else {
             return false;
         };
-        // Nothing that comes with a number that can not be is to be believed.
+        // Nothing that comes with a number that cannot be is to be believed.
         if !self.packets.reaches(header.seq) {
             return false;
         }

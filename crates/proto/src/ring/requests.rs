@@ -8,7 +8,7 @@ use super::packets::PacketStore;
 use super::tolerance::Tolerance;
 use crate::time::Instant;
 
-/// From this age on the member that answers may be one that the asker can not hear, so holders
+/// From this age on the member that answers may be one that the asker cannot hear, so holders
 /// take turns and leave the request on the token.
 const STUBBORN_AGE: u8 = 3;
 /// Such requests stay on the token for a round, and must leave room for what others lack.

@@ -24,7 +24,7 @@ pub(crate) enum Visited {
     Ignored,
     /// The visit is done, and the token is passed or rests.
     Done,
-    /// I have been lacking packets for too long although others hold them: this ring can not serve me.
+    /// I have been lacking packets for too long although others hold them: this ring cannot serve me.
     Deaf,
     /// The numbers of this ring are used up; the next one begins anew.
     Exhausted,
@@ -63,7 +63,7 @@ impl Ring {
         self.visit(token, TokenOrigin::Received, self.roster.successor(), cx);
     }
 
-    /// A token of this ring arrived. A copy can not be newer than what I passed on, because every
+    /// A token of this ring arrived. A copy cannot be newer than what I passed on, because every
     /// hop counts up.
     pub(crate) fn on_token(&mut self, token: Token, cx: &mut Cx<'_>) -> Visited {
         let is_old = token.hop <= self.hop && !cx.config.is_mutant(Mutant::TakeOldTokens);

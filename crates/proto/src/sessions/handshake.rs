@@ -99,7 +99,7 @@ pub(super) fn is_cut_inside_name(reader: &HelloReader) -> bool {
 
 /// Whether what came together with a hello is more name than the hello announced.
 ///
-/// A client can not know the methods yet, so it has nothing to say; but one that does not wait for
+/// A client cannot know the methods yet, so it has nothing to say; but one that does not wait for
 /// them may send its choice at once, which begins with the name of a method. Everything else is
 /// taken for a name with a wrong length. The same bytes arriving later are read as a choice.
 pub(super) fn has_surplus_name(reader: &HelloReader) -> bool {

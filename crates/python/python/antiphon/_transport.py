@@ -122,7 +122,7 @@ class Opening:
     def to_write(self) -> bytes | None:
         """What to write, in one piece; None when something is to be read.
 
-        That it can not be written is no error: a daemon at its limit refuses without reading, and its
+        That it cannot be written is no error: a daemon at its limit refuses without reading, and its
         answer counts.
         """
         return self._step if isinstance(self._step, bytes) else None

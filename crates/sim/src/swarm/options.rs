@@ -59,7 +59,7 @@ impl Options {
     /// Draws the options of a seed.
     #[must_use]
     pub fn draw(seed: u64) -> Self {
-        // Another stream than that of the world, so that the two can not follow each other.
+        // Another stream than that of the world, so that the two cannot follow each other.
         let rng = &mut fastrand::Rng::with_seed(seed ^ 0x0b5e_55ed_0b5e_55ed);
         let daemons = one_of(&[1, 2, 2, 3, 3, 3, 3, 4, 4, 4, 5, 5, 5, 6, 7, 8, 12, 20], rng);
         let settings = settings(daemons, rng);

@@ -84,7 +84,7 @@ impl Header {
     /// Reads a header in either byte order.
     ///
     /// # Errors
-    /// [`HalfEndianMark`] when the byte order can not be told. Counts and lengths are not checked.
+    /// [`HalfEndianMark`] when the byte order cannot be told. Counts and lengths are not checked.
     pub fn decode(bytes: &[u8; HEADER_BYTES]) -> Result<Self, HalfEndianMark> {
         let [f0, f1, f2, f3, name @ .., g0, g1, g2, g3, h0, h1, h2, h3, b0, b1, b2, b3] = *bytes;
         let little_endian = match u32::from_le_bytes([f0, f1, f2, f3]) & ENDIAN_MARK {

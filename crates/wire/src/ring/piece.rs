@@ -134,7 +134,7 @@ impl Splitter {
 }
 
 /// Unfinished datagrams that an [`Assembler`] keeps; of one sender, so that what it says to everyone does
-/// not end what it says to one; and of all, so that peers can not make it grow.
+/// not end what it says to one; and of all, so that peers cannot make it grow.
 const MAX_UNFINISHED_OF_ONE: usize = 4;
 const MAX_UNFINISHED: usize = 256;
 

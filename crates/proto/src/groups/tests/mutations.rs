@@ -76,7 +76,7 @@ fn a_report_that_claims_parts_without_end_is_void() {
     expect_only_the_first_to_hear(&mut world, a, b);
 }
 
-/// What can not be read of a report is lost to all, to the daemon that wrote it as well.
+/// What cannot be read of a report is lost to all, to the daemon that wrote it as well.
 #[test]
 fn a_report_counts_as_far_as_it_can_be_read() {
     let mut world = World::apart(2);

@@ -19,7 +19,7 @@ const REJECT_WORD_BYTES: usize = 4;
 /// Why a byte stream is not a sequence of frames.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 pub enum FrameError {
-    /// The byte order of a header can not be told.
+    /// The byte order of a header cannot be told.
     #[error(transparent)]
     HalfEndianMark(#[from] HalfEndianMark),
     /// A header announces more groups than allowed, or a negative number of them.
