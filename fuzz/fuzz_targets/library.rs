@@ -1,3 +1,5 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| antiphon_hostile::library(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    _ = antiphon_hostile::library(data);
+});

@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
+#[allow(dead_code, reason = "shared with the tests that replay whole exchanges")]
+#[path = "../../cli/tests/support/golden.rs"]
+mod golden;
 mod support;
 
-use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
+use golden::Exchange;
 use support::{connect, disconnect, flush_connect, flush_receive, listen, read_view, receive, serve};
 
 /// Mutations of each sample, unless a time is given.
@@ -17,30 +19,8 @@ const REG_MEMB: i32 = 0x1000;
 
 /// What daemons say in the recorded exchanges, each connection for itself.
 fn streams() -> Vec<Vec<u8>> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../cli/tests/golden");
-    let mut files: Vec<_> =
-        directory.read_dir().expect("exchanges").flatten().map(|file| file.path()).collect();
-    files.sort();
-    let mut streams = Vec::new();
-    for text in files.iter().filter_map(|file| std::fs::read_to_string(file).ok()) {
-        let mut connections: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-        let mut here = String::new();
-        for line in text.lines() {
-            if let Some(name) = line.strip_prefix("# @conn ") {
-                name.clone_into(&mut here);
-            } else if let Some(hex) = line.strip_prefix("< ") {
-                connections.entry(here.clone()).or_default().extend(unhex(hex));
-            }
-        }
-        streams.extend(connections.into_values().filter(|stream| stream.len() > 60));
-    }
-    streams
-}
-
-fn unhex(text: &str) -> Vec<u8> {
-    let digits: Vec<u8> =
-        text.chars().filter_map(|digit| digit.to_digit(16)).map(|digit| digit as u8).collect();
-    digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+    let streams = Exchange::all().into_iter().flat_map(|exchange| exchange.expected());
+    streams.filter(|stream| stream.len() > 60).collect()
 }
 
 /// Changes some bytes, mostly after the handshake.

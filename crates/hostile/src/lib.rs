@@ -12,7 +12,7 @@ use antiphon::session::{Handshake, Options, Step};
 use antiphon_daemon::conf::{self, Source};
 use antiphon_proto::config::{Cluster, Config, Daemon};
 use antiphon_proto::time::Instant;
-use antiphon_proto::{Boot, Input, NameHash, Node, Origin, Outputs};
+use antiphon_proto::{Boot, Input, NameHash, Node, Origin, Outputs, Stats};
 use antiphon_wire::ids::{ClusterHash, DaemonId, RingId, Seq, SessionId};
 use antiphon_wire::monitor::{self, Command};
 use antiphon_wire::names::DaemonName;
@@ -29,6 +29,13 @@ const BOOT: u64 = 1_795_000_000_000;
 /// Exchanges of all that was sent, or deadlines, after which two daemons are surely a ring that rests.
 const FORMING: usize = 100;
 
+/// Daemons of a cluster in which one may be fed datagrams.
+const TRIO: [&str; 3] = ["d0", "d1", "d2"];
+
+/// The daemon that a client is fed to: its name is in the requests of the recorded exchanges, for they give
+/// the name of their session.
+const RECORDED: &str = "localhost";
+
 /// A daemon, and what it has sent.
 #[derive(Debug)]
 pub struct Fed {
@@ -43,14 +50,13 @@ pub struct Fed {
 }
 
 impl Fed {
-    /// Number `me` of that many daemons, alone.
-    fn new(me: u16, daemons: u16) -> Self {
-        let daemon = |at: u16| {
-            let name = DaemonName::new(format!("d{at}").as_bytes()).ok()?;
-            let last = u8::try_from(at + 1).unwrap_or(u8::MAX);
+    /// Number `me` of the daemons of these names, alone.
+    fn new(me: u16, names: &[&str]) -> Self {
+        let daemon = |(name, last): (&&str, u8)| {
+            let name = DaemonName::new(name.as_bytes()).ok()?;
             Some(Daemon { name, address: Ipv4Addr::new(10, 0, 0, last) })
         };
-        let daemons = (0..daemons).filter_map(daemon).collect();
+        let daemons = names.iter().zip(1..).filter_map(daemon).collect();
         let config = Config::new(Cluster { daemons, hash: CLUSTER }, DaemonId(me));
         let (now, mut out) = (Instant(1_000_000_000), Outputs::default());
         let boot = Boot { incarnation: BOOT, epoch: BOOT, seed: 1, name_hash: NameHash::fixed() };
@@ -70,7 +76,7 @@ impl Fed {
     /// The first of three daemons, in a ring with the second.
     #[must_use]
     pub fn in_ring() -> Self {
-        let mut pair = [Self::new(0, 3), Self::new(1, 3)];
+        let mut pair = [0, 1].map(|me| Self::new(me, &TRIO));
         for _ in 0..FORMING {
             let sent = pair.each_mut().map(|fed| std::mem::take(&mut fed.sent));
             if sent.iter().all(Vec::is_empty) {
@@ -121,10 +127,10 @@ impl Fed {
 
 /// Datagrams from somebody who knows the configuration's hash. `data` is a list of steps: a byte that
 /// says what to do and, for datagrams and the chunks of packets, two bytes of length and those. Before
-/// them a byte says whether the daemon is alone or in a ring.
-pub fn datagrams(data: &[u8]) {
-    let Some((first, mut rest)) = data.split_first() else { return };
-    let mut fed = if first % 2 == 0 { Fed::in_ring() } else { Fed::new(0, 3) };
+/// them a byte says whether the daemon is alone or in a ring. Returns what the daemon has counted.
+pub fn datagrams(data: &[u8]) -> Stats {
+    let (first, mut rest) = data.split_first().unwrap_or((&0, &[]));
+    let mut fed = if first % 2 == 0 { Fed::in_ring() } else { Fed::new(0, &TRIO) };
     while let Some((step, more)) = rest.split_first() {
         rest = more;
         match step % 4 {
@@ -147,6 +153,7 @@ pub fn datagrams(data: &[u8]) {
         }
     }
     fed.wait();
+    fed.node.stats()
 }
 
 /// One datagram as a step of [`datagrams`].
@@ -189,10 +196,10 @@ fn in_the_name_of(daemon: u16, datagram: &Bytes) -> Bytes {
 }
 
 /// A client of a daemon. The first byte of `data` says how the rest is cut, as do the bytes of the
-/// streams of real clients anywhere.
-pub fn client(data: &[u8]) {
-    let Some((cut, stream)) = data.split_first() else { return };
-    let mut fed = Fed::new(0, 1);
+/// streams of real clients anywhere. Returns what the daemon has counted when all is said.
+pub fn client(data: &[u8]) -> Stats {
+    let mut fed = Fed::new(0, &[RECORDED]);
+    let Some((cut, stream)) = data.split_first() else { return fed.node.stats() };
     let session = SessionId(1);
     fed.input(Input::SessionOpened(session, Origin::Unix));
     for piece in stream.chunks(usize::from(*cut).max(1)) {
@@ -200,15 +207,21 @@ pub fn client(data: &[u8]) {
         if let Some(outbox) = fed.node.outbox(session) {
             outbox.advance(outbox.remaining());
         }
-        fed.wait();
+        // No time passes before the session is open: that of its handshake would run out.
+        if fed.node.stats().sessions_accepted > 0 {
+            fed.wait();
+        }
     }
+    let stats = fed.node.stats();
     fed.input(Input::SessionClosed(session));
     fed.wait();
+    stats
 }
 
-/// A daemon of the client library, cut as in [`client`].
-pub fn library(data: &[u8]) {
-    let Some((cut, stream)) = data.split_first() else { return };
+/// A daemon of the client library, cut as in [`client`]. Returns how many events the library took from it,
+/// or `None` if the session was not opened.
+pub fn library(data: &[u8]) -> Option<usize> {
+    let (cut, stream) = data.split_first()?;
     let (mut handshake, _) = Handshake::begin(&Options::default());
     let mut pieces = stream.chunks(usize::from(*cut).max(1));
     let mut next: &[u8] = &[];
@@ -217,27 +230,28 @@ pub fn library(data: &[u8]) {
             Ok(Step::Write(_)) => next = &[],
             Ok(Step::Read) => match pieces.next() {
                 Some(piece) => next = piece,
-                None => return,
+                None => return None,
             },
             Ok(Step::Open(session)) => break session,
-            Err(_) => return,
+            Err(_) => return None,
         }
     };
+    let mut events = 0;
     loop {
         match session.inbox.next_event() {
-            Ok(Some(_)) => {}
+            Ok(Some(_)) => events += 1,
             Ok(None) => match pieces.next() {
                 Some(piece) => session.inbox.push(Bytes::copy_from_slice(piece)),
-                None => return,
+                None => return Some(events),
             },
-            Err(_) => return,
+            Err(_) => return Some(events),
         }
     }
 }
 
-/// A request of a monitor.
-pub fn monitor(data: &[u8]) {
-    let Ok(request) = monitor::decode(data) else { return };
+/// A request of a monitor. Returns whether it is one.
+pub fn monitor(data: &[u8]) -> bool {
+    let Ok(request) = monitor::decode(data) else { return false };
     for daemon in [0, 1, monitor::DAEMONS_MAX, usize::MAX] {
         match &request.command {
             Command::Part(components) => _ = (components.ends(daemon), components.are_joined(daemon, 0)),
@@ -245,14 +259,17 @@ pub fn monitor(data: &[u8]) {
             Command::Report | Command::Reload => {}
         }
     }
+    true
 }
 
-/// A configuration file.
-pub fn configuration(data: &[u8]) {
-    if let Err(error) = conf::load_source(Source::new("spread.conf".to_owned(), data), Some("d0")) {
+/// A configuration file. Returns whether a daemon would start with it.
+pub fn configuration(data: &[u8]) -> bool {
+    let loaded = conf::load_source(Source::new("spread.conf".to_owned(), data), Some("d0"));
+    if let Err(error) = &loaded {
         // What is printed about a bad file points into it.
         let _ = error.to_string();
     }
+    loaded.is_ok()
 }
 
 #[cfg(test)]

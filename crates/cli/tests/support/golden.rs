@@ -1,5 +1,6 @@
 //! Recorded exchanges: see `tests/golden/README.md` for the form of the files.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -37,7 +38,8 @@ pub(crate) struct Exchange {
 impl Exchange {
     /// Reads all files, in the order of their names.
     pub(crate) fn all() -> Vec<Self> {
-        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+        // Tests of other crates read them too.
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../cli/tests/golden");
         let entries = std::fs::read_dir(&directory).expect("the recorded exchanges");
         let mut paths: Vec<_> = entries.map(|entry| entry.expect("readable").path()).collect();
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "hex"));
@@ -49,6 +51,25 @@ impl Exchange {
     pub(crate) fn named(prefix: &str) -> Self {
         let found = Self::all().into_iter().find(|exchange| exchange.name.starts_with(prefix));
         found.unwrap_or_else(|| panic!("no recorded exchange {prefix}"))
+    }
+
+    /// All that the client sends on each connection.
+    pub(crate) fn sent(&self) -> Vec<Vec<u8>> {
+        self.streams(|step| if let Step::Send(bytes) = step { Some(bytes) } else { None })
+    }
+
+    /// All that the daemon sends on each connection.
+    pub(crate) fn expected(&self) -> Vec<Vec<u8>> {
+        self.streams(|step| if let Step::Expect(bytes) = step { Some(bytes) } else { None })
+    }
+
+    fn streams(&self, bytes_of: fn(&Step) -> Option<&Vec<u8>>) -> Vec<Vec<u8>> {
+        let mut streams: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
+        for line in &self.lines {
+            let stream = streams.entry(&line.connection).or_default();
+            stream.extend(bytes_of(&line.step).into_iter().flatten());
+        }
+        streams.into_values().filter(|stream| !stream.is_empty()).collect()
     }
 
     fn read(path: &Path) -> Self {
