@@ -262,17 +262,25 @@ mod tests {
         list.iter().map(|name| MemberName::parse(name.as_bytes()).unwrap()).collect()
     }
 
+    fn view(members: &[MemberName], change: Change, my_index: usize) -> View {
+        View {
+            group: GroupName::new(b"g").unwrap(),
+            id: GroupId::default(),
+            change,
+            members: members.to_vec(),
+            my_index: Some(my_index),
+            vs_sets: Vec::new(),
+            my_vs_set: 0,
+        }
+    }
+
     #[test]
     fn who_came_along_has_the_same_state() {
         let members = names(&["#a#n", "#b#n", "#c#n"]);
         let view = |change, sets: &[&[&str]], my_index, my_vs_set| View {
-            group: GroupName::new(b"g").unwrap(),
-            id: GroupId::default(),
-            change,
-            members: members.clone(),
-            my_index: Some(my_index),
             vs_sets: sets.iter().map(|set| names(set)).collect(),
             my_vs_set,
+            ..view(&members, change, my_index)
         };
         let (b, d) = (members[1], names(&["#d#n"])[0]);
         assert_eq!(view(Change::Join(b), &[], 0, 0).came_along(), names(&["#a#n", "#c#n"]));
@@ -285,10 +293,10 @@ mod tests {
 
     #[test]
     fn members_are_new_or_gone_by_name_and_keep_the_order_of_their_view() {
-        let before = names(&["#d#n", "#a#n", "#b#n"]);
-        let after = names(&["#a#n", "#e#n", "#c#n"]);
-        assert_eq!(missing_from(&before, &after), names(&["#e#n", "#c#n"]));
-        assert_eq!(missing_from(&after, &before), names(&["#d#n", "#b#n"]));
-        assert!(missing_from(&after, &after).is_empty());
+        let before = view(&names(&["#d#n", "#a#n", "#b#n"]), Change::Network, 1);
+        let after = view(&names(&["#a#n", "#e#n", "#c#n"]), Change::Network, 0);
+        assert_eq!(after.new_since(&before), names(&["#e#n", "#c#n"]));
+        assert_eq!(after.gone_since(&before), names(&["#d#n", "#b#n"]));
+        assert!(after.new_since(&after).is_empty() && after.gone_since(&after).is_empty());
     }
 }

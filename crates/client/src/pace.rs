@@ -137,6 +137,9 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::os::unix::net::UnixStream;
+
     use super::*;
 
     #[test]
@@ -166,5 +169,22 @@ mod tests {
         assert_eq!(write(5_000_000, PERIOD), Some((Speed::Fast, false)));
         assert_eq!(write(100, LATELY - PERIOD), None, "fast a moment ago");
         assert_eq!(write(100_000, PERIOD), Some((Speed::Slow, true)));
+    }
+    #[test]
+    fn the_buffer_to_a_daemon_on_the_same_host_has_the_size_for_the_speed() {
+        // The system adds as much again for what it keeps of its own.
+        let adapted = |socket: &dyn AsFd, speed: Speed| {
+            let socket = socket.as_fd();
+            speed.adapt(&socket);
+            let bytes = SockRef::from(&socket).send_buffer_size().expect("told");
+            assert!((speed.buffer_bytes()..=2 * speed.buffer_bytes()).contains(&bytes), "{bytes} bytes");
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let tcp = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
+        let (unix, _daemon) = UnixStream::pair().expect("a pair");
+        for speed in [Speed::Slow, Speed::Fast, Speed::Slow] {
+            adapted(&tcp, speed);
+            adapted(&unix, speed);
+        }
     }
 }

@@ -33,16 +33,34 @@ pub(crate) fn prepare_tcp(stream: &impl AsFd) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::net::{TcpListener, TcpStream};
+
+    use rustix::net::{SendFlags, send};
 
     use super::*;
 
-    #[test]
-    fn a_host_that_vanishes_is_noticed_within_a_minute() {
+    /// Makes the system give up a peer that reads nothing, as it does a host that has vanished.
+    pub(crate) fn lose(stream: &impl AsFd) {
+        SockRef::from(stream).set_tcp_user_timeout(Some(Duration::from_millis(100))).expect("set");
+        while send(stream, &[0; 4096], SendFlags::DONTWAIT).is_ok() {}
+    }
+
+    fn prepared() -> TcpStream {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let stream = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
         prepare_tcp(&stream).expect("set");
+        stream
+    }
+
+    #[test]
+    fn a_small_write_does_not_wait_for_the_answer_to_the_one_before() {
+        assert!(prepared().nodelay().expect("told"));
+    }
+
+    #[test]
+    fn a_host_that_vanishes_is_noticed_within_a_minute() {
+        let stream = prepared();
         let socket = SockRef::from(&stream);
         assert!(socket.keepalive().expect("told"));
         let (after, interval) = (socket.tcp_keepalive_time(), socket.tcp_keepalive_interval());

@@ -104,3 +104,22 @@ fn shake_hands(stream: &mut Stream, options: &Options, deadline: Option<Instant>
         };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::blocking::tests::{accept_alice, daemon};
+
+    #[test]
+    fn the_time_limit_of_connecting_does_not_outlive_the_handshake() {
+        let (address, playing) = daemon(|mut stream| accept_alice(&mut stream));
+        let connector = Connector::new(&address).name("alice").timeout(Duration::from_secs(20));
+        let (socket, _) = connector.open_session().expect("accepted");
+        let socket = TcpStream::from(socket);
+        assert_eq!(socket.read_timeout().expect("told"), None);
+        assert_eq!(socket.write_timeout().expect("told"), None);
+        playing.join().expect("played");
+    }
+}

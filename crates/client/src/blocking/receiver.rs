@@ -135,3 +135,24 @@ impl Receiver {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use crate::blocking::tests::{daemon, stand_still};
+    use crate::socket::tests::lose;
+    use crate::{Connection, Error};
+
+    #[test]
+    fn a_host_that_answers_no_more_has_closed_the_connection() {
+        let (done, over) = mpsc::channel();
+        let (address, playing) = daemon(move |stream| stand_still(stream, &over));
+        let mut receiver = Connection::connect(&address, "alice").expect("accepted").receiver;
+        lose(&receiver.stream);
+        let ended = receiver.receive();
+        assert!(matches!(ended, Err(Error::Closed)), "{ended:?}");
+        done.send(()).expect("listens");
+        playing.join().expect("played");
+    }
+}

@@ -153,3 +153,27 @@ impl Drop for Sender {
         self.writer.close();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use crate::Connection;
+    use crate::blocking::tests::{JOIN, accept_alice, bytes, daemon};
+
+    #[test]
+    fn a_dropped_sender_writes_what_was_gathered() {
+        let (address, playing) = daemon(|mut stream| {
+            accept_alice(&mut stream);
+            let mut all = Vec::new();
+            stream.read_to_end(&mut all).expect("closed in order");
+            all
+        });
+        let (mut sender, receiver) = Connection::connect(&address, "alice").expect("accepted").split();
+        sender.set_buffered(true);
+        sender.join("grp").expect("gathered");
+        drop(sender);
+        drop(receiver);
+        assert_eq!(playing.join().expect("played"), bytes(JOIN));
+    }
+}

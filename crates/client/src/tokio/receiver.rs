@@ -92,3 +92,28 @@ impl Stream for Receiver {
         Poll::Ready(Some(event))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::blocking::tests::{daemon, stand_still};
+    use crate::socket::tests::lose;
+    use crate::tokio::tests::{block_on, connect};
+
+    #[test]
+    fn a_host_that_answers_no_more_has_closed_the_connection() {
+        let (done, over) = mpsc::channel();
+        let (address, playing) = daemon(move |stream| stand_still(stream, &over));
+        let ended = block_on(async {
+            let mut receiver = connect(&address).await.receiver;
+            let Socket::Tcp(stream) = receiver.socket.as_ref() else { panic!("not a TCP connection") };
+            lose(stream);
+            receiver.receive().await
+        });
+        assert!(matches!(ended, Err(Error::Closed)), "{ended:?}");
+        done.send(()).expect("listens");
+        playing.join().expect("played");
+    }
+}

@@ -30,11 +30,11 @@ use crate::{Connector, Event, ReplyCode, reconnect};
 const MESSAGE_BYTES: usize = 48 + 32 + 1;
 const SOON: Duration = Duration::from_millis(20);
 
-fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub(super) fn block_on<T>(future: impl Future<Output = T>) -> T {
     Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
 }
 
-async fn connect(address: &str) -> Connection {
+pub(super) async fn connect(address: &str) -> Connection {
     Connector::new(address).name("alice").connect_tokio().await.expect("accepted")
 }
 
