@@ -295,21 +295,11 @@ impl Daemon {
         let signals: Vec<_> = signals.pending().collect();
         for signal in signals {
             match signal {
-                SIGHUP => {
-                    self.restore_sockets();
-                    self.ask_to_reload(Asker::Signal);
-                }
+                SIGHUP => self.ask_to_reload(Asker::Signal),
                 SIGXFSZ => {}
                 _ => stop.stop(),
             }
         }
-    }
-
-    /// Makes those sockets again that nobody finds any more.
-    fn restore_sockets(&mut self) {
-        let registry = self.poll.registry();
-        self.acceptor.listeners.restore(registry);
-        self.status.listeners.restore(registry);
     }
 
     /// Looks for events again and again, as a thread that sleeps takes longer to wake than to do its

@@ -140,7 +140,13 @@ impl Daemon {
         self.reloader.load = Some(Arc::new(load));
     }
 
+    /// Lets the configuration be read again; a signal also makes those sockets again that nobody finds any more.
     pub(super) fn ask_to_reload(&mut self, asker: Asker) {
+        if asker == Asker::Signal {
+            let registry = self.poll.registry();
+            self.acceptor.listeners.restore(registry);
+            self.status.listeners.restore(registry);
+        }
         self.reloader.ask(asker);
     }
 
