@@ -56,7 +56,7 @@ impl<'a> Order<'a> {
                 checked = Some((stamp.ring, is_settled(run, *time, stamp.ring)));
             }
             // What has no order and came while the groups were unknown went to nobody (G17).
-            if stamp.is_ordered() || checked.is_some_and(|(_, is)| is) {
+            if stamp.is_ordered() || together.is_none() || checked.is_some_and(|(_, is)| is) {
                 order.positions.insert(number, order.entries.len());
                 order.entries.push(Entry::Message(number));
                 order.closing.extend(together.map(|members| (number, members)));
