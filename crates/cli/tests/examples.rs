@@ -37,14 +37,15 @@ type Outcome = Result<(), Box<dyn Error>>;
 struct Program {
     input: PipeWriter,
     lines: Receiver<String>,
-    running: JoinHandle<()>,
+    running: JoinHandle<Result<(), String>>,
 }
 
 impl Program {
     fn start(run: impl FnOnce(PipeReader, &mut PipeWriter) -> Outcome + Send + 'static) -> Self {
         let (their_input, input) = pipe().expect("a pipe");
         let (output, mut their_output) = pipe().expect("a pipe");
-        let running = thread::spawn(move || run(their_input, &mut their_output).expect("ends well"));
+        let running =
+            thread::spawn(move || run(their_input, &mut their_output).map_err(|error| error.to_string()));
         let (sender, lines) = mpsc::channel();
         thread::spawn(move || {
             let lines = BufReader::new(output).lines().map_while(Result::ok);
@@ -71,8 +72,13 @@ impl Program {
     /// Ends its input, and lets it end. What it had still printed.
     fn end(self) -> Vec<String> {
         drop(self.input);
-        self.running.join().expect("ended well");
+        self.running.join().expect("no panic").expect("ended well");
         self.lines.iter().collect()
+    }
+
+    /// Lets it end although its input goes on. What it says why.
+    fn complaint(self) -> String {
+        self.running.join().expect("no panic").expect_err("can not go on")
     }
 }
 
@@ -99,17 +105,32 @@ fn examples_end_with_a_word_where_their_input_can_not_be_sent() {
 }
 
 #[test]
+fn examples_end_with_a_word_when_their_daemon_dies_although_their_input_goes_on() {
+    let mut cluster = Cluster::single("");
+    let mut locker = locker(&cluster, 0, "lock");
+    locker.type_in("acquire");
+    locker.prints(&["acquired"]);
+    let mut replica = replica(&cluster, 0, "kv");
+    has_table(&mut replica, "");
+    let (visitor, candidate) = (visitor(&cluster, "chat"), candidate(&cluster, "election"));
+    for program in [&visitor, &candidate] {
+        program.next();
+    }
+    let mut worker = worker(&cluster, "queue");
+    worker.type_in("job");
+    worker.next();
+    cluster.kill(0);
+    for program in [locker, replica, visitor, candidate, worker] {
+        assert_eq!(program.complaint(), "the daemon closed the connection");
+    }
+}
+
+#[test]
 fn visitors_of_a_chat_read_each_other_come_and_go() {
     let cluster = Cluster::single("");
-    let visit = |name: &'static str| {
-        let address = cluster.address(0);
-        Program::start(move |input, output| {
-            chat::run(&address, name, "garden", BufReader::new(input), output)
-        })
-    };
-    let mut alice = visit("alice");
+    let mut alice = visitor(&cluster, "alice");
     alice.prints(&["* #alice#localhost came, 1 are here"]);
-    let mut bob = visit("bob");
+    let mut bob = visitor(&cluster, "bob");
     for visitor in [&alice, &bob] {
         visitor.prints(&["* #bob#localhost came, 2 are here"]);
     }
@@ -124,13 +145,15 @@ fn visitors_of_a_chat_read_each_other_come_and_go() {
     alice.end();
 }
 
+fn visitor(cluster: &Cluster, name: &'static str) -> Program {
+    let address = cluster.address(0);
+    Program::start(move |input, output| chat::run(&address, name, "garden", BufReader::new(input), output))
+}
+
 #[test]
 fn the_first_of_a_majority_leads() {
     let cluster = Cluster::single("");
-    let stand = |name: &'static str| {
-        let address = cluster.address(0);
-        Program::start(move |input, output| election::run(&address, name, 3, BufReader::new(input), output))
-    };
+    let stand = |name| candidate(&cluster, name);
     let alice = stand("alice");
     alice.prints(&["nobody leads: 1 of 3 are here"]);
     let bob = stand("bob");
@@ -144,6 +167,11 @@ fn the_first_of_a_majority_leads() {
     bob.end();
     carol.prints(&["nobody leads: 1 of 3 are here"]);
     carol.end();
+}
+
+fn candidate(cluster: &Cluster, name: &'static str) -> Program {
+    let address = cluster.address(0);
+    Program::start(move |input, output| election::run(&address, name, 3, BufReader::new(input), output))
 }
 
 #[test]
@@ -279,17 +307,7 @@ fn has_table(replica: &mut Program, table: &str) {
 fn every_job_is_done_once_by_one_of_the_workers() {
     const JOBS: usize = 40;
     let cluster = Cluster::single("");
-    let worker = |name: &'static str| {
-        let address = cluster.address(0);
-        Program::start(move |input, output| {
-            let runtime = Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(async {
-                let input = async_pipe::Receiver::from_owned_fd(OwnedFd::from(input))?;
-                queue::run(&address, name, tokio::io::BufReader::new(input), output).await
-            })
-        })
-    };
-    let [mut alice, bob] = ["alice", "bob"].map(worker);
+    let [mut alice, bob] = ["alice", "bob"].map(|name| worker(&cluster, name));
     // From a job that both have seen on, they see the same.
     loop {
         alice.type_in("begin");
@@ -310,4 +328,15 @@ fn every_job_is_done_once_by_one_of_the_workers() {
     assert_eq!(names.len(), JOBS, "{by_alice:?}");
     assert!(by_alice.iter().any(|line| line.contains(": JOB 39, by #")), "{by_alice:?}");
     assert!(alice.end().is_empty() && bob.end().is_empty());
+}
+
+fn worker(cluster: &Cluster, name: &'static str) -> Program {
+    let address = cluster.address(0);
+    Program::start(move |input, output| {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let input = async_pipe::Receiver::from_owned_fd(OwnedFd::from(input))?;
+            queue::run(&address, name, tokio::io::BufReader::new(input), output).await
+        })
+    })
 }

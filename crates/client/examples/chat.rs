@@ -52,7 +52,7 @@ pub(crate) fn run(
             Ok(Event::View(view)) => writeln!(output, "* {}", news(&view))?,
             Ok(Event::Transition(_) | Event::SelfLeave(_) | Event::Rejected(_)) => {}
             // This is how the goodbye of the other thread comes back.
-            Err(antiphon::Error::Closed) => break,
+            Err(antiphon::Error::Ended) => break,
             Err(error) => return Err(error.into()),
         }
     }

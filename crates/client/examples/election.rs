@@ -48,7 +48,7 @@ pub(crate) fn run(
     let (sender, mut receiver) = connection.split();
     thread::spawn(move || {
         input.lines().for_each(drop);
-        // If the daemon is gone, the other thread is told of it.
+        // What comes of it, the other thread is told.
         let _ = sender.disconnect();
     });
     loop {
@@ -61,7 +61,7 @@ pub(crate) fn run(
             // Whoever acts as the leader should pause here: the others may be about to elect another.
             Ok(Event::Transition(_)) => writeln!(output, "the view is ending")?,
             Ok(Event::Message(_) | Event::SelfLeave(_) | Event::Rejected(_)) => {}
-            Err(antiphon::Error::Closed) => return Ok(()),
+            Err(antiphon::Error::Ended) => return Ok(()),
             Err(error) => return Err(error.into()),
         }
     }

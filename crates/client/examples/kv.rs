@@ -81,7 +81,7 @@ pub(crate) fn run(
             }
             Ok(Event::Message(message)) => replica.on_message(&message),
             Ok(Event::Transition(_) | Event::SelfLeave(_) | Event::Rejected(_)) => {}
-            Err(antiphon::Error::Closed) => break,
+            Err(antiphon::Error::Ended) => break,
             Err(error) => return Err(error.into()),
         }
         while let Some(step) = replica.next_step() {

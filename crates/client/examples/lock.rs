@@ -73,7 +73,7 @@ pub(crate) fn run(
                 writeln!(output, "released")?;
             }
             Ok(Event::Message(_) | Event::Transition(_) | Event::Rejected(_)) => {}
-            Err(antiphon::Error::Closed) => return Ok(()),
+            Err(antiphon::Error::Ended) => return Ok(()),
             Err(error) => return Err(error.into()),
         }
     }

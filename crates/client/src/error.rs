@@ -55,6 +55,10 @@ pub enum Error {
     /// not understand or for reading too slowly.
     #[error("the daemon closed the connection")]
     Closed,
+    /// This program said goodbye ([`Sender::disconnect`](crate::Sender::disconnect)), and the daemon closed the
+    /// connection. One that stopped before it had read the goodbye may look the same.
+    #[error("this program ended the session")]
+    Ended,
     /// The session ended, and the program has not received yet what it may have missed. Only from
     /// connections that are [opened anew](crate::reconnect).
     #[error("the session with the daemon was interrupted; receive tells what was missed, and goes on")]

@@ -30,7 +30,7 @@ pub(crate) fn to_python(error: Error) -> PyErr {
         Error::Address(_) => exceptions::AddressError::new_err(reason),
         Error::Refused(code) => refused(code, reason),
         Error::AuthNotOffered { .. } => exceptions::AuthenticationError::new_err(reason),
-        Error::Closed => exceptions::ConnectionClosed::new_err(reason),
+        Error::Closed | Error::Ended => exceptions::ConnectionClosed::new_err(reason),
         Error::Protocol(_) => exceptions::ProtocolError::new_err(reason),
         Error::Name(_) => exceptions::IllegalNameError::new_err(reason),
         Error::GroupCount(_) => exceptions::GroupCountError::new_err(reason),

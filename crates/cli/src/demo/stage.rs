@@ -39,7 +39,8 @@ struct News {
 
 enum What {
     Event(Box<Event>),
-    Closed,
+    /// The connection ended, and the client did not end it.
+    Lost,
 }
 
 /// See the module documentation.
@@ -72,12 +73,16 @@ impl Stage {
         let tell = self.tell.clone();
         self.logs.push(Log { member, ..Log::default() });
         let reader = thread::spawn(move || {
-            while let Ok(event) = receiver.receive() {
-                if tell.send(News { log, what: What::Event(Box::new(event)) }).is_err() {
+            loop {
+                let (what, is_last) = match receiver.receive() {
+                    Ok(event) => (What::Event(Box::new(event)), false),
+                    Err(antiphon::Error::Ended) => return,
+                    Err(_) => (What::Lost, true),
+                };
+                if tell.send(News { log, what }).is_err() || is_last {
                     return;
                 }
             }
-            let _ = tell.send(News { log, what: What::Closed });
         });
         self.players.insert(name.to_owned(), Player { sender: Some(sender), reader, log });
         Ok(())
@@ -138,9 +143,6 @@ impl Stage {
     /// Disconnects everyone and returns what they received, to the last event.
     pub(super) fn close(mut self) -> Vec<Log> {
         for player in self.players.values_mut() {
-            if let Some(log) = self.logs.get_mut(player.log) {
-                log.cut_off |= player.reader.is_finished();
-            }
             if let Some(sender) = player.sender.take() {
                 let _ = sender.disconnect();
             }
@@ -151,8 +153,8 @@ impl Stage {
         for News { log, what } in self.news.try_iter() {
             match (self.logs.get_mut(log), what) {
                 (Some(log), What::Event(event)) => log.events.push(*event),
-                // As it was asked to be, or noted before.
-                (_, What::Closed) | (None, What::Event(_)) => {}
+                (Some(log), What::Lost) => log.cut_off = true,
+                (None, _) => {}
             }
         }
         self.logs
@@ -183,7 +185,7 @@ impl Stage {
                 log.events.push(*event);
                 line
             }
-            What::Closed => {
+            What::Lost => {
                 log.cut_off = true;
                 "-- connection lost".to_owned()
             }
@@ -210,7 +212,7 @@ mod tests {
         let (log, tell) = (stage.logs.len(), stage.tell.clone());
         let reader = thread::spawn(move || {
             tell.send(News { log, what: What::Event(Box::new(event("late"))) }).expect("open");
-            tell.send(News { log, what: What::Closed }).expect("open");
+            tell.send(News { log, what: What::Lost }).expect("open");
         });
         stage.logs.push(Log::default());
         stage.players.insert(name.to_owned(), Player { sender: None, reader, log });
@@ -228,9 +230,6 @@ mod tests {
     fn who_is_cut_off_before_the_clients_leave_may_lack_the_end() {
         let mut stage = Stage::new();
         player(&mut stage, "a");
-        while !stage.players["a"].reader.is_finished() {
-            thread::yield_now();
-        }
         assert!(stage.close()[0].cut_off);
     }
 }

@@ -64,7 +64,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, CliError> {
         return Err(Error::Io(io::ErrorKind::TimedOut.into()).into());
     }
     match reason(printing) {
-        CliError::Client(Error::Closed) => Ok(ExitCode::SUCCESS),
+        CliError::Client(Error::Ended) => Ok(ExitCode::SUCCESS),
         error => Err(error),
     }
 }

@@ -3,6 +3,8 @@
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use super::stream::Stream;
@@ -23,11 +25,12 @@ impl Connector {
     pub fn connect(&self) -> Result<Connection, Error> {
         let (stream, session) = self.open()?;
         let writing = stream.try_clone().map_err(Error::from_io)?;
+        let said_goodbye = Arc::new(AtomicBool::new(false));
         Ok(Connection {
             daemon: session.daemon,
             receives_membership: self.wants_membership(),
-            sender: Sender::new(writing, session.outbox),
-            receiver: Receiver::new(stream, session.inbox),
+            sender: Sender::new(writing, session.outbox, Arc::clone(&said_goodbye)),
+            receiver: Receiver::new(stream, session.inbox, said_goodbye),
         })
     }
 

@@ -1,6 +1,8 @@
 //! The receiving half of a connection.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use antiphon_wire::names::MemberName;
@@ -22,11 +24,13 @@ pub struct Receiver {
     buffer: Box<[u8]>,
     /// The time limit that the socket has now; setting it is a system call.
     limit: Option<Duration>,
+    /// Shared with the sender, which sets it.
+    said_goodbye: Arc<AtomicBool>,
 }
 
 impl Receiver {
-    pub(super) fn new(stream: Stream, inbox: Inbox) -> Self {
-        Self { stream, inbox, buffer: vec![0; READ_BYTES].into(), limit: None }
+    pub(super) fn new(stream: Stream, inbox: Inbox, said_goodbye: Arc<AtomicBool>) -> Self {
+        Self { stream, inbox, buffer: vec![0; READ_BYTES].into(), limit: None, said_goodbye }
     }
 
     /// The session's name.
@@ -38,7 +42,8 @@ impl Receiver {
     /// Waits for the next event.
     ///
     /// # Errors
-    /// When the daemon closed the connection or broke the protocol, or the connection is broken.
+    /// When the daemon closed the connection or broke the protocol, or the connection is broken;
+    /// [`Error::Ended`] when the [`Sender`](crate::Sender) had said goodbye.
     pub fn receive(&mut self) -> Result<Event, Error> {
         loop {
             if let Some(event) = self.inbox.next_event()? {
@@ -80,8 +85,8 @@ impl Receiver {
         self.inbox.next_event()
     }
 
-    /// The events that come, until the connection ends. A connection that the daemon closes ends with
-    /// [`Error::Closed`] as the last item.
+    /// The events that come, until the connection ends. The last item is the error that tells why:
+    /// [`Error::Ended`] after a goodbye, [`Error::Closed`] if the daemon closed the connection by itself.
     pub fn events(&mut self) -> impl Iterator<Item = Result<Event, Error>> {
         let mut ended = false;
         std::iter::from_fn(move || {
@@ -114,6 +119,7 @@ impl Receiver {
     fn read(&mut self, limit: Option<Duration>) -> Result<(), Error> {
         self.limit(limit)?;
         match self.stream.read(&mut self.buffer) {
+            Ok(0) if self.said_goodbye.load(Ordering::Relaxed) => Err(Error::Ended),
             Ok(0) => Err(Error::Closed),
             Ok(count) => {
                 self.inbox.push(Bytes::copy_from_slice(self.buffer.get(..count).unwrap_or_default()));
@@ -138,11 +144,14 @@ impl Receiver {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixListener;
     use std::sync::mpsc;
+    use std::thread;
 
-    use crate::blocking::tests::{daemon, stand_still};
+    use super::*;
+    use crate::blocking::tests::{SELF_LEAVE, accept_alice, daemon, say, stand_still};
     use crate::socket::tests::lose;
-    use crate::{Connection, Error};
+    use crate::{Connection, Connector};
 
     #[test]
     fn a_host_that_answers_no_more_has_closed_the_connection() {
@@ -154,5 +163,34 @@ mod tests {
         assert!(matches!(ended, Err(Error::Closed)), "{ended:?}");
         done.send(()).expect("listens");
         playing.join().expect("played");
+    }
+
+    #[test]
+    fn a_goodbye_comes_back_as_the_end_of_the_session() {
+        let (address, playing) = daemon(|mut stream| {
+            accept_alice(&mut stream);
+            io::copy(&mut stream, &mut io::sink()).expect("a goodbye");
+            say(&mut stream, SELF_LEAVE);
+        });
+        let connection = Connection::connect(&address, "alice").expect("accepted");
+        let (sender, mut receiver) = connection.split();
+        sender.disconnect().expect("said goodbye");
+        assert!(matches!(receiver.receive(), Ok(Event::SelfLeave(_))), "what was on the way comes first");
+        assert!(matches!(receiver.receive(), Err(Error::Ended)));
+        playing.join().expect("played");
+    }
+
+    #[test]
+    fn a_daemon_that_is_gone_before_the_goodbye_has_closed_the_connection() {
+        let directory = std::env::temp_dir().join(format!("antiphon-client-gone-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).expect("a directory");
+        let listener = UnixListener::bind(directory.join("4901")).expect("a socket");
+        let playing = thread::spawn(move || accept_alice(&mut listener.accept().expect("a client").0));
+        let connector = Connector::new("4901").name("alice").unix_directory(&directory);
+        let (sender, mut receiver) = connector.connect().expect("accepted").split();
+        playing.join().expect("played");
+        assert!(sender.disconnect().is_err());
+        assert!(matches!(receiver.receive(), Err(Error::Closed)));
+        std::fs::remove_dir_all(&directory).expect("removed");
     }
 }

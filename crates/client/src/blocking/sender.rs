@@ -2,6 +2,7 @@
 
 use std::io::IoSlice;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use antiphon_wire::names::MemberName;
 use antiphon_wire::service::ServiceLevel;
@@ -27,11 +28,13 @@ use crate::session::Outbox;
 pub struct Sender {
     member: MemberName,
     writer: Arc<Writer>,
+    /// Tells the receiver what the end of the stream means.
+    said_goodbye: Arc<AtomicBool>,
 }
 
 impl Sender {
-    pub(super) fn new(stream: Stream, outbox: Outbox) -> Self {
-        Self { member: outbox.member(), writer: Arc::new(Writer::new(stream, outbox)) }
+    pub(super) fn new(stream: Stream, outbox: Outbox, said_goodbye: Arc<AtomicBool>) -> Self {
+        Self { member: outbox.member(), writer: Arc::new(Writer::new(stream, outbox)), said_goodbye }
     }
 
     /// The session's name.
@@ -107,7 +110,7 @@ impl Sender {
 
     /// Ends the session in order: everything sent before it is delivered, and the groups learn of the
     /// disconnect at once. The [`Receiver`](crate::Receiver) of the same session gets
-    /// [`Error::Closed`] after what was already on the way to it. It must be read until then: one that is dropped
+    /// [`Error::Ended`] after what was already on the way to it. It must be read until then: one that is dropped
     /// with events unread resets the connection, and what the daemon has not read yet is lost.
     ///
     /// A daemon that takes nothing more, as one that is stopped, is given up after three seconds, and any after a minute.
@@ -115,7 +118,12 @@ impl Sender {
     /// # Errors
     /// When the connection is broken, or the daemon was given up.
     pub fn disconnect(self) -> Result<(), Error> {
-        self.writer.lock().disconnect(Patience::default())
+        // First, as the daemon may close before the call below returns.
+        self.said_goodbye.store(true, Ordering::Relaxed);
+        let said = self.writer.lock().disconnect(Patience::default());
+        // A goodbye that the daemon did not take is not why it closes.
+        self.said_goodbye.store(said.is_ok(), Ordering::Relaxed);
+        said
     }
 
     /// Adds requests without waiting; see [`Connection::post`](super::Connection::post).

@@ -9,6 +9,7 @@ use std::time::Instant;
 use ::tokio::net::lookup_host;
 use ::tokio::time::timeout_at;
 
+use super::queue::Queue;
 use super::socket::Socket;
 use super::{Connection, Receiver, Sender};
 use crate::address::Address;
@@ -48,10 +49,11 @@ impl Connector {
         let shaken = async { Ok(shake_hands(&socket, options).await) };
         let session = within(deadline, shaken).await.map_err(Error::from_io).flatten().map_err(on_time)?;
         let socket = Arc::new(socket);
+        let queue = Queue::start(Arc::clone(&socket), session.outbox);
         Ok(Connection {
             daemon: session.daemon,
-            sender: Sender::new(Arc::clone(&socket), session.outbox),
-            receiver: Receiver::new(socket, session.inbox),
+            sender: Sender::new(Arc::clone(&queue)),
+            receiver: Receiver::new(socket, session.inbox, queue),
         })
     }
 }

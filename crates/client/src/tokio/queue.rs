@@ -25,7 +25,7 @@ use crate::session::Outbox;
 /// Most pieces that one write has.
 const PIECES: usize = 16;
 
-/// Shared by a sender and its writing task.
+/// Shared by a sender and its writing task; the receiver asks it what the end of the stream means.
 #[derive(Debug)]
 pub(super) struct Queue {
     socket: Arc<Socket>,
@@ -149,6 +149,11 @@ impl Queue {
     /// Whether the connection is not broken.
     pub(super) fn check(&self) -> Result<(), Error> {
         self.lock().check()
+    }
+
+    /// Whether the sender has said goodbye, and nothing went wrong with that.
+    pub(super) fn has_said_goodbye(&self) -> bool {
+        matches!(self.lock().end, End::Goodbye)
     }
 
     pub(super) fn waiting_bytes(&self) -> usize {

@@ -10,6 +10,7 @@ use antiphon_wire::names::MemberName;
 use bytes::Bytes;
 use futures_core::Stream;
 
+use super::queue::Queue;
 use super::socket::Socket;
 use crate::error::Error;
 use crate::message::Event;
@@ -20,13 +21,14 @@ use crate::session::{Inbox, READ_BYTES};
 pub struct Receiver {
     socket: Arc<Socket>,
     inbox: Inbox,
+    queue: Arc<Queue>,
     buffer: Box<[u8]>,
     ended: bool,
 }
 
 impl Receiver {
-    pub(super) fn new(socket: Arc<Socket>, inbox: Inbox) -> Self {
-        Self { socket, inbox, buffer: vec![0; READ_BYTES].into(), ended: false }
+    pub(super) fn new(socket: Arc<Socket>, inbox: Inbox, queue: Arc<Queue>) -> Self {
+        Self { socket, inbox, queue, buffer: vec![0; READ_BYTES].into(), ended: false }
     }
 
     /// The session's name.
@@ -38,7 +40,8 @@ impl Receiver {
     /// Waits for the next event. Dropping the future loses nothing.
     ///
     /// # Errors
-    /// When the daemon closed the connection or broke the protocol, or the connection is broken.
+    /// When the daemon closed the connection or broke the protocol, or the connection is broken;
+    /// [`Error::Ended`] when the [`Sender`](super::Sender) had said goodbye.
     pub async fn receive(&mut self) -> Result<Event, Error> {
         poll_fn(|cx| self.poll_receive(cx)).await
     }
@@ -66,6 +69,7 @@ impl Receiver {
                 return Poll::Ready(Ok(event));
             }
             match ready!(self.socket.poll_read(cx, &mut self.buffer)) {
+                Ok(0) if self.queue.has_said_goodbye() => return Poll::Ready(Err(Error::Ended)),
                 Ok(0) => return Poll::Ready(Err(Error::Closed)),
                 Ok(count) => {
                     self.inbox.push(Bytes::copy_from_slice(self.buffer.get(..count).unwrap_or_default()));

@@ -12,12 +12,10 @@ use bytes::Bytes;
 use futures_sink::Sink;
 
 use super::queue::Queue;
-use super::socket::Socket;
 use super::{Outgoing, RETRY};
 use crate::envelope::{Destination, Envelope};
 use crate::error::Error;
 use crate::patience::Patience;
-use crate::session::Outbox;
 
 /// The sending half of a [`Connection`](super::Connection).
 ///
@@ -33,8 +31,9 @@ pub struct Sender {
 }
 
 impl Sender {
-    pub(super) fn new(socket: Arc<Socket>, outbox: Outbox) -> Self {
-        Self { member: outbox.member(), queue: Queue::start(socket, outbox) }
+    pub(super) fn new(queue: Arc<Queue>) -> Self {
+        let member = queue.lock().outbox.member();
+        Self { member, queue }
     }
 
     /// The session's name.
@@ -107,7 +106,7 @@ impl Sender {
 
     /// Ends the session in order: everything sent before it is delivered, and the groups learn of the
     /// disconnect at once. The [`Receiver`](super::Receiver) of the same session gets
-    /// [`Error::Closed`] after what was already on the way to it. It must be read until then: one that is dropped
+    /// [`Error::Ended`] after what was already on the way to it. It must be read until then: one that is dropped
     /// with events unread resets the connection, and what the daemon has not read yet is lost.
     ///
     /// A daemon that takes nothing more, as one that is stopped, is given up after three seconds, and any after a minute.

@@ -186,6 +186,28 @@ fn a_daemon_that_takes_nothing_before_it_is_rid_of_its_events_gets_the_goodbye()
 }
 
 #[test]
+fn a_goodbye_comes_back_as_the_end_of_the_session_over_tokio() {
+    for is_sink in [false, true] {
+        let (address, playing) = daemon(|mut stream| {
+            accept_alice(&mut stream);
+            stream.read_to_end(&mut Vec::new()).expect("a goodbye");
+            say(&mut stream, SELF_LEAVE);
+        });
+        block_on(async {
+            let (mut sender, mut receiver) = connect(&address).await.split();
+            if is_sink {
+                SinkExt::<Outgoing>::close(&mut sender).await.expect("said goodbye");
+            } else {
+                sender.disconnect().await.expect("said goodbye");
+            }
+            assert!(matches!(receiver.receive().await, Ok(Event::SelfLeave(_))));
+            assert!(matches!(receiver.receive().await, Err(Error::Ended)));
+        });
+        playing.join().expect("played");
+    }
+}
+
+#[test]
 fn the_halves_work_in_two_tasks() {
     let (address, playing) = daemon(|mut stream| {
         accept_alice(&mut stream);
