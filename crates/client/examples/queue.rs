@@ -14,7 +14,6 @@
 
 use std::error::Error;
 use std::io::Write;
-use std::process::ExitCode;
 
 use antiphon::tokio::Connection;
 use antiphon::{Connector, Envelope, Event, MemberName, Message, ServiceLevel};
@@ -26,7 +25,7 @@ const CLAIM: i16 = 2;
 const DONE: i16 = 3;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
+async fn main() {
     let mut args = std::env::args().skip(1);
     let (address, name) = (args.next().unwrap_or_default(), args.next().unwrap_or_default());
     let ended = run(&address, &name, BufReader::new(tokio::io::stdin()), &mut std::io::stdout()).await;
@@ -34,7 +33,8 @@ async fn main() -> ExitCode {
     if let Err(error) = &ended {
         eprintln!("queue: {error}");
     }
-    ExitCode::from(u8::from(ended.is_err()))
+    // Not by returning: that waits for the thread that reads the input, until there is another line.
+    std::process::exit(i32::from(ended.is_err()));
 }
 
 pub(crate) async fn run(
