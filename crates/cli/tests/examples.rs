@@ -90,6 +90,15 @@ fn complaint(run: impl FnOnce() -> Outcome + Send + 'static) -> String {
 }
 
 #[test]
+fn a_lock_whose_name_is_not_legal_is_refused() {
+    let cluster = Cluster::single("");
+    let address = cluster.address(0);
+    let acquire = Cursor::new(b"acquire\n");
+    let said = complaint(move || lock::run(&address, "ann", "my printer", acquire, &mut io::sink()));
+    assert!(said.contains("a group name consists of"), "{said}");
+}
+
+#[test]
 fn examples_end_with_a_word_where_their_input_can_not_be_sent() {
     let cluster = Cluster::single("");
     let address = cluster.address(0);

@@ -19,7 +19,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::process::ExitCode;
 use std::thread;
 
-use antiphon::{Change, Connector, Event, MemberName, View};
+use antiphon::{Change, Connector, Event, GroupName, MemberName, View};
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
@@ -40,17 +40,18 @@ pub(crate) fn run(
     input: impl BufRead + Send + 'static,
     output: &mut impl Write,
 ) -> Result<(), Box<dyn Error>> {
+    // Here, because the thread below has nobody to tell of a name that is not legal.
+    let group = GroupName::new(lock.as_bytes())?;
     let connection = Connector::new(address).name(name).connect()?;
     eprintln!("write acquire or release; end with Ctrl-D");
     let mut place = Place { me: connection.member(), ahead: BTreeSet::new() };
     let mut held = false;
     let (mut sender, mut receiver) = connection.split();
-    let group = lock.to_owned();
     thread::spawn(move || -> Result<(), antiphon::Error> {
         for line in input.lines().map_while(Result::ok) {
             match line.as_str() {
-                "acquire" => sender.join(&group)?,
-                "release" => sender.leave(&group)?,
+                "acquire" => sender.join(group)?,
+                "release" => sender.leave(group)?,
                 _ => eprintln!("acquire or release?"),
             }
         }
