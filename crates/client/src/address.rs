@@ -90,6 +90,13 @@ impl fmt::Display for Address {
     }
 }
 
+/// For what takes the notation, as a [`Connector`](crate::Connector) does.
+impl From<Address> for String {
+    fn from(address: Address) -> Self {
+        address.to_string()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

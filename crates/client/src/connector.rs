@@ -49,8 +49,8 @@ pub(crate) struct Plan {
 }
 
 impl Connector {
-    /// Connects to the daemon at `address`: `4803` for the Unix socket of that port, `4803@host` for
-    /// TCP, the empty text for the Unix socket of the default port.
+    /// Connects to the daemon at `address`, an [`Address`] or its text: `4803` for the Unix socket of that
+    /// port, `4803@host` for TCP, the empty text for the Unix socket of the default port.
     pub fn new(address: impl Into<String>) -> Self {
         Self {
             addresses: vec![address.into()],

@@ -40,11 +40,12 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects under a private name, with the defaults of a [`Connector`].
+    /// Connects under a private name, with the defaults of a [`Connector`]. The address is an
+    /// [`Address`](crate::Address) or its text, as in [`Connector::new`].
     ///
     /// # Errors
     /// As [`Connector::connect`].
-    pub fn connect(address: &str, name: &str) -> Result<Self, Error> {
+    pub fn connect(address: impl Into<String>, name: impl Into<String>) -> Result<Self, Error> {
         Connector::new(address).name(name).connect()
     }
 

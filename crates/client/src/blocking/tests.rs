@@ -11,7 +11,7 @@ use super::*;
 use crate::dial;
 use crate::message::{Message, Transition};
 use crate::patience::{LAST_LIMIT, STALL_LIMIT};
-use crate::{AuthMethod, Change, GroupId, ReplyCode};
+use crate::{Address, AuthMethod, Change, GroupId, ReplyCode};
 
 pub(crate) const HELLO: &str = "0404000105616c696365";
 pub(crate) const LIST: &str = "054e554c4c20";
@@ -172,9 +172,10 @@ fn a_daemon_is_reached_by_ipv6() {
         let _ = writeln!(std::io::stderr(), "skipped a_daemon_is_reached_by_ipv6: this machine has no IPv6");
         return;
     };
-    let address = format!("{}@::1", listener.local_addr().expect("bound").port());
+    let port = listener.local_addr().expect("bound").port();
     let playing = thread::spawn(move || accept_alice(&mut listener.accept().expect("a client").0));
-    assert!(Connection::connect(&address, "alice").is_ok());
+    let address = Address::Tcp { host: "::1".to_owned(), port };
+    assert!(Connection::connect(address, "alice").is_ok());
     playing.join().expect("played");
 }
 
@@ -187,7 +188,7 @@ fn a_unix_socket_is_found_by_its_port() {
         let (mut stream, _) = listener.accept().expect("a client");
         accept_alice(&mut stream);
     });
-    let connector = Connector::new("4901").name("alice").unix_directory(&directory);
+    let connector = Connector::new(Address::Unix { port: 4901 }).name("alice").unix_directory(&directory);
     assert!(connector.connect().is_ok());
     playing.join().expect("played");
     let missing = Connector::new("4902").unix_directory(&directory).connect();
