@@ -41,7 +41,7 @@ pub(crate) fn run(
     output: &mut impl Write,
 ) -> Result<(), Box<dyn Error>> {
     // Here, because the thread below has nobody to tell of a name that is not legal.
-    let group = GroupName::new(lock.as_bytes())?;
+    let group: GroupName = lock.parse()?;
     let connection = Connector::new(address).name(name).connect()?;
     eprintln!("write acquire or release; end with Ctrl-D");
     let mut place = Place { me: connection.member(), ahead: BTreeSet::new() };

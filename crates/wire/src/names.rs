@@ -5,6 +5,7 @@
 //! compare by byte order, which is the order of the member lists that clients see.
 
 use std::fmt;
+use std::str::FromStr;
 
 use thiserror::Error;
 
@@ -102,7 +103,7 @@ fn check(kind: &'static str, bytes: &[u8], limit: usize) -> Result<[u8; NAME_FIE
 }
 
 macro_rules! name_type {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident, $check:path) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name([u8; NAME_FIELD_BYTES]);
@@ -132,27 +133,47 @@ macro_rules! name_type {
                 write!(f, "{:?}", String::from_utf8_lossy(self.as_bytes()))
             }
         }
+
+        impl FromStr for $name {
+            type Err = NameError;
+
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                $check(text.as_bytes())
+            }
+        }
+
+        impl PartialEq<str> for $name {
+            fn eq(&self, text: &str) -> bool {
+                self.as_bytes() == text.as_bytes()
+            }
+        }
+
+        impl PartialEq<&str> for $name {
+            fn eq(&self, text: &&str) -> bool {
+                *self == **text
+            }
+        }
     };
 }
 
 name_type! {
     /// What a client calls itself: 1 to 10 bytes from `$` to `~`.
-    PrivateName
+    PrivateName, PrivateName::new
 }
 name_type! {
     /// What the configuration calls a daemon: 1 to 19 bytes from `$` to `~`.
-    DaemonName
+    DaemonName, DaemonName::new
 }
 name_type! {
     /// Name of a group: up to 31 bytes, everything from the first NUL on ignored.
     ///
     /// Daemons do not check the bytes of a group name, client libraries do:
     /// [`GroupName::new`] is their rule, [`GroupName::from_field`] the daemon's.
-    GroupName
+    GroupName, GroupName::new
 }
 name_type! {
     /// Full name of a session, `#private#daemon`, which is also the name of its private group.
-    MemberName
+    MemberName, MemberName::parse
 }
 
 impl PrivateName {
@@ -273,6 +294,17 @@ mod tests {
         for bad in [b"alice".as_slice(), b"#alice", b"##d", b"#a#", b"#a#b#c"] {
             assert!(MemberName::parse(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn names_are_read_from_text_and_compared_with_it() {
+        assert_eq!("alice".parse(), PrivateName::new(b"alice"));
+        assert_eq!("db1".parse(), DaemonName::new(b"db1"));
+        assert_eq!("#alice#db1".parse(), MemberName::parse(b"#alice#db1"));
+        assert_eq!("alice".parse::<MemberName>(), Err(NameError::NotAMember));
+        assert!(matches!("my printer".parse::<GroupName>(), Err(NameError::IllegalByte { byte: b' ', .. })));
+        let group: GroupName = "printer".parse().expect("legal");
+        assert!(group == "printer" && group == *"printer" && group != "print");
     }
 
     #[test]

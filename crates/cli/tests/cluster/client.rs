@@ -226,7 +226,7 @@ impl<'a> Life<'a> {
                 assert!(is_intact(message), "{} got {message:?} changed", self.connection.member());
                 self.last_messages += usize::from(message.message_type == LAST);
             }
-            Event::View(view) if view.group.to_string() == EVERYBODY => {
+            Event::View(view) if view.group == EVERYBODY => {
                 self.view = Some((view.id, view.members.len()));
                 let member = self.connection.member();
                 let is_neighbour = |other: &&antiphon::MemberName| other.daemon() == member.daemon();

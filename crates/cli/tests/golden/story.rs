@@ -169,7 +169,7 @@ impl Story<'_> {
 
 /// The views of a group that each of its clients got.
 fn views(streams: &[Stream], group: &str) -> BTreeMap<&'static str, Vec<View>> {
-    let of_group = |message: &Vec<u8>| view(message).filter(|view| view.group.to_string() == group);
+    let of_group = |message: &Vec<u8>| view(message).filter(|view| view.group == group);
     let streams =
         streams.iter().map(|(client, messages)| (*client, messages.iter().filter_map(of_group).collect()));
     streams.filter(|(_, views): &(_, Vec<View>)| !views.is_empty()).collect()
@@ -193,7 +193,7 @@ fn recorded_members(lines: &[Line], group: &str) -> Vec<MemberName> {
         Step::Expect(bytes) => view(bytes),
         _ => None,
     });
-    let mut of_group = views.filter(|view| view.group.to_string() == group);
+    let mut of_group = views.filter(|view| view.group == group);
     of_group.next().expect("a recorded view").members
 }
 

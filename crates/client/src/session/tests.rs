@@ -62,7 +62,7 @@ fn each_message_has_its_own_sender() {
         put_frame(&mut frame, flags, &padded(field), Hint::ZERO, [chat().as_field()].into_iter(), b"x");
         session.inbox.push(frame.freeze());
         let event = session.inbox.next_event().expect("well formed");
-        assert!(matches!(&event, Some(Event::Message(message)) if message.sender.to_string() == sender));
+        assert!(matches!(&event, Some(Event::Message(message)) if message.sender == sender));
     }
 }
 

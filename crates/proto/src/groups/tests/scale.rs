@@ -108,7 +108,7 @@ fn who_joins_when_all_of_its_daemon_are_in_too_many_groups_is_closed() {
         assert_eq!(world.hosts[0].stats.sessions_errored, errored, "{case}");
         let members = |group: &str| {
             let table = world.table(1);
-            table.into_iter().find(|(name, ..)| name.to_string() == group).map(|(.., members)| members.len())
+            table.into_iter().find(|(name, ..)| *name == group).map(|(.., members)| members.len())
         };
         assert_eq!(members("c"), Some(2 - errored as usize), "{case}");
     }
