@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use antiphon::{AuthMethod, Connection, Connector, ServiceLevel};
+use antiphon::{AuthMethod, Connection, Connector};
 use antiphon_daemon::conf::UNIX_DIRECTORY;
 use clap::ValueEnum;
 
@@ -61,14 +61,6 @@ pub(crate) fn methods(names: &[Auth]) -> Vec<AuthMethod> {
     names.iter().map(method).collect()
 }
 
-/// Reads a service level by its name.
-pub(crate) fn service(text: &str) -> Result<ServiceLevel, String> {
-    ServiceLevel::ALL.into_iter().find(|level| level.name() == text).ok_or_else(|| {
-        let names: Vec<&str> = ServiceLevel::ALL.iter().map(|level| level.name()).collect();
-        format!("the service levels are {}", names.join(", "))
-    })
-}
-
 /// Reads a length of time in seconds, possibly with a fraction, up to a year.
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().filter(|seconds| (0.0..=YEAR_SECONDS).contains(seconds));
@@ -79,12 +71,6 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn service_levels_go_by_their_names() {
-        assert_eq!(service("safe"), Ok(ServiceLevel::Safe));
-        assert!(service("certain").is_err_and(|message| message.contains("agreed")));
-    }
 
     #[test]
     fn seconds_may_have_a_fraction_and_no_sign() {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use antiphon::{Connection, Envelope, ServiceLevel};
 
-use crate::connect::{ConnectArgs, service};
+use crate::connect::ConnectArgs;
 use crate::error::CliError;
 
 /// Longest line or file that is read, more than any message may have: the library refuses it in words.
@@ -21,7 +21,7 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "GROUP", required = true)]
     group: Vec<String>,
     /// unreliable, reliable, fifo, causal, agreed or safe.
-    #[arg(short, long, value_name = "LEVEL", default_value = "agreed", value_parser = service)]
+    #[arg(short, long, value_name = "LEVEL", default_value = "agreed")]
     service: ServiceLevel,
     /// The application's message type, -32768 to 32767.
     #[arg(short, long = "type", value_name = "NUMBER", default_value = "0", allow_negative_numbers = true)]

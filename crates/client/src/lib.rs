@@ -61,7 +61,7 @@ pub use antiphon_wire::client::flags::ReplyCode;
 pub use antiphon_wire::client::handshake::Version;
 pub use antiphon_wire::client::membership::{Cause, GroupId};
 pub use antiphon_wire::names::{DaemonName, GroupName, MemberName, NameError, PrivateName};
-pub use antiphon_wire::service::ServiceLevel;
+pub use antiphon_wire::service::{ServiceLevel, ServiceLevelError};
 
 pub use self::address::Address;
 pub use self::blocking::{Connection, Receiver, Sender};

@@ -331,8 +331,8 @@ impl Reader {
     }
 
     fn submit(&mut self, session: usize, sender: &str, cast: &Cast) -> Result<(), String> {
-        let level = ServiceLevel::ALL.into_iter().find(|level| level.name() == cast.service);
-        let service = level.ok_or_else(|| format!("{} is no service level", cast.service))?;
+        let level = cast.service.parse::<ServiceLevel>();
+        let service = level.map_err(|error| format!("'{}': {error}", cast.service))?;
         let groups = cast.groups.iter().map(|name| group(name)).collect::<Result<_, _>>()?;
         let number = self.trace.submissions.len();
         let earlier = self.casts.insert((sender.to_owned(), cast.number), (number, cast.clone()));

@@ -1,5 +1,10 @@
 //! The six service levels and the flag word of the client protocol.
 
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+
 /// How a message is ordered and how surely it is delivered, from weakest to strongest.
 ///
 /// Two messages from FIFO up keep their order whatever their levels, and one below has none to keep
@@ -73,6 +78,26 @@ impl ServiceLevel {
     }
 }
 
+/// A text is not the name of a service level.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[error("the service levels are {}", ServiceLevel::ALL.map(ServiceLevel::name).join(", "))]
+pub struct ServiceLevelError;
+
+impl FromStr for ServiceLevel {
+    type Err = ServiceLevelError;
+
+    /// Reads a [name](Self::name).
+    fn from_str(text: &str) -> Result<Self, ServiceLevelError> {
+        Self::ALL.into_iter().find(|level| level.name() == text).ok_or(ServiceLevelError)
+    }
+}
+
+impl fmt::Display for ServiceLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,5 +111,15 @@ mod tests {
             assert_eq!(ServiceLevel::from_flags(level.flag()), Some(level));
             assert_eq!(ServiceLevel::from_rank(level.rank()), Some(level));
         }
+    }
+
+    #[test]
+    fn levels_are_read_and_shown_by_their_names() {
+        for level in ServiceLevel::ALL {
+            assert_eq!(level.to_string().parse(), Ok(level));
+        }
+        let error = "certain".parse::<ServiceLevel>().expect_err("no level");
+        let expected = "the service levels are unreliable, reliable, fifo, causal, agreed, safe";
+        assert_eq!(error.to_string(), expected);
     }
 }

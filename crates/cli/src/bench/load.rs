@@ -7,7 +7,7 @@ use antiphon::ServiceLevel;
 use antiphon_bench::{Load, Rate, Reach, groups_load};
 use antiphon_daemon::conf::UNIX_DIRECTORY;
 
-use crate::connect::{Auth, methods, seconds, service};
+use crate::connect::{Auth, methods, seconds};
 
 /// Where the daemons are.
 #[derive(Debug, clap::Args)]
@@ -69,7 +69,7 @@ pub(super) struct LoadArgs {
     #[arg(short, long)]
     bytes: Option<usize>,
     /// fifo, causal, agreed or safe.
-    #[arg(short, long, value_name = "LEVEL", default_value = "agreed", value_parser = service)]
+    #[arg(short, long, value_name = "LEVEL", default_value = "agreed")]
     service: ServiceLevel,
     /// Senders on each daemon that has senders.
     #[arg(long, default_value = "1")]

@@ -10,7 +10,6 @@ use antiphon_daemon::conf::DAEMONS_MAX;
 
 use super::load::ClientArgs;
 use super::{show_as, this_program, with_bar};
-use crate::connect::service;
 use crate::error::CliError;
 use crate::output::code;
 
@@ -45,7 +44,7 @@ pub(super) struct SoakArgs {
     #[arg(short, long, default_value = "1000")]
     bytes: usize,
     /// fifo, causal, agreed or safe.
-    #[arg(short, long, value_name = "LEVEL", default_value = "agreed", value_parser = service)]
+    #[arg(short, long, value_name = "LEVEL", default_value = "agreed")]
     service: ServiceLevel,
     /// Print the outcome as JSON.
     #[arg(long)]

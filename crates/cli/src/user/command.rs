@@ -1,8 +1,6 @@
 //! What can be typed.
 
-use antiphon::{Destination, GroupName, MemberName, ServiceLevel};
-
-use crate::connect::service;
+use antiphon::{Destination, GroupName, MemberName, ServiceLevel, ServiceLevelError};
 
 /// The commands, for people.
 pub(super) const HELP: &str = "\
@@ -57,14 +55,17 @@ impl Command {
             "quit" | "exit" => Ok(Self::Quit),
             "join" => group(rest, "join GROUP").map(Self::Join),
             "leave" => group(rest, "leave GROUP").map(Self::Leave),
-            "service" => Ok(Self::Defaults(Defaults { service: service(rest)?, ..*defaults })),
+            "service" => {
+                let service = rest.parse().map_err(|error: ServiceLevelError| error.to_string())?;
+                Ok(Self::Defaults(Defaults { service, ..*defaults }))
+            }
             "type" => {
                 let usage = |_| "write: type NUMBER, from -32768 to 32767".to_owned();
                 Ok(Self::Defaults(Defaults { message_type: rest.parse().map_err(usage)?, ..*defaults }))
             }
             "send" => send(defaults, rest),
             "private" => private(defaults, rest),
-            level => match service(level) {
+            level => match level.parse() {
                 Ok(service) => send(&Defaults { service, ..*defaults }, rest),
                 Err(_) => Err(format!("'{level}' is not a command; type help for those that are")),
             },
