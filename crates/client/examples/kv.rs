@@ -213,7 +213,8 @@ impl Replica {
 
     /// Text that counts in this view alone.
     fn in_this_view(&self, text: &str) -> String {
-        format!("{:?}\n{text}", self.view)
+        let view = self.view.as_ref().map(GroupId::to_string).unwrap_or_default();
+        format!("{view}\n{text}")
     }
 
     fn of_this_view<'a>(&self, text: &'a str) -> Option<&'a str> {

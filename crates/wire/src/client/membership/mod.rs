@@ -21,6 +21,8 @@
 
 mod decode;
 
+use std::fmt;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
 pub use self::decode::{Membership, View, VsSet};
@@ -48,6 +50,14 @@ pub struct GroupId {
     pub time: u32,
     /// Changes of the group in that configuration, from 1.
     pub counter: u32,
+}
+
+/// `7f000001-6b049e20-1`: the leader and the time in hexadecimal, and the counter. The form stays, so programs may
+/// send it and compare it.
+impl fmt::Display for GroupId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}-{:08x}-{}", self.leader, self.time, self.counter)
+    }
 }
 
 /// What a view came from.

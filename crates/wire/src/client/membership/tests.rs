@@ -31,6 +31,7 @@ fn recorded_views_are_read() {
     let joined = view(JOIN_VIEW);
     assert_eq!((joined.group, joined.cause, joined.own_set), (group("grp"), Cause::Join, 0));
     assert_eq!(joined.id, GroupId { leader: 0x7f00_0001, time: 0x6b04_9e20, counter: 1 });
+    assert_eq!(joined.id.to_string(), "7f000001-6b049e20-1");
     assert_eq!(joined.members, members(&["#alice#localhost"]));
     let left = view(LEAVE_VIEW);
     assert_eq!((left.cause, left.id.counter), (Cause::Leave, 3));
