@@ -12,7 +12,8 @@ use thiserror::Error;
 
 use crate::address::{Address, AddressError};
 
-/// Why a call failed.
+/// Why a call failed. The text of each error names its causes: who prints [`source`](std::error::Error::source) behind
+/// it says them twice.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
