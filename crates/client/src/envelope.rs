@@ -112,7 +112,7 @@ impl Envelope {
     /// Adds bits to the flag word; daemons carry them to the receivers unchanged. Bits that the
     /// protocol needs for itself are left out.
     #[must_use]
-    pub fn flags(mut self, flags: u32) -> Self {
+    pub fn add_flags(mut self, flags: u32) -> Self {
         self.flags |= flags & !OWN_BITS;
         self
     }
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn applications_can_not_set_bits_of_the_protocol() {
-        let envelope = Envelope::new(ServiceLevel::Fifo).flags(u32::MAX);
+        let envelope = Envelope::new(ServiceLevel::Fifo).add_flags(u32::MAX);
         assert_eq!(envelope.flag_word(), !OWN_BITS | ServiceLevel::Fifo.flag());
         assert_eq!(envelope.self_discard(false).flag_word() & SELF_DISCARD, 0);
     }

@@ -238,7 +238,7 @@ impl Session {
         message_type: i16,
     ) -> PyResult<()> {
         let service = ServiceLevel::from_flags(flags).ok_or_else(|| no_service(flags))?;
-        let empty = Envelope::new(service).message_type(message_type).flags(flags);
+        let empty = Envelope::new(service).message_type(message_type).add_flags(flags);
         let envelope = addressed(empty, groups)?;
         let Ok(bytes) = body.cast::<PyBytes>() else {
             let copy = PyMemoryView::from(body)?.call_method0("tobytes")?;

@@ -272,7 +272,7 @@ impl Layer {
                 body.extend_from_slice(name.as_field());
                 receivers
                     .iter()
-                    .try_fold(envelope.flags(SUBGROUP_CAST), |envelope, member| envelope.to(*member))?
+                    .try_fold(envelope.add_flags(SUBGROUP_CAST), |envelope, member| envelope.to(*member))?
             }
         };
         envelope.check(body.len())?;

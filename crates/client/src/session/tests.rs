@@ -194,7 +194,7 @@ fn requests_name_the_session_and_end_with_its_private_group() {
 fn a_message_that_is_refused_leaves_nothing_behind() {
     let mut outbox = opened().outbox;
     assert!(matches!(outbox.send(&Envelope::new(ServiceLevel::Safe), b""), Err(Error::GroupCount(0))));
-    let envelope = Envelope::new(ServiceLevel::Safe).to("chat").expect("legal").flags(REG_MEMB);
+    let envelope = Envelope::new(ServiceLevel::Safe).to("chat").expect("legal").add_flags(REG_MEMB);
     let long = vec![0; 143_952];
     assert!(matches!(outbox.send(&envelope, &long), Err(Error::MessageTooLong(_))));
     assert!(outbox.pending().is_empty());
