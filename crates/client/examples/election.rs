@@ -7,7 +7,7 @@
 //! All members of a group are told the same views with the members in the same order, so they agree on
 //! the first one without a message. When the network parts, each side has a view, and would have a
 //! leader. So the number of programs that there are in all can be given (3 here): only a view with more
-//! than half of them has a leader, and there can not be two of these at a time.
+//! than half of them has a leader, and there cannot be two of these at a time.
 //!
 //! "At a time" means the time of the views: a leader that is cut off learns it by its next view, a
 //! moment later than the other side may have a new one. The end of the input ends the candidacy.

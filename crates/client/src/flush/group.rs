@@ -248,7 +248,7 @@ impl Group {
         if self.installed.as_ref().is_some_and(|installed| installed.id == id) {
             self.deliver(message, out);
         } else if let Some(pending) = self.pending.as_mut().filter(|pending| pending.view.id == id) {
-            // Who is not in the view can not have sent in it, whatever the mark says.
+            // Who is not in the view cannot have sent in it, whatever the mark says.
             if !pending.view.members.contains(&message.sender) {
                 return Ok(());
             }

@@ -51,7 +51,7 @@ impl Layer {
 
     /// How long the program may take to answer an [`Event::FlushRequest`] that comes from now on. A
     /// group in which it takes longer is left, with an [`Event::Overdue`], so that the other members
-    /// go on: until it flushes they can not. Without a limit, as at first, they wait for ever.
+    /// go on: until it flushes they cannot. Without a limit, as at first, they wait for ever.
     pub fn set_flush_limit(&mut self, limit: Option<Duration>) {
         self.flush_limit = limit;
     }
@@ -107,7 +107,7 @@ impl Layer {
         Ok(())
     }
 
-    /// Leaves a group; [`Event::SelfLeave`] confirms it. Who is joining can not leave before its first
+    /// Leaves a group; [`Event::SelfLeave`] confirms it. Who is joining cannot leave before its first
     /// [`Event::View`], as in the existing flush library: while some member does not flush, only the end of the
     /// session takes it out of the group.
     ///

@@ -2,7 +2,7 @@
 //!
 //! The layer works on top of a session and needs nothing new of the daemon. When a group changes,
 //! its members get an [`Event::FlushRequest`], send what they still have to send, and answer with
-//! `flush`; from then until the next [`Event::View`] they can not send to the group. The view is
+//! `flush`; from then until the next [`Event::View`] they cannot send to the group. The view is
 //! installed when all its members have flushed. Programs that use the existing flush library and
 //! programs that use this one can be members of one group.
 //!

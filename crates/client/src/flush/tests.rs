@@ -31,7 +31,7 @@ struct Place {
     name: MemberName,
     layer: Layer,
     joined: bool,
-    /// Who can not reach each other is on different sides.
+    /// Who cannot reach each other is on different sides.
     side: usize,
     inbox: VecDeque<message::Event>,
     told: Vec<String>,
