@@ -42,7 +42,7 @@ pub struct Message {
     /// Whether the sender's host has another byte order than this one. Bodies are never converted.
     pub endian_mismatch: bool,
     /// All bits of the flag word but the endian mark, for layers that put their own in
-    /// ([`Envelope::flags`](crate::Envelope::flags)).
+    /// ([`Envelope::add_flags`](crate::Envelope::add_flags)).
     pub flags: u32,
     /// What was sent. Shares memory with what was read at the same time: copy what is kept for long.
     pub body: Bytes,
