@@ -170,6 +170,7 @@ mod tests {
         assert_eq!(write(100, LATELY - PERIOD), None, "fast a moment ago");
         assert_eq!(write(100_000, PERIOD), Some((Speed::Slow, true)));
     }
+
     #[test]
     fn the_buffer_to_a_daemon_on_the_same_host_has_the_size_for_the_speed() {
         // The system adds as much again for what it keeps of its own.

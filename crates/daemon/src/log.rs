@@ -17,7 +17,7 @@ pub(crate) mod target {
     pub(crate) const SESSIONS: &str = "antiphon_daemon::sessions";
 }
 
-/// Lines in a second on clients that never had a session: anyone who reaches the port can cause as many as he likes.
+/// Lines in a second on clients that never had a session: whoever reaches the port can cause any number of them.
 const STRANGERS_TOLD: u32 = 10;
 
 /// Turns events into log lines, with the names that the configuration gives.
@@ -130,9 +130,12 @@ impl EventLog {
     }
 
     fn closed_early(&mut self, id: SessionId, reason: CloseReason, now: Instant) {
-        let Some(untold) = self.strangers.next(now) else { return };
-        if untold > 0 {
-            info!(target: target::SESSIONS, "{untold} more were closed before they had a session");
+        // What is only told for debugging leaves the others their lines.
+        if !matches!(reason, CloseReason::HungUpEarly | CloseReason::Shutdown) {
+            let Some(untold) = self.strangers.next(now) else { return };
+            if untold > 0 {
+                info!(target: target::SESSIONS, "{untold} more were closed before they had a session");
+            }
         }
         self.closed(&format!("client {id}"), reason);
     }
@@ -174,7 +177,19 @@ impl EventLog {
 
 #[cfg(test)]
 mod tests {
+    use antiphon_wire::ids::{ClusterHash, DaemonId};
+
     use super::*;
+
+    #[test]
+    fn those_that_hang_up_early_do_not_hide_those_that_are_refused() {
+        let cluster = Cluster { daemons: Vec::new(), hash: ClusterHash(1) };
+        let (mut log, now) = (EventLog::new(&Config::new(cluster, DaemonId(0))), Instant(1 << 40));
+        for _ in 0..=STRANGERS_TOLD {
+            log.on_event(&Event::SessionClosed(SessionId(1), None, CloseReason::HungUpEarly), now);
+        }
+        assert_eq!(log.strangers.next(now), Some(0));
+    }
 
     #[test]
     fn of_many_strangers_in_a_second_some_are_told_and_the_others_counted() {

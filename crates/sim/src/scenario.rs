@@ -75,10 +75,18 @@ impl World {
     /// A client of a host's daemon that joins a group.
     pub fn client_in(&mut self, host: usize, private: &str, name: &str) -> ClientId {
         let client = self.add_client(host, private, true);
-        self.connect(client);
-        self.wait_for("the session to open", |world| world.client(client).is_open());
+        self.open(client);
         self.join(client, group(name));
         client
+    }
+
+    /// Connects a client and waits for its session.
+    ///
+    /// # Panics
+    /// When it does not open.
+    pub fn open(&mut self, client: ClientId) {
+        self.connect(client);
+        self.wait_for("the session to open", |world| world.client(client).is_open());
     }
 
     /// Sends a message to a group.

@@ -138,8 +138,7 @@ fn a_message_sent_in_a_new_view_is_read_after_that_view() {
     let mut world = World::ring_of(3);
     let [p, _, r] = world.clients_in("g");
     let late = world.add_client(1, "late", true);
-    world.connect(late);
-    world.wait_for("the session to open", |world| world.client(late).is_open());
+    world.open(late);
     world.apply(Fault::Pause { host: 2, duration: ms(100) });
     world.join(late, group("g"));
     world

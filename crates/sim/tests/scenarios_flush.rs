@@ -10,8 +10,7 @@ use antiphon_sim::world::{ClientId, Fault, World};
 fn programs<const N: usize>(world: &mut World) -> [ClientId; N] {
     let programs = std::array::from_fn(|host| world.add_flush_client(host, "f", Some(ms(2000))));
     for program in programs {
-        world.connect(program);
-        world.wait_for("the session to open", |world| world.client(program).is_open());
+        world.open(program);
         world.act(program, group("v"), Deed::Join);
         world.run(ms(20));
         flush(world, &programs);
@@ -57,8 +56,7 @@ fn a_silent_member_holds_up_the_others_no_longer_than_its_limit() {
 
     // A change: a sixth program comes.
     let sixth = world.add_flush_client(0, "late", Some(ms(2000)));
-    world.connect(sixth);
-    world.wait_for("the session to open", |world| world.client(sixth).is_open());
+    world.open(sixth);
     let asked = world.now();
     world.act(sixth, group("v"), Deed::Join);
     world.run(ms(10));

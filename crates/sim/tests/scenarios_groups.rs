@@ -56,8 +56,7 @@ fn everyone_sees_the_same_views() {
 fn a_session_sees_its_own_operations_in_order() {
     let mut world = World::ring_of(2);
     let client = world.add_client(0, "x", true);
-    world.connect(client);
-    world.wait_for("the session to open", |world| world.client(client).is_open());
+    world.open(client);
     world.join(client, group("g"));
     let inside = world.cast(client, "g", Fifo, 30_000);
     world.leave(client, group("g"));
@@ -74,8 +73,7 @@ fn messages_without_order_do_not_overtake_changes_of_their_sender() {
     for (daemons, level) in [(1, Unreliable), (1, Reliable), (3, Unreliable), (3, Reliable)] {
         let mut world = World::ring_of(daemons);
         let client = world.add_client(0, "x", true);
-        world.connect(client);
-        world.wait_for("the session to open", |world| world.client(client).is_open());
+        world.open(client);
         world.join(client, group("g"));
         let inside = world.cast(client, "g", level, 10);
         world.leave(client, group("g"));

@@ -1,6 +1,7 @@
 use std::io::Write;
 use std::net::{Ipv4Addr, Shutdown};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use antiphon::Envelope;
 use antiphon::session::{Handshake, Options, Session as Client, Step};
@@ -10,7 +11,7 @@ use antiphon_wire::ids::{ClusterHash, DaemonId};
 use antiphon_wire::names::DaemonName;
 use antiphon_wire::service::ServiceLevel;
 use bytes::Bytes;
-use mio::Poll;
+use mio::{Events, Poll};
 
 use super::*;
 use crate::buffers::BUFFER_BYTES;
@@ -216,4 +217,26 @@ fn nobody_is_read_again_before_the_others_had_their_turn() {
         assert_eq!(readers, [ids[turn % ids.len()]]);
         out.clear();
     }
+}
+
+#[test]
+fn a_client_is_greeted_although_nobody_else_is_read() {
+    let (mut poll, mut sessions) = (Poll::new().expect("a poller"), SessionIo::new());
+    let mut node = node_with(|config| config.sessions.frames_at_once = 1);
+    let mut client = greeted(&mut node, SessionId(99));
+    let to_itself =
+        Envelope::new(ServiceLevel::Agreed).to(client.outbox.member().to_string()).expect("legal");
+    (0..2).for_each(|_| client.outbox.send(&to_itself, b"x").expect("legal"));
+    let (now, mut out) = (Instant(1 << 40), Outputs::default());
+    node.handle(now, Input::SessionBytes(SessionId(99), client.outbox.take()), &mut out);
+    assert!(!node.accepts_submissions());
+
+    let (mut socket, id) = connected(&mut sessions, &poll);
+    node.handle(now, Input::SessionOpened(id, Origin::Unix), &mut out);
+    socket.write_all(&Handshake::begin(&Options::default()).1).expect("written");
+    let mut events = Events::with_capacity(1);
+    poll.poll(&mut events, Some(Duration::from_secs(10))).expect("polled");
+    events.iter().for_each(|event| sessions.on_ready(event, &mut node));
+    sessions.drain(&mut node, now, &mut out);
+    assert!(node.outbox(id).is_some_and(|outbox| outbox.has_remaining()), "an answer");
 }
