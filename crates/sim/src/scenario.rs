@@ -55,8 +55,9 @@ impl World {
     /// # Panics
     /// When they do not form one.
     #[must_use]
-    pub fn ring_without_doubt(daemons: usize) -> Self {
-        let mut world = Self::ring_of(daemons);
+    pub fn ring_without_doubt(settings: Settings) -> Self {
+        let daemons = settings.daemons;
+        let mut world = Self::ring_with(settings);
         for host in 0..daemons {
             world.apply(Fault::Restart { host, after: ms(0) });
             world.run(ms(1000));

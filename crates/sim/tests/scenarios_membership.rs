@@ -316,7 +316,7 @@ fn daemons_that_lose_their_first_leader_stay_together() {
 /// a proposal that the first takes for a newer one than its own.
 #[test]
 fn a_leader_whose_proposals_are_lost_is_passed_over() {
-    let mut world = World::ring_without_doubt(4);
+    let mut world = World::ring_without_doubt(Settings { daemons: 4, ..Settings::default() });
     world.drop_from(0, DatagramKind::Propose);
     world.apply(Fault::Crash { host: 2, silent: true });
     world.wait_for("a ring that another leads", |world| world.are_one_ring(&[0, 1, 3]));

@@ -1,9 +1,11 @@
 //! Stories about files that list more daemons, or fewer, than before (docs/testing.md, Scenarios; SC-61 and 85).
 
 use antiphon_proto::StateName;
+use antiphon_proto::config::SessionConfig;
 use antiphon_sim::scenario::ms;
 use antiphon_sim::workload::group;
 use antiphon_sim::world::{Fault, Settings, World};
+use antiphon_wire::monitor::WindowChange;
 use antiphon_wire::ring::DatagramKind;
 use antiphon_wire::service::ServiceLevel::{Agreed, Safe};
 
@@ -253,17 +255,9 @@ fn one_alone_is_joined_by_a_second() {
 /// ring meets a ring that has gone over to the list without it: all show the sets of the view in one order.
 #[test]
 fn sets_of_a_ring_whose_leader_is_left_out_keep_their_place() {
-    let mut world = World::ring_without_doubt(4);
+    let mut world = World::ring_without_doubt(Settings { daemons: 4, ..Settings::default() });
     let [p, q, ..]: [_; 4] = world.clients_in("g");
-    world.apply(Fault::Partition(vec![0, 1, 1, 0]));
-    let gathers = |world: &World, host: usize| {
-        world.node(host).is_some_and(|node| node.status().state == StateName::Gather)
-    };
-    world.wait_for("them to gather", |world| gathers(world, 0) && gathers(world, 3));
-    world.run(ms(20));
-    world.apply(Fault::Pause { host: 0, duration: ms(90) });
-    world.wait_for("two rings", |world| world.are_one_ring(&[0, 3]) && world.are_one_ring(&[1, 2]));
-    assert_eq!(world.ring_id(0).leader.daemon.index(), 3, "it passed over the one that stood still");
+    let_the_last_lead_the_first(&mut world);
     reload(&mut world, 0..3, 3);
     // Until the one that stood still is as impatient as before.
     world.run(ms(20_000));
@@ -273,4 +267,59 @@ fn sets_of_a_ring_whose_leader_is_left_out_keep_their_place() {
     world.run_until_quiet();
     world.check();
     world.expect_view(p, "g", &[p, q]);
+}
+
+/// SC-85: the same, but the ring in which all have said that they have the shorter list ends while groups are reported,
+/// which takes a few rounds. The rest of it meets a daemon that has never had the longer one.
+#[test]
+fn a_list_is_not_gone_over_to_before_the_groups_are_known() {
+    let sessions = SessionConfig { frames_at_once: 1, ..SessionConfig::default() };
+    let mut world = World::ring_without_doubt(Settings { daemons: 5, sessions, ..Settings::default() });
+    let [p, _, q, ..]: [_; 5] = world.clients_in("g");
+    (0..300).for_each(|number| world.join(q, group(&format!("{number:0>31}"))));
+    world.run_until_quiet();
+    let_the_last_lead_the_first(&mut world);
+    reload(&mut world, 0..4, 4);
+    world.apply(Fault::Restart { host: 3, after: ms(0) });
+    world.run(ms(20_000));
+    let r = world.client_in(3, "again", "g");
+    world.run_until_quiet();
+
+    world.set_windows(2, WindowChange { personal: Some(1), ..WindowChange::default() });
+    world.apply(Fault::Partition(vec![0, 1, 2, 1, 3]));
+    world.wait_for("two to gather", |world| gathers(world, 0) && gathers(world, 2));
+    world.apply(Fault::Heal);
+    world.apply(Fault::Partition(vec![0, 1, 0, 1, 3]));
+    world.wait_for("both to have the list", |world| {
+        lacking(world, 0).is_none_or(|lacking| lacking.is_empty())
+    });
+    assert!(world.are_one_ring(&[0, 2]) && !world.node(0).expect("up").status().settled);
+
+    world.apply(Fault::Partition(vec![0, 1, 2, 1, 3]));
+    world.wait_for("the others to be one ring", |world| world.are_one_ring(&[1, 3]));
+    world.apply(Fault::Partition(vec![0, 1, 2, 3, 4]));
+    world.wait_for("two to gather", |world| gathers(world, 0) && gathers(world, 3));
+    world.apply(Fault::Heal);
+    world.apply(Fault::Partition(vec![0, 1, 2, 0, 3]));
+    world.wait_for("the rest of both", |world| world.are_one_ring(&[0, 3]));
+    world.run_until_quiet();
+    world.check();
+    world.expect_view(p, "g", &[p, r]);
+}
+
+/// Parts the first daemon and the last from the others, so that the last leads their ring: the first stands still.
+fn let_the_last_lead_the_first(world: &mut World) {
+    let last = world.settings().daemons - 1;
+    let sides = (0..=last).map(|host| usize::from(host != 0 && host != last)).collect();
+    world.apply(Fault::Partition(sides));
+    world.wait_for("them to gather", |world| gathers(world, 0) && gathers(world, last));
+    world.run(ms(20));
+    world.apply(Fault::Pause { host: 0, duration: ms(90) });
+    let others: Vec<usize> = (1..last).collect();
+    world.wait_for("two rings", |world| world.are_one_ring(&[0, last]) && world.are_one_ring(&others));
+    assert_eq!(world.ring_id(0).leader.daemon.index(), last, "it passed over the one that stood still");
+}
+
+fn gathers(world: &World, host: usize) -> bool {
+    world.node(host).is_some_and(|node| node.status().state == StateName::Gather)
 }
