@@ -55,7 +55,7 @@ impl Default for Address {
 impl FromStr for Address {
     type Err = AddressError;
 
-    /// Reads `PORT` or `PORT@HOST`; the empty text is the default address.
+    /// Reads `PORT` or `PORT@HOST`; the empty text is the default address. An IPv6 address may stand in brackets.
     fn from_str(text: &str) -> Result<Self, AddressError> {
         if text.is_empty() {
             return Ok(Self::default());
@@ -64,6 +64,8 @@ impl FromStr for Address {
             return Ok(Self::Unix { port: parse_port(text, text)? });
         };
         let port = parse_port(port, text)?;
+        let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let host = bracketed.filter(|host| host.contains(':')).unwrap_or(host);
         let blank = |c: char| c.is_whitespace() || c.is_control() || c == '@';
         if host.is_empty() || host.len() > HOST_MAX_BYTES || host.contains(blank) {
             return Err(AddressError::NotAHost(host.to_owned()));
@@ -111,6 +113,7 @@ mod tests {
         assert_eq!("4803".parse(), Ok(Address::Unix { port: 4803 }));
         assert_eq!("4803@host".parse::<Address>(), tcp("host", 4803));
         assert_eq!("4804@::1".parse::<Address>(), tcp("::1", 4804));
+        assert_eq!("4804@[::1]".parse::<Address>(), tcp("::1", 4804));
         assert_eq!("4803@fe80::1%eth0".parse::<Address>(), tcp("fe80::1%eth0", 4803));
         for text in ["4803", "4803@host", "65535@10.0.0.1"] {
             assert_eq!(text.parse::<Address>().map(|address| address.to_string()), Ok(text.to_owned()));
