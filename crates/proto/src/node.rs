@@ -366,8 +366,8 @@ impl Parts<'_> {
         true
     }
 
-    /// What a configuration asks of every group comes before anything else is delivered. If more waits than that, the
-    /// ring of the configuration has ended.
+    /// What is to be done with many groups comes before anything else is delivered. Nobody takes what would be reported
+    /// once the configuration of another ring waits.
     #[cold]
     fn go_on_with_groups(&mut self, cx: &mut Cx<'_>) {
         if !self.membership.is_delivered() {
@@ -441,7 +441,8 @@ fn deliver(
                 }
                 _ => groups.on_message(message, sessions, cx),
             }
-            if let Kind::Join | Kind::Leave | Kind::Disconnect = message.kind {
+            let changes_groups = matches!(message.kind, Kind::Join | Kind::Leave | Kind::Disconnect);
+            if changes_groups && !groups.is_busy() {
                 cx.out.record(|| groups.trace(Some((place.seq, place.index))));
             }
         }

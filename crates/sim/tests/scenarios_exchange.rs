@@ -70,11 +70,8 @@ fn a_thousand_groups_are_exchanged_at_once() {
 #[test]
 fn changes_of_many_groups_hold_no_token_up() {
     const GROUPS: usize = 200;
-    let mut settings = Settings { daemons: 3, ..Settings::default() };
-    settings.host.frame_cost = ms(3);
-    settings.sessions.frames_at_once = 60;
-    let token_loss = settings.ring.token_loss;
-    let mut world = World::ring_with(settings);
+    let mut world = ring_of_slow_clients();
+    let token_loss = world.settings().ring.token_loss;
     let clients: [_; 3] = world.clients_in("g");
     let names: Vec<String> = (0..GROUPS).map(|number| format!("group-{number}")).collect();
     for name in &names {
@@ -100,6 +97,41 @@ fn changes_of_many_groups_hold_no_token_up() {
         assert!(took > token_loss * 2, "all the views take that long");
     }
     world.finish();
+}
+
+/// SC-87: so it is with all the views that the end of a session brings. Its name can be had again once the last of them
+/// is on its way.
+#[test]
+fn the_end_of_a_session_in_many_groups_holds_no_token_up() {
+    const GROUPS: usize = 200;
+    for says_goodbye in [true, false] {
+        let mut world = ring_of_slow_clients();
+        let token_loss = world.settings().ring.token_loss;
+        let [p, q]: [_; 2] = std::array::from_fn(|client| world.client_in(0, &format!("c{client}"), "g"));
+        let r = world.client_in(1, "r", "g");
+        for number in 0..GROUPS {
+            [p, q, r].into_iter().for_each(|client| world.join(client, group(&format!("group-{number}"))));
+            world.run_until_quiet();
+        }
+        let (installs, ended) = (world.installs(), world.now());
+        world.disconnect(q, !says_goodbye);
+        let is_shown = |world: &World, number: usize| {
+            world.last_view(p, &format!("group-{number}")).is_some_and(|view| view.members.len() == 2)
+        };
+        world.wait_for("views of all groups", |world| (0..GROUPS).all(|number| is_shown(world, number)));
+        world.run_until_quiet();
+        assert_eq!(world.installs(), installs, "no ring broke");
+        assert!(world.now().since(ended) > token_loss * 2, "all the views take that long");
+        world.finish();
+    }
+}
+
+/// A ring of three whose daemons need a long time for each frame, and hand up few at once.
+fn ring_of_slow_clients() -> World {
+    let mut settings = Settings { daemons: 3, ..Settings::default() };
+    settings.host.frame_cost = ms(3);
+    settings.sessions.frames_at_once = 60;
+    World::ring_with(settings)
 }
 
 /// SC-56: members at the own and at the other side join, leave and disconnect before or after the

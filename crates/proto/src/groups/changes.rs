@@ -1,10 +1,13 @@
 //! Joins, leaves and ends of sessions, in their order.
 
+use std::vec;
+
 use antiphon_wire::client::membership::Cause;
 use antiphon_wire::ids::ProcessId;
 use antiphon_wire::names::{GroupName, MemberName, PrivateName};
 
 use super::Groups;
+use super::passes::Pass;
 use super::table::{GroupRef, MemberRef};
 use super::views::{OwnSet, names, send_self_leave, send_transition, send_view};
 use crate::config::Config;
@@ -13,11 +16,20 @@ use crate::mutant::Mutant;
 use crate::sessions::Sessions;
 
 /// What happened to a group.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Change {
     cause: Cause,
     about: MemberName,
     joiner: Option<MemberRef>,
+}
+
+/// The end of a session that is in groups.
+#[derive(Debug)]
+pub(super) struct Departure {
+    member: MemberRef,
+    change: Change,
+    /// Those that it is still to be taken out of.
+    groups: vec::IntoIter<GroupRef>,
 }
 
 impl Groups {
@@ -113,7 +125,7 @@ impl Groups {
         self.after_removal(group, remains, change, sessions, cx);
     }
 
-    /// A session of `sender` is gone: it is taken out of its groups, in name order.
+    /// A session of `sender` is gone: it is taken out of its groups, in name order, and has departed then.
     pub(super) fn on_disconnect(
         &mut self,
         sender: ProcessId,
@@ -125,21 +137,54 @@ impl Groups {
             let is_leave = cx.config.is_mutant(Mutant::LeaveForDisconnect);
             let cause = if is_leave { Cause::Leave } else { Cause::Disconnect };
             let change = Change { cause, about: name, joiner: None };
-            let forgotten = usize::from(cx.config.is_mutant(Mutant::ForgetAGroup));
-            let groups = self.table.take_groups(member);
-            sessions.note_changes(groups.len());
-            for group in groups.into_iter().skip(forgotten) {
-                let remains = self.table.take_out(group, member);
-                self.after_removal(group, remains, change, sessions, cx);
+            let mut groups = self.table.take_groups(member).into_iter();
+            if cx.config.is_mutant(Mutant::ForgetAGroup) {
+                groups.next();
             }
-            if forgotten == 0 {
-                self.table.forget_member(member);
+            self.start(Pass::Depart(Departure { member, change, groups }));
+            while self.is_busy() && !sessions.is_budget_spent() {
+                self.go_on(sessions, cx);
             }
-        }
-        if sender == self.me
+        } else if sender == self.me
             && let Some(name) = member_name(sender, private, cx.config)
         {
             sessions.on_departed(&name, cx);
+        }
+    }
+
+    /// Takes a session that is gone out of its next groups. Returns whether there may be more.
+    pub(super) fn depart(
+        &mut self,
+        departure: &mut Departure,
+        sessions: &mut Sessions,
+        cx: &mut Cx<'_>,
+    ) -> bool {
+        let Departure { member, change, groups } = departure;
+        for group in groups {
+            let remains = self.table.take_out(group, *member);
+            self.after_removal(group, remains, *change, sessions, cx);
+            sessions.note_changes(1);
+            if sessions.is_budget_spent() {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// A session that is gone is in no group any more.
+    pub(super) fn finish_departure(
+        &mut self,
+        departure: &Departure,
+        sessions: &mut Sessions,
+        cx: &mut Cx<'_>,
+    ) {
+        let Departure { member, change, .. } = departure;
+        let is_mine = self.table.member(*member).process == self.me;
+        if !cx.config.is_mutant(Mutant::ForgetAGroup) {
+            self.table.forget_member(*member);
+        }
+        if is_mine {
+            sessions.on_departed(&change.about, cx);
         }
     }
 

@@ -1,4 +1,4 @@
-//! Passes: what a configuration asks of every group.
+//! Passes: what a configuration asks of every group, or the end of a session of all groups that it was in.
 //!
 //! With hundreds of thousands of groups that takes longer than the others wait for the token. So a pass comes to a few
 //! groups at a time, in the order of their names, and goes on in the next call once enough was handed up in this
@@ -10,6 +10,7 @@ use antiphon_wire::ids::ProcessId;
 use antiphon_wire::names::GroupName;
 
 use super::Groups;
+use super::changes::Departure;
 use super::merge::Merge;
 use super::report::ReportWriter;
 use super::table::GroupRef;
@@ -20,7 +21,7 @@ use crate::sessions::Sessions;
 /// So many groups are looked up at once.
 const GROUPS_AT_ONCE: usize = 16;
 
-/// What is to be done with every group.
+/// What is to be done with many groups.
 #[derive(Debug)]
 pub(super) enum Pass {
     /// Signals what the settled ring that is being closed loses.
@@ -33,6 +34,8 @@ pub(super) enum Pass {
     WriteReport { writer: ReportWriter, positions: Vec<u32> },
     /// Puts the reports together.
     Merge(Box<Merge>),
+    /// Takes a session that is gone out of its groups.
+    Depart(Departure),
 }
 
 /// The passes that are to be made, one after the other, each with the last group that it has come to.
@@ -55,7 +58,7 @@ impl Groups {
         self.passes.0.push_back((pass, None));
     }
 
-    /// Whether there is something to be done with every group, for which all deliveries wait.
+    /// Whether there is something to be done with many groups, for which all deliveries wait.
     pub(crate) fn is_busy(&self) -> bool {
         !self.passes.0.is_empty()
     }
@@ -70,12 +73,13 @@ impl Groups {
         let Some((mut pass, mut reached)) = self.passes.0.pop_front() else { return };
         let has_more = match &mut pass {
             Pass::Merge(merge) => self.merge_group(merge, sessions, cx),
+            Pass::Depart(departure) => self.depart(departure, sessions, cx),
             pass => self.walk_on(pass, &mut reached, sessions, cx),
         };
         if has_more {
             self.passes.0.push_front((pass, reached));
         } else {
-            self.finish(pass, cx);
+            self.finish(pass, sessions, cx);
         }
     }
 
@@ -109,11 +113,14 @@ impl Groups {
             }
             Pass::ResolveLosses { staying } => self.resolve(group, staying, sessions, cx),
             Pass::WriteReport { writer, positions } => self.report(group, positions, writer),
-            Pass::SignalLosses { .. } | Pass::SignalLossesOfUnsettled { .. } | Pass::Merge(_) => {}
+            Pass::SignalLosses { .. }
+            | Pass::SignalLossesOfUnsettled { .. }
+            | Pass::Merge(_)
+            | Pass::Depart(_) => {}
         }
     }
 
-    fn finish(&mut self, pass: Pass, cx: &mut Cx<'_>) {
+    fn finish(&mut self, pass: Pass, sessions: &mut Sessions, cx: &mut Cx<'_>) {
         match pass {
             Pass::SignalLosses { .. } | Pass::SignalLossesOfUnsettled { .. } => {}
             Pass::ResolveLosses { staying } => {
@@ -128,6 +135,7 @@ impl Groups {
                 self.settle(cx);
                 self.close_component(cx.config);
             }
+            Pass::Depart(departure) => self.finish_departure(&departure, sessions, cx),
         }
     }
 }
