@@ -10,7 +10,7 @@ use bytes::BytesMut;
 use super::Groups;
 use super::codec::{self, Part};
 use super::merge::Merge;
-use super::passes::Pass;
+use super::passes::{Pass, Task};
 use super::report::{ReportReader, ReportWriter, ReportedGroup};
 use super::table::{Group, GroupRef, MemberRef};
 use crate::cx::Cx;
@@ -102,7 +102,7 @@ impl Groups {
             }
         }
         let writer = ReportWriter::new(self.component, members);
-        self.start(Pass::WriteReport { writer, positions });
+        self.start_walk(Task::WriteReport { writer, positions });
     }
 
     /// Adds a group to my report, if sessions of mine are in it. Theirs are the `positions`, by member.

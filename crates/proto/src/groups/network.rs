@@ -4,7 +4,7 @@ use antiphon_wire::client::membership::Cause;
 use antiphon_wire::ids::{ProcessId, RingId};
 
 use super::exchange::Exchange;
-use super::passes::Pass;
+use super::passes::Task;
 use super::report::Component;
 use super::table::GroupRef;
 use super::views::{OwnSet, names, send_transition, send_view};
@@ -33,7 +33,7 @@ impl Groups {
         self.component = Component { settled: self.ring, closed_by: transitional.new };
         let staying = transitional.members.clone();
         if self.table.has_lost_members(&staying) && !config.is_mutant(Mutant::LateSignal) {
-            self.start(Pass::SignalLosses { staying });
+            self.start_walk(Task::SignalLosses { staying });
         }
     }
 
@@ -68,10 +68,10 @@ impl Groups {
             && (!was_settled || config.is_mutant(Mutant::LateSignal))
             && self.table.has_lost_members(&staying)
         {
-            self.start(Pass::SignalLossesOfUnsettled { staying });
+            self.start_walk(Task::SignalLossesOfUnsettled { staying });
         }
         if was_settled && (all_from_one_ring || config.is_mutant(Mutant::NoExchange)) {
-            self.start(Pass::ResolveLosses { staying: members.to_vec() });
+            self.start_walk(Task::ResolveLosses { staying: members.to_vec() });
         } else {
             self.exchange = Some(Exchange::new(members));
             self.start_report();

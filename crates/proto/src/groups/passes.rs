@@ -24,6 +24,25 @@ const GROUPS_AT_ONCE: usize = 16;
 /// What is to be done with many groups.
 #[derive(Debug)]
 pub(super) enum Pass {
+    /// Comes to every group of the table.
+    Walk(Walk),
+    /// Puts the reports together.
+    Merge(Box<Merge>),
+    /// Takes a session that is gone out of its groups.
+    Depart(Departure),
+}
+
+/// A pass through the table.
+#[derive(Debug)]
+pub(super) struct Walk {
+    task: Task,
+    /// The last group that it has come to.
+    reached: Option<GroupName>,
+}
+
+/// What is to be done with every group of the table.
+#[derive(Debug)]
+pub(super) enum Task {
     /// Signals what the settled ring that is being closed loses.
     SignalLosses { staying: Vec<ProcessId> },
     /// Signals what a ring has lost that was never settled.
@@ -32,21 +51,17 @@ pub(super) enum Pass {
     ResolveLosses { staying: Vec<ProcessId> },
     /// Writes what I report, with the positions in it of my members by their numbers.
     WriteReport { writer: ReportWriter, positions: Vec<u32> },
-    /// Puts the reports together.
-    Merge(Box<Merge>),
-    /// Takes a session that is gone out of its groups.
-    Depart(Departure),
 }
 
-/// The passes that are to be made, one after the other, each with the last group that it has come to.
+/// The passes that are to be made, one after the other.
 #[derive(Debug, Default)]
-pub(super) struct Passes(VecDeque<(Pass, Option<GroupName>)>);
+pub(super) struct Passes(VecDeque<Pass>);
 
 impl Passes {
     /// How many groups a merge has put together so far.
     pub(super) fn merged_groups(&self) -> usize {
         match self.0.front() {
-            Some((Pass::Merge(merge), _)) => merge.group_count(),
+            Some(Pass::Merge(merge)) => merge.group_count(),
             _ => 0,
         }
     }
@@ -55,7 +70,12 @@ impl Passes {
 impl Groups {
     /// Makes a pass behind those that are to be made already.
     pub(super) fn start(&mut self, pass: Pass) {
-        self.passes.0.push_back((pass, None));
+        self.passes.0.push_back(pass);
+    }
+
+    /// Does something with every group, behind the passes that are to be made already.
+    pub(super) fn start_walk(&mut self, task: Task) {
+        self.start(Pass::Walk(Walk { task, reached: None }));
     }
 
     /// Whether there is something to be done with many groups, for which all deliveries wait.
@@ -65,36 +85,30 @@ impl Groups {
 
     /// The ring that groups are reported in has ended: nobody would take the report any more.
     pub(crate) fn drop_report(&mut self) {
-        self.passes.0.retain(|(pass, _)| !matches!(pass, Pass::WriteReport { .. }));
+        self.passes.0.retain(|pass| !matches!(pass, Pass::Walk(Walk { task: Task::WriteReport { .. }, .. })));
     }
 
     /// Goes on with it, by a few groups.
     pub(crate) fn go_on(&mut self, sessions: &mut Sessions, cx: &mut Cx<'_>) {
-        let Some((mut pass, mut reached)) = self.passes.0.pop_front() else { return };
+        let Some(mut pass) = self.passes.0.pop_front() else { return };
         let has_more = match &mut pass {
+            Pass::Walk(walk) => self.walk_on(walk, sessions, cx),
             Pass::Merge(merge) => self.merge_group(merge, sessions, cx),
             Pass::Depart(departure) => self.depart(departure, sessions, cx),
-            pass => self.walk_on(pass, &mut reached, sessions, cx),
         };
         if has_more {
-            self.passes.0.push_front((pass, reached));
+            self.passes.0.push_front(pass);
         } else {
             self.finish(pass, sessions, cx);
         }
     }
 
     /// Comes to the next groups of the table. Returns whether there may be more.
-    fn walk_on(
-        &mut self,
-        pass: &mut Pass,
-        reached: &mut Option<GroupName>,
-        sessions: &mut Sessions,
-        cx: &mut Cx<'_>,
-    ) -> bool {
-        let groups = self.table.groups_after(reached.as_ref(), GROUPS_AT_ONCE);
+    fn walk_on(&mut self, walk: &mut Walk, sessions: &mut Sessions, cx: &mut Cx<'_>) -> bool {
+        let groups = self.table.groups_after(walk.reached.as_ref(), GROUPS_AT_ONCE);
         for group in &groups {
-            *reached = Some(self.table.group(*group).name);
-            self.apply(pass, *group, sessions, cx);
+            walk.reached = Some(self.table.group(*group).name);
+            self.apply(&mut walk.task, *group, sessions, cx);
             sessions.note_changes(1);
             if sessions.is_budget_spent() {
                 return true;
@@ -103,39 +117,42 @@ impl Groups {
         groups.len() == GROUPS_AT_ONCE
     }
 
-    fn apply(&mut self, pass: &mut Pass, group: GroupRef, sessions: &mut Sessions, cx: &mut Cx<'_>) {
-        match pass {
-            Pass::SignalLosses { staying } if self.table.has_lost(group, staying) => {
+    fn apply(&mut self, task: &mut Task, group: GroupRef, sessions: &mut Sessions, cx: &mut Cx<'_>) {
+        match task {
+            Task::SignalLosses { staying } if self.table.has_lost(group, staying) => {
                 self.mark(group, sessions, cx);
             }
-            Pass::SignalLossesOfUnsettled { staying } if self.table.has_lost(group, staying) => {
+            Task::SignalLossesOfUnsettled { staying } if self.table.has_lost(group, staying) => {
                 self.mark_of_unsettled(group, sessions, cx);
             }
-            Pass::ResolveLosses { staying } => self.resolve(group, staying, sessions, cx),
-            Pass::WriteReport { writer, positions } => self.report(group, positions, writer),
-            Pass::SignalLosses { .. }
-            | Pass::SignalLossesOfUnsettled { .. }
-            | Pass::Merge(_)
-            | Pass::Depart(_) => {}
+            Task::SignalLosses { .. } | Task::SignalLossesOfUnsettled { .. } => {}
+            Task::ResolveLosses { staying } => self.resolve(group, staying, sessions, cx),
+            Task::WriteReport { writer, positions } => self.report(group, positions, writer),
         }
     }
 
     fn finish(&mut self, pass: Pass, sessions: &mut Sessions, cx: &mut Cx<'_>) {
         match pass {
-            Pass::SignalLosses { .. } | Pass::SignalLossesOfUnsettled { .. } => {}
-            Pass::ResolveLosses { staying } => {
-                if !cx.config.is_mutant(Mutant::KeepLost) {
-                    self.table.forget_lost(&staying);
-                }
-                self.settle(cx);
-            }
-            Pass::WriteReport { writer, .. } => self.send_report(writer, cx),
+            Pass::Walk(walk) => self.finish_walk(walk.task, cx),
             Pass::Merge(merge) => {
                 self.table = merge.into_table();
                 self.settle(cx);
                 self.close_component(cx.config);
             }
             Pass::Depart(departure) => self.finish_departure(&departure, sessions, cx),
+        }
+    }
+
+    fn finish_walk(&mut self, task: Task, cx: &mut Cx<'_>) {
+        match task {
+            Task::SignalLosses { .. } | Task::SignalLossesOfUnsettled { .. } => {}
+            Task::ResolveLosses { staying } => {
+                if !cx.config.is_mutant(Mutant::KeepLost) {
+                    self.table.forget_lost(&staying);
+                }
+                self.settle(cx);
+            }
+            Task::WriteReport { writer, .. } => self.send_report(writer, cx),
         }
     }
 }
