@@ -181,7 +181,8 @@ impl Session {
         let _ = shutdown(&self.socket, Shutdown::Write);
         // A receiver in another thread leaves with what comes next, at the latest with the end.
         let Some(_input) = lock_until(&self.input, Instant::now() + GOODBYE_LIMIT) else { return };
-        let mut ignored = [0; 16 * 1024];
+        // Small, as a program's threads may have stacks of 16 KiB.
+        let mut ignored = [0; 2 * 1024];
         loop {
             let left = Timespec::try_from(GOODBYE_LIMIT.min(patience.left()));
             let mut socket = [PollFd::new(&self.socket, PollFlags::IN)];

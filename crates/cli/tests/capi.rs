@@ -39,7 +39,7 @@ fn output(program: &str, args: &[&str]) -> String {
 
 #[test]
 fn the_shared_library_exports_the_interface_and_nothing_else() {
-    let path = prefix().join("lib/libspread.so.3").display().to_string();
+    let path = prefix().join("lib/libantiphon.so.3").display().to_string();
     let told = output("nm", &["-D", "--defined-only", &path]);
     let exported: BTreeSet<&str> =
         told.lines().map(|line| line.rsplit(' ').next().expect("a name")).collect();
@@ -63,6 +63,22 @@ fn programs_link_by_every_name() {
         run(&compile("events", Link::Shared(name)), &[]);
     }
     run(&compile("events", Link::Static("spread-core")), &[]);
+}
+
+/// As the dynamic loader's cache has them, in which it looks for what is not in its own directories.
+#[test]
+fn the_cache_of_the_loader_knows_the_old_names() {
+    let path = |name: &str| prefix().join(name).display().to_string();
+    let (list, cache) = (path("ld.so.conf"), path("ld.so.cache"));
+    std::fs::write(&list, prefix().join("lib").display().to_string()).expect("written");
+    let mut ldconfig = Command::new("/sbin/ldconfig");
+    if ldconfig.args(["-X", "-f", &list, "-C", &cache]).output().is_err() {
+        return lacking("there is no ldconfig");
+    }
+    let known = output("/sbin/ldconfig", &["-p", "-C", &cache]);
+    for name in ["libantiphon", "libspread", "libspread-core", "libtspread-core"] {
+        assert!(known.contains(&format!("{name}.so.3 ")), "{name} in {known}");
+    }
 }
 
 /// The names that old programs have in them lead to this library.

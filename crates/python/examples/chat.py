@@ -9,7 +9,7 @@ import argparse
 import asyncio
 import sys
 
-from antiphon import Message, ServiceLevel, View, aio
+from antiphon import AntiphonError, Message, ServiceLevel, View, aio
 
 GROUP = "chat"
 
@@ -50,7 +50,10 @@ def main() -> None:
     parser.add_argument("address", nargs="?", default="", help="of the daemon; its Unix socket if not given")
     parser.add_argument("name", nargs="?", default="", help="at most 10 characters")
     given = parser.parse_args()
-    asyncio.run(chat(given.address, given.name))
+    try:
+        asyncio.run(chat(given.address, given.name))
+    except AntiphonError as error:
+        sys.exit(f"chat: {error}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! PREFIX/include             sp.h, sp_events.h, sp_func.h, fl.h
-//! PREFIX/lib                 libantiphon.so.3, libantiphon.a, and links to both under the old names
+//! PREFIX/lib                 libantiphon.so.3, libantiphon.a, and what leads to them under the old names
 //! PREFIX/lib/pkgconfig       antiphon.pc
 //! PREFIX/share/doc/antiphon  c-library.md
 //! ```
@@ -10,6 +10,7 @@
 use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::{env, fs};
 
 use thiserror::Error;
@@ -45,6 +46,14 @@ pub enum XtaskError {
         path: PathBuf,
         /// What the operating system says.
         source: io::Error,
+    },
+    /// A library under an old name could not be linked.
+    #[error("cannot link {name}: {reason}; expected a C compiler, cc or the one that CC names")]
+    Link {
+        /// The old name.
+        name: String,
+        /// What the compiler says, or why it did not start.
+        reason: String,
     },
     /// The library could not be built.
     #[error("cargo could not build the library")]
@@ -88,7 +97,7 @@ pub fn install(libraries: &Libraries, prefix: &Path, root: Option<&Path>) -> Res
     copy(&libraries.archive, &lib.join(ARCHIVE))?;
     link(SHARED, &lib.join("libantiphon.so"))?;
     for name in OLD_NAMES {
-        link(SHARED, &lib.join(format!("{name}.so.3")))?;
+        forward(&format!("{name}.so.3"), &lib)?;
         link(SHARED, &lib.join(format!("{name}.so")))?;
         link(ARCHIVE, &lib.join(format!("{name}.a")))?;
     }
@@ -122,6 +131,27 @@ fn package(prefix: &Path) -> String {
 fn copy(from: &Path, to: &Path) -> Result<(), XtaskError> {
     let content = fs::read(from).map_err(|source| XtaskError::Read { path: from.to_owned(), source })?;
     write(to, &content)
+}
+
+/// Makes a shared library of an old name that holds nothing and needs the installed one beside it. A link would not do:
+/// the cache of the dynamic loader knows a library only by the name that is in it.
+fn forward(name: &str, lib: &Path) -> Result<(), XtaskError> {
+    let compiler = env::var_os("CC").unwrap_or_else(|| "cc".into());
+    let failed = |reason: String| XtaskError::Link { name: name.to_owned(), reason };
+    let new = lib.join(format!(".{name}.{}", std::process::id()));
+    let linked = Command::new(compiler)
+        .args(["-shared", "-nostdlib", "-Wl,--no-as-needed", "-Wl,-rpath,$ORIGIN"])
+        .arg(format!("-Wl,-soname,{name}"))
+        .arg("-o")
+        .arg(&new)
+        .arg(lib.join(SHARED))
+        .output()
+        .map_err(|error| failed(error.to_string()))?;
+    if !linked.status.success() {
+        return Err(failed(String::from_utf8_lossy(&linked.stderr).trim().to_owned()));
+    }
+    let path = lib.join(name);
+    fs::rename(&new, &path).map_err(|source| XtaskError::Write { path, source })
 }
 
 fn link(to: &str, at: &Path) -> Result<(), XtaskError> {
