@@ -15,10 +15,11 @@ use antiphon_wire::client::membership::GroupId;
 use antiphon_wire::names::{GroupName, MemberName, NAME_FIELD_BYTES};
 use bytes::Bytes;
 
+use crate::claim::Claim;
 use crate::codes::Code;
 use crate::delivery::{Delivery, Room};
 use crate::receive::next_frame;
-use crate::session::{Session, Waiting, lock, lock_for};
+use crate::session::{Session, Waiting, lock};
 
 /// In the type of a received message: do not wait.
 const DONT_BLOCK: u32 = 0x1000_0000;
@@ -34,7 +35,7 @@ const UNASSIGNED: u32 = 0x0030_c000;
 #[derive(Debug)]
 pub(crate) struct FlushSession {
     /// Whoever reads from the daemon has this, so that events come to the layer in their order.
-    reading: Mutex<()>,
+    reading: Claim<()>,
     /// Nobody waits for the daemon who has this, so that receivers go on while senders wait.
     state: Mutex<State>,
     /// What the program can receive; nobody waits who has this.
@@ -72,7 +73,7 @@ pub(crate) struct Cast<'a> {
 impl FlushSession {
     pub(crate) fn new(member: MemberName) -> Self {
         let state = State { layer: Layer::new(member), outbox: Outbox::new(member) };
-        Self { reading: Mutex::new(()), state: Mutex::new(state), ready: Mutex::new(VecDeque::new()) }
+        Self { reading: Claim::new(()), state: Mutex::new(state), ready: Mutex::new(VecDeque::new()) }
     }
 
     pub(crate) fn join(&self, session: &Arc<Session>, group: GroupName) -> Result<c_int, Code> {
@@ -121,7 +122,7 @@ impl FlushSession {
         if let Some(received) = self.take(room, more) {
             return received;
         }
-        let _reading = lock_for(&self.reading, waiting)?;
+        let _reading = self.reading.take_for(waiting)?;
         loop {
             // Somebody who was reading before may have found more than he took.
             if let Some(received) = self.take(room, more) {

@@ -8,7 +8,7 @@
 //!   receive · delivery      frames become what a program receives, in the room that it has
 //!   flush                   the flush layer of the client library, for a mailbox
 //!   connect · auth          the handshake, with the program's authentication
-//!   session                 one open session, and all by mailbox
+//!   session · claim         one open session, and all by mailbox; who uses a half of it
 //!   input · output · flusher   bytes from and to the socket
 //! ```
 //!
@@ -25,6 +25,7 @@ pub mod sp;
 pub mod sp_membership;
 
 mod auth;
+mod claim;
 mod codes;
 mod connect;
 mod delivery;

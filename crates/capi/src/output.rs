@@ -24,10 +24,11 @@ use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags, send, sendmsg};
 
+use crate::claim::{CLAIM_POLL, Claim, Claimed};
 use crate::codes::Code;
 use crate::flusher::{self, Watch};
 use crate::input::wait_for;
-use crate::session::{LOCK_POLL, Session, lock, try_lock};
+use crate::session::{Session, lock, try_lock};
 
 /// A request to a daemon, without its body.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +43,7 @@ pub(crate) struct Request<'a> {
 pub(crate) struct Output {
     member: MemberName,
     /// Whoever has this may write, and wait for the daemon. Taken before `gathered`.
-    turn: Mutex<Turn>,
+    turn: Claim<Turn>,
     /// Whoever has this waits for nothing.
     gathered: Mutex<Gathered>,
     /// Bytes that the daemon has taken, for those who wait for whoever has the turn.
@@ -77,7 +78,12 @@ pub(crate) enum Look {
 
 impl Output {
     pub(crate) fn new(member: MemberName) -> Self {
-        Self { member, turn: Mutex::default(), gathered: Mutex::default(), taken_bytes: AtomicUsize::new(0) }
+        Self {
+            member,
+            turn: Claim::new(Turn::default()),
+            gathered: Mutex::default(),
+            taken_bytes: AtomicUsize::new(0),
+        }
     }
 
     /// Sends a request, or gathers it to be sent soon.
@@ -97,7 +103,7 @@ impl Output {
         parts.extend([head.as_slice(), groups]);
         parts.extend(body);
         session.check()?;
-        let mut turn = lock(&self.turn);
+        let mut turn = self.turn.take();
         session.check()?;
         let mut gathered = lock(&self.gathered);
         let now = Instant::now();
@@ -121,7 +127,7 @@ impl Output {
     /// When the session is or becomes broken.
     pub(crate) fn send_added(&self, session: &Arc<Session>) -> Result<(), Code> {
         session.check()?;
-        let mut turn = lock(&self.turn);
+        let mut turn = self.turn.take();
         session.check()?;
         turn.write_if_due(session, lock(&self.gathered), Instant::now())
     }
@@ -151,7 +157,7 @@ impl Output {
     /// Writes what was gathered, as long as there is patience; the rest stays.
     pub(crate) fn flush(&self, session: &Session, patience: &mut Patience) {
         // The flusher has turns in which it only looks; anybody else who has the turn is writing.
-        let Some(mut turn) = flusher::while_nobody_looks(|| try_lock(&self.turn)) else { return };
+        let Some(mut turn) = flusher::while_nobody_looks(|| self.turn.try_take()) else { return };
         if session.is_closed() {
             return;
         }
@@ -163,7 +169,7 @@ impl Output {
     /// daemon may have half a request, the child cannot go on with the session.
     pub(crate) fn leave_to_parent(&self, session: &Session) {
         // Who had the locks is not here.
-        let nothing_left = try_lock(&self.turn).is_some()
+        let nothing_left = self.turn.try_take().is_some()
             && try_lock(&self.gathered)
                 .is_some_and(|mut gathered| std::mem::take(&mut gathered.bytes).is_empty());
         if !nothing_left {
@@ -173,7 +179,7 @@ impl Output {
 
     /// Writes what a sender has left that has not written since `writes`; never waits.
     pub(crate) fn look(&self, session: &Session, writes: u64) -> Look {
-        let Some(mut turn) = try_lock(&self.turn) else { return Look::Busy(writes) };
+        let Some(mut turn) = self.turn.try_take() else { return Look::Busy(writes) };
         let mut gathered = lock(&self.gathered);
         if gathered.bytes.is_empty() || !session.is_sound() || session.is_closed() {
             gathered.watch = Watch::default();
@@ -192,7 +198,7 @@ impl Output {
     /// Writes what was gathered as far as the daemon takes it at present; the flusher sees to the rest.
     pub(crate) fn push(&self, session: &Session) {
         // Whoever has the turn is writing.
-        let Some(mut turn) = try_lock(&self.turn) else { return };
+        let Some(mut turn) = self.turn.try_take() else { return };
         let mut gathered = lock(&self.gathered);
         if !gathered.bytes.is_empty() && session.is_sound() {
             // What goes wrong, the next call will tell.
@@ -200,11 +206,15 @@ impl Output {
         }
     }
 
-    /// Sends the request that ends the session. A sender in another thread is waited for while it gets on.
+    /// Sends the request that ends the session. A sender in another thread is waited for while it gets on; a
+    /// message that this call has interrupted stays cut off, and the end of the connection must do.
     ///
     /// # Errors
     /// When the session is or becomes broken, and when patience with the daemon has ended.
     pub(crate) fn disconnect(&self, session: &Session, patience: &mut Patience) -> Result<(), Code> {
+        if self.turn.is_mine() {
+            return Ok(());
+        }
         let groups = [*self.member.as_field()];
         let head = self.head(&Request { flags: KILL, message_type: 0, groups: &groups }, 0);
         let mut turn = self.take_turn(patience).ok_or(Code::ConnectionClosed)?;
@@ -213,10 +223,10 @@ impl Output {
     }
 
     /// Waits for the turn, as long as there is patience with whoever has it.
-    fn take_turn(&self, patience: &mut Patience) -> Option<MutexGuard<'_, Turn>> {
+    fn take_turn(&self, patience: &mut Patience) -> Option<Claimed<'_, Turn>> {
         let mut taken_bytes = self.taken_bytes.load(Ordering::Relaxed);
         loop {
-            let turn = try_lock(&self.turn);
+            let turn = self.turn.try_take();
             if turn.is_some() || patience.is_over() {
                 return turn;
             }
@@ -224,7 +234,7 @@ impl Output {
             if before != taken_bytes {
                 patience.renew();
             }
-            thread::sleep(LOCK_POLL);
+            thread::sleep(CLAIM_POLL);
         }
     }
 
@@ -388,7 +398,7 @@ mod tests {
         let mailbox = session::open(session);
         let session = session::find(mailbox).expect("it is open");
         let killer = flusher::while_nobody_looks(|| {
-            let _turn = lock(&session.output.turn);
+            let _turn = session.output.turn.take();
             let killer = thread::spawn(move || session::kill(mailbox));
             thread::sleep(Duration::from_millis(50));
             killer

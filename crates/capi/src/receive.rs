@@ -15,7 +15,7 @@ use crate::codes::Code;
 use crate::delivery::{Delivery, Room, Size};
 use crate::input::Input;
 use crate::name::ended;
-use crate::session::{Session, Waiting, lock, lock_for};
+use crate::session::{Session, Waiting};
 use crate::sp_membership::SETS_AT;
 
 /// Receives the next message or membership change, waiting for it. What does not fit stays and can be
@@ -25,7 +25,7 @@ use crate::sp_membership::SETS_AT;
 /// When it does not fit, and when the session has ended or is broken.
 pub(crate) fn receive(session: &Session, room: &mut Room<'_, '_>) -> Result<c_int, Code> {
     session.check()?;
-    let mut input = lock(&session.input);
+    let mut input = session.input.take();
     let head = first_head(session, &mut input, Waiting::Allowed)?;
     let size = Size { groups: group_count(&head), body_bytes: head.end - head.body_at };
     if let Some(shortage) = room.shortage(size).filter(|_| !room.may_drop()) {
@@ -50,7 +50,7 @@ pub(crate) fn receive(session: &Session, room: &mut Room<'_, '_>) -> Result<c_in
 /// frame has not come; what has come stays.
 pub(crate) fn next_frame(session: &Session, waiting: Waiting) -> Result<Frame, Code> {
     session.check()?;
-    let mut input = lock_for(&session.input, waiting)?;
+    let mut input = session.input.take_for(waiting)?;
     let head = first_head(session, &mut input, waiting)?;
     fill(session, &mut input, head.end, waiting)?;
     let frame = whole(input.bytes().get(..head.end).unwrap_or_default());

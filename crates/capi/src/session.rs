@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard, TryLockError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use antiphon::patience::Patience;
@@ -19,6 +18,7 @@ use rustix::net::sockopt::socket_cookie;
 use rustix::net::{RecvFlags, Shutdown, recv, shutdown};
 use rustix::time::Timespec;
 
+use crate::claim::Claim;
 use crate::codes::Code;
 use crate::flush::FlushSession;
 use crate::flusher::{self, Life};
@@ -29,8 +29,6 @@ use crate::output::Output;
 /// How long a daemon may stand still after a goodbye before it closes. One that still sends events gets on with what
 /// was sent to it.
 const GOODBYE_LIMIT: Duration = Duration::from_secs(1);
-/// How often it is looked whether another thread has left.
-pub(crate) const LOCK_POLL: Duration = Duration::from_millis(1);
 
 /// Whether the connection is broken; it never becomes sound again.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +52,7 @@ pub(crate) struct Session {
     member: MemberName,
     /// A [`Health`].
     health: AtomicU8,
-    pub(crate) input: Mutex<Input>,
+    pub(crate) input: Claim<Input>,
     pub(crate) output: Output,
     /// The flush layer, if the session was opened with it.
     pub(crate) flush: Option<FlushSession>,
@@ -87,32 +85,10 @@ pub(crate) enum Waiting {
     Forbidden,
 }
 
-/// As [`lock`], for a call that may wait or not.
-///
-/// # Errors
-/// When it may not, and another thread holds it.
-pub(crate) fn lock_for<T>(mutex: &Mutex<T>, waiting: Waiting) -> Result<MutexGuard<'_, T>, Code> {
-    match waiting {
-        Waiting::Allowed => Ok(lock(mutex)),
-        Waiting::Forbidden => try_lock(mutex).ok_or(Code::WouldBlock),
-    }
-}
-
-/// As [`lock`], unless another thread holds it until `deadline`.
-pub(crate) fn lock_until<T>(mutex: &Mutex<T>, deadline: Instant) -> Option<MutexGuard<'_, T>> {
-    loop {
-        let guard = try_lock(mutex);
-        if guard.is_some() || Instant::now() > deadline {
-            return guard;
-        }
-        thread::sleep(LOCK_POLL);
-    }
-}
-
 impl Session {
     /// A session on a connected socket.
     pub(crate) fn new(socket: OwnedFd, member: MemberName, flush: Option<FlushSession>) -> Self {
-        let (input, output) = (Mutex::new(Input::new()), Output::new(member));
+        let (input, output) = (Claim::new(Input::new()), Output::new(member));
         let (cookie, health) = (cookie(&socket), AtomicU8::new(Health::Sound as u8));
         Self { socket, cookie, life: Life::now(), member, health, input, output, flush }
     }
@@ -167,7 +143,7 @@ impl Session {
     /// Bytes that can be received without waiting.
     pub(crate) fn ready_bytes(&self) -> usize {
         // Somebody who is receiving has the lock; whatever is left after that is in the socket.
-        let held = try_lock(&self.input).map_or(0, |input| input.bytes().len());
+        let held = self.input.try_take().map_or(0, |input| input.bytes().len());
         held + ready_bytes(self.socket())
     }
 
@@ -179,8 +155,12 @@ impl Session {
             return;
         }
         let _ = shutdown(&self.socket, Shutdown::Write);
-        // A receiver in another thread leaves with what comes next, at the latest with the end.
-        let Some(_input) = lock_until(&self.input, Instant::now() + GOODBYE_LIMIT) else { return };
+        // A receiver in another thread leaves with what comes next, at the latest with the end. One that this
+        // call has interrupted finds nothing any more.
+        let input = self.input.take_until(Instant::now() + GOODBYE_LIMIT);
+        if input.is_none() && !self.input.is_mine() {
+            return;
+        }
         // Small, as a program's threads may have stacks of 16 KiB.
         let mut ignored = [0; 2 * 1024];
         loop {

@@ -1,4 +1,4 @@
-//! Signals that come while the library waits: nothing fails, and time limits hold. They are sent to the threads
+//! Signals that come while the library waits: nothing fails, time limits hold, and handlers may disconnect. They are sent to the threads
 //! of this process, in which no other test runs.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
@@ -14,12 +14,13 @@ use std::os::unix::thread::JoinHandleExt;
 use std::path::{Path, PathBuf};
 use std::ptr;
 use std::sync::Once;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use antiphon::Connector;
-use support::{OPENING, connect, connect_without_limit, disconnect, listen};
+use support::{OPENING, connect, connect_without_limit, disconnect, listen, multicast, receive};
 
 /// How long anything may take that does not fail.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -75,7 +76,7 @@ fn accept_after_a_signal<T: Read + Write>(
 ) -> JoinHandle<()> {
     thread::spawn(move || {
         let dialer = dialer.recv().expect("it dials");
-        await_that("the dialer waits", || is_connecting(dialer));
+        await_that("the dialer waits", || is_in_call(dialer, CONNECTING));
         let before = naps(dialer);
         // Nothing but a signal wakes it.
         await_that("it has been woken and waits again", || naps(dialer) > before);
@@ -84,11 +85,11 @@ fn accept_after_a_signal<T: Read + Write>(
     })
 }
 
-/// Whether a thread of this process waits to be connected.
-fn is_connecting(thread: libc::pid_t) -> bool {
+/// Whether a thread of this process waits in one of these system calls.
+fn is_in_call(thread: libc::pid_t, calls: &[libc::c_long]) -> bool {
     let call = std::fs::read_to_string(format!("/proc/self/task/{thread}/syscall"));
     let number = call.ok().and_then(|call| call.split(' ').next()?.parse().ok());
-    number.is_some_and(|number| CONNECTING.contains(&number))
+    number.is_some_and(|number| calls.contains(&number))
 }
 
 /// How often a thread of this process has gone to sleep.
@@ -186,4 +187,64 @@ fn signals_do_not_lengthen_the_time_limit_of_a_receive() {
     assert_eq!(received, None);
     drop(connection);
     daemon.join().expect("no panic");
+}
+
+/// The mailbox that the handler disconnects.
+static ENDED_BY_HANDLER: AtomicI32 = AtomicI32::new(-1);
+
+/// Ends a session in a handler, once the thread that makes `call` on it waits in one of `system_calls`; returns the
+/// result of the call. The daemon does not read before that. It then sees the end of what was sent, and still has
+/// more to say than sockets hold, which takes a handler that listens.
+fn end_in_a_handler(
+    system_calls: &'static [libc::c_long],
+    call: impl FnOnce(c_int) -> c_int + Send + 'static,
+) -> (c_int, Vec<u8>) {
+    extern "C" fn disconnect_in_handler(_: c_int) {
+        disconnect(ENDED_BY_HANDLER.load(Ordering::Relaxed));
+    }
+    // SAFETY: all that is zero is a legal action. The handler calls what the library lets it call.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = disconnect_in_handler as *const () as usize;
+        assert_eq!(libc::sigaction(libc::SIGUSR2, &action, ptr::null_mut()), 0);
+    }
+    ENDED_BY_HANDLER.store(-1, Ordering::Relaxed);
+    let (listener, address) = listen();
+    let (caller, called) = dial(move || {
+        let (connected, mailbox) = connect(&address);
+        assert_eq!(connected, 1);
+        ENDED_BY_HANDLER.store(mailbox, Ordering::Relaxed);
+        call(mailbox)
+    });
+    let (mut client, _) = listener.accept().expect("a client");
+    client.write_all(OPENING).expect("written");
+    let thread = called.recv().expect("it calls");
+    await_that("the call waits", || {
+        ENDED_BY_HANDLER.load(Ordering::Relaxed) >= 0 && is_in_call(thread, system_calls)
+    });
+    // SAFETY: the thread has not been joined, so that its name is valid.
+    unsafe { libc::pthread_kill(caller.as_pthread_t() as libc::pthread_t, libc::SIGUSR2) };
+    let mut sent = Vec::new();
+    client.read_to_end(&mut sent).expect("the client says goodbye");
+    client.write_all(&vec![0; 16 << 20]).expect("the client hears all of it");
+    drop(client);
+    (caller.join().expect("no panic"), sent)
+}
+
+#[test]
+fn a_handler_ends_the_session_in_the_call_that_it_interrupts() {
+    let receive = |mailbox| receive(mailbox, 0, 10, 1000).result;
+    let (received, sent) = end_in_a_handler(&[libc::SYS_recvfrom], receive);
+    assert!(received < 0, "received {received}");
+    let kill = sent.len() - (48 + 32);
+    assert_eq!(sent[kill + 4..][..8], *b"#me#fake", "the goodbye comes whole");
+
+    let send = |mailbox| loop {
+        let result = multicast(mailbox, c"group", &[0; 100_000]);
+        if result < 0 {
+            break result;
+        }
+    };
+    let (result, _) = end_in_a_handler(&[libc::SYS_sendmsg], send);
+    assert!(result < 0, "sent {result}");
 }
