@@ -6,8 +6,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use antiphon::reconnect::{Backoff, Connection, Event, Gap};
-use antiphon::tokio::Reconnecting;
+use antiphon::reconnect::{Backoff, Event, Gap, Reconnecting};
 use antiphon::{Connector, ServiceLevel};
 use support::cluster::{Cluster, Layout};
 use tokio::runtime::Builder;
@@ -37,10 +36,10 @@ fn is_message(event: &Event) -> bool {
 #[test]
 fn a_client_of_a_killed_daemon_goes_on_at_another_one() {
     let mut cluster = Cluster::running(Layout::OwnSegments, 2, "");
-    let mut connection = Connection::open(connector(&cluster), QUICK).expect("accepted");
+    let mut connection = Reconnecting::open(connector(&cluster), QUICK).expect("accepted");
     connection.join("news").expect("sent");
     let deadline = Instant::now() + LIMIT;
-    let receive = |connection: &mut Connection| {
+    let receive = |connection: &mut Reconnecting| {
         let left = deadline.saturating_duration_since(Instant::now());
         connection.receive_timeout(left).expect("goes on").expect("in time")
     };
@@ -63,7 +62,8 @@ fn a_client_of_a_killed_daemon_goes_on_at_another_one() {
 fn a_tokio_client_of_a_killed_daemon_goes_on_at_another_one() {
     let mut cluster = Cluster::running(Layout::OwnSegments, 2, "");
     let story = async {
-        let mut connection = Reconnecting::open(connector(&cluster), QUICK).await.expect("accepted");
+        let mut connection =
+            antiphon::tokio::Reconnecting::open(connector(&cluster), QUICK).await.expect("accepted");
         connection.join("news").await.expect("sent");
         connection.receive().await.expect("a view");
         cluster.kill(0);

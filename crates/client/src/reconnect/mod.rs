@@ -1,6 +1,6 @@
 //! Connections that are opened anew when they end, and say what may have been missed.
 //!
-//! A [`Connection`] works as a [blocking one](crate::Connection), until its daemon dies or the network
+//! A [`Reconnecting`] works as a [`Connection`](crate::Connection), until its daemon dies or the network
 //! fails. Then it connects again, to the first of its daemons that answers, joins its groups, and
 //! delivers an [`Event::Gap`]. From the end of the old session until the program has received the gap,
 //! nothing can be sent ([`Error::Interrupted`]): what the program says may
@@ -8,11 +8,11 @@
 //!
 //! ```no_run
 //! use antiphon::Connector;
-//! use antiphon::reconnect::{Backoff, Connection, Event};
+//! use antiphon::reconnect::{Backoff, Event, Reconnecting};
 //!
 //! # fn main() -> Result<(), antiphon::Error> {
 //! let connector = Connector::new("4803@db1").or("4803@db2").name("alice");
-//! let mut connection = Connection::open(connector, Backoff::default())?;
+//! let mut connection = Reconnecting::open(connector, Backoff::default())?;
 //! connection.join("orders")?;
 //! loop {
 //!     match connection.receive()? {
@@ -28,23 +28,23 @@
 //! that was built from messages has to be fetched from a member again; see the
 //! [guide](crate::guide#losing-the-daemon).
 //!
-//! Who only sends has to receive too, or it never gets the gap: [`Connection::receive_timeout`] does without
+//! Who only sends has to receive too, or it never gets the gap: [`Reconnecting::receive_timeout`] does without
 //! waiting.
 //!
 //! `tokio::Reconnecting` is the same for programs that use tokio. [`Continuity`] and [`Backoff`] are
 //! the parts without sockets.
 
 mod backoff;
-mod connection;
 mod continuity;
+mod reconnecting;
 mod unconfirmed;
 
 use antiphon_wire::names::{GroupName, MemberName};
 
 pub use self::backoff::Backoff;
 pub(crate) use self::backoff::{Life, Outage};
-pub use self::connection::Connection;
 pub use self::continuity::Continuity;
+pub use self::reconnecting::Reconnecting;
 use crate::error::Error;
 use crate::message::{self, View};
 

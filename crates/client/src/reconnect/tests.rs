@@ -76,9 +76,9 @@ pub(crate) fn live(stream: &mut TcpStream) {
     let _ = stream.read_to_end(&mut Vec::new());
 }
 
-fn open(lives: &'static [Life]) -> (Connection, JoinHandle<()>) {
+fn open(lives: &'static [Life]) -> (Reconnecting, JoinHandle<()>) {
     let (connector, playing) = daemon_with(lives);
-    let mut connection = Connection::open(connector, QUICK).expect("accepted");
+    let mut connection = Reconnecting::open(connector, QUICK).expect("accepted");
     connection.join("grp").expect("sent");
     assert_is_view(&connection.receive().expect("a view"));
     (connection, playing)
@@ -142,7 +142,7 @@ fn messages_that_did_not_come_back_are_counted_and_nothing_is_sent_before_the_ga
 fn attempts_end_where_they_should_and_waiting_too() {
     let (connector, playing) = daemon_with(&[die_in_a_frame]);
     let backoff = Backoff { attempts: Some(3), first: Duration::from_millis(200), ..Backoff::default() };
-    let mut connection = Connection::open(connector, backoff).expect("accepted");
+    let mut connection = Reconnecting::open(connector, backoff).expect("accepted");
     connection.join("grp").expect("sent");
     assert_is_view(&connection.receive().expect("a view"));
     playing.join().expect("played");

@@ -33,16 +33,24 @@ pub struct Reconnecting {
 type Connecting = Pin<Box<dyn Future<Output = Result<Connection, Error>> + Send>>;
 
 enum State {
-    /// Once a request has failed, and why, no more are sent; what came before the end is still received.
-    Open(Box<Connection>, Option<Error>),
+    /// Once a request has failed, no more are sent; what came before the end is still received.
+    Open { connection: Box<Connection>, failed: Option<Error> },
     /// The attempt lies here, so that it goes on although the future of a receive is dropped.
     Lost(Outage, Connecting),
+}
+
+impl State {
+    fn open(connection: Connection) -> Self {
+        Self::Open { connection: Box::new(connection), failed: None }
+    }
 }
 
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Open(connection, failed) => f.debug_tuple("Open").field(connection).field(failed).finish(),
+            Self::Open { connection, failed } => {
+                f.debug_struct("Open").field("connection", connection).field("failed", failed).finish()
+            }
             Self::Lost(outage, _) => f.debug_tuple("Lost").field(outage).finish_non_exhaustive(),
         }
     }
@@ -57,7 +65,7 @@ impl Reconnecting {
         let connection = connector.connect_tokio().await?;
         let continuity = Continuity::new(connection.member(), connector.wants_membership());
         let life = Life::new(Instant::now());
-        Ok(Self { connector, backoff, continuity, life, state: State::Open(Box::new(connection), None) })
+        Ok(Self { connector, backoff, continuity, life, state: State::open(connection) })
     }
 
     /// The name in the present session, or in the last one.
@@ -129,15 +137,15 @@ impl Reconnecting {
     /// When the connection is broken; it is closed all the same.
     pub async fn disconnect(self) -> Result<(), Error> {
         match self.state {
-            State::Open(connection, None) => connection.disconnect().await,
-            State::Open(_, Some(cause)) | State::Lost(Outage { cause, .. }, _) => Err(cause),
+            State::Open { connection, failed: None } => connection.disconnect().await,
+            State::Open { failed: Some(cause), .. } | State::Lost(Outage { cause, .. }, _) => Err(cause),
         }
     }
 
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, Error>> {
         loop {
             match &mut self.state {
-                State::Open(connection, _) => match ready!(connection.poll_receive(cx)) {
+                State::Open { connection, .. } => match ready!(connection.poll_receive(cx)) {
                     Ok(event) => {
                         self.continuity.on_event(&event);
                         return Poll::Ready(Ok(Event::Delivered(event)));
@@ -166,20 +174,20 @@ impl Reconnecting {
         for rejoined in &gap.groups {
             connection.sender.join_now(rejoined.group);
         }
-        self.state = State::Open(Box::new(connection), None);
+        self.state = State::open(connection);
         Event::Gap(gap)
     }
 
     fn connection(&mut self) -> Result<&mut Connection, Error> {
         match &mut self.state {
-            State::Open(connection, None) => Ok(connection),
-            State::Open(_, Some(_)) | State::Lost(..) => Err(Error::Interrupted),
+            State::Open { connection, failed: None } => Ok(connection),
+            State::Open { .. } | State::Lost(..) => Err(Error::Interrupted),
         }
     }
 
     fn after_request(&mut self, done: Result<(), Error>) -> Result<(), Error> {
         done.map_err(|error| {
-            if let State::Open(_, failed) = &mut self.state {
+            if let State::Open { failed, .. } = &mut self.state {
                 *failed = Some(error);
             }
             Error::Interrupted
@@ -189,7 +197,7 @@ impl Reconnecting {
     /// The end of the session, of which a request may have told before.
     fn lose(&mut self, error: Error) {
         let cause = match &mut self.state {
-            State::Open(_, failed) => failed.take().unwrap_or(error),
+            State::Open { failed, .. } => failed.take().unwrap_or(error),
             State::Lost(..) => error,
         };
         let outage = self.life.end(cause, Instant::now(), &self.backoff, &self.continuity.member());

@@ -7,14 +7,14 @@ use antiphon_wire::names::MemberName;
 use antiphon_wire::service::ServiceLevel;
 
 use super::{Backoff, Continuity, Event, Life, Outage};
-use crate::blocking;
+use crate::blocking::Connection;
 use crate::connector::Connector;
 use crate::envelope::{Destination, Envelope};
 use crate::error::Error;
 
 /// A connection that is opened anew when it ends.
 #[derive(Debug)]
-pub struct Connection {
+pub struct Reconnecting {
     connector: Connector,
     backoff: Backoff,
     continuity: Continuity,
@@ -25,12 +25,21 @@ pub struct Connection {
 
 #[derive(Debug)]
 enum State {
-    /// Once a request has failed, and why, no more are sent; what came before the end is still received.
-    Open(Box<blocking::Connection>, Option<Error>),
+    /// Once a request has failed, no more are sent; what came before the end is still received.
+    Open {
+        connection: Box<Connection>,
+        failed: Option<Error>,
+    },
     Lost(Outage),
 }
 
-impl Connection {
+impl State {
+    fn open(connection: Connection) -> Self {
+        Self::Open { connection: Box::new(connection), failed: None }
+    }
+}
+
+impl Reconnecting {
     /// Connects. The first time there is one attempt, which tries each daemon of the connector once.
     ///
     /// # Errors
@@ -39,7 +48,7 @@ impl Connection {
         let connection = connector.connect()?;
         let continuity = Continuity::new(connection.member(), connector.wants_membership());
         let life = Life::new(Instant::now());
-        Ok(Self { connector, backoff, continuity, life, state: State::Open(Box::new(connection), None) })
+        Ok(Self { connector, backoff, continuity, life, state: State::open(connection) })
     }
 
     /// The name in the present session, or in the last one.
@@ -60,7 +69,7 @@ impl Connection {
     /// Requests to leave a group.
     ///
     /// # Errors
-    /// As [`Connection::join`].
+    /// As [`Reconnecting::join`].
     pub fn leave(&mut self, group: impl Destination) -> Result<(), Error> {
         let group = group.group_name()?;
         self.request(|connection| connection.leave(group), |continuity| continuity.on_leave(group))
@@ -69,7 +78,7 @@ impl Connection {
     /// Sends a message of type 0 to one group or one member.
     ///
     /// # Errors
-    /// As [`Connection::send`], or when the name is not legal.
+    /// As [`Reconnecting::send`], or when the name is not legal.
     pub fn multicast(
         &mut self,
         service: ServiceLevel,
@@ -109,26 +118,26 @@ impl Connection {
     /// connect is not cut short: it may take as long as the connector allows.
     ///
     /// # Errors
-    /// As [`Connection::receive`].
+    /// As [`Reconnecting::receive`].
     pub fn receive_timeout(&mut self, timeout: Duration) -> Result<Option<Event>, Error> {
         self.receive_until(Instant::now().checked_add(timeout))
     }
 
-    /// Ends the session in order; see [`blocking::Connection::disconnect`].
+    /// Ends the session in order; see [`Connection::disconnect`].
     ///
     /// # Errors
     /// When the connection is broken; it is closed all the same.
     pub fn disconnect(self) -> Result<(), Error> {
         match self.state {
-            State::Open(connection, None) => connection.disconnect(),
-            State::Open(_, Some(cause)) | State::Lost(Outage { cause, .. }) => Err(cause),
+            State::Open { connection, failed: None } => connection.disconnect(),
+            State::Open { failed: Some(cause), .. } | State::Lost(Outage { cause, .. }) => Err(cause),
         }
     }
 
     fn receive_until(&mut self, deadline: Option<Instant>) -> Result<Option<Event>, Error> {
         loop {
             match &mut self.state {
-                State::Open(connection, _) => match receive(connection, deadline) {
+                State::Open { connection, .. } => match receive(connection, deadline) {
                     Ok(None) => return Ok(None),
                     Ok(Some(event)) => {
                         self.continuity.on_event(&event);
@@ -167,16 +176,18 @@ impl Connection {
             let _ = connection.join(rejoined.group);
         }
         self.life = outage.end(Instant::now());
-        self.state = State::Open(Box::new(connection), None);
+        self.state = State::open(connection);
         Ok(Some(Event::Gap(gap)))
     }
 
     fn request(
         &mut self,
-        request: impl FnOnce(&mut blocking::Connection) -> Result<(), Error>,
+        request: impl FnOnce(&mut Connection) -> Result<(), Error>,
         remember: impl FnOnce(&mut Continuity),
     ) -> Result<(), Error> {
-        let State::Open(connection, failed @ None) = &mut self.state else { return Err(Error::Interrupted) };
+        let State::Open { connection, failed: failed @ None } = &mut self.state else {
+            return Err(Error::Interrupted);
+        };
         remember(&mut self.continuity);
         *failed = request(connection).err();
         if failed.is_some() { Err(Error::Interrupted) } else { Ok(()) }
@@ -185,7 +196,7 @@ impl Connection {
     /// The end of the session, of which a request may have told before.
     fn lose(&mut self, error: Error) {
         let cause = match &mut self.state {
-            State::Open(_, failed) => failed.take().unwrap_or(error),
+            State::Open { failed, .. } => failed.take().unwrap_or(error),
             State::Lost(_) => error,
         };
         let outage = self.life.end(cause, Instant::now(), &self.backoff, &self.continuity.member());
@@ -193,10 +204,7 @@ impl Connection {
     }
 }
 
-fn receive(
-    connection: &mut blocking::Connection,
-    deadline: Option<Instant>,
-) -> Result<Option<crate::Event>, Error> {
+fn receive(connection: &mut Connection, deadline: Option<Instant>) -> Result<Option<crate::Event>, Error> {
     match deadline {
         None => connection.receive().map(Some),
         Some(deadline) => connection.receive_timeout(deadline.saturating_duration_since(Instant::now())),
