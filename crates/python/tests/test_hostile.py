@@ -18,7 +18,7 @@ import pytest
 from conftest import LIMIT
 
 import antiphon
-from antiphon import ServiceLevel, aio, spread
+from antiphon import ServiceLevel, _connection, aio, spread
 from antiphon._antiphon import Handshake, Session
 
 if TYPE_CHECKING:
@@ -341,3 +341,43 @@ def test_a_disconnect_waits_for_a_daemon_that_still_sends_something(is_async: bo
             antiphon.connect(address, timeout=LIMIT).disconnect()
         assert is_over.is_set(), "the daemon had not closed"
         daemon.join(LIMIT)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_disconnect_does_not_wait_for_ever(is_async: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (_connection, aio):
+        # As if the daemon always got on a little.
+        monkeypatch.setattr(module, "STALL_TIMEOUT", 10 * LIMIT)
+        monkeypatch.setattr(module, "LAST_TIMEOUT", 0.1)
+    here, there = socket.socketpair()
+    message = (ServiceLevel.FIFO, "group", bytes(100_000))
+
+    async def end() -> None:
+        here.setblocking(False)
+        connection = aio.Connection(session(), here)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.1):
+                while True:
+                    await connection.multicast(*message)
+        async with asyncio.timeout(LIMIT):
+            await connection.disconnect()
+
+    if is_async:
+        asyncio.run(end())
+    else:
+        connection = antiphon.Connection(session(), here)
+
+        def send() -> None:
+            with contextlib.suppress(antiphon.ConnectionClosed):
+                while True:
+                    connection.multicast(*message)
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        time.sleep(0.1)
+        ender = threading.Thread(target=connection.disconnect)
+        ender.start()
+        ender.join(LIMIT)
+        assert not ender.is_alive()
+        sender.join(LIMIT)
+    there.close()

@@ -268,8 +268,9 @@ class Connection(Named):
         """Ends the session in order: everything sent before it is delivered, and the groups learn of the
         disconnect at once. Waits for the daemon to close, unless nothing comes for a second; events that
         were not received are lost. A daemon that takes nothing more, as one that is stopped, is given up
-        after three seconds. Waits for another task that does the same. Does nothing when the connection is
-        closed, and in a child of the process that opened it no more than :meth:`close`."""
+        after three seconds, and any after a minute. Waits for another task that does the same. Does nothing
+        when the connection is closed, and in a child of the process that opened it no more than
+        :meth:`close`."""
         if self._is_inherited:
             self.close()
             return
@@ -363,11 +364,11 @@ class Connection(Named):
             if self._send_end is None:
                 self._is_ending = True
                 self._session.disconnect()
-                await self._write_last()
-                self._send_end = ENDED
-                self._socket.shutdown(socket.SHUT_WR)
-                async with asyncio.timeout(GOODBYE_TIMEOUT) as limit:
-                    await self._drain(limit)
+                async with asyncio.timeout(LAST_TIMEOUT):
+                    await self._write_last()
+                    self._send_end = ENDED
+                    self._socket.shutdown(socket.SHUT_WR)
+                    await self._drain()
         except OSError:
             # Closed already, which is what was wanted. ConnectionClosed and TimeoutError are OSErrors.
             pass
@@ -417,14 +418,13 @@ class Connection(Named):
             self._watch_reads(False)
         self._readable.wake()
 
-    async def _drain(self, limit: asyncio.Timeout) -> None:
-        """Reads and forgets until the daemon closes, or nothing comes within the limit. A socket closed with
-        bytes unread resets the connection, and takes with it what the daemon has not read yet."""
+    async def _drain(self) -> None:
+        """Reads and forgets until the daemon closes; TimeoutError when nothing comes for too long. A socket
+        closed with bytes unread resets the connection, and takes with it what the daemon has not read yet."""
         self._forgets_events = True
-        end = self._loop.time() + LAST_TIMEOUT
         while self._read_end is None:
-            await self._more()
-            limit.reschedule(min(self._loop.time() + GOODBYE_TIMEOUT, end))
+            async with asyncio.timeout(GOODBYE_TIMEOUT):
+                await self._more()
 
     def _watch_reads(self, wanted: bool) -> None:
         if wanted and not self._watching_reads:
