@@ -87,9 +87,6 @@ pub(super) fn decode_part(frame: Lent<'_>) -> Result<Part, DecodeError> {
         return Err(reader.bad_value("saying of a daemon", u64::from(saying)));
     }
     let (ring, number, count) = (ring(&mut reader)?, reader.u32()?, reader.u32()?);
-    if number >= count {
-        return Err(reader.bad_value("part number", u64::from(number)));
-    }
     Ok(Part { ring, number, count, piece: frame.narrowed(reader.take_rest()).keep() })
 }
 

@@ -60,7 +60,8 @@ impl Exchange {
             return false;
         }
         let count = *incoming.count.get_or_insert(part.count);
-        let fits = part.number == incoming.parts && part.count == count && count <= MAX_PARTS;
+        let is_next = part.number == incoming.parts && part.number < count;
+        let fits = is_next && part.count == count && count <= MAX_PARTS;
         if fits {
             incoming.bytes.extend_from_slice(&part.piece);
             incoming.parts += 1;
