@@ -4,6 +4,7 @@
 //! The fuzzers in `fuzz/` call them with what a coverage-guided search makes up, and this crate's test
 //! with seeded mutations of real exchanges, on a stable toolchain. Not part of the daemon.
 
+mod links;
 pub mod samples;
 
 use std::net::Ipv4Addr;
@@ -20,11 +21,16 @@ use antiphon_wire::ring::packet::PacketHeader;
 use antiphon_wire::ring::{CLUSTER_HASH, HEADER_BYTES, VERSION};
 use bytes::{Buf, Bytes, BytesMut};
 
+pub use self::links::{Alteration, Change, Reached, links};
+
 /// Hash of the configuration of the daemons that are fed.
 pub const CLUSTER: ClusterHash = ClusterHash(0x0bad_cafe);
 
 /// Incarnation and first epoch of the daemon that is fed: those of the samples are in its reach.
 const BOOT: u64 = 1_795_000_000_000;
+
+/// The time at which daemons start.
+const BEGINNING: Instant = Instant(1_000_000_000);
 
 /// Exchanges of all that was sent, or deadlines, after which two daemons are surely a ring that rests.
 const FORMING: usize = 100;
@@ -52,16 +58,9 @@ pub struct Fed {
 impl Fed {
     /// Number `me` of the daemons of these names, alone.
     fn new(me: u16, names: &[&str]) -> Self {
-        let daemon = |(name, last): (&&str, u8)| {
-            let name = DaemonName::new(name.as_bytes()).ok()?;
-            Some(Daemon { name, address: Ipv4Addr::new(10, 0, 0, last) })
-        };
-        let daemons = names.iter().zip(1..).filter_map(daemon).collect();
-        let config = Config::new(Cluster { daemons, hash: CLUSTER }, DaemonId(me));
-        let (now, mut out) = (Instant(1_000_000_000), Outputs::default());
-        let boot = Boot { incarnation: BOOT, epoch: BOOT, seed: 1, name_hash: NameHash::fixed() };
-        let node = Node::new(config, boot, now, &mut out);
-        Self { node, now, out, sent: Vec::new(), numbered: Default::default() }
+        let mut out = Outputs::default();
+        let node = node(me, names, &mut out);
+        Self { node, now: BEGINNING, out, sent: Vec::new(), numbered: Default::default() }
     }
 
     fn input(&mut self, input: Input) {
@@ -123,6 +122,18 @@ impl Fed {
         }
         self.input(Input::OutboxesOffered);
     }
+}
+
+/// Number `me` of the daemons of these names, which starts at the [`BEGINNING`].
+fn node(me: u16, names: &[&str], out: &mut Outputs) -> Node {
+    let daemon = |(name, last): (&&str, u8)| {
+        let name = DaemonName::new(name.as_bytes()).ok()?;
+        Some(Daemon { name, address: Ipv4Addr::new(10, 0, 0, last) })
+    };
+    let daemons = names.iter().zip(1..).filter_map(daemon).collect();
+    let config = Config::new(Cluster { daemons, hash: CLUSTER }, DaemonId(me));
+    let boot = Boot { incarnation: BOOT, epoch: BOOT, seed: 1, name_hash: NameHash::fixed() };
+    Node::new(config, boot, BEGINNING, out)
 }
 
 /// Datagrams from somebody who knows the configuration's hash. `data` is a list of steps: a byte that
