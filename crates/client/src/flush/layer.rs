@@ -96,10 +96,13 @@ impl Layer {
     /// Joins a group; its first [`Event::View`] makes this client a member.
     ///
     /// # Errors
-    /// When the name is not legal, or this client is joining, in or leaving the group.
+    /// When the name is not legal or that of a private group, or this client is joining, in or leaving the group.
     pub fn join(&mut self, group: impl Destination) -> Result<(), FlushError> {
         let name = group.group_name()?;
-        if name.is_private() || self.groups.contains_key(&name) {
+        if name.is_private() {
+            return Err(FlushError::PrivateGroup);
+        }
+        if self.groups.contains_key(&name) {
             return Err(FlushError::AlreadyInvolved);
         }
         self.groups.insert(name, Group::new(name, self.me, self.planted));

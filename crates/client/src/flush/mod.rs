@@ -152,9 +152,14 @@ pub enum FlushError {
     /// Nothing can be delivered in a view that never comes.
     #[error("the connection receives no membership, which the flush layer is made of: connect with it")]
     NoMembership,
-    /// A group can be joined once, and a private group not at all.
-    #[error("this client is in the group, or on its way in or out, or the group is private")]
+    /// A group can be joined once.
+    #[error(
+        "this client is in the group, or on its way in or out: leave it, and wait for the end, to join it again"
+    )]
     AlreadyInvolved,
+    /// A private group belongs to one client.
+    #[error("a private group cannot be joined, only sent to")]
+    PrivateGroup,
     /// Flushing answers a request.
     #[error("no flush was requested in the group: wait for a flush request")]
     NotRequested,
