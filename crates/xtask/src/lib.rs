@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! PREFIX/include             sp.h, sp_events.h, sp_func.h, fl.h
-//! PREFIX/lib                 libantiphon.so.3, libantiphon.a, and what leads to them under the old names
-//! PREFIX/lib/pkgconfig       antiphon.pc
+//! LIBDIR                     libantiphon.so.3, libantiphon.a, and what leads to them under the old names
+//! LIBDIR/pkgconfig           antiphon.pc
 //! PREFIX/share/doc/antiphon  c-library.md
 //! ```
 
@@ -39,7 +39,7 @@ pub enum XtaskError {
     },
     /// A file could not be put where it belongs.
     #[error(
-        "cannot write {path}: {source}; run it as root, or name another directory with --prefix or --destdir"
+        "cannot write {path}: {source}; run it as root, or name another directory with --prefix, --libdir or --destdir"
     )]
     Write {
         /// The file.
@@ -78,21 +78,37 @@ impl Libraries {
     }
 }
 
+/// Where what is installed will be used.
+#[derive(Clone, Debug)]
+pub struct Places {
+    prefix: PathBuf,
+    libdir: PathBuf,
+}
+
+impl Places {
+    /// With headers and documents below `prefix`, and libraries in `libdir`, which is below `prefix` too if it is not
+    /// absolute.
+    #[must_use]
+    pub fn new(prefix: &Path, libdir: &Path) -> Self {
+        Self { prefix: prefix.to_owned(), libdir: prefix.join(libdir) }
+    }
+}
+
 /// Puts libraries and headers where compilers, linkers and programs find them. With `root`, all goes below
-/// that directory, for packages to be made of it; what is installed will be used below `prefix` all the same.
+/// that directory, for packages to be made of it; it will be used in its places all the same.
 ///
 /// # Errors
 /// When a file cannot be read or written.
-pub fn install(libraries: &Libraries, prefix: &Path, root: Option<&Path>) -> Result<(), XtaskError> {
-    let target = match root {
-        Some(root) => root.join(prefix.strip_prefix("/").unwrap_or(prefix)),
-        None => prefix.to_owned(),
+pub fn install(libraries: &Libraries, places: &Places, root: Option<&Path>) -> Result<(), XtaskError> {
+    let below_root = |place: &Path| match root {
+        Some(root) => root.join(place.strip_prefix("/").unwrap_or(place)),
+        None => place.to_owned(),
     };
+    let (prefix, lib) = (below_root(&places.prefix), below_root(&places.libdir));
     let workspace = workspace();
     for header in HEADERS {
-        copy(&workspace.join("crates/capi/include").join(header), &target.join("include").join(header))?;
+        copy(&workspace.join("crates/capi/include").join(header), &prefix.join("include").join(header))?;
     }
-    let lib = target.join("lib");
     copy(&libraries.shared, &lib.join(SHARED))?;
     copy(&libraries.archive, &lib.join(ARCHIVE))?;
     link(SHARED, &lib.join("libantiphon.so"))?;
@@ -101,8 +117,8 @@ pub fn install(libraries: &Libraries, prefix: &Path, root: Option<&Path>) -> Res
         link(SHARED, &lib.join(format!("{name}.so")))?;
         link(ARCHIVE, &lib.join(format!("{name}.a")))?;
     }
-    write(&lib.join("pkgconfig/antiphon.pc"), package(prefix).as_bytes())?;
-    copy(&workspace.join("docs/c-library.md"), &target.join("share/doc/antiphon/c-library.md"))
+    write(&lib.join("pkgconfig/antiphon.pc"), package(places).as_bytes())?;
+    copy(&workspace.join("docs/c-library.md"), &prefix.join("share/doc/antiphon/c-library.md"))
 }
 
 /// The directory of the workspace.
@@ -111,10 +127,15 @@ pub fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-fn package(prefix: &Path) -> String {
+fn package(Places { prefix, libdir }: &Places) -> String {
+    // By the prefix where that is possible, so that pkg-config can put another one in its place.
+    let libdir = match libdir.strip_prefix(prefix) {
+        Ok(below) => format!("${{prefix}}/{}", below.display()),
+        Err(_) => libdir.display().to_string(),
+    };
     format!(
         "prefix={}\n\
-         libdir=${{prefix}}/lib\n\
+         libdir={libdir}\n\
          includedir=${{prefix}}/include\n\
          \n\
          Name: antiphon\n\
@@ -178,6 +199,17 @@ fn replace(path: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> Result<()
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn libraries_are_told_of_by_the_prefix_if_they_are_below_it() {
+        let libdir = |libdir: &str| {
+            let package = package(&Places::new(Path::new("/usr"), Path::new(libdir)));
+            package.lines().find_map(|line| line.strip_prefix("libdir=")).map(str::to_owned)
+        };
+        assert_eq!(libdir("lib64").as_deref(), Some("${prefix}/lib64"));
+        assert_eq!(libdir("/usr/lib/x86_64-linux-gnu").as_deref(), Some("${prefix}/lib/x86_64-linux-gnu"));
+        assert_eq!(libdir("/lib").as_deref(), Some("/lib"));
+    }
 
     #[test]
     fn a_directory_that_can_not_be_written_is_told_with_what_to_do() {

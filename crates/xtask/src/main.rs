@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-use antiphon_xtask::{Libraries, XtaskError, install, workspace};
+use antiphon_xtask::{Libraries, Places, XtaskError, install, workspace};
 use clap::{Parser, Subcommand};
 
 #[derive(Debug, Parser)]
@@ -17,9 +17,12 @@ struct Arguments {
 enum Task {
     /// Build the C library and install it with its headers and the names of libspread.
     Install {
-        /// Where include and lib are, or will be.
+        /// Where include is, or will be.
         #[arg(long, value_name = "DIRECTORY", default_value = "/usr/local")]
         prefix: PathBuf,
+        /// Where libraries are, or will be; below the prefix if it is not absolute.
+        #[arg(long, value_name = "DIRECTORY", default_value = "lib")]
+        libdir: PathBuf,
         /// Put everything below this directory, to make a package of it.
         #[arg(long, value_name = "DIRECTORY")]
         destdir: Option<PathBuf>,
@@ -27,11 +30,11 @@ enum Task {
 }
 
 fn main() -> ExitCode {
-    let Task::Install { prefix, destdir } = Arguments::parse().task;
+    let Task::Install { prefix, libdir, destdir } = Arguments::parse().task;
     // A relative prefix would mean something else to whoever reads the installed files.
     let installed = std::path::absolute(&prefix)
         .map_err(|source| XtaskError::Write { path: prefix, source })
-        .and_then(|prefix| install(&build()?, &prefix, destdir.as_deref()));
+        .and_then(|prefix| install(&build()?, &Places::new(&prefix, &libdir), destdir.as_deref()));
     match installed {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

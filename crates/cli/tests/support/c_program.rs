@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-use antiphon_xtask::{Libraries, install};
+use antiphon_xtask::{Libraries, Places, install};
 
 use super::PROGRAM;
 use super::process::spawn;
@@ -33,7 +33,8 @@ pub(crate) fn prefix() -> &'static Path {
         let name = tests.file_name().expect("a name");
         let prefix = Path::new(env!("CARGO_TARGET_TMPDIR")).join("prefix").join(name);
         let built = Libraries::in_directory(&Path::new(PROGRAM).with_file_name("deps"));
-        install(&built, &prefix, None).expect("the library was built with this test");
+        let places = Places::new(&prefix, Path::new("lib"));
+        install(&built, &places, None).expect("the library was built with this test");
         prefix
     });
     &PREFIX
