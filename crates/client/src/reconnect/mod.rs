@@ -28,8 +28,9 @@
 //! that was built from messages has to be fetched from a member again; see the
 //! [guide](crate::guide#losing-the-daemon).
 //!
-//! Who only sends has to receive too, or it never gets the gap: [`Reconnecting::receive_timeout`] does without
-//! waiting.
+//! Who only sends has to receive too, or it never gets the gap: [`Reconnecting::receive_timeout`] with zero takes
+//! what is there. While the session is lost it also makes the attempt that is due, which may take as long as
+//! [`Connector::timeout`](crate::Connector::timeout) allows for each daemon.
 //!
 //! `tokio::Reconnecting` is the same for programs that use tokio. [`Continuity`] and [`Backoff`] are
 //! the parts without sockets.
@@ -37,14 +38,16 @@
 mod backoff;
 mod continuity;
 mod reconnecting;
+mod succession;
 mod unconfirmed;
 
 use antiphon_wire::names::{GroupName, MemberName};
 
 pub use self::backoff::Backoff;
-pub(crate) use self::backoff::{Life, Outage};
+pub(crate) use self::backoff::Outage;
 pub use self::continuity::Continuity;
 pub use self::reconnecting::Reconnecting;
+pub(crate) use self::succession::Succession;
 use crate::error::Error;
 use crate::message::{self, View};
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use antiphon_wire::names::MemberName;
 use antiphon_wire::service::ServiceLevel;
 
-use super::{Backoff, Continuity, Event, Life, Outage};
+use super::{Backoff, Continuity, Event, Outage, Succession};
 use crate::blocking::Connection;
 use crate::connector::Connector;
 use crate::envelope::{Destination, Envelope};
@@ -15,11 +15,7 @@ use crate::error::Error;
 /// A connection that is opened anew when it ends.
 #[derive(Debug)]
 pub struct Reconnecting {
-    connector: Connector,
-    backoff: Backoff,
-    continuity: Continuity,
-    /// That of the present session, or of the last one.
-    life: Life,
+    succession: Succession,
     state: State,
 }
 
@@ -46,21 +42,21 @@ impl Reconnecting {
     /// As [`Connector::connect`].
     pub fn open(connector: Connector, backoff: Backoff) -> Result<Self, Error> {
         let connection = connector.connect()?;
-        let continuity = Continuity::new(connection.member(), connector.wants_membership());
-        let life = Life::new(Instant::now());
-        Ok(Self { connector, backoff, continuity, life, state: State::open(connection) })
+        let succession = Succession::new(connector, backoff, connection.member());
+        Ok(Self { succession, state: State::open(connection) })
     }
 
     /// The name in the present session, or in the last one.
     #[must_use]
     pub fn member(&self) -> MemberName {
-        self.continuity.member()
+        self.succession.continuity.member()
     }
 
     /// Requests to join a group, in this session and all later ones.
     ///
     /// # Errors
-    /// When the name is not legal, or the session ended and the gap was not received yet.
+    /// When the name is not legal, or the session ended and the gap was not received yet. A request with which the end
+    /// is noticed counts all the same, and shows in the gap; later ones do not count.
     pub fn join(&mut self, group: impl Destination) -> Result<(), Error> {
         let group = group.group_name()?;
         self.request(|connection| connection.join(group), |continuity| continuity.on_join(group))
@@ -140,7 +136,7 @@ impl Reconnecting {
                 State::Open { connection, .. } => match receive(connection, deadline) {
                     Ok(None) => return Ok(None),
                     Ok(Some(event)) => {
-                        self.continuity.on_event(&event);
+                        self.succession.continuity.on_event(&event);
                         return Ok(Some(Event::Delivered(event)));
                     }
                     Err(error) => self.lose(error),
@@ -162,20 +158,18 @@ impl Reconnecting {
     /// One attempt; `None` when it failed.
     fn connect(&mut self) -> Result<Option<Event>, Error> {
         let State::Lost(outage) = &mut self.state else { return Ok(None) };
-        let mut connection = match self.connector.connect() {
+        let mut connection = match self.succession.connector.connect() {
             Ok(connection) => connection,
             Err(error) => {
-                outage.on_failure(error, Instant::now(), &self.backoff, &self.continuity.member())?;
+                self.succession.on_failure(outage, error)?;
                 return Ok(None);
             }
         };
-        let cause = std::mem::replace(&mut outage.cause, Error::Closed);
-        let gap = self.continuity.on_session(cause, connection.member());
+        let gap = self.succession.on_session(outage, connection.member());
         for rejoined in &gap.groups {
             // If this one has ended too, that is noticed by the next receive.
             let _ = connection.join(rejoined.group);
         }
-        self.life = outage.end(Instant::now());
         self.state = State::open(connection);
         Ok(Some(Event::Gap(gap)))
     }
@@ -188,7 +182,7 @@ impl Reconnecting {
         let State::Open { connection, failed: failed @ None } = &mut self.state else {
             return Err(Error::Interrupted);
         };
-        remember(&mut self.continuity);
+        remember(&mut self.succession.continuity);
         *failed = request(connection).err();
         if failed.is_some() { Err(Error::Interrupted) } else { Ok(()) }
     }
@@ -199,8 +193,7 @@ impl Reconnecting {
             State::Open { failed, .. } => failed.take().unwrap_or(error),
             State::Lost(_) => error,
         };
-        let outage = self.life.end(cause, Instant::now(), &self.backoff, &self.continuity.member());
-        self.state = State::Lost(outage);
+        self.state = State::Lost(self.succession.on_end(cause));
     }
 }
 

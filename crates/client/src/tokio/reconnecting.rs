@@ -16,17 +16,13 @@ use super::Connection;
 use crate::connector::Connector;
 use crate::envelope::{Destination, Envelope};
 use crate::error::Error;
-use crate::reconnect::{Backoff, Continuity, Event, Life, Outage};
+use crate::reconnect::{Backoff, Event, Outage, Succession};
 
 /// A connection that is opened anew when it ends; see [`reconnect`](crate::reconnect). As a stream it
 /// has no end: after an error, which says that all attempts failed, it begins anew.
 #[derive(Debug)]
 pub struct Reconnecting {
-    connector: Connector,
-    backoff: Backoff,
-    continuity: Continuity,
-    /// That of the present session, or of the last one.
-    life: Life,
+    succession: Succession,
     state: State,
 }
 
@@ -63,25 +59,25 @@ impl Reconnecting {
     /// As [`Connector::connect`].
     pub async fn open(connector: Connector, backoff: Backoff) -> Result<Self, Error> {
         let connection = connector.connect_tokio().await?;
-        let continuity = Continuity::new(connection.member(), connector.wants_membership());
-        let life = Life::new(Instant::now());
-        Ok(Self { connector, backoff, continuity, life, state: State::open(connection) })
+        let succession = Succession::new(connector, backoff, connection.member());
+        Ok(Self { succession, state: State::open(connection) })
     }
 
     /// The name in the present session, or in the last one.
     #[must_use]
     pub fn member(&self) -> MemberName {
-        self.continuity.member()
+        self.succession.continuity.member()
     }
 
     /// Requests to join a group, in this session and all later ones.
     ///
     /// # Errors
-    /// When the name is not legal, or the session ended and the gap was not received yet.
+    /// When the name is not legal, or the session ended and the gap was not received yet. A request with which the end
+    /// is noticed counts all the same, and shows in the gap; later ones do not count.
     pub async fn join(&mut self, group: impl Destination) -> Result<(), Error> {
         let group = group.group_name()?;
         let joined = self.connection()?.join(group).await;
-        self.continuity.on_join(group);
+        self.succession.continuity.on_join(group);
         self.after_request(joined)
     }
 
@@ -92,7 +88,7 @@ impl Reconnecting {
     pub async fn leave(&mut self, group: impl Destination) -> Result<(), Error> {
         let group = group.group_name()?;
         let left = self.connection()?.leave(group).await;
-        self.continuity.on_leave(group);
+        self.succession.continuity.on_leave(group);
         self.after_request(left)
     }
 
@@ -118,7 +114,7 @@ impl Reconnecting {
         let body = body.into();
         envelope.check(body.len())?;
         let sent = self.connection()?.send(envelope, body.clone()).await;
-        self.continuity.on_send(envelope, &body);
+        self.succession.continuity.on_send(envelope, &body);
         self.after_request(sent)
     }
 
@@ -147,35 +143,28 @@ impl Reconnecting {
             match &mut self.state {
                 State::Open { connection, .. } => match ready!(connection.poll_receive(cx)) {
                     Ok(event) => {
-                        self.continuity.on_event(&event);
+                        self.succession.continuity.on_event(&event);
                         return Poll::Ready(Ok(Event::Delivered(event)));
                     }
                     Err(error) => self.lose(error),
                 },
                 State::Lost(outage, connecting) => match ready!(connecting.as_mut().poll(cx)) {
                     Ok(connection) => {
-                        self.life = outage.end(Instant::now());
-                        let cause = std::mem::replace(&mut outage.cause, Error::Closed);
-                        return Poll::Ready(Ok(self.on_session(cause, connection)));
+                        let gap = self.succession.on_session(outage, connection.member());
+                        for rejoined in &gap.groups {
+                            connection.sender.join_now(rejoined.group);
+                        }
+                        self.state = State::open(connection);
+                        return Poll::Ready(Ok(Event::Gap(gap)));
                     }
                     Err(error) => {
-                        let member = self.continuity.member();
-                        let failed = outage.on_failure(error, Instant::now(), &self.backoff, &member);
-                        *connecting = connect_at(self.connector.clone(), outage.next);
+                        let failed = self.succession.on_failure(outage, error);
+                        *connecting = connect_at(self.succession.connector.clone(), outage.next);
                         failed?;
                     }
                 },
             }
         }
-    }
-
-    fn on_session(&mut self, cause: Error, connection: Connection) -> Event {
-        let gap = self.continuity.on_session(cause, connection.member());
-        for rejoined in &gap.groups {
-            connection.sender.join_now(rejoined.group);
-        }
-        self.state = State::open(connection);
-        Event::Gap(gap)
     }
 
     fn connection(&mut self) -> Result<&mut Connection, Error> {
@@ -200,8 +189,8 @@ impl Reconnecting {
             State::Open { failed, .. } => failed.take().unwrap_or(error),
             State::Lost(..) => error,
         };
-        let outage = self.life.end(cause, Instant::now(), &self.backoff, &self.continuity.member());
-        let connecting = connect_at(self.connector.clone(), outage.next);
+        let outage = self.succession.on_end(cause);
+        let connecting = connect_at(self.succession.connector.clone(), outage.next);
         self.state = State::Lost(outage, connecting);
     }
 }
