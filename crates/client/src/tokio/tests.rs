@@ -455,3 +455,28 @@ fn messages_that_did_not_come_back_over_tokio_are_counted_too() {
     });
     playing.join().expect("played");
 }
+
+#[test]
+fn a_group_that_was_left_is_not_joined_again_over_tokio() {
+    fn die_before_the_leave(stream: &mut std::net::TcpStream) {
+        accept_alice(stream);
+        stream.read_exact(&mut [0; 2 * (48 + 32)]).expect("a join and a leave");
+    }
+    fn expect_only_a_goodbye(stream: &mut std::net::TcpStream) {
+        accept_alice(stream);
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).expect("an end");
+        assert_eq!(all.len(), 48 + 32, "the goodbye alone");
+    }
+    let (connector, playing) = daemon_with(&[die_before_the_leave, expect_only_a_goodbye]);
+    block_on(async {
+        let mut connection = Reconnecting::open(connector, QUICK).await.expect("accepted");
+        connection.join("grp").await.expect("sent");
+        connection.leave("grp").await.expect("sent");
+        let event = connection.receive().await.expect("a gap");
+        let reconnect::Event::Gap(gap) = event else { panic!("{event:?}") };
+        assert!(gap.groups.is_empty() && gap.left.len() == 1, "{gap:?}");
+        connection.disconnect().await.expect("said goodbye");
+    });
+    playing.join().expect("played");
+}

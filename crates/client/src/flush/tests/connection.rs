@@ -49,3 +49,36 @@ fn answers_that_are_never_taken_have_a_limit() {
     drop(connection);
     playing.join().expect("played");
 }
+
+#[test]
+fn who_does_not_flush_in_time_leaves_the_group_while_it_receives() {
+    let (address, playing) = daemon(|mut stream| {
+        accept_alice(&mut stream);
+        expect(&mut stream, &bytes(JOIN));
+        say(&mut stream, JOIN_VIEW);
+        let mut answer = [0; ANSWER_BYTES];
+        stream.read_exact(&mut answer).expect("the acknowledgement");
+        stream.write_all(&answer).expect("it comes back");
+        stream.read_exact(&mut answer).expect("the receipt");
+        let mut next_view = bytes(JOIN_VIEW);
+        next_view[88] += 1;
+        stream.write_all(&next_view).expect("a change");
+        let mut leave = [0; 48 + 32];
+        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
+        stream.read_exact(&mut leave).expect("a request to leave");
+        assert!(leave[48..].starts_with(b"grp\0"));
+        say(&mut stream, SELF_LEAVE);
+        let _ = stream.read(&mut [0]);
+    });
+    let connection = crate::Connection::connect(&address, "alice").expect("accepted");
+    let mut connection = Connection::new(connection);
+    connection.set_flush_limit(Some(Duration::from_millis(50)));
+    connection.join("grp").expect("sent");
+    assert!(matches!(connection.receive(), Ok(Event::View(_))));
+    assert!(matches!(connection.receive(), Ok(Event::FlushRequest(_))));
+    let overdue = connection.receive_timeout(Duration::from_secs(20));
+    assert!(matches!(overdue, Ok(Some(Event::Overdue(_)))), "{overdue:?}");
+    assert!(matches!(connection.receive(), Ok(Event::SelfLeave(_))));
+    drop(connection);
+    playing.join().expect("played");
+}
