@@ -7,17 +7,15 @@ use std::time::Duration;
 use antiphon::session::Outbox;
 use antiphon::{Envelope, MemberName, ServiceLevel, Version};
 use antiphon_proto::time::Instant;
-use antiphon_proto::{Input, Node, Origin, Outputs, Stats, Target};
+use antiphon_proto::{Input, Node, Origin, Outputs, Stats};
 use antiphon_wire::client::handshake::{AuthChoice, Hello};
-use antiphon_wire::ids::{DaemonId, SessionId};
+use antiphon_wire::ids::SessionId;
 use antiphon_wire::names::PrivateName;
 use antiphon_wire::ring::DatagramKind;
 use bytes::{Buf, Bytes};
 
 use crate::{BEGINNING, TRIO, node};
 
-/// Where a datagram says of which kind it is.
-const KIND: usize = 1;
 /// How long a datagram is on its way.
 const TRAVEL: Duration = Duration::from_millis(1);
 /// How long a daemon is cut off, so that the others form a ring without it, and then one with it.
@@ -133,12 +131,6 @@ struct Datagram {
     bytes: Bytes,
 }
 
-impl Datagram {
-    fn is_of(&self, kind: DatagramKind) -> bool {
-        self.bytes.get(KIND) == Some(&(kind as u8))
-    }
-}
-
 /// What a client says: a hello, its proof, that it joins a group, and two messages to that.
 fn client() -> Result<[Bytes; 4], antiphon::Error> {
     let name = Some(PrivateName::new(b"alice")?);
@@ -155,15 +147,13 @@ fn client() -> Result<[Bytes; 4], antiphon::Error> {
 impl Links {
     /// Three daemons that start, and a client of the first.
     fn new() -> Self {
-        let (mut nodes, mut outs) = (Vec::new(), Vec::new());
+        let [opening @ .., message] = client().unwrap_or_default();
+        let mut links = Self { now: BEGINNING, nodes: Vec::new(), on_the_way: VecDeque::new(), message };
         for (me, _) in (0..).zip(TRIO) {
             let mut out = Outputs::default();
-            nodes.push(node(me, &TRIO, &mut out));
-            outs.push(out);
+            links.nodes.push(node(me, &TRIO, &mut out));
+            links.send(me.into(), out);
         }
-        let [opening @ .., message] = client().unwrap_or_default();
-        let mut links = Self { now: BEGINNING, nodes, on_the_way: VecDeque::new(), message };
-        outs.into_iter().enumerate().for_each(|(me, out)| links.send(me, out));
         links.input(0, Input::SessionOpened(CLIENT, Origin::Unix));
         opening.into_iter().for_each(|bytes| links.client_says(bytes));
         links
@@ -205,7 +195,9 @@ impl Links {
     /// Lets time pass until the next datagram is of this kind, and makes a ring be formed anew if none is. Whether
     /// there is one.
     fn await_kind(&mut self, kind: DatagramKind, victim: usize) -> bool {
-        let is_next = |links: &mut Self| links.on_the_way.front().is_some_and(|next| next.is_of(kind));
+        let is_next = |links: &mut Self| {
+            links.on_the_way.front().is_some_and(|next| DatagramKind::of(&next.bytes) == Some(kind))
+        };
         let is_next_without_victim = |links: &mut Self| {
             links.on_the_way.retain(|datagram| datagram.from != victim && datagram.to != victim);
             is_next(links)
@@ -241,17 +233,11 @@ impl Links {
     fn send(&mut self, from: usize, out: Outputs) {
         let arrival = self.now + TRAVEL;
         for transmit in out.transmits {
-            let targets: &[DaemonId] = match &transmit.to {
-                Target::Each(daemons) => daemons,
-                Target::One(daemon) => std::slice::from_ref(daemon),
-            };
-            let mut burst = transmit.burst;
-            while !burst.is_empty() {
-                let bytes = burst.split_to(transmit.segment_bytes.min(burst.len()));
-                let to_each = targets.iter().map(|to| Datagram {
+            for bytes in transmit.datagrams() {
+                let to_each = transmit.to.daemons().iter().map(|to| Datagram {
                     arrival,
                     from,
-                    to: to.0.into(),
+                    to: to.index(),
                     bytes: bytes.clone(),
                 });
                 self.on_the_way.extend(to_each);

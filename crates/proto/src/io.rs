@@ -104,6 +104,14 @@ impl Transmit {
     pub(crate) fn one(to: Target, channel: Channel, datagram: Bytes) -> Self {
         Self { to, channel, segment_bytes: datagram.len(), burst: datagram }
     }
+
+    /// The datagrams, which share the memory of the burst.
+    pub fn datagrams(&self) -> impl Iterator<Item = Bytes> + use<> {
+        let (mut rest, segment_bytes) = (self.burst.clone(), self.segment_bytes);
+        std::iter::from_fn(move || {
+            (!rest.is_empty()).then(|| rest.split_to(segment_bytes.clamp(1, rest.len())))
+        })
+    }
 }
 
 /// Receiver of a [`Transmit`]. The core knows daemons, never addresses.
@@ -113,6 +121,17 @@ pub enum Target {
     Each(Arc<[DaemonId]>),
     /// One daemon.
     One(DaemonId),
+}
+
+impl Target {
+    /// All daemons that are meant.
+    #[must_use]
+    pub fn daemons(&self) -> &[DaemonId] {
+        match self {
+            Self::Each(daemons) => daemons,
+            Self::One(daemon) => std::slice::from_ref(daemon),
+        }
+    }
 }
 
 /// The two kinds of datagrams, each with its socket. Keeping the token apart from data lets the receiver choose which

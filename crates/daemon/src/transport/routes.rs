@@ -73,10 +73,7 @@ impl Routes {
         filter: &LinkFilter,
         addresses: &mut Vec<SocketAddr>,
     ) {
-        let daemons: &[DaemonId] = match target {
-            Target::Each(daemons) => daemons,
-            Target::One(daemon) => std::slice::from_ref(daemon),
-        };
+        let daemons = target.daemons();
         let group = self.group.filter(|_| channel == Channel::Data && filter.is_whole());
         let shared = group.filter(|_| daemons.iter().filter(|id| self.shares_segment(**id)).nth(1).is_some());
         addresses.extend(shared);

@@ -7,7 +7,7 @@ use antiphon::session::{Handshake, Options, Outbox as Requests, Session, Step};
 use antiphon::{Envelope, ServiceLevel};
 use antiphon_proto::config::{self, Config, Daemon};
 use antiphon_proto::time::Instant;
-use antiphon_proto::{Boot, Channel, Input, NameHash, Node, Origin, Outputs, Target};
+use antiphon_proto::{Boot, Channel, Input, NameHash, Node, Origin, Outputs};
 use antiphon_wire::ids::{ClusterHash, SessionId};
 use bytes::{Buf, Bytes};
 
@@ -243,22 +243,12 @@ impl Cluster {
     /// Does what a daemon wants done.
     fn act(&mut self, from: usize) {
         for transmit in self.out.transmits.drain(..) {
-            let one;
-            let targets = match &transmit.to {
-                Target::Each(targets) => targets.as_ref(),
-                Target::One(target) => {
-                    one = [*target];
-                    &one[..]
-                }
-            };
-            let mut rest = transmit.burst;
-            while !rest.is_empty() {
-                let datagram = rest.split_to(transmit.segment_bytes.min(rest.len()));
+            for datagram in transmit.datagrams() {
                 self.packets += u64::from(transmit.channel == Channel::Data);
                 let lost = transmit.channel == Channel::Data
                     && self.lose_every.is_some_and(|every| self.packets.is_multiple_of(every));
                 // What is lost is lost on the way to one of them only.
-                let reached = targets.iter().skip(usize::from(lost));
+                let reached = transmit.to.daemons().iter().skip(usize::from(lost));
                 self.flight.extend(reached.map(|target| (target.index(), datagram.clone())));
             }
         }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use antiphon_proto::{Channel, Event, Input, Origin, Target, Transmit};
+use antiphon_proto::{Channel, Event, Input, Origin, Transmit};
 use antiphon_wire::ring::DatagramKind;
 use bytes::Bytes;
 
@@ -202,13 +202,8 @@ impl World {
     }
 
     fn transmit(&mut self, host: usize, transmit: &Transmit) {
-        match &transmit.to {
-            Target::Each(daemons) => {
-                for daemon in daemons.iter() {
-                    self.send_to(host, daemon.index(), transmit);
-                }
-            }
-            Target::One(daemon) => self.send_to(host, daemon.index(), transmit),
+        for daemon in transmit.to.daemons() {
+            self.send_to(host, daemon.index(), transmit);
         }
     }
 
@@ -231,10 +226,11 @@ impl World {
             self.note(from, || text);
             return;
         }
-        let mut rest = transmit.burst.clone();
-        // A strike may have ended the sender.
-        while !rest.is_empty() && self.hosts[from].is_up() {
-            let datagram = rest.split_to(transmit.segment_bytes.clamp(1, rest.len()));
+        for datagram in transmit.datagrams() {
+            // A strike may have ended the sender.
+            if !self.hosts[from].is_up() {
+                break;
+            }
             self.send_or_strike((from, to), transmit.channel, &datagram);
         }
     }
