@@ -270,8 +270,10 @@ fn id_bytes(id: GroupId) -> Vec<u8> {
 fn code(error: &FlushError) -> Code {
     match error {
         FlushError::Connection(error) => connection_code(error),
-        FlushError::Name(_) | FlushError::PrivateGroup => Code::IllegalGroup,
-        FlushError::NotAMember | FlushError::AlreadyInvolved => Code::IllegalGroup,
+        FlushError::Name(_)
+        | FlushError::NotAMember
+        | FlushError::AlreadyInvolved
+        | FlushError::PrivateGroup => Code::IllegalGroup,
         FlushError::NotRequested | FlushError::Flushed => Code::IllegalState,
         FlushError::NotInView(_) => Code::IllegalReceivers,
         FlushError::ReservedType(_) => Code::IllegalMessageType,

@@ -1,5 +1,5 @@
-//! Signals that come while the library waits: nothing fails, time limits hold, and handlers may disconnect. They are sent to the threads
-//! of this process, in which no other test runs.
+//! Signals that come while the library waits: nothing fails, time limits hold, and handlers may disconnect. They
+//! are sent to the threads of this process, in which no other test runs.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
@@ -37,22 +37,29 @@ const CONNECTING: &[libc::c_long] = &[
 fn disturb<T>(thread: JoinHandle<T>) -> T {
     static HANDLED: Once = Once::new();
     extern "C" fn ignore(_: c_int) {}
-    HANDLED.call_once(|| {
-        // SAFETY: the handler does nothing, and all that is zero is a legal action: no flag restarts calls.
-        unsafe {
-            let mut action: libc::sigaction = std::mem::zeroed();
-            action.sa_sigaction = ignore as *const () as usize;
-            assert_eq!(libc::sigaction(libc::SIGUSR1, &action, ptr::null_mut()), 0);
-        }
-    });
+    HANDLED.call_once(|| handle(libc::SIGUSR1, ignore));
     let begun = Instant::now();
     while !thread.is_finished() {
         assert!(begun.elapsed() < LIMIT, "it goes on in spite of signals");
         thread::sleep(Duration::from_millis(5));
-        // SAFETY: the thread has not been joined, so that its name is valid.
-        unsafe { libc::pthread_kill(thread.as_pthread_t() as libc::pthread_t, libc::SIGUSR1) };
+        send(libc::SIGUSR1, &thread);
     }
     thread.join().expect("no panic")
+}
+
+/// Lets a handler run when the signal comes; calls that it interrupts are not restarted.
+fn handle(signal: c_int, handler: extern "C" fn(c_int)) {
+    // SAFETY: all that is zero is a legal action, and the handlers here do nothing but what the library allows.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handler as *const () as usize;
+        assert_eq!(libc::sigaction(signal, &action, ptr::null_mut()), 0);
+    }
+}
+
+fn send<T>(signal: c_int, thread: &JoinHandle<T>) {
+    // SAFETY: the thread has not been joined, so that its name is valid.
+    unsafe { libc::pthread_kill(thread.as_pthread_t() as libc::pthread_t, signal) };
 }
 
 /// Connects in a thread of its own; tells that thread's id.
@@ -202,12 +209,7 @@ fn end_in_a_handler(
     extern "C" fn disconnect_in_handler(_: c_int) {
         disconnect(ENDED_BY_HANDLER.load(Ordering::Relaxed));
     }
-    // SAFETY: all that is zero is a legal action. The handler calls what the library lets it call.
-    unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_sigaction = disconnect_in_handler as *const () as usize;
-        assert_eq!(libc::sigaction(libc::SIGUSR2, &action, ptr::null_mut()), 0);
-    }
+    handle(libc::SIGUSR2, disconnect_in_handler);
     ENDED_BY_HANDLER.store(-1, Ordering::Relaxed);
     let (listener, address) = listen();
     let (caller, called) = dial(move || {
@@ -222,8 +224,7 @@ fn end_in_a_handler(
     await_that("the call waits", || {
         ENDED_BY_HANDLER.load(Ordering::Relaxed) >= 0 && is_in_call(thread, system_calls)
     });
-    // SAFETY: the thread has not been joined, so that its name is valid.
-    unsafe { libc::pthread_kill(caller.as_pthread_t() as libc::pthread_t, libc::SIGUSR2) };
+    send(libc::SIGUSR2, &caller);
     let mut sent = Vec::new();
     client.read_to_end(&mut sent).expect("the client says goodbye");
     client.write_all(&vec![0; 16 << 20]).expect("the client hears all of it");
@@ -239,12 +240,12 @@ fn a_handler_ends_the_session_in_the_call_that_it_interrupts() {
     let kill = sent.len() - (48 + 32);
     assert_eq!(sent[kill + 4..][..8], *b"#me#fake", "the goodbye comes whole");
 
-    let send = |mailbox| loop {
+    let flood = |mailbox| loop {
         let result = multicast(mailbox, c"group", &[0; 100_000]);
         if result < 0 {
             break result;
         }
     };
-    let (result, _) = end_in_a_handler(&[libc::SYS_sendmsg], send);
+    let (result, _) = end_in_a_handler(&[libc::SYS_sendmsg], flood);
     assert!(result < 0, "sent {result}");
 }
