@@ -10,7 +10,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command};
 
-use support::c_program::{Link, Watch, compile, compile_with, prefix, run, run_watched, sources, start};
+use support::c_program::{
+    Link, Watch, compile, compile_with, libdir, prefix, run, run_watched, sources, start,
+};
 use support::cluster::{Cluster, Layout};
 use support::skip::lacking;
 
@@ -39,7 +41,7 @@ fn output(program: &str, args: &[&str]) -> String {
 
 #[test]
 fn the_shared_library_exports_the_interface_and_nothing_else() {
-    let path = prefix().join("lib/libantiphon.so.3").display().to_string();
+    let path = libdir().join("libantiphon.so.3").display().to_string();
     let told = output("nm", &["-D", "--defined-only", &path]);
     let exported: BTreeSet<&str> =
         told.lines().map(|line| line.rsplit(' ').next().expect("a name")).collect();
@@ -70,7 +72,7 @@ fn programs_link_by_every_name() {
 fn the_cache_of_the_loader_knows_the_old_names() {
     let path = |name: &str| prefix().join(name).display().to_string();
     let (list, cache) = (path("ld.so.conf"), path("ld.so.cache"));
-    std::fs::write(&list, prefix().join("lib").display().to_string()).expect("written");
+    std::fs::write(&list, libdir().display().to_string()).expect("written");
     let mut ldconfig = Command::new("/sbin/ldconfig");
     if ldconfig.args(["-X", "-f", &list, "-C", &cache]).output().is_err() {
         return lacking("there is no ldconfig");
@@ -96,7 +98,7 @@ fn programs_that_were_linked_with_the_old_library_run() {
         output("cc", &["-shared", "-fPIC", &soname, &path(&source), "-o", &path(&old)]);
         let program = compile_with("events", &format!("events-with-{name}"), &[path(&old)]);
         let mut command = Command::new(program);
-        let status = command.env("LD_LIBRARY_PATH", prefix().join("lib")).status().expect("it starts");
+        let status = command.env("LD_LIBRARY_PATH", libdir()).status().expect("it starts");
         assert!(status.success(), "with {name}: {status}");
     }
 }
@@ -104,7 +106,7 @@ fn programs_that_were_linked_with_the_old_library_run() {
 #[test]
 fn pkg_config_knows_the_library() {
     let Some(mut options) = told_by_pkg_config(&["--cflags", "--libs", "antiphon"]) else { return };
-    options.push(format!("-Wl,-rpath,{}", prefix().join("lib").display()));
+    options.push(format!("-Wl,-rpath,{}", libdir().display()));
     run(&compile_with("events", "events-by-pkg-config", &options), &[]);
 }
 
@@ -120,7 +122,7 @@ fn pkg_config_knows_what_a_program_without_shared_libraries_needs() {
 
 fn told_by_pkg_config(args: &[&str]) -> Option<Vec<String>> {
     let mut pkg_config = Command::new("pkg-config");
-    pkg_config.args(args).env("PKG_CONFIG_PATH", prefix().join("lib/pkgconfig"));
+    pkg_config.args(args).env("PKG_CONFIG_PATH", libdir().join("pkgconfig"));
     let Ok(told) = pkg_config.output() else {
         lacking("there is no pkg-config");
         return None;

@@ -26,6 +26,9 @@ pub(crate) enum Watch {
     AddressSanitizer,
 }
 
+/// Below the prefix; not the usual one.
+const LIBDIR: &str = "lib64";
+
 /// The prefix to which the library is installed, one for each program with tests.
 pub(crate) fn prefix() -> &'static Path {
     static PREFIX: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -33,11 +36,16 @@ pub(crate) fn prefix() -> &'static Path {
         let name = tests.file_name().expect("a name");
         let prefix = Path::new(env!("CARGO_TARGET_TMPDIR")).join("prefix").join(name);
         let built = Libraries::in_directory(&Path::new(PROGRAM).with_file_name("deps"));
-        let places = Places::new(&prefix, Path::new("lib"));
+        let places = Places::new(&prefix, Path::new(LIBDIR));
         install(&built, &places, None).expect("the library was built with this test");
         prefix
     });
     &PREFIX
+}
+
+/// Where the libraries are.
+pub(crate) fn libdir() -> PathBuf {
+    prefix().join(LIBDIR)
 }
 
 /// Where sources and headers of the C library are.
@@ -47,7 +55,7 @@ pub(crate) fn sources() -> PathBuf {
 
 /// Compiles a program of crates/capi/tests/c.
 pub(crate) fn compile(name: &str, link: Link) -> PathBuf {
-    let lib = prefix().join("lib");
+    let lib = libdir();
     let library = match link {
         Link::Shared(name) => vec![format!("-l{name}"), format!("-Wl,-rpath,{}", lib.display())],
         Link::Static(name) => {
@@ -62,7 +70,7 @@ pub(crate) fn compile(name: &str, link: Link) -> PathBuf {
 
 /// Compiles a program that tells when it or the library misuses memory that it can watch.
 fn compile_sanitized(name: &str) -> PathBuf {
-    let lib = prefix().join("lib");
+    let lib = libdir();
     let rpath = format!("-Wl,-rpath,{}", lib.display());
     let options = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-lspread-core", &rpath];
     compile_with(name, &format!("{name}-sanitized"), &options.map(str::to_owned))
@@ -80,7 +88,7 @@ pub(crate) fn compile_with(name: &str, program: &str, options: &[String]) -> Pat
     }
     let mut cc = Command::new("cc");
     cc.args(["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-g", "-O1", "-pthread", "-o"]).arg(&path);
-    cc.arg("-I").arg(prefix().join("include")).arg("-L").arg(prefix().join("lib"));
+    cc.arg("-I").arg(prefix().join("include")).arg("-L").arg(libdir());
     cc.arg(sources().join(name).with_extension("c")).args(options);
     let output = cc.output().expect("a C compiler, which linking Rust needs as well");
     assert!(output.status.success(), "{cc:?}: {}", String::from_utf8_lossy(&output.stderr));
